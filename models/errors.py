@@ -1,0 +1,29 @@
+"""Errors that speak to the person: what was found, what was expected, what to do.
+
+Everything that comes from outside (a photo, a file, a form, a recipe, a checkpoint, an answer from the Hub) fails
+with one of these; the command line prints the sentence and exits with code 2, the pages show it and go on working.
+"""
+
+
+class Sim2StreetError(Exception):
+    """Base of every error that is the input's fault and whose text is fit to be shown as it stands."""
+
+
+class PhotoError(Sim2StreetError):
+    """A file that cannot be read as a photo."""
+
+
+class LabelError(Sim2StreetError):
+    """A label image or label space that does not fit."""
+
+
+class CheckpointError(Sim2StreetError):
+    """A checkpoint that is missing, damaged, foreign or not understood."""
+
+
+class ConfigError(Sim2StreetError):
+    """A recipe, option or argument with an unknown name or a value out of range."""
+
+
+class DatasetError(Sim2StreetError):
+    """A data set that is not where it was looked for, or is not laid out as documented."""

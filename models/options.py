@@ -1,0 +1,68 @@
+"""Options: the one base of every typed config, from a network's width to a whole recipe.
+
+pydantic does the checking; this file only turns its findings into sentences that name the key, what was found and,
+for a key that nobody knows, the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import ConfigError
+
+
+class Options(BaseModel):
+    """Frozen, typed values; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any] | Self, *, where: str) -> Self:
+        """Check plain values, as they come out of TOML or JSON.
+
+        Args:
+            values: keys and values; an instance of this class is checked again.
+            where: what is being read, for the error: "recipe demo.toml", "network deeplab_v2".
+
+        Raises:
+            ConfigError: one sentence per unknown key and per value of the wrong type or out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(" ".join(_sentence(cls, where, item) for item in error.errors())) from error
+
+
+def _sentence(model: type[BaseModel], where: str, error: Any) -> str:
+    path = [part for part in error["loc"] if not str(part).startswith("function-")]
+    key = ".".join(map(str, path)) or "it"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+        return f"{where}: unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: {key} is missing."
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {key} is {error['input']!r}: {message.rstrip('.')}."
+
+
+def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
+    """Keys of the nested model at `path`; list positions and dict keys are stepped over."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = [] if field is None else [*_models_in(field.annotation)]
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]

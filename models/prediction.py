@@ -1,0 +1,69 @@
+"""Prediction: what one segmenter says of one photo, made one way only so that its parts can never disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import LabelSpace
+
+STRIP = 1 << 20
+"""Pixels handled at a time: temporaries of a 12-megapixel photo stay small."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Per-pixel answer at the upright photo's size.
+
+    Attributes:
+        probabilities: (C, H, W) float32, summing to one over C.
+        labels: (H, W) uint8, the most probable class.
+        entropy: (H, W) float32 in [0,1]: Shannon entropy / log C. 0 is certain, 1 is uniform.
+        space: what the C classes are.
+        seconds: wall-clock time from photo to probabilities, without loading the network.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    entropy: NDArray[np.float32]
+    space: LabelSpace
+    seconds: float
+
+    @classmethod
+    def from_probabilities(cls, probabilities: NDArray[np.float32], space: LabelSpace, seconds: float) -> Prediction:
+        """Derive labels and entropy from (C, H, W) probabilities.
+
+        Raises:
+            ValueError: the first axis is not the number of classes of `space`.
+        """
+        if probabilities.ndim != 3 or probabilities.shape[0] != space.count:
+            raise ValueError(
+                f"probabilities have shape {probabilities.shape}; {space.name} needs ({space.count}, H, W)"
+            )
+        count, height, width = probabilities.shape
+        labels = np.empty((height, width), np.uint8)
+        entropy = np.empty((height, width), np.float32)
+        rows = max(1, STRIP // width)
+        for top in range(0, height, rows):
+            strip = probabilities[:, top : top + rows]
+            labels[top : top + rows] = strip.argmax(axis=0)
+            # p log p -> 0 as p -> 0; the clip only keeps the logarithm finite.
+            nats = -(strip * np.log(np.maximum(strip, 1e-30))).sum(axis=0)
+            entropy[top : top + rows] = np.clip(nats / np.log(count), 0.0, 1.0)
+        return cls(probabilities, labels, entropy, space, seconds)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(H, W) float32: probability of the predicted class."""
+        return self.probabilities.max(axis=0)
+
+    def in_space(self, space: LabelSpace) -> Prediction:
+        """The same answer in coarser classes: probabilities of merged classes are summed, then the best is taken.
+
+        A space that only leaves classes out (SYNTHIA's) changes nothing: it is scored within the 19.
+        """
+        if space.name == self.space.name or not space.is_merged:
+            return self
+        return Prediction.from_probabilities(space.merge_probabilities(self.probabilities), space, self.seconds)

@@ -1,0 +1,160 @@
+"""Predictor: uint8 photo in, Prediction at the photo's size out; whole or by sliding window, optionally averaged.
+
+Order of operations, as in the papers' test scripts: resize the photo, normalise, network, upsample the *logits* to
+the photo's size, softmax, then average over flips and scales.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.checkpoint import Checkpoint, Window
+from models.errors import ConfigError
+from models.photo import Photo
+from models.prediction import Prediction
+from models.segmenter import Segmenter
+
+WINDOW_BATCH: Final = 4
+"""Sliding windows that go through the network at a time."""
+MAX_ASPECT_PIXELS: Final = 16_000_000
+"""Largest picture, in pixels, that is put through the network after resizing."""
+
+
+class Predictor:
+    """Segments photos with one network.
+
+    Args:
+        segmenter: put into evaluation mode and moved to `device`.
+        window: how a photo is shown to the network.
+        device: default CUDA where there is one, then Apple's GPU, then the processor.
+        flip: average with the mirrored photo.
+        scales: average over these factors on the window's size, such as (0.75, 1.0, 1.25).
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        window: Window | None = None,
+        *,
+        device: str | torch.device | None = None,
+        flip: bool = False,
+        scales: tuple[float, ...] = (1.0,),
+    ) -> None:
+        if not scales or not all(0.25 <= scale <= 4 for scale in scales):
+            raise ConfigError(f"scales are {scales}; expected one or more factors from 0.25 to 4.")
+        self.device = torch.device(device) if device is not None else best_device()
+        self.segmenter = segmenter.eval().to(self.device, memory_format=torch.channels_last)
+        self.window = window or Window()
+        self.flip = flip
+        self.scales = scales
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | torch.device | None = None,
+        flip: bool = False,
+        scales: tuple[float, ...] = (1.0,),
+    ) -> Self:
+        """Load a checkpoint's network and use its window."""
+        return cls(checkpoint.load(), checkpoint.config.window, device=device, flip=flip, scales=scales)
+
+    @torch.inference_mode()
+    def __call__(self, photo: NDArray[np.uint8] | Photo) -> Prediction:
+        """Segment one (H, W, 3) uint8 RGB photo; all parts of the answer have its height and width."""
+        pixels = photo.pixels if isinstance(photo, Photo) else photo
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8")
+        start = time.perf_counter()
+        height, width = pixels.shape[:2]
+        views = [(scale, flipped) for scale in self.scales for flipped in ((False, True) if self.flip else (False,))]
+        mean: Tensor | None = None
+        for scale, flipped in views:
+            with self._autocast():
+                logits = self._logits(self._image(pixels, scale, flipped))
+            probabilities = _probabilities(logits.float(), (height, width), self.segmenter.align_corners)
+            if flipped:
+                probabilities = probabilities.flip(-1)
+            mean = probabilities if mean is None else mean.add_(probabilities)
+        assert mean is not None
+        array = (mean if len(views) == 1 else mean.div_(len(views))).cpu().numpy()
+        seconds = time.perf_counter() - start
+        return Prediction.from_probabilities(array, self.segmenter.labels, seconds)
+
+    def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
+        """Resized photo as (1, 3, h, w) float32 in [0,1] on the device."""
+        height, width = pixels.shape[:2]
+        short = self.window.short_side or min(height, width)
+        factor = scale * short / min(height, width)
+        factor = min(factor, (MAX_ASPECT_PIXELS / (height * width)) ** 0.5)
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        if size != (width, height):
+            # Pillow's cubic filter widens when it shrinks: no aliasing, and what the authors' loaders do.
+            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+        tensor = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
+        image = tensor.to(memory_format=torch.channels_last).float() / 255
+        return image.flip(-1) if flipped else image
+
+    def _logits(self, image: Tensor) -> Tensor:
+        """(1, 3, h, w) -> logits, averaged where windows overlap.
+
+        Whole photos stay at the network's stride, so that the only upsampling is the one to the photo's size.
+        """
+        if self.window.crop is None:
+            return self.segmenter.core(self.segmenter.normalise(image))["main"]
+        height, width = image.shape[-2:]
+        crop_height, crop_width = min(self.window.crop[0], height), min(self.window.crop[1], width)
+        stride = self.window.stride or (max(1, crop_height // 2), max(1, crop_width // 2))
+        places = [
+            (y, x) for y in _starts(height, crop_height, stride[0]) for x in _starts(width, crop_width, stride[1])
+        ]
+        total = image.new_zeros((1, self.segmenter.labels.count, height, width))
+        visits = image.new_zeros((1, 1, height, width))
+        for group in _batches(places, WINDOW_BATCH):
+            crops = torch.cat([image[..., y : y + crop_height, x : x + crop_width] for y, x in group])
+            for (y, x), logits in zip(group, self.segmenter(crops).logits.float(), strict=True):
+                total[0, :, y : y + crop_height, x : x + crop_width] += logits
+                visits[..., y : y + crop_height, x : x + crop_width] += 1
+        return total / visits
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        # bf16 on CPU is slower than fp32 on most processors, and Apple's GPU gains little.
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's GPU, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _probabilities(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """(1, C, h, w) logits -> (C, H, W) probabilities, upsampled before the softmax."""
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)[0].softmax(dim=0)
+
+
+def _starts(length: int, crop: int, stride: int) -> list[int]:
+    """First pixels of windows that cover `length`; the last one is moved back to end at the border."""
+    starts = list(range(0, max(length - crop, 0) + 1, stride))
+    if starts[-1] + crop < length:
+        starts.append(length - crop)
+    return starts
+
+
+def _batches(items: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

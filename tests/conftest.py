@@ -1,0 +1,72 @@
+"""Shared fixtures: reference vectors of the authors' code, and weights by the rule that made them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+VECTORS = Path(__file__).parent / "vectors"
+TOLERANCES = json.loads((VECTORS / "tolerances.json").read_text())
+
+
+class Vectors:
+    """Arrays of one file, compared under the tolerance recorded for each."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.arrays = np.load(VECTORS / name)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self.arrays[key]
+
+    def check(self, key: str, got: Tensor | np.ndarray | float) -> None:
+        """Fail unless `got` equals the stored array within its tolerance."""
+        got = got.detach().numpy() if isinstance(got, Tensor) else np.asarray(got)
+        expected, rule = self.arrays[key], TOLERANCES[self.name][key]
+        assert got.shape == expected.shape, f"{key}: shape {got.shape}, expected {expected.shape}"
+        if rule["kind"] == "exact":
+            np.testing.assert_array_equal(got, expected, err_msg=key)
+        elif rule["kind"] == "labels":
+            assert (got != expected).mean() <= rule["max_mismatch_fraction"], key
+        else:
+            np.testing.assert_allclose(got, expected, rtol=rule["rtol"], atol=rule["atol"], err_msg=key)
+
+
+def normal(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Return `N(shape, seed)` of the vectors' README."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def weights_by_rule(file: str) -> dict[str, Tensor]:
+    """Regenerate a state dict from the list of its keys; each tensor depends on its key and shape alone."""
+    listing = json.loads((VECTORS / file).read_text())
+    weights: dict[str, Tensor] = {}
+    for key, entry in listing["tensors"].items():
+        shape = tuple(entry["shape"])
+        generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+        if entry["dtype"].startswith("int"):
+            value = torch.zeros(shape, dtype=torch.int64)
+        elif key.endswith("running_var") or (len(shape) == 1 and key.endswith(".weight")):
+            value = torch.rand(shape, generator=generator) * 0.5 + 0.75
+        elif key.endswith("running_mean"):
+            value = torch.randn(shape, generator=generator) * 0.1
+        elif len(shape) == 1:
+            value = torch.randn(shape, generator=generator) * 0.02
+        else:
+            fan_in = int(np.prod(shape[1:]))
+            value = torch.randn(shape, generator=generator) * (listing["gain"] / fan_in**0.5)
+        total = float(value.double().sum())
+        assert abs(total - entry["sum"]) <= 1e-5 * max(1.0, abs(entry["sum"])), f"{key}: sum {total}"
+        weights[key] = value
+    return weights
+
+
+@pytest.fixture(scope="session")
+def advent_losses() -> Vectors:
+    return Vectors("advent_losses.npz")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16
+from models.metrics import Calibration, class_accuracy, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from tests.conftest import Vectors
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Vectors:
+    return Vectors("cityscapes_metrics.npz")
+
+
+def test_figures_equal_both_published_codes(vectors: Vectors) -> None:
+    pairs = list(zip(vectors["labels"], vectors["preds"], strict=True))
+    total = sum(confusion_matrix(labels, predicted, 19) for labels, predicted in pairs)
+    vectors.check("confusion_rows_label_cols_pred", total)
+    vectors.check("iou_per_class", iou_per_class(total))
+    vectors.check("class_accuracy", class_accuracy(total))
+    vectors.check("pixel_accuracy", pixel_accuracy(total))
+    vectors.check("miou_nanmean", mean_iou(iou_per_class(total)))
+    each = [iou_per_class(confusion_matrix(labels, predicted, 19)) for labels, predicted in pairs]
+    vectors.check("iou_per_image", np.stack(each))
+    vectors.check("miou_per_image", np.array([mean_iou(iou) for iou in each]))
+
+
+def test_synthia_subsets_average_the_19_class_figures(vectors: Vectors) -> None:
+    iou = vectors["iou_per_class"]
+    for space, key in ((SYNTHIA16, "16"), (SYNTHIA13, "13")):
+        ids = [group[0] for group in space.members]
+        vectors.check(f"classes{key}", np.array(ids))
+        vectors.check(f"miou_{key}_nanmean", mean_iou(iou[ids]))
+        assert space.names == tuple(CITYSCAPES19.names[value] for value in ids)
+
+
+def test_iou_by_hand() -> None:
+    labels = np.array([[0, 0, 1], [1, 1, 255], [2, 2, 2]], np.uint8)
+    predicted = np.array([[0, 1, 1], [1, 1, 0], [0, 2, 2]], np.uint8)
+    iou = iou_per_class(confusion_matrix(labels, predicted, 4))
+    assert iou[:3].tolist() == pytest.approx([1 / 3, 3 / 4, 2 / 3])
+    assert np.isnan(iou[3])
+    assert mean_iou(iou) == pytest.approx((1 / 3 + 3 / 4 + 2 / 3) / 3)
+
+
+def test_mismatched_shapes_and_foreign_predictions_are_refused() -> None:
+    with pytest.raises(ValueError, match="must match"):
+        confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
+    with pytest.raises(ValueError, match="classes are 0 to 1"):
+        confusion_matrix(np.zeros((1, 1), np.uint8), np.full((1, 1), 7, np.uint8), 2)
+
+
+def test_calibration_error_by_hand() -> None:
+    calibration = Calibration()
+    labels = np.array([[0, 0, 1, 255]], np.uint8)
+    predicted = np.array([[0, 1, 1, 0]], np.uint8)
+    confidence = np.array([[0.95, 0.95, 0.55, 0.99]], np.float32)
+    calibration.update(labels, predicted, confidence, 2)
+    # One bin holds the two at 0.95 (one right), another the one at 0.55 (right); the ignored pixel counts nowhere.
+    assert calibration.counts.sum() == 3
+    assert calibration.error == pytest.approx((abs(2 * 0.95 - 1) + abs(0.55 - 1)) / 3, abs=1e-6)
+
+
+def test_nothing_scored_is_not_a_number() -> None:
+    empty = confusion_matrix(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3)
+    assert np.isnan(pixel_accuracy(empty))
+    assert np.isnan(mean_iou(iou_per_class(empty)))
+    assert np.isnan(Calibration().error)

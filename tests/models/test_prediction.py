@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.checkpoint import Window
+from models.drawing import HEAT, heatmap, overlay
+from models.errors import ConfigError
+from models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
+from models.networks import build
+from models.prediction import Prediction
+from models.predictor import Predictor
+from models.segmenter import IMAGENET, Segmenter
+from tests.models.test_deeplab_v2 import SLIM
+
+
+def test_uniform_probabilities_have_entropy_one_and_certain_ones_zero() -> None:
+    probabilities = np.full((19, 2, 3), 1 / 19, np.float32)
+    probabilities[:, 0, 0] = np.eye(19, dtype=np.float32)[7]
+    prediction = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0.1)
+    assert prediction.entropy[0, 0] == 0
+    assert prediction.entropy[1] == pytest.approx(1)
+    assert prediction.labels[0, 0] == 7
+    assert prediction.confidence[0, 0] == 1
+    with pytest.raises(ValueError, match=r"needs \(19, H, W\)"):
+        Prediction.from_probabilities(probabilities[:5], CITYSCAPES19, 0)
+
+
+def test_strips_do_not_show() -> None:
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet(np.ones(19), size=(1100, 1000)).transpose(2, 0, 1).astype(np.float32)
+    whole = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0)
+    part = Prediction.from_probabilities(probabilities[:, 1040:1060], CITYSCAPES19, 0)
+    assert (whole.labels[1040:1060] == part.labels).all()
+    np.testing.assert_array_equal(whole.entropy[1040:1060], part.entropy)
+
+
+def test_coarser_space_sums_and_subset_changes_nothing() -> None:
+    probabilities = np.zeros((19, 1, 1), np.float32)
+    probabilities[0], probabilities[13], probabilities[15] = 0.4, 0.3, 0.3
+    prediction = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0)
+    merged = prediction.in_space(CAMVID11)
+    assert CAMVID11.names[merged.labels[0, 0]] == "car"
+    assert merged.confidence[0, 0] == pytest.approx(0.6)
+    assert prediction.in_space(SYNTHIA16) is prediction
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    return build("deeplab_v2", options=SLIM).eval()
+
+
+@pytest.mark.parametrize("size", [(97, 131), (360, 270), (16, 160), (33, 17)])
+def test_prediction_has_the_photos_size(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for window in (Window(short_side=64), Window(), Window(crop=(48, 64))):
+        prediction = Predictor(segmenter, window, device="cpu")(photo)
+        assert prediction.labels.shape == prediction.entropy.shape == size
+        assert prediction.probabilities.shape == (19, *size)
+        np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, atol=1e-5)
+        assert 0 <= prediction.entropy.min() <= prediction.entropy.max() <= 1
+
+
+def test_flip_averaging_is_symmetric(segmenter: Segmenter) -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    predictor = Predictor(segmenter, Window(), device="cpu", flip=True)
+    straight = predictor(photo).probabilities
+    mirrored = predictor(np.ascontiguousarray(photo[:, ::-1])).probabilities[..., ::-1]
+    np.testing.assert_allclose(straight, mirrored, atol=1e-5)
+
+
+def test_scales_are_averaged(segmenter: Segmenter) -> None:
+    photo = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    one, two, both = (
+        Predictor(segmenter, Window(short_side=64), device="cpu", scales=scales)(photo).probabilities
+        for scales in ((1.0,), (1.5,), (1.0, 1.5))
+    )
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
+    with pytest.raises(ConfigError, match="scales"):
+        Predictor(segmenter, device="cpu", scales=(9.0,))
+
+
+class Colours(nn.Module):
+    """Logits that depend on the pixel alone, so that windows must not show."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"main": torch.cat([images, images.mean(dim=1, keepdim=True).expand(-1, 16, -1, -1)], dim=1)}
+
+
+def test_windows_cover_every_pixel_and_average() -> None:
+    segmenter = Segmenter(Colours(), CITYSCAPES19, IMAGENET)
+    photo = np.random.default_rng(3).integers(0, 256, (70, 110, 3), dtype=np.uint8)
+    whole = Predictor(segmenter, Window(), device="cpu")(photo).probabilities
+    for crop, stride in (((32, 32), None), ((70, 110), None), ((64, 48), (20, 31)), ((500, 500), (16, 16))):
+        windows = Predictor(segmenter, Window(crop=crop, stride=stride), device="cpu")(photo).probabilities
+        np.testing.assert_allclose(windows, whole, atol=1e-6)
+
+
+def test_wrong_arrays_are_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        Predictor(segmenter, device="cpu")(np.zeros((10, 10, 3), np.float32))
+
+
+def test_heatmap_and_overlay() -> None:
+    colours = heatmap(np.array([[0, 1, 2, -1, np.nan]], np.float32))
+    assert colours[0, 0].tolist() == HEAT[0].tolist()
+    assert colours[0, 1].tolist() == colours[0, 2].tolist() == HEAT[-1].tolist()
+    assert colours[0, 3].tolist() == colours[0, 4].tolist() == HEAT[0].tolist()
+    photo = np.full((1, 2, 3), 100, np.uint8)
+    labels = np.array([[0, 255]], np.uint8)
+    mixed = overlay(photo, CITYSCAPES19.colourise(labels), labels, 0.5)
+    assert mixed[0, 0].tolist() == [114, 82, 114]
+    assert mixed[0, 1].tolist() == [100, 100, 100]

@@ -1,0 +1,193 @@
+"""RunConfig: a whole experiment as frozen, typed values. TOML in; an unknown key is an error that names the nearest.
+
+A recipe in `training/recipes/` is one reported number. `sim2street train RECIPE --set key=value` changes a value by
+its dotted key; a run keeps the resolved config beside its weights.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.checkpoint import Window
+from models.errors import ConfigError
+from models.networks import NETWORKS
+from models.options import Options
+from training.methods import method_entry
+
+RECIPES: Final = Path(__file__).parent / "recipes"
+
+
+class DatasetConfig(Options):
+    """Which pictures to read; `training.datasets.open_dataset` opens it."""
+
+    dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid", "photos"]
+    root: str | None = Field(None, description="Folder; none takes the data set's environment variable.")
+    split: str | None = Field(None, description="Part of the set; none = the set's own default, mostly train.")
+    style: str = Field("game", description="Look of street scenes.")
+    count: int = Field(1000, ge=1, description="How many street scenes.")
+    seed: int = Field(0, ge=0, description="Which streets.")
+    size: tuple[int, int] = Field((512, 256), description="(width, height) of street scenes.")
+    store: tuple[int, int] | None = Field(
+        None,
+        description="(width, height) at which the set is kept uncompressed on disk, so that reading costs nothing.",
+    )
+    weight: float = Field(1.0, gt=0, description="Share of the batches among several sources.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and cards: `street_scenes/game`, `camvid/train`."""
+        part = self.style if self.dataset == "street_scenes" else self.split
+        return self.dataset if part is None else f"{self.dataset}/{part}"
+
+
+class TransformOptions(Options):
+    """From a picture to what the network sees; see `training.datasets.transforms`."""
+
+    resize: tuple[int, int] | None = Field(None, description="(width, height) every picture is brought to first.")
+    resampling: Literal["bicubic", "bilinear"] = "bicubic"
+    scale: tuple[float, float] | None = Field(None, description="Range of a random factor after resizing.")
+    crop: tuple[int, int] | None = Field(None, description="(width, height) of a random crop.")
+    cat_max_ratio: float = Field(1.0, gt=0, le=1, description="Redraw crops that one class fills to this share.")
+    flip: float = Field(0.0, ge=0, le=1, description="Probability of a mirror image.")
+    augment: Literal["none", "plain", "strong"] = Field("none", description="Photometric augmentation.")
+
+
+class OptimiserConfig(Options):
+    """Optimiser and schedule of one named network."""
+
+    kind: Literal["sgd", "adam", "adamw"]
+    rate: float = Field(gt=0, description="Learning rate before the schedule.")
+    head_factor: float = Field(1.0, gt=0, description="Factor on the rate of the classifiers; 10 in the papers.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Of Adam and AdamW.")
+    weight_decay: float = Field(0.0, ge=0)
+    horizon: int | None = Field(None, ge=1, description="Step at which the rate reaches 0; none = the last step.")
+    power: float = Field(0.9, gt=0, description="Of the polynomial decay.")
+    warm_up: int = Field(0, ge=0, description="Steps over which the rate rises linearly.")
+
+
+class RareClassOptions(Options):
+    """Rare class sampling, DAFormer Sec. 3.3; lengths in pixels belong to 512x512 crops of 1280x720 pictures."""
+
+    formula: Literal["softmax", "log_inverse"] = "softmax"
+    temperature: float = Field(0.01, gt=0, description="T: the smaller, the more only the rarest classes count.")
+    minimum_pixels: int = Field(3000, ge=0, description="Pixels that make a picture eligible for a class.")
+    crop_pixels: int = Field(1500, ge=0, description="Pixels of the class that a crop must show.")
+
+
+class RunConfig(Options):
+    """One training run."""
+
+    title: str = Field(min_length=1, max_length=80, description="As the app shows the checkpoint.")
+    about: str = Field("", description="One or two sentences for the card.")
+    name: str = Field("", pattern=r"^[a-z0-9_]*$", description="Of the recipe; filled in from its file name.")
+
+    method: str
+    method_options: dict[str, Any] = Field(default_factory=dict)
+    network: str = "deeplab_v2"
+    network_options: dict[str, Any] = Field(default_factory=dict)
+    initialisation: str = Field("random", description="random, imagenet (timm's weights, by network) or a checkpoint.")
+
+    sources: tuple[DatasetConfig, ...] = Field(min_length=1, description="Labelled sets, mixed by weight.")
+    target: DatasetConfig | None = Field(None, description="The unlabelled domain.")
+    source_transform: TransformOptions = TransformOptions()
+    target_transform: TransformOptions = TransformOptions()
+    sampling: Literal["uniform", "rare_class"] = "uniform"
+    rare_class: RareClassOptions = RareClassOptions()
+
+    optimisers: dict[str, OptimiserConfig]
+    steps: int = Field(ge=1)
+    batch: int = Field(1, ge=1, description="Pictures per domain, process and step.")
+    accumulate: int = Field(1, ge=1, description="Pairs per optimiser step.")
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    clip: float | None = Field(None, gt=0, description="Largest gradient norm per network; none = no clipping.")
+    seed: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0, le=64, description="Processes that load pairs.")
+
+    window: Window = Field(default_factory=Window, description="How the finished network is shown a photo.")
+    evaluations: tuple[DatasetConfig, ...] = Field(
+        (), description="Labelled sets scored during training, for curves only: no step is ever picked by them."
+    )
+    evaluate_every: int = Field(0, ge=0, description="Steps; 0 = never during training.")
+    save_every: int = Field(500, ge=1, description="Steps between saved states.")
+    log_every: int = Field(20, ge=1, description="Steps between logged losses.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        entry = method_entry(self.method)
+        entry.options.parse(self.method_options, where="method_options")
+        if self.network not in NETWORKS:
+            raise ConfigError(f"network is {self.network!r}; known are {', '.join(NETWORKS)}.")
+        NETWORKS[self.network].options.parse(self.network_options, where="network_options")
+        if entry.adapts and self.target is None:
+            raise ConfigError(f"Method {self.method} needs unlabelled target images: add a [target] table.")
+        if not entry.adapts and self.target is not None:
+            raise ConfigError(f"Method {self.method} never looks at target images: remove the [target] table.")
+        if "segmenter" not in self.optimisers:
+            raise ConfigError("optimisers.segmenter is missing: every method trains the segmenter.")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the project."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a recipe by name or file and apply `key=value` overrides.
+
+    Args:
+        source: a name out of `recipe_names()` or the path of a TOML file.
+        overrides: such as `steps=200`, `optimisers.segmenter.rate=1e-4`, `sources.0.count=50`; values are TOML, a
+            bare word is taken as text.
+
+    Raises:
+        ConfigError: there is no such recipe, it is no TOML, or a key or value is wrong.
+    """
+    path = RECIPES / f"{source}.toml"
+    if not path.is_file():
+        path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"There is no recipe {source!r}: neither a file nor one of {', '.join(recipe_names())}.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no readable TOML: {error}.") from error
+    values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
+    for override in overrides:
+        _override(values, override)
+    return RunConfig.parse(values, where=path.name)
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set takes key=value, such as steps=200; found {text!r}.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    *parents, last = key.strip().split(".")
+    place: Any = values
+    for part in parents:
+        if isinstance(place, list):
+            place = place[_position(place, part, key)]
+        else:
+            place = place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"--set {key}: {part} is a value, not a table.")
+    if isinstance(place, list):
+        place[_position(place, last, key)] = parsed
+    else:
+        place[last] = parsed
+
+
+def _position(place: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise ConfigError(f"--set {key}: {part!r} should be a position from 0 to {len(place) - 1}.")
+    return int(part)

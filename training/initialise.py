@@ -1,0 +1,51 @@
+"""Where a run's weights start: at random, at ImageNet's, or at another checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+
+from models.catalog import find_checkpoint
+from models.errors import ConfigError
+from models.networks.deeplab_v2 import DeepLabV2
+from models.segmenter import Segmenter
+
+
+def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) -> None:
+    """Fill a segmenter's weights in place.
+
+    Args:
+        segmenter: with random weights.
+        source: "random" leaves them; "imagenet" loads timm's ImageNet weights into the backbone (needs the network
+            or timm's cache); anything else is a checkpoint's name or folder of the same network.
+        options: the network's options, for the error's sake.
+
+    Raises:
+        ConfigError: ImageNet weights do not exist for these options, or cannot be fetched.
+        CheckpointError: the checkpoint is missing or does not fit.
+    """
+    if source == "random":
+        return
+    if source != "imagenet":
+        weights = find_checkpoint(source).load().core.state_dict()
+        try:
+            segmenter.core.load_state_dict(weights, strict=True)
+        except RuntimeError as error:
+            raise ConfigError(f"initialisation {source!r} holds another network: {error}") from error
+        return
+    core = segmenter.core
+    if not isinstance(core, DeepLabV2) or options.get("width", 1.0) != 1.0:
+        raise ConfigError("initialisation imagenet needs a deeplab_v2 of width 1; ImageNet weights exist for no other.")
+    if options.get("caffe_style", True):
+        # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
+        raise ConfigError(
+            "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
+        )
+    name = options.get("backbone", "resnet101")
+    try:
+        weights = timm.create_model(name, pretrained=True, num_classes=0, global_pool="").state_dict()
+    except Exception as error:  # timm passes on whatever the network layer raises
+        raise ConfigError(f"The ImageNet weights of {name} could not be fetched: {error}") from error
+    core.backbone.load_state_dict(weights, strict=True)

@@ -1,0 +1,496 @@
+"""The training loop, the only one and the only importer of accelerate.
+
+A run is a folder:
+
+    config.json      the resolved recipe
+    state.pt         everything needed to go on, replaced atomically; loadable with `weights_only=True`
+    progress.jsonl   one line per log or evaluation: step, losses, rates, seconds, figures
+    tensorboard/     the same as curves, and sample pictures
+    samples/         photo, prediction and ground truth side by side
+    checkpoint/      the finished `Checkpoint`: the last iterate, never a step picked by its figures
+
+Nothing random is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
+so a resumed run on CPU continues bit for bit. Networks are not wrapped for several processes; gradients are averaged
+over them right before an optimiser steps, which serves any number of networks and backward passes alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from models.checkpoint import Checkpoint, CheckpointConfig, write_json
+from models.errors import Sim2StreetError
+from models.labels import CITYSCAPES19
+from models.networks import build
+from models.predictor import Predictor
+from models.segmenter import Segmenter
+from training.card import write_card
+from training.config import DatasetConfig, OptimiserConfig, RunConfig
+from training.datasets.base import SegmentationDataset
+from training.datasets.pairs import DomainPairs
+from training.evaluate import evaluate
+from training.initialise import initialise
+from training.methods import build_method
+from training.methods.base import Method
+from training.pair import DomainPair
+from training.schedules import poly
+from training.selection import open_pairs, open_selection
+
+STATE_FORMAT: Final = 1
+STATE: Final = "state.pt"
+CONFIG: Final = "config.json"
+PROGRESS: Final = "progress.jsonl"
+SAMPLES: Final = 3
+"""Pictures of each evaluation set that are drawn as samples."""
+
+
+class TrainingError(Sim2StreetError):
+    """A run that cannot start or cannot go on; the text says what is left of it."""
+
+
+class Interrupted(TrainingError):
+    """The run was asked to stop (SIGINT, SIGTERM) and has saved its state."""
+
+
+def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint | None:
+    """Run `config` to its last step and write `out/checkpoint`.
+
+    Args:
+        config: what to run.
+        out: folder of the run, made if missing.
+        resume: go on from `out/state.pt`; the stored config must be the same.
+
+    Returns:
+        The finished checkpoint; None on all but the first of several processes.
+
+    Raises:
+        TrainingError: the folder holds another run, the loss is no number, the disk is full.
+        Interrupted: the run was asked to stop; resuming goes on where it was.
+    """
+    with stop_signals() as stopped:
+        run = Run(config, out, resume=resume)
+        run.to_the_end(stopped)
+        return run.finish()
+
+
+class Run:
+    """One process's share of a run: method, optimisers and step counter.
+
+    Attributes:
+        step: optimiser steps done.
+        method: networks and equations.
+        optimisers: by the name of the network that they train.
+    """
+
+    def __init__(self, config: RunConfig, out: Path, *, resume: bool) -> None:
+        self.config = config
+        self.out = out
+        precision = "no" if config.precision == "fp32" else config.precision
+        self.accelerator = Accelerator(mixed_precision=precision)
+        self.step = 0
+        check_folder(config, out, resume)
+
+        torch.manual_seed(config.seed)
+        segmenter = build(config.network, CITYSCAPES19, config.network_options)
+        initialise(segmenter, config.initialisation, config.network_options)
+        self.method: Method = build_method(config.method, segmenter, config.method_options)
+        # Channels last is what convolutions on CPU and tensor cores work in.
+        self.method.to(self.accelerator.device, memory_format=torch.channels_last)
+        self.optimisers = build_optimisers(config, self.method)
+        if resume:
+            self.load_state()
+
+        self.evaluations = [(item, open_selection(item)) for item in config.evaluations] if self.is_main else []
+        # The first process fills the caches that the others then read.
+        with self.accelerator.main_process_first():
+            self.pairs: DomainPairs = open_pairs(
+                config, rank=self.accelerator.process_index, ranks=self.accelerator.num_processes
+            )
+        self.journal: Journal | None = None
+        if self.is_main:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / CONFIG, config.model_dump(mode="json"))
+            self.journal = Journal(out, self.step)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return self.accelerator.is_main_process
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The network that is trained for use."""
+        return self.method.segmenter
+
+    def to_the_end(self, stopped: threading.Event) -> None:
+        """Take all remaining steps, logging, evaluating and saving on the way."""
+        config = self.config
+        micro = self.step * config.accumulate
+        stream = self.pairs.stream(micro, workers=config.workers)
+        bar = tqdm(total=config.steps, initial=self.step, desc=config.name or config.method, disable=not self.is_main)
+        sums: dict[str, float] = {}
+        since, started = 0, time.perf_counter()
+        with bar, contextlib.closing(stream) if hasattr(stream, "close") else contextlib.nullcontext():
+            while self.step < config.steps:
+                for term, value in self.take_step(stream).items():
+                    sums[term] = sums.get(term, 0.0) + value
+                since += 1
+                bar.update()
+                if self.step % config.log_every == 0 or self.step == config.steps:
+                    means = {term: value / since for term, value in sums.items()}
+                    bar.set_postfix_str(", ".join(f"{term} {value:.3g}" for term, value in means.items())[:120])
+                    self.log({"losses": means, "seconds": (time.perf_counter() - started) / since})
+                    sums, since, started = {}, 0, time.perf_counter()
+                due = config.evaluate_every and self.step % config.evaluate_every == 0
+                if due and self.step < config.steps:
+                    self.evaluate()
+                asked = self.agree(stopped.is_set())
+                if asked or self.step % config.save_every == 0 or self.step == config.steps:
+                    self.save_state()
+                if asked and self.step < config.steps:
+                    raise Interrupted(
+                        f"Stopped at step {self.step} of {config.steps}; the state is saved."
+                        f" Go on with: sim2street train --resume {self.out}"
+                    )
+
+    def take_step(self, stream: Iterator[DomainPair]) -> dict[str, float]:
+        """Draw pairs, follow the method's updates, step the optimisers; return the losses' values."""
+        config, values = self.config, dict[str, float]()
+        for name, optimiser in self.optimisers.items():
+            set_rates(optimiser, config.optimisers[name], self.step, config.steps)
+        self.method.train()
+        for micro in range(config.accumulate):
+            last = micro == config.accumulate - 1
+            pair = next(stream).to(self.accelerator.device, non_blocking=True)
+            # Dropout and the like depend on the step and the process, not on what was drawn before.
+            torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
+            updates = self.method.step(channels_last(pair))
+            while True:
+                with self.accelerator.autocast():
+                    update = next(updates, None)
+                if update is None:
+                    break
+                if update.losses:
+                    self.refuse_nonsense(update.losses)
+                    self.accelerator.backward(torch.stack(list(update.losses.values())).sum() / config.accumulate)
+                    for term, loss in update.losses.items():
+                        values[term] = values.get(term, 0.0) + float(loss.detach()) / config.accumulate
+                if last:
+                    for name in update.step:
+                        self.step_optimiser(name)
+        self.method.after_step(self.step)
+        self.step += 1
+        return values
+
+    def step_optimiser(self, name: str) -> None:
+        """Average the gradients of one network over the processes, step its optimiser and clear them."""
+        network, optimiser = self.method.networks[name], self.optimisers[name]
+        parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
+        if self.accelerator.num_processes > 1 and parameters:
+            flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+            flat = self.accelerator.reduce(flat, reduction="mean")
+            assert isinstance(flat, Tensor)
+            for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+                parameter.grad = part.view_as(parameter)
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(optimiser)
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        if scaler is not None:
+            scaler.step(optimiser)
+            scaler.update()
+        else:
+            optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def refuse_nonsense(self, losses: dict[str, Tensor]) -> None:
+        """Stop before a loss that is no number reaches the weights."""
+        for term, loss in losses.items():
+            if not math.isfinite(float(loss.detach())):
+                kept = (
+                    f"The last good state is {self.out / STATE}."
+                    if (self.out / STATE).exists()
+                    else "No state was saved yet."
+                )
+                raise TrainingError(
+                    f"The run diverged: {term} is {float(loss.detach())} at step {self.step}. {kept}"
+                    " Lower a learning rate or loss weight, set clip, or use precision fp32."
+                )
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process raised `flag`, so that all of them stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        raised = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), reduction="sum")
+        return bool(raised > 0)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Score the evaluation sets with the current weights and draw samples; the first process only."""
+        figures: dict[str, Any] = {}
+        if self.is_main and self.journal is not None:
+            predictor = Predictor(self.segmenter, self.config.window, device=self.accelerator.device)
+            for item, dataset in self.evaluations:
+                report = evaluate(predictor, dataset)
+                figures[item.label] = report.to_json()
+                self.journal.figure(item.label, report.miou, self.step)
+                for index in range(min(SAMPLES, len(dataset))):
+                    self.journal.picture(item, index, sample_picture(predictor, dataset, index), self.step)
+            self.journal.line(self.step, {"figures": figures})
+            self.method.train()
+        self.accelerator.wait_for_everyone()
+        return figures
+
+    def log(self, content: dict[str, Any]) -> None:
+        """Write losses and rates."""
+        if self.journal is not None:
+            rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in self.optimisers.items()}
+            self.journal.line(self.step, {**content, "rates": rates})
+            for term, value in content["losses"].items():
+                self.journal.board.add_scalar(f"loss/{term}", value, self.step)
+            for name, rate in rates.items():
+                self.journal.board.add_scalar(f"rate/{name}", rate, self.step)
+
+    def save_state(self) -> None:
+        """Replace `state.pt` atomically; a full disk leaves the old one."""
+        self.accelerator.wait_for_everyone()
+        if not self.is_main:
+            return
+        scaler = self.accelerator.scaler
+        state = {
+            "format": STATE_FORMAT,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        partial = self.out / f".{STATE}.partial"
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.out / STATE)
+        except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+            partial.unlink(missing_ok=True)
+            raise TrainingError(
+                f"The state of step {self.step} could not be written to {self.out} ({error}); the one before is whole."
+                " Free some space and go on with --resume."
+            ) from error
+
+    def load_state(self) -> None:
+        """Take weights, optimisers and step from `state.pt`."""
+        path = self.out / STATE
+        try:
+            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            if state["format"] != STATE_FORMAT:
+                raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
+            self.method.load_state_dict(state["method"], strict=True)
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state["optimisers"][name])
+            if self.accelerator.scaler is not None and state["scaler"] is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.step = int(state["step"])
+        except TrainingError:
+            raise
+        except Exception as error:  # whatever a damaged file makes torch raise
+            raise TrainingError(f"{path} cannot be resumed from: {error}") from error
+
+    def finish(self) -> Checkpoint | None:
+        """Evaluate the last iterate and write the checkpoint folder."""
+        self.evaluate()
+        if not self.is_main:
+            return None
+        config = self.config
+        details = CheckpointConfig(
+            title=config.title,
+            method=config.method,
+            network=config.network,
+            network_options=config.network_options,
+            window=config.window,
+            source=" + ".join(source.label for source in config.sources),
+            target=None if config.target is None else config.target.label,
+            recipe=config.name,
+            seed=config.seed,
+            step=self.step,
+            commit=current_commit(),
+        )
+        card = write_card(details, config.about, {})
+        checkpoint = Checkpoint.save(self.out / "checkpoint", self.segmenter, details, card=card)
+        if self.journal is not None:
+            self.journal.close()
+        return checkpoint
+
+
+@dataclass
+class Journal:
+    """Writes `progress.jsonl`, TensorBoard and sample pictures; what lies beyond `step` is forgotten on resuming."""
+
+    out: Path
+    step: int
+
+    def __post_init__(self) -> None:
+        path = self.out / PROGRESS
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
+            path.write_text("".join(f"{line}\n" for line in kept))
+        self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.step + 1)
+
+    def line(self, step: int, content: dict[str, Any]) -> None:
+        """Append one JSON line."""
+        with (self.out / PROGRESS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "time": round(time.time(), 1), **content}) + "\n")
+
+    def figure(self, label: str, miou: float | None, step: int) -> None:
+        """Add a point to a curve."""
+        if miou is not None:
+            self.board.add_scalar(f"miou/{label}", miou, step)
+
+    def picture(self, item: DatasetConfig, index: int, pixels: np.ndarray[Any, Any], step: int) -> None:
+        """Keep a sample picture."""
+        name = f"{item.label.replace('/', '_')}_{index}"
+        (self.out / "samples").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(self.out / "samples" / f"{name}_{step:07d}.jpg", quality=90)
+        self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush what TensorBoard holds back."""
+        self.board.close()
+
+
+def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
+    """One optimiser per trained network, its classifiers in a group of their own.
+
+    Raises:
+        TrainingError: the recipe lists other optimisers than the method has networks.
+    """
+    if set(config.optimisers) != set(method.networks):
+        raise TrainingError(
+            f"The recipe has optimisers for {', '.join(sorted(config.optimisers))}; method {config.method} trains"
+            f" {', '.join(sorted(method.networks))}. There must be one for each."
+        )
+    return {name: _optimiser(config.optimisers[name], network) for name, network in method.networks.items()}
+
+
+def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
+    heads = network.core.heads() if isinstance(network, Segmenter) and hasattr(network.core, "heads") else ()
+    in_heads = {id(parameter) for head in heads for parameter in head.parameters()}
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if id(p) not in in_heads], "factor": 1.0},
+        {"params": [p for p in trainable if id(p) in in_heads], "factor": config.head_factor},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.kind == "sgd":
+        return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[config.kind](groups, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
+
+
+def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
+    """Give every group its rate at `step`."""
+    factor = poly(step, config.horizon or steps, config.power, config.warm_up)
+    for group in optimiser.param_groups:
+        group["lr"] = config.rate * factor * group["factor"]
+
+
+def check_folder(config: RunConfig, out: Path, resume: bool) -> None:
+    """Refuse to overwrite another run or to resume a different one."""
+    if not resume:
+        if (out / STATE).exists():
+            raise TrainingError(f"{out} holds a run already. Go on with --resume {out}, or choose another --out.")
+        return
+    if not (out / STATE).exists():
+        raise TrainingError(f"There is nothing to resume in {out}: {STATE} is missing. Start with --out {out}.")
+    stored = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    given = json.loads(json.dumps(config.model_dump(mode="json")))
+    differing = sorted(key for key in stored.keys() | given.keys() if stored.get(key) != given.get(key))
+    if differing:
+        raise TrainingError(
+            f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"
+            " start a new run with another --out."
+        )
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Within the block SIGINT and SIGTERM set the event instead of killing; a second one kills."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, _frame: object) -> None:
+        if event.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def channels_last(pair: DomainPair) -> DomainPair:
+    """The same pair with images in the memory order that the networks work in."""
+    order = torch.channels_last
+    return DomainPair(
+        pair.source_images.contiguous(memory_format=order),
+        pair.source_labels,
+        pair.target_images.contiguous(memory_format=order),
+        pair.source_spaces,
+    )
+
+
+def sample_picture(predictor: Predictor, dataset: SegmentationDataset, index: int) -> np.ndarray[Any, Any]:
+    """Photo, prediction and ground truth side by side, (H, 3W, 3) uint8."""
+    sample = dataset.read(index)
+    predicted = predictor(sample.photo).in_space(dataset.labels)
+    return np.concatenate(
+        [sample.photo, predicted.space.colourise(predicted.labels), dataset.labels.colourise(sample.labels)], axis=1
+    )
+
+
+def current_commit() -> str:
+    """Revision of this repository, with `+` where files differ from it; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])
+
+
+def _step_of(line: str) -> float:
+    """Step of a journal line; a line cut short by a kill counts as the future and is dropped."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return math.inf

@@ -1,0 +1,65 @@
+"""Pure tensor functions that more than one paper uses.
+
+Shapes: B batch, C classes, H x W image, h x w a discriminator's map. Probabilities are softmax over dim 1.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.labels import IGNORE, label_space
+
+
+class Domain(enum.Enum):
+    """Which domain a map comes from. The value is the discriminator's label in ADVENT's released code."""
+
+    SOURCE = 0
+    TARGET = 1
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, spaces: tuple[str, ...] = ()) -> Tensor:
+    """Cross-entropy averaged over the *valid* pixels of the batch (ADVENT's reduction; DAFormer's differs).
+
+    Args:
+        logits: (B, 19, H, W).
+        labels: (B, H, W) int64, 255 ignored.
+        spaces: label space of each picture; a merged class (CamVid) is supervised through the sum of its members'
+            probabilities. Empty means Cityscapes' 19 throughout.
+
+    Returns:
+        Scalar; 0 with a gradient of 0 where every pixel is ignored.
+    """
+    if all(space == "cityscapes19" for space in spaces):
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+        return total / (labels != IGNORE).sum().clamp(min=1)
+    total = logits.new_zeros(())
+    count = logits.new_zeros(())
+    for picture, truth, space in zip(logits.log_softmax(dim=1), labels, spaces, strict=True):
+        members = label_space(space).members
+        merged = torch.stack([picture[list(group)].logsumexp(dim=0) for group in members])
+        total = total + F.nll_loss(merged[None], truth[None], ignore_index=IGNORE, reduction="sum")
+        count = count + (truth != IGNORE).sum()
+    return total / count.clamp(min=1)
+
+
+def self_information(probabilities: Tensor) -> Tensor:
+    """Weighted self-information -p log2 p / log2 C per class: (B, C, H, W) -> (B, C, H, W), ADVENT Sec. 3.2.
+
+    The constant 1e-30 inside the logarithm is the authors'.
+    """
+    return -probabilities * torch.log2(probabilities + 1e-30) / math.log2(probabilities.shape[1])
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Normalised entropy per pixel: (B, C, H, W) -> (B, H, W) in [0,1], ADVENT Eq. 2."""
+    return self_information(probabilities).sum(dim=1)
+
+
+def domain_loss(verdict: Tensor, domain: Domain) -> Tensor:
+    """Binary cross-entropy of a discriminator's logits, any shape, against one domain throughout."""
+    return F.binary_cross_entropy_with_logits(verdict, torch.full_like(verdict, float(domain.value)))

@@ -1,0 +1,69 @@
+"""The registry of methods; the command line, pages and model cards quote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from models.errors import ConfigError
+from models.segmenter import Segmenter
+from training.methods.advent import Advent, AdventOptions
+from training.methods.base import Method, MethodOptions
+from training.methods.source_only import SourceOnly, SourceOnlyOptions
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One entry of `METHODS`.
+
+    Attributes:
+        method: the class.
+        options: its options; the defaults are the paper's.
+        title: as people write it.
+        paper: citation in a line, empty where there is no single one.
+        idea: one sentence.
+        adapts: whether it needs unlabelled target images.
+    """
+
+    method: type[Method]
+    options: type[MethodOptions]
+    title: str
+    paper: str
+    idea: str
+    adapts: bool
+
+
+METHODS: Final[dict[str, MethodEntry]] = {
+    "source_only": MethodEntry(
+        method=SourceOnly,
+        options=SourceOnlyOptions,
+        title="Source-only",
+        paper="",
+        idea="Train on labelled source images and hope.",
+        adapts=False,
+    ),
+    "advent": MethodEntry(
+        method=Advent,
+        options=AdventOptions,
+        title="ADVENT",
+        paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
+        " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
+        idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
+        adapts=True,
+    ),
+}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Return the entry of that name, or raise `ConfigError` that lists the names."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise ConfigError(f"There is no method {name!r}; known are {', '.join(METHODS)}.") from None
+
+
+def build_method(name: str, segmenter: Segmenter, options: Mapping[str, Any] | None = None) -> Method:
+    """Build a method around a segmenter: `build_method("advent", segmenter, {"entropy_weight": 0.001})`."""
+    entry = method_entry(name)
+    return entry.method(segmenter, entry.options.parse(options or {}, where=f"method {name}"))  # pyright: ignore

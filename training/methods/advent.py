@@ -1,0 +1,125 @@
+"""ADVENT: target entropy maps should look like source entropy maps (Vu et al., CVPR 2019, arXiv:1811.12833).
+
+I(x) = -P log2 P / log2 C, the weighted self-information map of P = softmax S(x)                        Sec. 3.2
+
+segmenter      CE(S(x_s), y_s) + w_adv · BCE(D(I(x_t)), source)                                         AdvEnt
+                               + w_ent · mean entropy of S(x_t)                                         MinEnt
+                               + w_cp  · sum_c max(0, mu · p_s(c) - mean_hw P_t(c))                     class prior
+discriminator  1/2 BCE(D(I(x_s)), source) + 1/2 BCE(D(I(x_t)), target)
+
+Every term but the prior is applied to the auxiliary classifier as well, with a fifth of the weight and its own
+discriminator. Labels follow the authors' code, source 0 and target 1; the paper's equations number them the other
+way round, and the game is the same. The published 45.5 ("AdvEnt+MinEnt") averages the logits of two trained
+networks; training both terms at once is possible here and is something else.
+
+Options that deviate are the variants of this project's brief: `map = "probability_times_entropy"` (P_c times the
+total entropy) and `saturating = true` (maximise the discriminator's loss instead of minimising it on flipped labels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.networks.discriminators import PatchDiscriminator
+from models.segmenter import Segmenter
+from training.losses import Domain, domain_loss, entropy, self_information
+from training.methods.base import Method, MethodOptions, Update, frozen, supervision
+from training.pair import DomainPair
+
+AUXILIARY_SHARE = 0.2
+"""Weight of the auxiliary classifier's target terms relative to the main one's: 0.0002 / 0.001 in the code."""
+
+
+class AdventOptions(MethodOptions):
+    """Weights and variants; the defaults are AdvEnt for GTA5 -> Cityscapes."""
+
+    adversarial_weight: float = Field(1e-3, ge=0, description="w_adv; 0 trains no discriminator.")
+    entropy_weight: float = Field(0.0, ge=0, description="w_ent; MinEnt is 0.001 with adversarial_weight 0.")
+    prior_weight: float = Field(
+        0.0, ge=0, description="w_cp, used by the paper for SYNTHIA only; its value is not given."
+    )
+    prior_ratio: float = Field(0.5, ge=0, le=1, description="mu: how much rarer than in the source a class may get.")
+    map: Literal["self_information", "probability_times_entropy"] = Field(
+        "self_information", description="What the discriminator judges."
+    )
+    saturating: bool = Field(False, description="Maximise the discriminator's loss on the target, the min-max form.")
+    discriminator_width: int = Field(64, ge=4, le=512, description="Channels after the discriminator's first layer.")
+
+
+class Advent(Method):
+    """AdvEnt, MinEnt and the class-ratio prior, each by its weight."""
+
+    def __init__(self, segmenter: Segmenter, options: AdventOptions) -> None:
+        discriminators: dict[str, nn.Module] = {}
+        if options.adversarial_weight > 0:
+            for head in ("discriminator", "discriminator_auxiliary")[: 1 + has_auxiliary(segmenter)]:
+                discriminators[head] = PatchDiscriminator(segmenter.labels.count, options.discriminator_width)
+        super().__init__(segmenter, **discriminators)
+        self.options = options
+        self.source_counts: Tensor
+        # Histogram of all source labels seen so far; the paper takes it from the whole set beforehand.
+        self.register_buffer("source_counts", torch.zeros(segmenter.labels.count, dtype=torch.float64))
+
+    def step(self, pair: DomainPair) -> Iterator[Update]:
+        """Source supervision, target terms, discriminators; one optimiser step for all at the end."""
+        options = self.options
+        source = self.segmenter(pair.source_images)
+        yield Update(supervision(source, pair, options.auxiliary_weight))
+        if options.prior_weight > 0:
+            counted = pair.source_labels[pair.source_labels < len(self.source_counts)]
+            self.source_counts += torch.bincount(counted, minlength=len(self.source_counts))
+
+        target = self.segmenter(pair.target_images)
+        losses: dict[str, Tensor] = {}
+        for head, share, logits in heads(target.logits, target.auxiliary):
+            probabilities = logits.softmax(dim=1)
+            if options.adversarial_weight > 0:
+                with frozen(self.get_submodule(f"discriminator{head}")) as judge:
+                    verdict = judge(self.judged(probabilities))
+                fooled = (
+                    -domain_loss(verdict, Domain.TARGET) if options.saturating else domain_loss(verdict, Domain.SOURCE)
+                )
+                losses[f"adversarial{head}"] = share * options.adversarial_weight * fooled
+            if options.entropy_weight > 0:
+                losses[f"entropy{head}"] = share * options.entropy_weight * entropy(probabilities).mean()
+            if options.prior_weight > 0 and not head:
+                losses["prior"] = options.prior_weight * self.prior_violation(probabilities)
+        if losses:
+            yield Update(losses)
+
+        if options.adversarial_weight > 0:
+            for domain, output in ((Domain.SOURCE, source), (Domain.TARGET, target)):
+                for head, _, logits in heads(output.logits, output.auxiliary):
+                    verdict = self.get_submodule(f"discriminator{head}")(self.judged(logits.detach().softmax(dim=1)))
+                    name = f"discriminator{head}/{domain.name.lower()}"
+                    yield Update({name: 0.5 * domain_loss(verdict, domain)})
+        yield Update(step=self.trained)
+
+    def judged(self, probabilities: Tensor) -> Tensor:
+        """The map that the discriminator sees: (B, C, H, W) -> (B, C, H, W)."""
+        if self.options.map == "probability_times_entropy":
+            return probabilities * entropy(probabilities)[:, None]
+        return self_information(probabilities)
+
+    def prior_violation(self, probabilities: Tensor) -> Tensor:
+        """Sum over classes of how far the predicted share falls below `prior_ratio` of the source's share."""
+        source_share = (self.source_counts / self.source_counts.sum().clamp(min=1)).to(probabilities.dtype)
+        predicted_share = probabilities.mean(dim=(0, 2, 3))
+        return (self.options.prior_ratio * source_share - predicted_share).clamp(min=0).sum()
+
+
+def has_auxiliary(segmenter: Segmenter) -> bool:
+    """Whether the network has a second classifier."""
+    return getattr(segmenter.core, "aux", None) is not None
+
+
+def heads(main: Tensor, auxiliary: Tensor | None) -> Iterator[tuple[str, float, Tensor]]:
+    """Each classifier's name suffix, share of the weights, and logits."""
+    yield "", 1.0, main
+    if auxiliary is not None:
+        yield "_auxiliary", AUXILIARY_SHARE, auxiliary

@@ -1,0 +1,92 @@
+"""What a method is to the loop: named networks, and a step that says what to minimise and whom to update.
+
+    for update in method.step(pair):
+        backward(sum of update.losses)                   # gradients accumulate
+        step and zero the optimisers that update.step names
+    method.after_step(step)
+
+A method never sees optimisers, devices or target labels. Terms that share a graph go into one `Update`; each graph
+is freed before the next is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.options import Options
+from models.segmenter import Segmenter, SegmenterOutput
+from training.losses import cross_entropy
+from training.pair import DomainPair
+
+
+@dataclass(frozen=True)
+class Update:
+    """One backward pass, then the optimisers to step.
+
+    Attributes:
+        losses: named scalars, already weighted; their sum is minimised. May be empty.
+        step: networks whose optimisers are stepped and zeroed afterwards; none = gradients go on accumulating.
+    """
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    step: tuple[str, ...] = ()
+
+
+class MethodOptions(Options):
+    """Options that every method has."""
+
+    auxiliary_weight: float = Field(0.1, ge=0, description="Weight of the auxiliary classifier's cross-entropy.")
+
+
+class Method(nn.Module):
+    """Base of all methods.
+
+    Args:
+        segmenter: the network that is trained for use.
+        networks: further trained networks, each with an optimiser of its name.
+    """
+
+    def __init__(self, segmenter: Segmenter, **networks: nn.Module) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.trained = ("segmenter", *networks)
+        for name, network in networks.items():
+            self.add_module(name, network)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The trained networks by name."""
+        return {name: getattr(self, name) for name in self.trained}
+
+    def step(self, pair: DomainPair) -> Iterator[Update]:
+        """Yield the updates of one training step."""
+        raise NotImplementedError(f"{type(self).__name__} says no step")
+
+    def after_step(self, step: int) -> None:
+        """Called once the optimisers of step number `step` have stepped; teachers move here."""
+
+
+def supervision(output: SegmenterOutput, pair: DomainPair, auxiliary_weight: float) -> dict[str, Tensor]:
+    """Cross-entropy of the main classifier and, weighted, of the auxiliary one against the source labels."""
+    losses = {"segmentation": cross_entropy(output.logits, pair.source_labels, pair.source_spaces)}
+    if output.auxiliary is not None and auxiliary_weight > 0:
+        auxiliary = cross_entropy(output.auxiliary, pair.source_labels, pair.source_spaces)
+        losses["segmentation/auxiliary"] = auxiliary_weight * auxiliary
+    return losses
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Within the block the network passes gradients through but collects none."""
+    before = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)

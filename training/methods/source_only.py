@@ -1,0 +1,33 @@
+"""Source-only: supervised training on labelled source images, the baseline that every paper starts from.
+
+segmenter      CE(S(x_s), y_s) + auxiliary_weight · CE(S_aux(x_s), y_s)
+
+As in the released code of AdaptSegNet and ADVENT: logits are upsampled to the input size before the cross-entropy,
+which averages over valid pixels. The oracle is this method with the target's labelled set as one more source, and
+domain randomisation is this method on randomised renders with strong augmentation: recipes, not methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.segmenter import Segmenter
+from training.methods.base import Method, MethodOptions, Update, supervision
+from training.pair import DomainPair
+
+
+class SourceOnlyOptions(MethodOptions):
+    """Nothing beyond what all methods have."""
+
+
+class SourceOnly(Method):
+    """Minimise the source cross-entropy; target images are not looked at."""
+
+    def __init__(self, segmenter: Segmenter, options: SourceOnlyOptions) -> None:
+        super().__init__(segmenter)
+        self.options = options
+
+    def step(self, pair: DomainPair) -> Iterator[Update]:
+        """One supervised update."""
+        output = self.segmenter(pair.source_images)
+        yield Update(supervision(output, pair, self.options.auxiliary_weight), step=("segmenter",))

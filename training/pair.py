@@ -1,0 +1,62 @@
+"""What a method learns from in one step. Data sets make it, methods take it, and neither knows the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DomainPair:
+    """A batch of labelled source images and a batch of target images that have no labels, not even hidden ones.
+
+    Attributes:
+        source_images: (B, 3, H, W) float32 RGB in [0,1].
+        source_labels: (B, H, W) int64, 255 for ignored pixels; each image's in its own space.
+        target_images: (B, 3, H', W') float32 RGB in [0,1]; (0, 3, H, W) where a method learns from the source alone.
+        source_spaces: name of each source image's label space. In a space that merges some of the 19 classes
+            (camvid11, for oracles) labels supervise the summed probabilities of the merged classes.
+    """
+
+    source_images: Tensor
+    source_labels: Tensor
+    target_images: Tensor
+    source_spaces: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels, target = self.source_images, self.source_labels, self.target_images
+        if images.ndim != 4 or target.ndim != 4 or images.shape[1] != 3 or target.shape[1] != 3:
+            raise ValueError(f"images must be (B, 3, H, W); got {tuple(images.shape)} and {tuple(target.shape)}")
+        if labels.shape != (images.shape[0], *images.shape[2:]):
+            raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit images of {tuple(images.shape)}")
+        if not images.is_floating_point() or not target.is_floating_point() or labels.dtype != torch.int64:
+            raise ValueError(
+                f"expected float images and int64 labels; got {images.dtype}, {target.dtype}, {labels.dtype}"
+            )
+        if len(self.source_spaces) != images.shape[0]:
+            raise ValueError(f"{len(self.source_spaces)} label spaces were given for {images.shape[0]} source images")
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there are target images."""
+        return self.target_images.shape[0] > 0
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> DomainPair:
+        """Return the pair on another device."""
+        return DomainPair(
+            self.source_images.to(device, non_blocking=non_blocking),
+            self.source_labels.to(device, non_blocking=non_blocking),
+            self.target_images.to(device, non_blocking=non_blocking),
+            self.source_spaces,
+        )
+
+    def pin_memory(self) -> DomainPair:
+        """Return the pair in page-locked memory, from where copies to a GPU can overlap with its work."""
+        return DomainPair(
+            self.source_images.pin_memory(),
+            self.source_labels.pin_memory(),
+            self.target_images.pin_memory(),
+            self.source_spaces,
+        )

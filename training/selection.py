@@ -1,0 +1,94 @@
+"""From what a recipe names to what it reads: opened data sets and the stream of pairs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from training.config import DatasetConfig, RunConfig, TransformOptions
+from training.datasets import open_dataset
+from training.datasets.base import SegmentationDataset
+from training.datasets.cache import cache_dataset
+from training.datasets.pairs import DomainPairs, PairsConfig
+from training.datasets.statistics import RareClassSampling
+from training.datasets.transforms import AUGMENTS, TransformConfig
+
+
+def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int = 0) -> SegmentationDataset:
+    """Open one data set of a recipe; where it asks for it, from an uncompressed copy on disk.
+
+    Args:
+        config: what to open.
+        labelled: False for a target domain, whose label files are then never opened and need not exist.
+        workers: processes that render or decode while the copy is written.
+
+    Raises:
+        DatasetError: files are missing; the text says which and how to get them.
+    """
+    options: dict[str, Any] = {}
+    if config.dataset == "street_scenes":
+        options = {"style": config.style, "count": config.count, "seed": config.seed, "size": config.size}
+    elif not labelled:
+        options = {"labelled": False}
+    dataset = open_dataset(config.dataset, config.root, config.split, **options)
+    if config.store is None:
+        return dataset
+    with progress_bar(f"storing {config.label}") as report:
+        return cache_dataset(dataset, size=config.store, workers=workers, progress=report)
+
+
+def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPairs:
+    """Open sources and target of a recipe as its stream of pairs, this process's share of it."""
+    sources = [(open_selection(item, workers=config.workers), item.weight) for item in config.sources]
+    target = None if config.target is None else open_selection(config.target, labelled=False, workers=config.workers)
+    pairs = PairsConfig(
+        batch=config.batch,
+        source=build_transform(config.source_transform),
+        target=build_transform(config.target_transform),
+        sampling=config.sampling,
+        rare_class=RareClassSampling(
+            formula=config.rare_class.formula,
+            temperature=config.rare_class.temperature,
+            minimum_pixels=config.rare_class.minimum_pixels,
+            crop_pixels=config.rare_class.crop_pixels,
+        ),
+    )
+    with progress_bar("counting classes") as report:
+        return DomainPairs(sources, target, pairs, config.seed, rank=rank, ranks=ranks, progress=report)
+
+
+def build_transform(options: TransformOptions) -> TransformConfig:
+    """Turn a recipe's words into the transform's settings."""
+    return TransformConfig(
+        resize=options.resize,
+        resampling=options.resampling,
+        scale=options.scale,
+        crop=options.crop,
+        cat_max_ratio=options.cat_max_ratio,
+        flip=options.flip,
+        augment=AUGMENTS[options.augment],
+    )
+
+
+class progress_bar:
+    """A bar for `progress(done, total)` callbacks that appears with the first call and only on a terminal's stderr."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self.report
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def report(self, done: int, total: int) -> None:
+        """Move the bar to `done` of `total`."""
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc=self.title, file=sys.stderr)
+        self.bar.update(done - self.bar.n)
