@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import ConfigError
+from models.networks import build
+from tests.models.test_deeplab_v2 import SLIM
+from training.losses import Domain, domain_loss, entropy
+from training.methods import METHODS, build_method
+from training.methods.advent import Advent
+from training.methods.base import Method, Update, frozen
+from training.pair import DomainPair
+
+NETWORK = {**SLIM, "detail_channels": 0, "auxiliary": True}
+SMALL = {"discriminator_width": 4}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("source_only", {}),
+    ("advent", SMALL),
+    ("advent", {**SMALL, "map": "probability_times_entropy"}),
+    ("advent", {**SMALL, "saturating": True}),
+    ("advent", {"adversarial_weight": 0, "entropy_weight": 1e-3}),
+    ("advent", {**SMALL, "prior_weight": 1e-3}),
+]
+
+
+def make_pair(target: int = 2) -> DomainPair:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 19, (2, 64, 96), generator=generator)
+    labels[:, :8] = 255
+    return DomainPair(
+        torch.rand(2, 3, 64, 96, generator=generator),
+        labels,
+        torch.rand(target, 3, 64, 64, generator=generator),
+        ("cityscapes19", "cityscapes19"),
+    )
+
+
+def make(name: str, options: dict[str, Any]) -> Method:
+    torch.manual_seed(0)
+    return build_method(name, build("deeplab_v2", options=NETWORK), options).train()
+
+
+def reached(network: nn.Module) -> bool:
+    return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
+
+
+def clear(method: Method) -> None:
+    for parameter in method.parameters():
+        parameter.grad = None
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_gradients_reach_exactly_the_networks_the_equations_name(name: str, options: dict[str, Any]) -> None:
+    method = make(name, options)
+    stepped: list[str] = []
+    for update in method.step(make_pair()):
+        clear(method)
+        if update.losses:
+            torch.stack(list(update.losses.values())).sum().backward()
+        for term in update.losses:
+            assert torch.isfinite(update.losses[term])
+        touched = {network for network, module in method.networks.items() if reached(module)}
+        heads = {term.partition("/")[0] for term in update.losses}
+        trains_discriminator = {head for head in heads if head.startswith("discriminator")}
+        if trains_discriminator:
+            assert touched == trains_discriminator
+        elif update.losses:
+            assert touched == {"segmenter"}
+        stepped += update.step
+    assert sorted(stepped) == sorted(method.networks)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_every_parameter_that_is_stepped_gets_a_gradient(name: str, options: dict[str, Any]) -> None:
+    method = make(name, options)
+    for update in method.step(make_pair()):
+        if update.losses:
+            torch.stack(list(update.losses.values())).sum().backward()
+    missing = [key for key, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_a_few_steps_lower_the_supervised_loss(name: str, options: dict[str, Any]) -> None:
+    method, pair = make(name, options), make_pair()
+    pair = DomainPair(pair.source_images, (pair.source_images[:, 0] * 3).long(), pair.target_images, pair.source_spaces)
+    optimisers = {key: torch.optim.Adam(network.parameters(), 3e-3) for key, network in method.networks.items()}
+    history: list[float] = []
+    for step in range(12):
+        for update in method.step(pair):
+            history += [float(loss.detach()) for term, loss in update.losses.items() if term == "segmentation"]
+            if update.losses:
+                torch.stack(list(update.losses.values())).sum().backward()
+            for key in update.step:
+                optimisers[key].step()
+                optimisers[key].zero_grad()
+        method.after_step(step)
+    assert history[-1] < 0.8 * history[0]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_state_survives_saving(name: str, options: dict[str, Any]) -> None:
+    method, again = make(name, options), make(name, options)
+    for _ in method.step(make_pair()):
+        pass
+    again.load_state_dict(method.state_dict(), strict=True)
+    for key, value in method.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_every_batch_of_ignored_pixels_is_trained_through() -> None:
+    pair = make_pair()
+    pair = DomainPair(
+        pair.source_images, torch.full_like(pair.source_labels, 255), pair.target_images, pair.source_spaces
+    )
+    for name, options in VARIANTS:
+        for update in make(name, options).step(pair):
+            assert all(torch.isfinite(loss) for loss in update.losses.values())
+
+
+def losses_of(method: Method, pair: DomainPair) -> dict[str, Tensor]:
+    return {term: loss.detach() for update in method.step(pair) for term, loss in update.losses.items()}
+
+
+def test_advent_terms_by_hand() -> None:
+    """The step's values equal the equations written out, weights of the paper, discriminator labels of the code."""
+    method = make("advent", SMALL).eval()  # running statistics: forward passes do not disturb each other
+    assert isinstance(method, Advent)
+    pair = make_pair()
+    found = losses_of(method, pair)
+    with torch.no_grad():
+        source, target = method.segmenter(pair.source_images), method.segmenter(pair.target_images)
+
+        def judge(name: str, logits: Tensor) -> Tensor:
+            p = logits.softmax(1)
+            return method.get_submodule(name)(-p * torch.log2(p + 1e-30) / torch.tensor(19.0).log2())
+
+        verdict = judge("discriminator", target.logits)
+        assert found["adversarial"].item() == pytest.approx(1e-3 * domain_loss(verdict, Domain.SOURCE).item(), rel=1e-5)
+        assert target.auxiliary is not None
+        verdict = judge("discriminator_auxiliary", target.auxiliary)
+        expected = 2e-4 * domain_loss(verdict, Domain.SOURCE).item()
+        assert found["adversarial_auxiliary"].item() == pytest.approx(expected, rel=1e-5)
+        verdict = judge("discriminator", source.logits)
+        expected = 0.5 * nn.functional.softplus(verdict).mean().item()  # BCE against 0
+        assert found["discriminator/source"].item() == pytest.approx(expected, rel=1e-5)
+        expected = 0.5 * nn.functional.softplus(-judge("discriminator", target.logits)).mean().item()  # against 1
+        assert found["discriminator/target"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_minent_weights_and_no_discriminator() -> None:
+    method = make("advent", {"adversarial_weight": 0, "entropy_weight": 1e-3}).eval()
+    assert list(method.networks) == ["segmenter"]
+    pair = make_pair()
+    found = losses_of(method, pair)
+    with torch.no_grad():
+        target = method.segmenter(pair.target_images)
+        assert target.auxiliary is not None
+        expected = 1e-3 * entropy(target.logits.softmax(1)).mean(), 2e-4 * entropy(target.auxiliary.softmax(1)).mean()
+    assert found["entropy"].item() == pytest.approx(expected[0].item(), rel=1e-5)
+    assert found["entropy_auxiliary"].item() == pytest.approx(expected[1].item(), rel=1e-5)
+
+
+def test_prior_punishes_only_classes_rarer_than_half_their_source_share() -> None:
+    method = make("advent", {**SMALL, "prior_weight": 1.0})
+    assert isinstance(method, Advent)
+    method.source_counts[:3] = torch.tensor([60.0, 30.0, 10.0], dtype=torch.float64)
+    predicted = torch.zeros(1, 19, 1, 1)
+    predicted[0, :3, 0, 0] = torch.tensor([0.9, 0.1, 0.0])
+    # Shares .6 .3 .1, halves .3 .15 .05: class 0 is over, class 1 short by .05, class 2 short by .05.
+    assert method.prior_violation(predicted).item() == pytest.approx(0.1)
+
+
+def test_frozen_passes_gradients_and_collects_none() -> None:
+    layer, values = nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
+    layer.bias.requires_grad_(False)
+    with frozen(layer) as judge:
+        loss = judge(values).sum()
+    loss.backward()
+    assert values.grad is not None
+    assert layer.weight.grad is None
+    assert layer.weight.requires_grad
+    assert not layer.bias.requires_grad
+
+
+def test_registry_is_complete() -> None:
+    for name, entry in METHODS.items():
+        assert entry.title
+        assert entry.idea.endswith(".")
+        assert entry.options()  # defaults are valid
+        assert Update().losses == {}
+        with pytest.raises(ConfigError, match="unknown key"):
+            entry.options.parse({"lambda": 1}, where=name)
+    with pytest.raises(ConfigError, match="known are source_only, advent"):
+        build_method("dacs", build("deeplab_v2", options=NETWORK))

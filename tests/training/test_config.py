@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.errors import ConfigError
+from models.networks import build
+from training.config import RunConfig, load_recipe, recipe_names
+from training.loop import build_optimisers
+from training.methods import build_method
+
+DEMO = "demo_source_only_game"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
+    config = load_recipe(name)
+    assert config.name == name
+    assert config.about
+    again = RunConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))), where="again")
+    assert again == config
+    text = (Path("training/recipes") / f"{name}.toml").read_text()
+    assert text.startswith("# "), "a recipe begins with a comment that says which number it is"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
+    config = load_recipe(name)
+    small = {**config.network_options, "backbone": "resnet18"}
+    method = build_method(config.method, build(config.network, options=small), config.method_options)
+    assert set(build_optimisers(config, method)) == set(method.networks)
+
+
+def test_overrides_reach_nested_values() -> None:
+    config = load_recipe(DEMO, ["steps=7", "optimisers.segmenter.rate=2e-4", "sources.0.count=5", "title=Mine"])
+    assert (config.steps, config.sources[0].count, config.title) == (7, 5, "Mine")
+    assert config.optimisers["segmenter"].rate == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stepps=3", "unknown key 'stepps'; did you mean 'steps'"),
+        ("optimisers.segmenter.rat=1", "did you mean 'rate'"),
+        ("sources.0.styl='fog'", "did you mean 'style'"),
+        ("network_options.widht=1", "did you mean 'width'"),
+        ("network_options.width=3", "width is 3"),
+        ("steps=0", "steps is 0"),
+        ("steps=many", "steps is 'many'"),
+        ("method=dacs", "known are source_only, advent"),
+        ("method=advent", r"needs unlabelled target images: add a \[target\]"),
+        ("target.dataset=camvid", r"remove the \[target\]"),
+        ("sources=[]", "at least 1"),
+        ("sources.7.count=1", "position from 0 to 0"),
+        ("steps.deep=1", "steps is a value, not a table"),
+        ("steps", "key=value"),
+        ("source_transform.augment=wild", "'none', 'plain' or 'strong'"),
+    ],
+)
+def test_mistakes_get_a_sentence(override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(DEMO, [override])
+
+
+def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither a file nor one of"):
+        load_recipe("no_such_recipe")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = = 3")
+    with pytest.raises(ConfigError, match="no readable TOML"):
+        load_recipe(str(broken))
+    broken.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="no readable TOML"):
+        load_recipe(str(broken))

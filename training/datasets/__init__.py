@@ -1,0 +1,51 @@
+"""Data sets by name. Each knows where its files lie, what their values mean and how to get them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Final
+
+from models.errors import ConfigError, DatasetError
+from training.datasets.base import Sample, SegmentationDataset
+from training.datasets.camvid import CamVid
+from training.datasets.cityscapes import Cityscapes
+from training.datasets.gta5 import Gta5
+from training.datasets.photo_folder import PhotoFolder
+from training.datasets.rendered import StreetScenes
+
+DATASETS: Final[dict[str, type[SegmentationDataset]]] = {
+    "camvid": CamVid,
+    "cityscapes": Cityscapes,
+    "gta5": Gta5,
+    "photos": PhotoFolder,
+    "street_scenes": StreetScenes,
+}
+
+__all__ = ["DATASETS", "Sample", "SegmentationDataset", "open_dataset"]
+
+
+def open_dataset(
+    name: str, root: str | Path | None = None, split: str | None = None, **options: Any
+) -> SegmentationDataset:
+    """Open a data set.
+
+    Args:
+        name: key in `DATASETS`.
+        root: its folder; None takes it from the environment (SIM2STREET_CITYSCAPES, SIM2STREET_GTA5,
+            SIM2STREET_CAMVID, SIM2STREET_PHOTOS). Street scenes have none.
+        split: part of it; None takes the set's default: "train", of gta5 "all".
+        options: more arguments of the class, such as `labelled=False`, or `style` and `count` of street scenes.
+
+    Raises:
+        ConfigError: an option is unknown.
+        DatasetError: the name is unknown, or files are missing.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"There is no data set {name!r}; known are {', '.join(DATASETS)}.")
+    given = {**({} if root is None else {"root": root}), **({} if split is None else {"split": split}), **options}
+    known = [option for option in inspect.signature(DATASETS[name]).parameters]
+    unknown = sorted(given.keys() - set(known))
+    if unknown:
+        raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it takes {', '.join(known)}.")
+    return DATASETS[name](**given)

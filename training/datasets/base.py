@@ -1,0 +1,240 @@
+"""What every data set offers, and how a missing one explains itself.
+
+A data set is a list of keys with a photo and, if it is labelled, a label image behind each. Photos are read without
+their labels through `read_photo`, so that a target domain can be used, and its files can even lie alone on disk,
+while its labels are never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DatasetError, LabelError
+from models.labels import IGNORE, LabelSpace
+from models.photo import read_label_image, read_photo
+
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)` after each image of a long job."""
+
+FOREIGN: Final = 254
+"""Marks values that a label table does not know; no label space has that many classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One labelled picture.
+
+    Attributes:
+        photo: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8 in the label space of its data set, 255 for ignored pixels.
+        key: name of the picture, unique within its data set.
+    """
+
+    photo: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    key: str
+
+
+class SegmentationDataset(ABC):
+    """A list of photos, labelled or not.
+
+    Attributes:
+        name: key in `DATASETS`.
+        labels: space of the labels; for an unlabelled set the space in which its predictions are shown.
+        labelled: whether `read` and `read_labels` may be called.
+        keys: names of the pictures, in a fixed order.
+    """
+
+    name: ClassVar[str]
+    labels: LabelSpace
+    labelled: bool
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    @abstractmethod
+    def slug(self) -> str:
+        """Short name of this selection, fit for a file name: set, split, settings."""
+
+    @abstractmethod
+    def read_photo(self, index: int) -> NDArray[np.uint8]:
+        """Return photo `index` as (H, W, 3) uint8 RGB without opening its labels."""
+
+    @abstractmethod
+    def read_labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels of photo `index` at their stored size, (H, W) uint8 in this set's space.
+
+        Raises:
+            DatasetError: the set is unlabelled.
+            LabelError: the file holds values that the set does not know.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hex digest that changes whenever the set's pictures may have changed."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one line for people: how many pictures of what, from where."""
+
+    def read(self, index: int) -> Sample:
+        """Return photo and labels at the size of the photo.
+
+        A few label images of GTA5 differ in size from their photo; such labels are resized to it by nearest neighbour.
+        """
+        photo = self.read_photo(index)
+        labels = self.read_labels(index)
+        if labels.shape != photo.shape[:2]:
+            height, width = photo.shape[:2]
+            labels = resize_labels(labels, (width, height))
+        return Sample(photo, labels, self.keys[index])
+
+
+class FolderDataset(SegmentationDataset):
+    """A data set of files. A subclass says where they lie and what the stored label values mean.
+
+    Args:
+        root: folder of the set. None takes it from the environment variable `root_variable`.
+        split: part of the set.
+        labelled: False looks for photos only; the label files need not exist and are never opened.
+
+    Raises:
+        DatasetError: the root, the split, a photo or a label is missing; the text says how to get it.
+    """
+
+    root_variable: ClassVar[str]
+    how_to_get: ClassVar[str]
+    table: ClassVar[NDArray[np.uint8]]
+    """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
+
+    def __init__(self, root: str | Path | None = None, split: str = "train", *, labelled: bool = True) -> None:
+        self.root = self._find_root(root)
+        self.split = split
+        self.labelled = labelled
+        self.keys, self.photos, self.label_images = self._list()
+        if labelled:
+            self._refuse_missing(self.label_images, "label image")
+
+    @abstractmethod
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """Return keys, photo files that exist, and where their label images should lie (empty if unlabelled)."""
+
+    @property
+    def slug(self) -> str:
+        """Set and split."""
+        return f"{self.name}_{self.split}"
+
+    def read_photo(self, index: int) -> NDArray[np.uint8]:
+        """Return photo `index` as (H, W, 3) uint8 RGB."""
+        path = self.photos[index]
+        return read_photo(path, name=str(path)).pixels
+
+    def read_labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels of photo `index` as (H, W) uint8 at their stored size."""
+        if not self.labelled:
+            raise DatasetError(
+                f"{self.describe()} was opened without labels (labelled = false), so {self.keys[index]} has none."
+            )
+        path = self.label_images[index]
+        stored = read_label_image(path, name=str(path))
+        labels = self.table[stored]
+        foreign = labels == FOREIGN
+        if foreign.any():
+            shown = ", ".join(map(str, np.unique(stored[foreign])[:5]))
+            known = np.flatnonzero(self.table != FOREIGN)
+            raise LabelError(
+                f"Found the values {shown} in {path}; {self.name} stores {known[0]} to {known[known < IGNORE][-1]}."
+                " Is it an image of another data set, or one with colours?"
+            )
+        return labels
+
+    def fingerprint(self) -> str:
+        """Digest of file names, sizes and times of change."""
+        digest = hashlib.sha256(f"{self.slug} {self.labels.name}".encode())
+        for path in (*self.photos, *self.label_images):
+            status = path.stat()
+            digest.update(f"\n{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        """Return set, split, number of photos and folder."""
+        kind = "labelled photos" if self.labelled else "photos without labels"
+        return f"{self.name} {self.split}: {len(self)} {kind} in {self.root}"
+
+    def _find_root(self, root: str | Path | None) -> Path:
+        given = root if root is not None else os.environ.get(self.root_variable)
+        if not given:
+            raise DatasetError(
+                f"Where {self.name} lies is not known: give its root or set {self.root_variable}. {self.how_to_get}"
+            )
+        path = Path(given).expanduser()
+        if not path.is_dir():
+            found = "a file" if path.exists() else "nothing"
+            raise DatasetError(
+                f"{self.name} was looked for in the folder {path.absolute()}; found {found}. {self.how_to_get}"
+            )
+        return path
+
+    def _refuse_missing(self, paths: Sequence[Path], what: str) -> None:
+        """Raise `DatasetError` if some files are not there; each folder is listed only once."""
+        present = {folder: _names_in(folder) for folder in {path.parent for path in paths}}
+        missing = [path for path in paths if path.name not in present[path.parent]]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} of {len(paths)} {what}s of {self.name} {self.split} are missing, first"
+                f" {missing[0].absolute()}. {self.how_to_get}"
+            )
+
+    def _refuse_empty(self, found: Sequence[object], pattern: Path) -> None:
+        """Raise `DatasetError` if no photo was found where the pattern looks."""
+        if not found:
+            raise DatasetError(
+                f"No photo of {self.name} {self.split!r} was found: looked for {pattern.absolute()};"
+                f" {self.root} holds {_listing(self.root)}. {self.how_to_get}"
+            )
+
+
+def label_table(known: dict[int, int]) -> NDArray[np.uint8]:
+    """Build the (256,) uint8 table of stored value -> label; unknown values become `FOREIGN`, 255 stays ignored."""
+    table = np.full(256, FOREIGN, np.uint8)
+    table[IGNORE] = IGNORE
+    for stored, label in known.items():
+        table[stored] = label
+    table.flags.writeable = False
+    return table
+
+
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize (H, W) labels to (width, height) by nearest neighbour, pixel centres aligned as in Pillow."""
+    # cv2.INTER_NEAREST takes the corner of a pixel instead of its centre and shifts labels by up to half a pixel.
+    return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+
+
+def cache_folder() -> Path:
+    """Folder for what can be computed again: SIM2STREET_CACHE, else ~/.cache/sim2street."""
+    return Path(os.environ.get("SIM2STREET_CACHE") or "~/.cache/sim2street").expanduser()
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in os.scandir(folder)}
+    except OSError:
+        return set()
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(_names_in(folder))
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return shown or "nothing"

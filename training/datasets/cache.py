@@ -1,0 +1,199 @@
+"""A data set at one size on disk, uncompressed: a sample costs the copying of its pixels and no decoding.
+
+Photos and labels lie in two NumPy files that are mapped into memory, so all workers share one copy. A pixel takes 4
+bytes: 1000 samples of 512x256 make 0.5 GB, of 1024x512 2 GB.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from models.errors import DatasetError
+from training.datasets.base import Progress, SegmentationDataset, cache_folder, resize_labels
+from training.datasets.transforms import resize_photo
+from training.datasets.workers import map_in_order
+
+
+class CachedDataset(SegmentationDataset):
+    """A data set read from the two files that `cache_dataset` wrote.
+
+    Args:
+        origin: the set that was stored; names, space and keys are its.
+        size: (width, height) of every stored sample.
+        photos: file of (N, H, W, 3) uint8.
+        label_images: file of (N, H, W) uint8, None for an unlabelled set.
+    """
+
+    def __init__(
+        self, origin: SegmentationDataset, size: tuple[int, int], photos: Path, label_images: Path | None
+    ) -> None:
+        self.origin = origin
+        self.size = size
+        self.photos = photos
+        self.label_images = label_images
+        self.labels = origin.labels
+        self.labelled = origin.labelled
+        self.keys = origin.keys
+        self._photo_map: NDArray[np.uint8] | None = None
+        self._label_map: NDArray[np.uint8] | None = None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Name of the stored set."""
+        return self.origin.name
+
+    @property
+    def slug(self) -> str:
+        """Stored set and size."""
+        return f"{self.origin.slug}_at_{self.size[0]}x{self.size[1]}"
+
+    def read_photo(self, index: int) -> NDArray[np.uint8]:
+        """Return photo `index` as a read-only (H, W, 3) view of the file."""
+        if self._photo_map is None:
+            self._photo_map = _map(self.photos)
+        return self._photo_map[index]
+
+    def read_labels(self, index: int) -> NDArray[np.uint8]:
+        """Return labels `index` as a read-only (H, W) view of the file."""
+        if self.label_images is None:
+            raise DatasetError(f"{self.describe()} was stored without labels, so {self.keys[index]} has none.")
+        if self._label_map is None:
+            self._label_map = _map(self.label_images)
+        return self._label_map[index]
+
+    def fingerprint(self) -> str:
+        """Digest of the stored set, and the size."""
+        return f"{self.origin.fingerprint()}{self.size[0]:05d}{self.size[1]:05d}"
+
+    def describe(self) -> str:
+        """Return the stored set's line and the size."""
+        return f"{self.origin.describe()}, stored at {self.size[0]}×{self.size[1]} pixels"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled memory map carries all pixels; a worker opens the files itself.
+        return {**self.__dict__, "_photo_map": None, "_label_map": None}
+
+
+def cache_dataset(
+    dataset: SegmentationDataset,
+    *,
+    size: tuple[int, int] | None = None,
+    folder: Path | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> CachedDataset:
+    """Store a data set on disk, unless it is there, and return it from there.
+
+    The files are named after the set's settings and its fingerprint; they appear when complete, and files that are
+    truncated or foreign are written anew.
+
+    Args:
+        dataset: what to store.
+        size: (width, height) to resize to, photos bicubic, labels nearest; None takes the first photo's size and
+            expects it of all.
+        folder: where; None takes `cache_folder()`.
+        workers: processes that read or render.
+        progress: told after each sample.
+
+    Raises:
+        DatasetError: photos differ in size and none was asked for, or the disk is too small.
+    """
+    if size is None:
+        height, width = dataset.read_photo(0).shape[:2]
+        reader = _Reader(dataset, (width, height), resizes=False)
+    else:
+        width, height = size
+        reader = _Reader(dataset, size, resizes=True)
+    folder = (folder or cache_folder()) / "samples"
+    stem = re.sub(r"[^\w.+-]", "-", f"{dataset.slug}_{width}x{height}_{dataset.fingerprint()[:12]}")
+    photos = _File(folder / f"{stem}.photos.npy", (len(dataset), height, width, 3))
+    label_images = _File(folder / f"{stem}.labels.npy", (len(dataset), height, width))
+    files = [photos, label_images] if dataset.labelled else [photos]
+    if not all(file.is_whole() for file in files):
+        _store(reader, files, workers, progress)
+    return CachedDataset(dataset, (width, height), photos.path, label_images.path if dataset.labelled else None)
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    # As a plain array: slicing the memmap class itself costs ten times as much.
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def is_whole(self) -> bool:
+        try:
+            found = np.load(self.path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return False
+        return found.shape == self.shape and found.dtype == np.uint8
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one sample at the stored size; a class because workers need to unpickle it."""
+
+    dataset: SegmentationDataset
+    size: tuple[int, int]
+    resizes: bool
+
+    def __call__(self, index: int) -> list[NDArray[np.uint8]]:
+        if self.dataset.labelled:
+            sample = self.dataset.read(index)
+            photo, labels = sample.photo, [sample.labels]
+        else:
+            photo, labels = self.dataset.read_photo(index), []
+        height, width = photo.shape[:2]
+        if (width, height) == self.size:
+            return [photo, *labels]
+        if not self.resizes:
+            raise DatasetError(
+                f"{self.dataset.keys[index]} measures {width}×{height} pixels, the first photo of"
+                f" {self.dataset.name} {self.size[0]}×{self.size[1]}. Say at which size the set is to be stored."
+            )
+        return [resize_photo(photo, self.size, "bicubic"), *(resize_labels(image, self.size) for image in labels)]
+
+
+def _store(reader: _Reader, files: list[_File], workers: int, progress: Progress | None) -> None:
+    folder = files[0].path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    needed, free = sum(file.bytes for file in files), shutil.disk_usage(folder).free
+    if needed > free:
+        raise DatasetError(
+            f"Storing {reader.dataset.describe()} takes {needed / 1e9:.1f} GB; {folder} has {free / 1e9:.1f} GB left."
+            " Set SIM2STREET_CACHE to a larger disk, or store fewer or smaller samples."
+        )
+    count = len(reader.dataset)
+    # Two processes may store the same set at once: each writes its own files, and the later rename changes nothing.
+    partial = [file.path.with_name(f".{os.getpid()}.{file.path.name}") for file in files]
+    try:
+        maps = [open_memmap(path, "w+", np.uint8, file.shape) for path, file in zip(partial, files, strict=True)]
+        for index, arrays in enumerate(map_in_order(reader, range(count), workers)):
+            for target, array in zip(maps, arrays, strict=True):
+                target[index] = array
+            if progress:
+                progress(index + 1, count)
+        for target in maps:
+            target.flush()
+        del maps
+        for path, file in zip(partial, files, strict=True):
+            path.replace(file.path)
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)

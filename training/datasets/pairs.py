@@ -1,0 +1,254 @@
+"""The endless stream of training batches: labelled source pictures beside unlabelled target pictures.
+
+Batch k depends on the seed, on k and on nothing else: not on the number of loader processes, not on what was drawn
+before, so that a run which is resumed at step k sees what it would have seen. Several training processes share that
+one stream: batch k of rank r of n is the batch n·k + r that a single process would see.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import ConfigError, DatasetError
+from training.datasets.base import Progress, SegmentationDataset
+from training.datasets.statistics import (
+    Draw,
+    LogInverseSampler,
+    RareClassSampler,
+    RareClassSampling,
+    Sampler,
+    class_statistics,
+)
+from training.datasets.transforms import Chain, TransformConfig
+from training.datasets.workers import map_in_order
+from training.pair import DomainPair
+
+Sampling = Literal["uniform", "rare_class"]
+
+# One stream of random numbers each, so that a change in how the source is drawn leaves the target as it was.
+SOURCE_SAMPLE: Final = 0
+TARGET_SAMPLE: Final = 1
+SOURCE_ORDER: Final = 2
+TARGET_ORDER: Final = 3
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """What a batch is made of.
+
+    Attributes:
+        batch: source images, and as many target images.
+        source: from a source photo to what the network sees.
+        target: the same for the target.
+        sampling: "uniform" takes every picture of a set once before any twice; "rare_class" follows `rare_class`. The
+            target is always drawn uniformly.
+        rare_class: settings of the latter.
+    """
+
+    batch: int = 1
+    source: TransformConfig = field(default_factory=TransformConfig)
+    target: TransformConfig = field(default_factory=TransformConfig)
+    sampling: Sampling = "uniform"
+    rare_class: RareClassSampling = field(default_factory=RareClassSampling)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}; expected at least 1.")
+        if self.sampling not in ("uniform", "rare_class"):
+            raise ConfigError(f"sampling is {self.sampling!r}; known are uniform, rare_class.")
+        if self.target.cat_max_ratio < 1:
+            raise ConfigError("cat_max_ratio of the target looks at labels, and the target has none; leave it at 1.")
+
+
+class DomainPairs:
+    """`pairs[k]` is batch k, for any k from 0 on.
+
+    Args:
+        sources: labelled sets and their weights: a set is drawn with its weight over the sum of weights.
+        target: the unlabelled domain; its labels are not read even where it has some. None for learning from the
+            source alone, when `target_images` are (0, 3, H, W).
+        config: batch size, transforms, sampling.
+        seed: of everything random.
+        rank: number of this training process.
+        ranks: how many there are.
+        cache: folder for class statistics; None takes the default.
+        progress: told while the classes of a set are counted.
+
+    Raises:
+        ConfigError: there is no source, or a weight or rank is out of range.
+        DatasetError: a source has no labels.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[SegmentationDataset, float]],
+        target: SegmentationDataset | None,
+        config: PairsConfig,
+        seed: int = 0,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        weights = np.array([weight for _, weight in sources], np.float64)
+        if not weights.size or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+            raise ConfigError(f"The weights of the sources are {weights.tolist()}; expected at least one above 0.")
+        if not 0 <= rank < ranks:
+            raise ConfigError(f"rank is {rank} of {ranks} processes; expected 0 to {ranks - 1}.")
+        for dataset, _ in sources:
+            if not dataset.labelled:
+                raise DatasetError(f"{dataset.describe()} has no labels and cannot be a source.")
+        self.sources = tuple(dataset for dataset, _ in sources)
+        self.target = target
+        self.config = config
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self._cumulative = np.cumsum(weights / weights.sum())
+        self._samplers = [self._sampler(dataset, cache, progress) for dataset in self.sources]
+        self._source = _Steps.of(config.source)
+        self._target = _Steps.of(config.target)
+
+    def __getitem__(self, k: int) -> DomainPair:
+        """Read and transform batch k of this rank."""
+        return _to_pair(self._read(k))
+
+    def stream(self, start: int = 0, *, workers: int = 0, ahead: int = 2) -> Iterator[DomainPair]:
+        """Yield batches `start`, `start + 1`, ... without end.
+
+        Args:
+            start: number of the first batch; a resumed run gives its step.
+            workers: loader processes, 0 for none. The batches are the same for any number.
+            ahead: batches that each of them prepares beforehand.
+        """
+        return map(_to_pair, map_in_order(self._read, _Numbers(start), workers, ahead=ahead))
+
+    def _read(self, k: int) -> _Bytes:
+        if k < 0:
+            raise IndexError(f"batches are numbered from 0; got {k}")
+        first = (k * self.ranks + self.rank) * self.config.batch
+        places = range(first, first + self.config.batch)
+        photos, labels, spaces = zip(*(self._read_source(place) for place in places), strict=True)
+        targets = [] if self.target is None else [self._read_target(self.target, place) for place in places]
+        source = _stack(photos, "source")
+        target = _stack(targets, "target") if targets else source[:0]
+        return _Bytes(source, torch.from_numpy(np.stack(labels)), target, spaces)
+
+    def _sampler(self, dataset: SegmentationDataset, cache: Path | None, progress: Progress | None) -> Sampler | None:
+        if self.config.sampling == "uniform":
+            return None
+        statistics = class_statistics(dataset, folder=cache, progress=progress)
+        if self.config.rare_class.formula == "log_inverse":
+            return LogInverseSampler(statistics, self.config.rare_class)
+        return RareClassSampler(statistics, self.config.rare_class)
+
+    def _read_source(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
+        """Return photo, labels and label space of source sample `place` of the global stream."""
+        rng = np.random.default_rng((self.seed, SOURCE_SAMPLE, place))
+        chosen = int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))
+        dataset, sampler = self.sources[chosen], self._samplers[chosen]
+        if sampler is None:
+            draw = Draw(_shuffled(len(dataset), place, (self.seed, SOURCE_ORDER, chosen)), None)
+        else:
+            draw = sampler.draw(rng)
+        sample = dataset.read(draw.index)
+        photo, labels = self._source.resize(sample.photo, sample.labels, rng)
+        cropped = self._source.geometry(photo, labels, rng)
+        if isinstance(sampler, RareClassSampler) and draw.wanted is not None:
+            for _ in range(sampler.config.retries):
+                if sampler.accepts(_present(cropped[1]), draw.wanted):
+                    break
+                cropped = self._source.geometry(photo, labels, rng)
+        photo, labels = self._source.augment(*cropped, rng)
+        return photo, _present(labels), dataset.labels.name
+
+    def _read_target(self, dataset: SegmentationDataset, place: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng((self.seed, TARGET_SAMPLE, place))
+        photo = dataset.read_photo(_shuffled(len(dataset), place, (self.seed, TARGET_ORDER)))
+        for step in (self._target.resize, self._target.geometry, self._target.augment):
+            photo, _ = step(photo, None, rng)
+        return photo
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The transforms of one domain."""
+
+    resize: Chain
+    geometry: Chain
+    augment: Chain
+
+    @classmethod
+    def of(cls, config: TransformConfig) -> _Steps:
+        return cls(config.build_resize(), config.build_geometry(), config.augment.build())
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """A pair before it becomes floating point: what loader processes hand over, a fifth of the pair's size.
+
+    Attributes:
+        source: (B, H, W, 3) uint8.
+        labels: (B, H, W) uint8.
+        target: (B, H', W', 3) uint8, or (0, H, W, 3).
+        spaces: label space of each source image.
+    """
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor
+    spaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """start, start + 1, ... without end; iterating twice begins anew."""
+
+    start: int
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
+
+
+def _shuffled(count: int, place: int, key: tuple[int, ...]) -> int:
+    """Return the index at `place` of an endless list in which all `count` indices come, shuffled, before any again."""
+    turn, rest = divmod(place, count)
+    return int(_order(count, (*key, turn))[rest])
+
+
+@lru_cache(maxsize=16)
+def _order(count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.random.default_rng(key).permutation(count)
+
+
+def _present(labels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    assert labels is not None, "a transform lost the labels"
+    return labels
+
+
+def _stack(photos: Sequence[NDArray[np.uint8]], domain: str) -> Tensor:
+    """Stack (H, W, 3) photos as (B, H, W, 3) uint8."""
+    sizes = {photo.shape for photo in photos}
+    if len(sizes) > 1:
+        shown = " and ".join(sorted(f"{width}×{height}" for height, width, _ in sizes)[:3])
+        raise ConfigError(f"Photos of the {domain} measure {shown} pixels; give it a resize or a crop to batch them.")
+    return torch.from_numpy(np.stack(photos))
+
+
+def _to_pair(batch: _Bytes) -> DomainPair:
+    source, target = (
+        photos.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        for photos in (batch.source, batch.target)
+    )
+    return DomainPair(source, batch.labels.long(), target, batch.spaces)

@@ -1,0 +1,45 @@
+"""Any folder of photos as a target domain: no labels, no layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import DatasetError
+from models.labels import CITYSCAPES19
+from training.datasets.base import FolderDataset
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class PhotoFolder(FolderDataset):
+    """All photos below `root`, sub-folders included, sorted by path; never labelled.
+
+    Args:
+        root: folder to search. None takes SIM2STREET_PHOTOS.
+        split: sub-folder of root, or "." for root itself.
+        labelled: must stay False.
+    """
+
+    name = "photos"
+    labels = CITYSCAPES19
+    root_variable = "SIM2STREET_PHOTOS"
+    how_to_get = f"Any folder of street photos will do ({', '.join(SUFFIXES)})."
+    table = np.empty(0, np.uint8)
+
+    def __init__(self, root: str | Path | None = None, split: str = ".", *, labelled: bool = False) -> None:
+        if labelled:
+            raise DatasetError("A plain folder of photos has no labels; it can be a target domain only.")
+        super().__init__(root, split, labelled=False)
+
+    @property
+    def slug(self) -> str:
+        """Name of the folder."""
+        return f"{self.name}_{(self.root / self.split).resolve().name}"
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        folder = self.root / self.split
+        photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES))
+        self._refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
+        return tuple(path.relative_to(self.root).as_posix() for path in photos), photos, ()

@@ -1,0 +1,118 @@
+"""Street scenes as a data set: every sample is painted when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConfigError
+from models.labels import CITYSCAPES19
+from training.datasets.base import Sample, SegmentationDataset
+from training.datasets.street_scenes import check_arguments, render
+
+SPLIT_STARTS = {"train": 0, "val": 1_000_000}
+"""First scene of each split, so that no scene is in both."""
+
+
+class StreetScenes(SegmentationDataset):
+    """Scenes `start` to `start + count - 1` of a seed, painted in one style.
+
+    Painting takes tens of milliseconds a scene; for training wrap the set in `cache_dataset`. The same seed and index
+    show the same street in every style: give source and target different seeds, or the target holds the source's
+    very streets and the gap between the domains is one of appearance alone.
+
+    Args:
+        style: one of the renderer's `STYLES`.
+        count: number of scenes.
+        seed: which streets.
+        size: (width, height) in pixels.
+        split: "train" or "val"; sets the first scene where `start` is not given.
+        start: index of the first scene.
+
+    Raises:
+        ConfigError: the style or split is unknown, or a number is out of range.
+    """
+
+    name = "street_scenes"
+    labels = CITYSCAPES19
+
+    def __init__(
+        self,
+        style: str = "game",
+        count: int = 1000,
+        seed: int = 0,
+        size: tuple[int, int] = (512, 256),
+        split: str = "train",
+        start: int | None = None,
+    ) -> None:
+        if split not in SPLIT_STARTS:
+            raise ConfigError(f"There is no split {split!r} of street scenes; known are {', '.join(SPLIT_STARTS)}.")
+        start = SPLIT_STARTS[split] if start is None else start
+        check_settings(style, count, start, seed, size)
+        self.style = style
+        self.seed = seed
+        self.size = (size[0], size[1])
+        self.start = start
+        self.labelled = True
+        self.keys = tuple(scene_key(style, seed, self.start + place) for place in range(count))
+
+    @property
+    def slug(self) -> str:
+        """Set and settings."""
+        width, height = self.size
+        return f"{self.name}_{self.style}_{self.start}+{len(self)}_seed{self.seed}_{width}x{height}"
+
+    def read_photo(self, index: int) -> NDArray[np.uint8]:
+        """Paint scene `index` as (H, W, 3) uint8 RGB."""
+        return self.read(index).photo
+
+    def read_labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the exact labels of scene `index`, (H, W) uint8 train ids."""
+        return self.read(index).labels
+
+    def read(self, index: int) -> Sample:
+        """Paint scene `index` and its labels together."""
+        scene = render(self.style, self.start + range(len(self))[index], seed=self.seed, size=self.size)
+        return Sample(scene.photo, scene.labels, self.keys[index])
+
+    def fingerprint(self) -> str:
+        """Digest of the settings and of the renderer itself."""
+        return hashlib.sha256(f"{self.slug} {renderer_version()}".encode()).hexdigest()
+
+    def describe(self) -> str:
+        """Return style, number, size and seed."""
+        width, height = self.size
+        return (
+            f"{self.name} in the style {self.style}: {len(self)} labelled scenes of {width}×{height} pixels from number"
+            f" {self.start}, seed {self.seed}"
+        )
+
+
+def scene_key(style: str, seed: int, index: int) -> str:
+    """Name a scene as Cityscapes names its frames: city, sequence, frame."""
+    return f"{style}_{seed:06d}_{index:06d}"
+
+
+def check_settings(style: str, count: int, start: int, seed: int, size: tuple[int, int]) -> None:
+    """Raise `ConfigError` for settings in which no scene can be painted."""
+    if count < 1:
+        raise ConfigError(f"The count is {count}, but there must be at least one scene.")
+    try:
+        check_arguments(style, start, seed, size)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@functools.cache
+def renderer_version() -> str:
+    """Digest of the renderer's source files and of OpenCV's version: anything kept on disk is bound to it."""
+    training = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256(cv2.__version__.encode())
+    for path in sorted([training / "datasets" / "street_scenes.py", *(training / "scenes").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,183 @@
+"""Labelled street scenes, rendered on demand from nothing but a seed and an index.
+
+The same seed, index and size give the same layout, labels and depth in every style; only the
+photo differs. Nothing is stored on disk and no global random state is read or changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral
+
+import cv2
+import numpy as np
+
+from training.scenes import labels
+from training.scenes.canvas import Canvas
+from training.scenes.ground import GroundBuilder, paint_ground
+from training.scenes.layout import Layout, Thing, draw_layout
+from training.scenes.panels import SeenPanel, paint_panels, paint_seen
+from training.scenes.sky import draw_sky, paint_sky
+from training.scenes.street import build_street
+from training.scenes.styles import LOOKS, Shot, sky_kind
+from training.scenes.traffic import Placer
+
+STYLES: tuple[str, ...] = ("game", "randomised", "overcast", "night", "fog", "rain")
+
+SMALLEST_SIDE = 32
+LARGEST_SIDE = 4096
+BONNET_DEPTH_METRES = 1.0
+LAYOUT_STREAM, GROUND_STREAM, BONNET_STREAM, LOOK_STREAM = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class RenderedScene:
+    """One rendered scene.
+
+    Attributes:
+        photo: (H, W, 3) uint8, RGB.
+        labels: (H, W) uint8, Cityscapes train ids 0..18; 255 is not scored.
+        depth: (H, W) float32, metres along the viewing axis; 10,000 for the sky.
+    """
+
+    photo: np.ndarray
+    labels: np.ndarray
+    depth: np.ndarray
+
+
+def render(
+    style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (512, 256)
+) -> RenderedScene:
+    """Render one scene; a pure function of its arguments.
+
+    Args:
+        style: One of `STYLES`.
+        index: Number of the scene, at least 0.
+        seed: Which family of scenes, at least 0.
+        size: Width and height in pixels, each in 32..4096. Sizes of the same aspect show the
+            same scene.
+
+    Returns:
+        The photo with its labels and depth.
+
+    Raises:
+        ValueError: If an argument is not as described.
+    """
+    check_arguments(style, index, seed, size)
+    with single_threaded():
+        random = np.random.default_rng([int(seed), int(index), LAYOUT_STREAM])
+        layout = draw_layout(random, (int(size[0]), int(size[1])))
+        build_street(layout, random)
+        Placer(layout, random).populate()
+        ground_random = np.random.default_rng([int(seed), int(index), GROUND_STREAM])
+        GroundBuilder(layout, ground_random).build()
+        look_random = np.random.default_rng(
+            [int(seed), int(index), LOOK_STREAM, STYLES.index(style)]
+        )
+        canvas = Canvas(layout.camera)
+        paint_sky(canvas, draw_sky(look_random, sky_kind(style, look_random)), look_random)
+        paint_ground(canvas, layout, ground_random)
+        paint_objects(canvas, layout)
+        if layout.bonnet > 0:
+            paint_bonnet(
+                canvas,
+                layout.bonnet,
+                np.random.default_rng([int(seed), int(index), BONNET_STREAM]),
+            )
+        photo = LOOKS[style](Shot(canvas, layout, look_random))
+    return RenderedScene(photo, canvas.labels, canvas.depth)
+
+
+def check_arguments(style: str, index: int, seed: int, size: tuple[int, int]) -> None:
+    """Raise ValueError with a sentence when an argument of `render` is not usable."""
+    if style not in STYLES:
+        raise ValueError(f"The style is {style!r}, but it must be one of {', '.join(STYLES)}.")
+    for name, value in (("index", index), ("seed", seed)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+            raise ValueError(f"The {name} is {value!r}, but it must be an integer of at least 0.")
+    whole = len(size) == 2 and all(
+        isinstance(side, Integral) and SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size
+    )
+    if not whole:
+        raise ValueError(
+            f"The size is {size!r}, but it must be a width and a height, "
+            f"each an integer in {SMALLEST_SIDE}..{LARGEST_SIDE}."
+        )
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Keep OpenCV on one thread meanwhile; workers that render in parallel own one core each."""
+    threads = cv2.getNumThreads()
+    if threads != 1:
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        if threads != 1:
+            cv2.setNumThreads(threads)
+
+
+def paint_objects(canvas: Canvas, layout: Layout) -> None:
+    """Paint panels and things from far to near, so that see-through borders mix rightly."""
+    waiting = paint_panels(canvas, layout)
+    ordered: list[tuple[float, int, SeenPanel | Thing]] = [
+        (seen.depth, number, seen) for number, seen in enumerate(waiting)
+    ]
+    if layout.things:
+        s = np.array([thing.s for thing in layout.things])
+        z = np.array([thing.z for thing in layout.things])
+        sunlit_things = layout.sunlit(s, z, 1.2)
+        _, depth = layout.camera.to_view(s + layout.camera.road_offset(z), z)
+        ordered += [
+            (float(depth[number]), -1 - number, thing)
+            for number, thing in enumerate(layout.things)
+        ]
+    ordered.sort(key=lambda item: item[:2], reverse=True)
+    for _, number, item in ordered:
+        if isinstance(item, SeenPanel):
+            paint_seen(canvas, item)
+            continue
+        sunlit = bool(sunlit_things[-1 - number])
+        canvas.paint_sprite(
+            item.sprite,
+            layout.world(item.s, item.up, item.z),
+            size=item.size,
+            mirrored=item.mirrored,
+            paint=item.paint,
+            gain=item.gain,
+            # Bodies that face the camera are lit from behind when the sun stands ahead.
+            sun=float(np.clip(0.55 - 0.45 * layout.sun[2], 0.1, 1.0)) * sunlit,
+            sun_side=float(layout.sun[0]),
+        )
+
+
+def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> None:
+    """Paint the bonnet of the camera's own car along the lower border; it is not scored."""
+    height, width = canvas.labels.shape
+    columns = np.linspace(-1, 1, 24)
+    lean = random.uniform(-0.3, 0.3)
+    flatness = random.choice([2.0, 4.0])
+    top = height * (1 - share * (1 - 0.55 * np.abs(columns + lean) ** flatness))
+    outline = np.concatenate(
+        [np.stack([(columns + 1) / 2 * width, top], 1), [[width, height + 2.0], [0.0, height + 2.0]]]
+    )
+    mask = np.zeros((height, width), np.uint8)
+    canvas.fill(mask, outline, 1, soft=False)
+    area = slice(int(max(top.min(), 0)), height)
+    inside = mask[area] > 0
+    rows = inside.shape[0]
+    if rows < 1:
+        return
+    paint = np.array([1.0, 1.0, 1.0]) * random.uniform(10, 70) + random.uniform(0, 25, 3)
+    gloss = np.linspace(1.0, 0.0, rows)[:, None] ** random.uniform(0.5, 2.0)
+    spot = np.exp(-(((np.arange(width) / width - random.random()) / 0.12) ** 2))[None]
+    shine = random.uniform(20, 110) * gloss + random.uniform(0, 130) * spot * gloss
+    colour = np.clip(paint + shine[..., None], 0, 255).astype(np.uint8)
+    np.copyto(canvas.albedo[area], colour, where=inside[..., None])
+    canvas.labels[area][inside] = labels.UNSCORED
+    canvas.depth[area][inside] = BONNET_DEPTH_METRES
+    canvas.sun[area][inside] = 60
+    canvas.glow[area][inside] = 0
