@@ -47,9 +47,7 @@ class RenderedScene:
     depth: np.ndarray
 
 
-def render(
-    style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (512, 256)
-) -> RenderedScene:
+def render(style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (512, 256)) -> RenderedScene:
     """Render one scene; a pure function of its arguments.
 
     Args:
@@ -73,9 +71,7 @@ def render(
         Placer(layout, random).populate()
         ground_random = np.random.default_rng([int(seed), int(index), GROUND_STREAM])
         GroundBuilder(layout, ground_random).build()
-        look_random = np.random.default_rng(
-            [int(seed), int(index), LOOK_STREAM, STYLES.index(style)]
-        )
+        look_random = np.random.default_rng([int(seed), int(index), LOOK_STREAM, STYLES.index(style)])
         canvas = Canvas(layout.camera)
         paint_sky(canvas, draw_sky(look_random, sky_kind(style, look_random)), look_random)
         paint_ground(canvas, layout, ground_random)
@@ -131,10 +127,7 @@ def paint_objects(canvas: Canvas, layout: Layout) -> None:
         z = np.array([thing.z for thing in layout.things])
         sunlit_things = layout.sunlit(s, z, 1.2)
         _, depth = layout.camera.to_view(s + layout.camera.road_offset(z), z)
-        ordered += [
-            (float(depth[number]), -1 - number, thing)
-            for number, thing in enumerate(layout.things)
-        ]
+        ordered += [(float(depth[number]), -1 - number, thing) for number, thing in enumerate(layout.things)]
     ordered.sort(key=lambda item: item[:2], reverse=True)
     for _, number, item in ordered:
         if isinstance(item, SeenPanel):
@@ -162,7 +155,10 @@ def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> N
     flatness = random.choice([2.0, 4.0])
     top = height * (1 - share * (1 - 0.55 * np.abs(columns + lean) ** flatness))
     outline = np.concatenate(
-        [np.stack([(columns + 1) / 2 * width, top], 1), [[width, height + 2.0], [0.0, height + 2.0]]]
+        [
+            np.stack([(columns + 1) / 2 * width, top], 1),
+            [[width, height + 2.0], [0.0, height + 2.0]],
+        ]
     )
     mask = np.zeros((height, width), np.uint8)
     canvas.fill(mask, outline, 1, soft=False)

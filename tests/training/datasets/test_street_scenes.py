@@ -27,9 +27,12 @@ def digest(scene: RenderedScene) -> str:
 def test_shapes_types_and_ranges() -> None:
     for style in STYLES:
         scene = render(style, 3, size=SMALL)
-        assert scene.photo.shape == (96, 128, 3) and scene.photo.dtype == np.uint8
-        assert scene.labels.shape == (96, 128) and scene.labels.dtype == np.uint8
-        assert scene.depth.shape == (96, 128) and scene.depth.dtype == np.float32
+        assert scene.photo.shape == (96, 128, 3)
+        assert scene.photo.dtype == np.uint8
+        assert scene.labels.shape == (96, 128)
+        assert scene.labels.dtype == np.uint8
+        assert scene.depth.shape == (96, 128)
+        assert scene.depth.dtype == np.float32
         assert set(np.unique(scene.labels)) <= {*range(19), 255}
         assert (scene.depth > 0).all()
         assert np.array_equal(scene.labels == 10, scene.depth >= 1e4)
@@ -116,9 +119,7 @@ def test_fog_hides_more_with_depth() -> None:
     for index in range(8):
         foggy = render("fog", index, size=SMALL)
         clear = render("overcast", index, size=SMALL)
-        air = np.median(foggy.photo[foggy.depth >= 1e4], axis=0) if (
-            foggy.depth >= 1e4
-        ).any() else np.full(3, 190.0)
+        air = np.median(foggy.photo[foggy.depth >= 1e4], axis=0) if (foggy.depth >= 1e4).any() else np.full(3, 190.0)
         for number in range(4):
             place = (foggy.depth >= edges[number]) & (foggy.depth < edges[number + 1])
             place &= foggy.labels != 255
@@ -126,14 +127,14 @@ def test_fog_hides_more_with_depth() -> None:
             seen[number] += np.abs(clear.photo[place] - air).sum()
     remaining = contrast / seen
     assert (np.diff(remaining) < 0).all()
-    assert remaining[0] > 0.4 and remaining[3] < 0.15
+    assert remaining[0] > 0.4
+    assert remaining[3] < 0.15
 
 
 def test_night_is_darker_and_overcast_greyer_than_game() -> None:
     for index in range(4):
         game, night, overcast = (
-            render(style, index, size=SMALL).photo.astype(float)
-            for style in ("game", "night", "overcast")
+            render(style, index, size=SMALL).photo.astype(float) for style in ("game", "night", "overcast")
         )
         assert night.mean() < 0.6 * game.mean()
         assert np.ptp(overcast, axis=2).mean() < np.ptp(game, axis=2).mean()

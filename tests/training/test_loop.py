@@ -1,0 +1,299 @@
+"""The loop with real processes: resumed, killed, stopped, out of disk, diverging, on two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.checkpoint import Checkpoint
+from training import loop
+from training.config import RunConfig
+from training.loop import STATE, TrainingError, train
+
+pytestmark = pytest.mark.slow
+
+
+def make_tree(root: Path) -> Path:
+    """A Cityscapes tree of six pictures of coloured blocks."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in ("leftImg8bit", "gtFine"):
+            (root / kind / split / "blocks").mkdir(parents=True)
+        for index in range(6):
+            ids = generator.choice([7, 8, 11, 21, 23, 26], size=(4, 6)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+            colours = generator.integers(0, 60, (*ids.shape, 3)) + ids[..., None] * 7
+            stem = f"blocks_000000_{index:06d}"
+            Image.fromarray(colours.astype(np.uint8)).save(root / f"leftImg8bit/{split}/blocks/{stem}_leftImg8bit.png")
+            Image.fromarray(ids).save(root / f"gtFine/{split}/blocks/{stem}_gtFine_labelIds.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+def recipe(tree: Path, method: str = "source_only", **changes: object) -> RunConfig:
+    network = {"backbone": "resnet18", "width": 0.125, "output_stride": 16, "dilations": [1]}
+    optimisers: dict[str, object] = {
+        "segmenter": {"kind": "sgd", "rate": 1e-2, "weight_decay": 5e-4, "head_factor": 10}
+    }
+    values: dict[str, object] = {
+        "title": "Test",
+        "name": "test",
+        "method": method,
+        "network_options": {**network, "caffe_style": False, "train_norm": True},
+        "sources": [{"dataset": "cityscapes", "root": str(tree)}],
+        "source_transform": {"scale": [0.8, 1.2], "crop": [64, 48], "flip": 0.5, "augment": "strong"},
+        "target_transform": {"crop": [64, 48]},
+        "optimisers": optimisers,
+        "steps": 6,
+        "batch": 2,
+        "workers": 0,
+        "save_every": 3,
+        "log_every": 2,
+        "evaluations": [{"dataset": "cityscapes", "root": str(tree), "split": "val"}],
+    }
+    if method == "advent":
+        values["target"] = {"dataset": "cityscapes", "root": str(tree), "split": "val"}
+        values["method_options"] = {"discriminator_width": 4, "prior_weight": 1e-3}
+        for name in ("discriminator", "discriminator_auxiliary"):
+            optimisers[name] = {"kind": "adam", "rate": 1e-4, "betas": [0.9, 0.99]}
+    return RunConfig.parse({**values, **changes}, where="test")
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return torch.load(out / STATE, weights_only=True)["method"]
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    assert [key for key in one if not torch.equal(one[key], two[key])] == []
+
+
+@pytest.mark.parametrize("method", ["source_only", "advent"])
+def test_resumed_run_is_bit_identical(tree: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = recipe(tree, method)
+    checkpoint = train(config, tmp_path / "whole")
+    assert checkpoint is not None
+
+    # Stop after step 4 as a person would: the state is saved off the beaten track of save_every.
+    take_step = loop.Run.take_step
+
+    def stop_after_four(run: loop.Run, stream: object) -> dict[str, float]:
+        values = take_step(run, stream)  # type: ignore[arg-type]
+        if run.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return values
+
+    monkeypatch.setattr(loop.Run, "take_step", stop_after_four)
+    with pytest.raises(loop.Interrupted, match="step 4 of 6"):
+        train(config, tmp_path / "parts")
+    monkeypatch.setattr(loop.Run, "take_step", take_step)
+    train(config, tmp_path / "parts", resume=True)
+
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "progress.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    opened = Checkpoint.open(tmp_path / "parts" / "checkpoint")
+    assert opened.config.step == 6
+    assert opened.config.weights_sha256 == checkpoint.config.weights_sha256
+    assert opened.config.target == ("cityscapes/val" if method == "advent" else None)
+
+
+def test_accumulated_gradients_equal_a_larger_batch(tree: Path, tmp_path: Path) -> None:
+    """Two pairs of one picture step like one pair of two (batch norm aside, hence evaluation statistics)."""
+    shared = {
+        "steps": 2,
+        "source_transform": {},
+        "network_options": {**recipe(tree).network_options, "train_norm": False},
+    }
+    for name, batch, accumulate in (("large", 2, 1), ("small", 1, 2)):
+        config = recipe(tree, **shared, batch=batch, accumulate=accumulate)
+        run = loop.Run(config, tmp_path / name, resume=False)
+        run.method.eval()
+        run.method.train = lambda mode=True: run.method  # type: ignore[method-assign]
+        stream = run.pairs.stream(0)
+        run.take_step(stream)
+        run.take_step(stream)
+        run.save_state()
+    large, small = weights(tmp_path / "large"), weights(tmp_path / "small")
+    for key in large:
+        torch.testing.assert_close(large[key], small[key], rtol=1e-4, atol=1e-6)
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def write_recipe(config: RunConfig, path: Path) -> Path:
+    path.write_text(config.model_dump_json())
+    return path
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from training.config import RunConfig
+from training.loop import train
+config = RunConfig.parse(__import__("json").loads(Path(sys.argv[1]).read_text()), where="test")
+train(config, Path(sys.argv[2]), resume=len(sys.argv) > 3)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_state(tree: Path, tmp_path: Path) -> None:
+    config = recipe(tree, steps=60, save_every=1)
+    path, out = write_recipe(config, tmp_path / "recipe.json"), tmp_path / "run"
+    command = [sys.executable, "-c", SCRIPT, str(path), str(out)]
+    process = start(command)
+    deadline = time.monotonic() + 90
+    while not (out / STATE).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if not (out / STATE).exists():
+        process.kill()
+        pytest.fail(f"no state was written: {process.communicate()[0]}")
+    generator = np.random.default_rng(0)
+    kills = 0
+    while process.poll() is None and kills < 3:
+        time.sleep(float(generator.uniform(0.05, 0.4)))
+        process.kill()
+        process.wait()
+        kills += 1
+        state = torch.load(out / STATE, weights_only=True)  # whole, whenever the kill came
+        assert 1 <= state["step"] <= 60
+        process = start([*command, "resume"])
+        time.sleep(3)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert kills >= 1
+    uninterrupted = tmp_path / "uninterrupted"
+    train(config, uninterrupted)
+    assert_same(weights(uninterrupted), weights(out))
+
+
+def test_two_processes_train_one_network(tree: Path, tmp_path: Path) -> None:
+    """`accelerate launch` on two CPU processes: same weights on both, and those of one process with twice the batch."""
+    config = recipe(
+        tree, "advent", steps=3, batch=1, network_options={**recipe(tree).network_options, "train_norm": False}
+    )
+    path, out = write_recipe(config, tmp_path / "recipe.json"), tmp_path / "two"
+    script = tmp_path / "run.py"
+    # Running statistics throughout, since batch norm over one picture is not batch norm over two.
+    script.write_text(
+        "import training.loop as loop\nimport torch\nloop.Method.train = lambda self, mode=True: torch.nn.Module.train(self, False)\n"
+        + SCRIPT
+    )
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    process = start(
+        [
+            *launch,
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            "0",
+            str(script),
+            str(path),
+            str(out),
+        ],
+        PYTHONPATH=str(Path.cwd()),
+    )
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    one = tmp_path / "one"
+    process = start(
+        [sys.executable, str(script), str(write_recipe(config.model_copy(update={"batch": 2}), path)), str(one)],
+        PYTHONPATH=str(Path.cwd()),
+    )
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    two, single = weights(out), weights(one)
+    for key in single:
+        if key != "source_counts":  # each process counts the labels that it sees
+            torch.testing.assert_close(two[key], single[key], rtol=1e-3, atol=1e-5, msg=key)
+
+
+def test_a_full_disk_keeps_the_state_before(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, out = recipe(tree), tmp_path / "run"
+    save = torch.save
+
+    def fails_the_second_time(state: dict[str, object], file: object) -> None:
+        if state["step"] == 6:
+            file.write(b"half a state")  # type: ignore[attr-defined]
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", fails_the_second_time)
+    with pytest.raises(TrainingError, match=r"state of step 6 could not be written.*No space left"):
+        train(config, out)
+    assert torch.load(out / STATE, weights_only=True)["step"] == 3
+    assert [path.name for path in out.iterdir() if "partial" in path.name] == []
+
+
+def test_a_diverging_run_stops_with_term_step_and_last_good_state(tree: Path, tmp_path: Path) -> None:
+    config = recipe(tree, optimisers={"segmenter": {"kind": "sgd", "rate": 1e30}}, save_every=1)
+    with pytest.raises(TrainingError, match=r"diverged: segmentation is (nan|inf) at step \d") as caught:
+        train(config, tmp_path / "run")
+    assert "last good state" in str(caught.value) or "No state was saved" in str(caught.value)
+
+
+def test_runs_do_not_overwrite_or_mix(tree: Path, tmp_path: Path) -> None:
+    config, out = recipe(tree, steps=1), tmp_path / "run"
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        train(config, out, resume=True)
+    train(config, out)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(config, out)
+    with pytest.raises(TrainingError, match="other settings: seed, steps differ"):
+        train(recipe(tree, steps=2, seed=1), out, resume=True)
+    (out / STATE).write_bytes((out / STATE).read_bytes()[:5000])
+    with pytest.raises(TrainingError, match="cannot be resumed from"):
+        train(config, out, resume=True)
+
+
+def test_state_holds_nothing_that_executes(tree: Path, tmp_path: Path) -> None:
+    train(recipe(tree, "advent", steps=1), tmp_path / "run")
+    state = torch.load(tmp_path / "run" / STATE, weights_only=True)
+    assert set(state) == {"format", "step", "method", "optimisers", "scaler"}
+    assert set(state["optimisers"]) == {"segmenter", "discriminator", "discriminator_auxiliary"}
+
+
+def test_optimisers_must_fit_the_method(tree: Path, tmp_path: Path) -> None:
+    config = recipe(tree, "advent", optimisers={"segmenter": {"kind": "sgd", "rate": 1}})
+    with pytest.raises(TrainingError, match="method advent trains discriminator, discriminator_auxiliary, segmenter"):
+        train(config, tmp_path / "run")
+
+
+def test_paper_rates_per_group(tree: Path, tmp_path: Path) -> None:
+    """Classifiers learn ten times as fast; the polynomial decays towards its own horizon, not the last step."""
+    sgd = {"kind": "sgd", "rate": 2.5e-4, "head_factor": 10, "horizon": 250_000}
+    run = loop.Run(recipe(tree, optimisers={"segmenter": sgd}), tmp_path / "run", resume=False)
+    loop.set_rates(run.optimisers["segmenter"], run.config.optimisers["segmenter"], 120_000, 120_000)
+    rates = [group["lr"] for group in run.optimisers["segmenter"].param_groups]
+    assert rates == pytest.approx([1.388e-4, 1.388e-3], rel=1e-3)

@@ -1,0 +1,1 @@
+"""Procedural street scenes: layout, geometry, textures and looks, in numpy and OpenCV."""
