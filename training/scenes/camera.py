@@ -15,6 +15,9 @@ import numpy as np
 NEAR_METRES = 0.6
 """Nothing closer than this along the viewing axis is drawn."""
 
+LARGEST_COORDINATE = 30_000.0
+"""Picture coordinates are limited to this, so that fixed-point drawing cannot overflow."""
+
 BEND_END_METRES = 90.0
 """The road bends as a parabola up to here and runs straight on beyond."""
 
@@ -78,7 +81,7 @@ class Camera:
             polygons: (N, 2) road coordinates each (metres from the centre line, distance z).
 
         Returns:
-            (M, 2) float32 picture positions each, or None where nothing can be seen.
+            (M, 2) picture positions each, or None where nothing can be seen.
         """
         if not polygons:
             return []
@@ -87,7 +90,7 @@ class Camera:
         points = np.concatenate(polygons)
         sideways, depth = self.to_view(points[:, 0] + self.road_offset(points[:, 1]), points[:, 1])
         u, v = self.to_picture(sideways, 0.0, np.maximum(depth, NEAR_METRES))
-        picture = np.stack([u, v], 1).astype(np.float32)
+        picture = np.clip(np.stack([u, v], 1), -LARGEST_COORDINATE, LARGEST_COORDINATE)
         nearest = np.minimum.reduceat(depth, starts)
         farthest = np.maximum.reduceat(depth, starts)
         seen = (np.maximum.reduceat(u, starts) > 0) & (np.minimum.reduceat(u, starts) < self.width)
@@ -115,4 +118,5 @@ class Camera:
                 share = (NEAR_METRES - depth[i]) / (depth[j] - depth[i])
                 clipped.append((sideways[i] + share * (sideways[j] - sideways[i]), NEAR_METRES))
         sideways, depth = np.array(clipped).T
-        return np.stack(self.to_picture(sideways, 0.0, depth), 1).astype(np.float32)
+        picture = np.stack(self.to_picture(sideways, 0.0, depth), 1)
+        return np.clip(picture, -LARGEST_COORDINATE, LARGEST_COORDINATE)

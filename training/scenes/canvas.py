@@ -17,6 +17,7 @@ from training.scenes.camera import NEAR_METRES, Camera
 
 SKY_DEPTH_METRES = 10_000.0
 SUBPIXEL_BITS = 4
+SUBPIXELS = 1 << SUBPIXEL_BITS
 GAP = 40
 """Code of a texel one sees through that still belongs to the object, as between railings."""
 OPAQUE = 128
@@ -38,8 +39,6 @@ def probe_weights(count: int) -> np.ndarray:
 
 
 PROBE_WEIGHTS = probe_weights(6)
-LARGEST_COORDINATE = 20_000.0
-"""Picture coordinates are limited to this, so that fixed-point drawing cannot overflow."""
 
 
 def halved(image: np.ndarray) -> np.ndarray:
@@ -138,19 +137,9 @@ class Canvas:
         self.openness = np.full(shape, 255, np.uint8)
         self.wetness = np.zeros(shape, np.float32)
 
-    def box(self, points: np.ndarray) -> tuple[int, int, int, int] | None:
-        """Pixels (left, top, right, bottom) that hold all points, or None when outside."""
-        left, top = np.floor(points.min(0)).astype(int)
-        right, bottom = np.ceil(points.max(0)).astype(int) + 1
-        left, top = max(int(left), 0), max(int(top), 0)
-        right = min(int(right), self.camera.width)
-        bottom = min(int(bottom), self.camera.height)
-        return None if right <= left or bottom <= top else (left, top, right, bottom)
-
     def fill(self, target: np.ndarray, points: np.ndarray, value: float | tuple, soft: bool) -> None:
         """Fill a polygon of picture positions in one buffer; `soft` smooths its border."""
-        limited = np.clip(points - 0.5, -LARGEST_COORDINATE, LARGEST_COORDINATE)
-        fixed = np.round(limited * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        fixed = (points * SUBPIXELS - SUBPIXELS / 2).astype(np.int32)
         line = cv2.LINE_AA if soft else cv2.LINE_8
         cv2.fillPoly(target, [fixed], value, line, SUBPIXEL_BITS)
 
@@ -278,12 +267,13 @@ class Canvas:
         height, width = colour.shape[:2]
         anchor_u, anchor_v = sprite.anchor[0] * zoom, sprite.anchor[1] * zoom
         sign = -1.0 if mirrored else 1.0
-        first = np.array([u - sign * anchor_u, v - anchor_v])
-        last = first + np.array([sign * zoom_u * width, zoom_v * height])
-        box = self.box(np.stack([first, last]))
-        if box is None:
+        first = (float(u - sign * anchor_u), float(v - anchor_v))
+        last = (first[0] + sign * zoom_u * width, first[1] + zoom_v * height)
+        (left, right), (top, bottom) = sorted((first[0], last[0])), (first[1], last[1])
+        left, right = max(math.floor(left), 0), min(math.ceil(right) + 1, camera.width)
+        top, bottom = max(math.floor(top), 0), min(math.ceil(bottom) + 1, camera.height)
+        if right <= left or bottom <= top:
             return
-        left, top, right, bottom = box
         area = (slice(top, bottom), slice(left, right))
         # What lies below the foot is the near part of a long body: it stands on the ground there.
         below = np.arange(top + 0.5, bottom, dtype=np.float32) - (

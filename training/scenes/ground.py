@@ -21,9 +21,15 @@ YELLOW = np.array([212.0, 178.0, 70.0], np.float32)
 
 def strip(left: float, right: float, start: float, end: float) -> np.ndarray:
     """Corners of a strip between two road offsets, with extra corners for the bend."""
-    inner = STEPS_Z[(start < STEPS_Z) & (end > STEPS_Z)]
-    z = np.concatenate([[start], inner, [end]])
-    return np.concatenate([np.stack([np.full(z.size, left), z], 1), np.stack([np.full(z.size, right), z[::-1]], 1)])
+    low, high = np.searchsorted(STEPS_Z, [start, end], "right")
+    high = low if high <= low else high - int(STEPS_Z[high - 1] == end)
+    count = high - low + 2
+    points = np.empty((2 * count, 2))
+    points[:count, 0], points[count:, 0] = left, right
+    points[0, 1], points[count - 1, 1] = start, end
+    points[1 : count - 1, 1] = STEPS_Z[low:high]
+    points[count:, 1] = points[count - 1 :: -1, 1]
+    return points
 
 
 def asphalt(random: np.random.Generator) -> Colour:

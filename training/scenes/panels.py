@@ -69,10 +69,10 @@ def seen_panels(layout: Layout) -> list[SeenPanel]:
     order = order[np.argsort(middle_depth[order], kind="stable")]
     seen = []
     slopes = inverse_depth(u, v, safe)
+    points = np.stack([u, v], 2)
     for i in order:
         if whole[i]:
-            points = np.stack([u[i], v[i]], 1)
-            place = Projected(points, 0.0, 1.0, float(depth[i].min()), tuple(slopes[i].tolist()))
+            place = Projected(points[i], 0.0, 1.0, float(depth[i].min()), tuple(slopes[i].tolist()))
         else:
             view = np.stack([sideways[i], corners[i, :, 1], depth[i]], 1)
             cut = cut_at_camera(view, camera)

@@ -277,6 +277,9 @@ def draw_panels(sketch: Sketch, view: View, body: VehicleShape, surface: np.ndar
         ((float(depth[i, j]), i, j) for i, j in zip(*np.nonzero(facing > -0.02), strict=True)),
         reverse=True,
     )
+    # Cross-sections behind the panels close the slits between panels that only just face away.
+    for ring in surface:
+        sketch.polygon(ring[:, :2], (20, 20, 21), paint=0.3)
     for _, i, j in order:
         material = int(body.materials[i, j])
         colour, paint = panel_colour(material, normal[i, j], to_eye[i, j], body.livery, room)

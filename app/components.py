@@ -1,0 +1,61 @@
+"""The viewer and the picture strip as Streamlit components: their scripts mounted, and nothing drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.components.v2 import component
+
+VIEWER: Final = Path(__file__).parent / "viewer"
+
+# Streamlit calls the default export at mounting and again with new data; the viewer keeps its view in between.
+MOUNT: Final = """
+const mounted = new WeakMap();
+export default function ({ data, parentElement }) {
+  const viewer = mounted.get(parentElement);
+  if (viewer) viewer.update(data.bundle);
+  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key }));
+  return () => {
+    mounted.get(parentElement)?.destroy();
+    mounted.delete(parentElement);
+  };
+}
+"""
+
+
+def _read(name: str) -> str:
+    return (VIEWER / name).read_text(encoding="utf-8")
+
+
+_compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_read("viewer.css"))
+_strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
+
+
+def compare_viewer(bundle: Mapping[str, Any], *, key: str) -> None:
+    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server."""
+    _compare(key=key, data={"bundle": dict(bundle), "key": key})
+
+
+def picture_strip(
+    label: str, items: Sequence[Mapping[str, str]], chosen: str, *, key: str, on_choice: Callable[[str], None]
+) -> None:
+    """Show a row of small pictures.
+
+    Args:
+        label: what is chosen, for screen readers.
+        items: `key`, `label` and base64 JPEG `image` of each.
+        chosen: key of the marked one.
+        key: Streamlit's name of the element.
+        on_choice: called with the key of the picture that was clicked, before the page is drawn again.
+    """
+
+    def report() -> None:
+        choice = st.session_state[key].get("choice")
+        if choice is not None:
+            on_choice(choice)
+
+    data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
+    _strip(key=key, data=data, on_choice_change=report)

@@ -1,0 +1,82 @@
+"""One HTML file that holds a whole comparison: viewer, pictures and figures, readable without server or network."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+
+PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+body {{ margin: 0; padding: 20px clamp(12px, 3vw, 40px) 60px; background: light-dark(#fff, #0f1318); color: light-dark(#171c22, #e7ebef);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; font-variant-numeric: tabular-nums; }}
+h1 {{ font-size: 20px; margin: 0 0 2px; }}
+p {{ margin: 0 0 16px; opacity: .7; }}
+.scroll {{ overflow-x: auto; margin-top: 28px; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid light-dark(#d9dee4, #2b333c); white-space: nowrap; }}
+th:first-child, td:first-child {{ text-align: left; }}
+{style}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{subtitle}</p>
+<main id="comparison"></main>
+{table}
+<script type="module">
+{script}
+mount(document.getElementById("comparison"), {data});
+</script>
+</body>
+</html>
+"""
+
+
+def html_report(bundle: Mapping[str, Any]) -> str:
+    """Write a bundle of `panels.bundle` as one self-contained page."""
+    methods = ", ".join(method["title"] for method in bundle["methods"])
+    # "<" inside the data would let a photo's name end the script.
+    data = json.dumps(bundle).replace("<", "\\u003c")
+    return PAGE.format(
+        title=html.escape(f"Sim2Street: {bundle['photo']['name']}"),
+        subtitle=html.escape(f"{methods} · {bundle['width']}×{bundle['height']} pixels · {bundle['space']}"),
+        style=(HERE / "viewer.css").read_text(encoding="utf-8"),
+        script=(HERE / "viewer.js").read_text(encoding="utf-8"),
+        table=_table(bundle),
+        data=data,
+    )
+
+
+def _table(bundle: Mapping[str, Any]) -> str:
+    methods = bundle["methods"]
+    if not methods:
+        return ""
+    figure, row = ("IoU of this image", "iou") if bundle["truth"] else ("share of the pixels", "shares")
+    head = "".join(f"<th>{html.escape(method['title'])}</th>" for method in methods)
+    lines = []
+    for value, entry in enumerate(bundle["classes"]):
+        cells = "".join(f"<td>{_percent(method[row][value])}</td>" for method in methods)
+        lines.append(f"<tr><td>{html.escape(entry['name'])}</td>{cells}</tr>")
+    if bundle["truth"]:
+        cells = "".join(f"<th>{_percent(method['meanIou'])}</th>" for method in methods)
+        lines.append(f"<tr><th>mean over the classes of this image</th>{cells}</tr>")
+    cells = "".join(f"<td>{method['meanEntropy']:.3f}</td>" for method in methods)
+    lines.append(f"<tr><td>mean entropy</td>{cells}</tr>")
+    cells = "".join(f"<td>{method['seconds']:.2f} s</td>" for method in methods)
+    lines.append(f"<tr><td>time</td>{cells}</tr>")
+    return f'<div class="scroll"><table><tr><th>{figure}, %</th>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"

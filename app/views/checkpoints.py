@@ -1,0 +1,93 @@
+"""Checkpoints: what each method on the Compare page was trained on, how it scored, and under which licence."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import streamlit as st
+
+from app import figures, panels, session
+from models.checkpoint import Checkpoint
+from models.networks import NETWORKS
+
+LICENCES = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
+
+
+def main() -> None:
+    """One card per checkpoint, the broken ones with their reason."""
+    st.markdown("# Checkpoints")
+    st.markdown(
+        "Every network here learnt from **labelled renderings**. Source-only stops there; the other methods also see"
+        " pictures of the target **without labels** and learn to read both alike."
+    )
+    entries = session.checkpoints()
+    if not entries:
+        st.info("No checkpoint was found. Train one with `sim2street train`.", icon=":material/inventory_2:")
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    titles = figures.unique_titles(usable)
+    for place, checkpoint in enumerate(usable):
+        with st.container(border=True):
+            show_checkpoint(checkpoint, titles[checkpoint.name], panels.method_colour(place))
+    for entry in entries:
+        if entry.checkpoint is None:
+            with st.container(border=True):
+                st.markdown(f"**{entry.name}** cannot be used")
+                st.write(entry.error)
+
+
+def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
+    """Facts on the left, data-set figures on the right."""
+    config = checkpoint.config
+    facts, scores = st.columns([2, 3], gap="large")
+    with facts:
+        st.html(f'<span style="color:{colour}">●</span> <strong>{html.escape(title)}</strong>')
+        learnt = f"labels of {config.source}" + (
+            f", pictures of {config.target} without labels" if config.target else ""
+        )
+        lines = {
+            "Learnt from": learnt,
+            "Network": NETWORKS[config.network].title,
+            "Training": f"{config.step} steps, seed {config.seed}",
+            "Licence": LICENCES.get(config.licence, config.licence)
+            + (" (imported weights)" if config.origin == "imported" else ""),
+            "Folder": f"`{checkpoint.name}`",
+        }
+        st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
+    with scores:
+        rows = data_set_rows(checkpoint.metrics)
+        if not rows:
+            st.caption("Not scored on a data set yet; `sim2street evaluate` does.")
+            return
+        number = st.column_config.NumberColumn
+        st.dataframe(
+            rows,
+            hide_index=True,
+            placeholder="–",
+            column_config={
+                "mIoU, %": number(format="%.1f"),
+                "Calibration error": number(
+                    format="%.3f", help="Expected gap between confidence and accuracy, 0 is best."
+                ),
+                "Seconds a photo": number(format="%.2f"),
+            },
+        )
+
+
+def data_set_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per data set and split that the checkpoint was scored on."""
+    return [
+        {
+            "Data set": name,
+            "Photos": found.get("images"),
+            "Classes": found.get("label_space"),
+            "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
+            "Calibration error": found.get("ece"),
+            "Seconds a photo": found.get("seconds_per_image"),
+        }
+        for name, found in metrics.items()
+        if isinstance(found, dict)
+    ]
+
+
+main()

@@ -1,0 +1,138 @@
+"""Compare: one photo read by several methods, side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts, choices, components, figures, panels, session
+from app.figures import Entrant
+from app.gallery import Scene
+from app.viewer.report import html_report
+from models.checkpoint import Checkpoint
+
+
+def main() -> None:
+    """Draw the page. Each run reads at most one photo with one method, then draws again with the pane filled."""
+    st.markdown("# Trained on rendered streets. How well does it read yours?")
+    st.caption(
+        "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them;"
+        " zoom, drag and swipe move all of them."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        source = choices.choose_source()
+        checkpoints = choices.choose_methods()
+        settings = choices.choose_settings()
+    if not session.checkpoints():
+        st.info(
+            "No checkpoint was found. Train one with `sim2street train`, or set `SIM2STREET_CHECKPOINTS` to a folder"
+            " that holds some.",
+            icon=":material/inventory_2:",
+        )
+    scene = choices.choose_scene(source)
+    if scene is None:
+        return
+    for remark in scene.photo.remarks:
+        st.caption(f":material/info: {remark[0].upper()}{remark[1:]}.")
+
+    everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    titles = figures.unique_titles(everyone)
+    entrants: list[Entrant] = []
+    waiting: list[Checkpoint] = []
+    empty_panes: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
+    for checkpoint in checkpoints:
+        place = [other.name for other in everyone].index(checkpoint.name)
+        label = {
+            "title": titles[checkpoint.name],
+            "note": figures.trained_on(checkpoint.config),
+            "colour": panels.method_colour(place),
+        }
+        known = session.known_reading(scene, checkpoint, settings)
+        if known is None:
+            waiting.append(checkpoint)
+            empty_panes["waiting"].append(label)
+        elif isinstance(known, session.Failure):
+            empty_panes["failed"].append({**label, "reason": known.reason})
+        else:
+            reading = panels.Reading(checkpoint.name, **label, pane=known)
+            score = None if scene.truth is None else panels.score(known, scene.truth)
+            entrants.append(Entrant(checkpoint, reading, score))
+
+    bundle = panels.bundle(
+        scene.photo, [entrant.reading for entrant in entrants], space=scene.space, truth=scene.truth, **empty_panes
+    )
+    components.compare_viewer(bundle, key="viewer")
+    if entrants:
+        show_figures(entrants, scene)
+        show_downloads(entrants, scene, bundle)
+    if waiting:
+        session.read(scene, waiting[0], settings)
+        st.rerun()
+
+
+def show_figures(entrants: list[Entrant], scene: Scene) -> None:
+    """Summary per method, then per class as chart and table."""
+    scored = scene.truth is not None
+    st.markdown("## In numbers")
+    rows = figures.summary(entrants)
+    number = st.column_config.NumberColumn
+    columns = {name: number(format="%.1f") for name in rows[0] if name not in ("Method", "Trained on")}
+    columns |= {
+        "Mean entropy": number(format="%.3f"),
+        "Seconds": number(format="%.2f"),
+        "Difference": number(format="%+.1f"),
+    }
+    st.dataframe(rows, column_config=columns, hide_index=True, placeholder="–")
+    bases = {base.reading.title for entrant in entrants if (base := figures.baseline_of(entrant, entrants))}
+    notes = [
+        f"IoU of this image in percent, over the classes in it ({scene.space.name}); not a data set's mIoU."
+        if scored
+        else "No ground truth: what can be said is how sure each method is and what it sees.",
+        f"Differences are points against {' and '.join(sorted(bases))}." if scored and bases else "",
+        "mIoU columns: the data sets that each checkpoint was scored on, all their images."
+        if any(name.startswith("mIoU") for name in rows[0])
+        else "",
+        f"Read on the {session.device_name()}.",
+    ]
+    st.caption(" ".join(note for note in notes if note))
+
+    per_class = figures.per_class(entrants)
+    values = {e.reading.title: [row[e.reading.title] for row in per_class] for e in entrants}
+    colours = {e.reading.title: e.reading.colour for e in entrants}
+    unit = "IoU of this image, %" if scored else "share of the pixels, %"
+    names = [row["Class"] for row in per_class]
+    left, right = st.columns(2, gap="large")
+    with left:
+        chart = charts.class_bars(names, values, colours, unit=unit, order=charts.classes_in_use(values))
+        st.plotly_chart(chart, config=charts.CONFIG, key="classes_chart")
+    with right:
+        columns = {
+            name: number(format="%+.1f" if name.endswith("Δ") else "%.1f") for name in per_class[0] if name != "Class"
+        }
+        st.dataframe(per_class, column_config=columns, hide_index=True, placeholder="–", height="content")
+        st.caption(f"{unit[0].upper()}{unit[1:]}. – is a class that is neither in the photo nor predicted.")
+
+
+def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, object]) -> None:
+    """Report and pictures, made when asked for."""
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report",
+            lambda: html_report(bundle),
+            "sim2street_report.html",
+            "text/html",
+            icon=":material/description:",
+            on_click="ignore",
+            help="This comparison as one HTML file that works offline.",
+        )
+        st.download_button(
+            "Label and overlay images",
+            lambda: panels.image_archive(scene.photo, [entrant.reading for entrant in entrants]),
+            "sim2street_images.zip",
+            "application/zip",
+            icon=":material/folder_zip:",
+            on_click="ignore",
+            help="PNG without metadata: class numbers with palette, and overlays.",
+        )
+
+
+main()

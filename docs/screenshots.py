@@ -1,0 +1,108 @@
+"""Make the README's pictures: start the app, open it in Chromium, photograph it on rendered streets.
+
+    python docs/screenshots.py [folder]
+
+Laptop and phone, light and dark. Only rendered streets are shown, so that no photo of anybody else is published.
+The browser is /usr/bin/chromium unless SIM2STREET_CHROMIUM names another.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("SIM2STREET_CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+ADDRESS = "/?style=fog&street=3"
+
+DEVICES: dict[str, dict[str, Any]] = {
+    "laptop": {"viewport": {"width": 1440, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
+}
+
+
+@contextmanager
+def running_app() -> Iterator[str]:
+    """Start the app on a free port and end it afterwards; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
+    command += ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.fileWatcherType", "none"]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(address: str) -> None:
+    """Return once something answers, or raise TimeoutError after a minute."""
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise TimeoutError(f"The app did not answer at {address}.")
+
+
+def wait_for_all_panes(page: Page) -> None:
+    """Return once every chosen method has read the photo."""
+    page.locator(".viewer .pane canvas").first.wait_for(timeout=60_000)
+    page.locator(".pane.waiting").first.wait_for(state="detached", timeout=120_000)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=120_000)
+    page.wait_for_timeout(800)
+
+
+def photograph(page: Page, folder: Path, name: str) -> None:
+    """Save the views that tell the story: classes with a reading, entropy, and swipe."""
+    wait_for_all_panes(page)
+    wide = name.startswith("laptop")
+    if wide:
+        box = page.locator(".pane .canvas").last.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.62 * box["width"], box["y"] + 0.6 * box["height"])
+    page.wait_for_timeout(300)
+    page.screenshot(path=folder / f"{name}.png")
+    if name == "laptop_light":
+        page.keyboard.press("2")
+        page.wait_for_timeout(300)
+        page.locator(".viewer").screenshot(path=folder / "entropy.png")
+        page.keyboard.press("1")
+        page.keyboard.press("s")
+        page.wait_for_timeout(300)
+        page.locator(".viewer").screenshot(path=folder / "swipe.png")
+
+
+def main() -> None:
+    """Photograph every device in both colour schemes."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    with running_app() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        for device, options in DEVICES.items():
+            for scheme in ("light", "dark"):
+                context = browser.new_context(**options, color_scheme=scheme)
+                page = context.new_page()
+                page.goto(address + ADDRESS)
+                photograph(page, folder, f"{device}_{scheme}")
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Checkpoints with random weights: the pages are tested, not what networks have learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import Checkpoint, CheckpointConfig
+from models.networks import build
+
+TINY = {
+    "backbone": "resnet18",
+    "width": 0.125,
+    "output_stride": 16,
+    "dilations": [1],
+    "auxiliary": False,
+    "caffe_style": False,
+    "train_norm": True,
+}
+
+
+def save_tiny(folder: Path, name: str, method: str, title: str, *, target: str | None = None, seed: int = 0) -> Path:
+    """Write a checkpoint of some hundred kilobytes."""
+    torch.manual_seed(seed)
+    config = CheckpointConfig(
+        title=title,
+        method=method,
+        network="deeplab_v2",
+        network_options=TINY,
+        source="street_scenes/game",
+        target=target,
+        seed=seed,
+        step=20,
+    )
+    metrics = {"camvid/val": {"miou": 0.3 + 0.1 * seed, "images": 101, "label_space": "camvid11"}}
+    return Checkpoint.save(folder / name, build("deeplab_v2", options=TINY), config, metrics=metrics).path
+
+
+def save_tiny_pair(folder: Path, prefix: str = "") -> Path:
+    """Write a source-only and an adapted checkpoint, whose titles begin with `prefix`."""
+    save_tiny(folder, "tiny_source_only", "source_only", f"{prefix}Source only")
+    save_tiny(folder, "tiny_advent", "advent", f"{prefix}ADVENT", target="street_scenes/fog", seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pair(tmp_path_factory.mktemp("checkpoints"))

@@ -1,0 +1,85 @@
+"""Figures beside the pictures: rows, differences, and charts that say nothing about absent classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import charts, figures, panels
+from models.checkpoint import Checkpoint
+from models.labels import CITYSCAPES19
+from tests.app.conftest import save_tiny
+from tests.app.test_panels import prediction_of
+
+TRUTH = np.array([[0, 0, 10, 10]], np.uint8)
+
+
+@pytest.fixture
+def entrants(tiny_checkpoints: Path) -> list[figures.Entrant]:
+    said = {"tiny_source_only": [[0, 10, 10, 10]], "tiny_advent": [[0, 0, 10, 10]]}
+    made = []
+    for name, labels in said.items():
+        checkpoint = Checkpoint.open(tiny_checkpoints / name)
+        pane = panels.pane(prediction_of(np.array(labels, np.uint8)))
+        title, note = checkpoint.config.title, figures.trained_on(checkpoint.config)
+        reading = panels.Reading(name, title, note, "#112233", pane)
+        made.append(figures.Entrant(checkpoint, reading, panels.score(pane, TRUTH)))
+    return made
+
+
+def test_summary_gives_this_image_the_difference_and_the_data_sets(entrants: list[figures.Entrant]) -> None:
+    base, advent = figures.summary(entrants)
+    assert base["Mean IoU, this image"] == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
+    assert base["Difference"] is None
+    assert advent["Mean IoU, this image"] == pytest.approx(100)
+    assert advent["Difference"] == pytest.approx(100 - 100 * 7 / 12)
+    assert advent["Trained on"] == "game → fog"
+    assert advent["mIoU, camvid/val"] == pytest.approx(40)
+
+
+def test_absent_classes_have_no_number(entrants: list[figures.Entrant]) -> None:
+    rows = figures.per_class(entrants)
+    assert [row["Class"] for row in rows] == list(CITYSCAPES19.names)
+    assert rows[0]["ADVENT Δ"] == pytest.approx(50)
+    assert "Source only Δ" not in rows[0]
+    assert rows[13] == {"Class": "car", "Source only": None, "ADVENT": None, "ADVENT Δ": None}
+
+
+def test_without_ground_truth_rows_are_shares(entrants: list[figures.Entrant]) -> None:
+    unscored = [figures.Entrant(entrant.checkpoint, entrant.reading, None) for entrant in entrants]
+    rows = figures.per_class(unscored)
+    assert rows[0] == {"Class": "road", "Source only": 25, "ADVENT": 50}
+    assert rows[13]["ADVENT"] is None
+    assert not any("IoU, this" in column for column in figures.summary(unscored)[0])
+
+
+def test_the_baseline_is_the_source_only_of_the_same_source(tmp_path: Path, entrants: list[figures.Entrant]) -> None:
+    base, advent = entrants
+    assert figures.baseline_of(advent, entrants) is base
+    assert figures.baseline_of(base, entrants) is None
+    assert figures.baseline_of(advent, [advent]) is None
+
+
+def test_equal_titles_are_told_apart(tmp_path: Path) -> None:
+    for target in ("fog", "night"):
+        save_tiny(tmp_path, f"advent_{target}", "advent", "ADVENT", target=f"street_scenes/{target}")
+    titles = figures.unique_titles([Checkpoint.open(path) for path in sorted(tmp_path.iterdir())])
+    assert titles == {"advent_fog": "ADVENT, game → fog", "advent_night": "ADVENT, game → night"}
+
+
+def test_class_bars_draw_one_colour_per_method_and_leave_gaps() -> None:
+    values = {"A": [10.0, None, 0.0], "B": [20.0, None, None]}
+    shown = charts.classes_in_use(values)
+    assert shown == [0, 2]
+    figure = charts.class_bars(["x", "y", "z"], values, {"A": "#aa0000", "B": "#00bb00"}, unit="IoU, %", order=shown)
+    assert [bar.marker.color for bar in figure.data] == ["#aa0000", "#00bb00"]
+    assert list(figure.data[1].x) == [20.0, None]
+    assert list(figure.data[0].y) == ["x", "z"]
+    assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    figure.to_json()
+
+
+def test_no_method_is_no_class_in_use() -> None:
+    assert charts.classes_in_use({}) == []

@@ -1,0 +1,74 @@
+"""A running app and a real browser, both once per session and both ended with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.conftest import save_tiny_pair
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = os.environ.get("SIM2STREET_CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"there is no browser at {CHROMIUM}; name one in SIM2STREET_CHROMIUM")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"), prefix="Tiny ")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SIM2STREET_")}
+    log = (tmp_path_factory.mktemp("server") / "log.txt").open("w")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "streamlit", "run", "app/main.py"),
+            *("--server.port", str(port), "--server.address", "127.0.0.1"),
+            *("--server.headless", "true", "--server.fileWatcherType", "none"),
+        ],
+        cwd=ROOT,
+        env={**environment, "SIM2STREET_CHECKPOINTS": str(folder)},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail(f"the app did not start; see {log.name}")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        log.close()

@@ -1,0 +1,321 @@
+"""The Compare page in a real Chromium: what is seen changes, and the server is not asked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.labels import CITYSCAPES19
+
+pytestmark = pytest.mark.browser
+
+# Checkpoints that come with the project would only make the page slower here.
+QUERY = "/?methods=Tiny+Source+only&methods=Tiny+ADVENT"
+METHODS = ("tiny_source_only", "tiny_advent")
+
+PIXELS = """
+(canvas) => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 97 === 0))
+"""
+
+
+class ComparePage:
+    """The open page: its canvases as digests, and what went over the wire."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.frames_sent = 0
+        self.problems: list[str] = []
+        page.on("websocket", lambda socket: socket.on("framesent", self._count))
+        page.on("console", lambda message: message.type == "error" and self.problems.append(message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    def _count(self, _: object) -> None:
+        self.frames_sent += 1
+
+    def open(self, url: str) -> ComparePage:
+        self.page.goto(url + QUERY)
+        self.wait_for_methods()
+        return self
+
+    def wait_for_methods(self) -> None:
+        for name in METHODS:
+            self.page.locator(f'.pane[data-key="{name}"]').wait_for(timeout=90_000)
+        self.page.locator(".viewer:not([aria-busy])").wait_for()
+        self.page.locator('[data-testid="stStatusWidget"]').wait_for(state="detached", timeout=60_000)
+        self.settle()
+
+    def settle(self) -> None:
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def picture(self, key: str) -> str:
+        """Digest of a pane's canvas."""
+        self.settle()
+        values = self.page.locator(f'.pane[data-key="{key}"] canvas').evaluate(PIXELS)
+        return hashlib.sha256(bytes(values)).hexdigest()
+
+    def pictures(self) -> dict[str, str]:
+        return {key: self.picture(key) for key in ("photo", "truth", *METHODS)}
+
+    def middle(self, key: str) -> tuple[float, float]:
+        box = self.page.locator(f'.pane[data-key="{key}"] .canvas').bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def zoom(self) -> float:
+        self.settle()
+        return float(self.page.locator(".viewer").get_attribute("data-zoom"))
+
+
+@pytest.fixture
+def open_page(browser: Any, app_url: str) -> Iterator[Callable[..., ComparePage]]:
+    contexts = []
+
+    def opened(**options: Any) -> ComparePage:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        return ComparePage(context.new_page()).open(app_url)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, app_url: str) -> Iterator[ComparePage]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    yield ComparePage(context.new_page()).open(app_url)
+    context.close()
+
+
+@pytest.fixture
+def compare(shared: ComparePage) -> Iterator[ComparePage]:
+    """The one page, brought back to how it opens; no test may leave an error in the console."""
+    page = shared.page
+    page.locator(".viewer").focus()
+    for key in ("Escape", "1", "0", "a"):
+        page.keyboard.press(key)
+    page.mouse.move(5, 5)
+    shared.settle()
+    yield shared
+    assert shared.problems == []
+
+
+def test_the_page_opens_with_a_comparison(compare: ComparePage) -> None:
+    pictures = compare.pictures()
+    assert len(set(pictures.values())) == 4
+    assert compare.page.locator(".legend .entry").count() == 19
+    assert compare.page.get_by_role("heading", name="Trained on rendered streets").is_visible()
+
+
+def test_zoom_and_pan_move_every_pane_without_the_server(compare: ComparePage) -> None:
+    before, sent = compare.pictures(), compare.frames_sent
+    compare.page.mouse.dblclick(*compare.middle("tiny_advent"))
+    assert compare.zoom() == 2
+    zoomed = compare.pictures()
+    assert all(zoomed[key] != before[key] for key in before)
+    x, y = compare.middle("photo")
+    compare.page.mouse.move(x, y)
+    compare.page.mouse.wheel(0, -200)
+    assert compare.zoom() > 2
+    wheeled = compare.pictures()
+    compare.page.mouse.down()
+    compare.page.mouse.move(x + 40, y + 15, steps=4)
+    compare.page.mouse.up()
+    panned = compare.pictures()
+    assert all(panned[key] != wheeled[key] for key in panned)
+    compare.page.keyboard.press("0")
+    compare.page.mouse.move(5, 5)
+    assert compare.pictures() == before
+    assert compare.frames_sent == sent
+
+
+def test_the_wheel_scrolls_the_page_until_the_viewer_is_in_use(compare: ComparePage) -> None:
+    page = compare.page
+    page.locator(".viewer").evaluate("(viewer) => viewer.blur()")
+    page.mouse.move(*compare.middle("photo"))
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(200)
+    assert compare.zoom() == 1
+    main = page.locator('[data-testid="stMain"]')
+    assert main.evaluate("(main) => main.scrollTop") > 0
+    main.evaluate("(main) => main.scrollTo(0, 0)")
+
+
+def test_toggling_a_class_changes_pixels_without_the_server(compare: ComparePage) -> None:
+    before, sent = compare.pictures(), compare.frames_sent
+    road = compare.page.locator('.entry[data-class="road"]')
+    road.locator(".toggle").click()
+    compare.page.mouse.move(5, 5)
+    assert road.locator(".toggle").get_attribute("aria-pressed") == "false"
+    without = compare.pictures()
+    assert without["truth"] != before["truth"]
+    assert without["photo"] == before["photo"]
+    road.locator(".toggle").click(modifiers=["Alt"])
+    compare.page.mouse.move(5, 5)
+    assert compare.page.locator('.toggle[aria-pressed="true"]').count() == 1
+    assert compare.pictures()["truth"] not in (before["truth"], without["truth"])
+    compare.page.get_by_role("button", name="All", exact=True).click()
+    compare.page.mouse.move(5, 5)
+    assert compare.pictures() == before
+    assert compare.frames_sent == sent
+
+
+def test_pointing_at_the_legend_dims_the_other_classes(compare: ComparePage) -> None:
+    before = compare.picture("truth")
+    compare.page.locator('.entry[data-class="sky"]').hover()
+    assert compare.picture("truth") != before
+
+
+def test_opacity_layers_palette_and_hiding_never_ask_the_server(compare: ComparePage) -> None:
+    page, before, sent = compare.page, compare.pictures(), compare.frames_sent
+    seen = {before["tiny_advent"]}
+    for key in ("2", "3", "4", "5", "1", "["):
+        page.keyboard.press(key)
+        picture = compare.picture("tiny_advent")
+        assert key == "1" or picture not in seen
+        seen.add(picture)
+    page.get_by_role("slider", name="Opacity").fill("0")
+    bare = compare.pictures()
+    assert bare["tiny_advent"] == bare["tiny_source_only"] == bare["truth"] == before["photo"]
+    page.get_by_role("slider", name="Opacity").fill("0.7")
+    page.keyboard.press("p")
+    assert compare.picture("truth") != before["truth"]
+    page.keyboard.press("p")
+    page.keyboard.press("h")
+    assert compare.picture("truth") == before["photo"]
+    page.keyboard.press("h")
+    page.keyboard.down(" ")
+    assert compare.picture("truth") == before["photo"]
+    page.keyboard.up(" ")
+    assert compare.pictures() == before
+    assert compare.frames_sent == sent
+
+
+def test_the_probe_reads_every_method_at_the_pointer(compare: ComparePage) -> None:
+    page, sent = compare.page, compare.frames_sent
+    page.mouse.move(*compare.middle("photo"))
+    compare.settle()
+    assert page.locator(".probe .where").inner_text() == "at 256, 128"
+    rows = page.locator(".probe .row")
+    assert rows.count() == 3
+    for row in (1, 2):
+        assert rows.nth(row).locator(".candidate").count() == 3
+        assert "entropy" in rows.nth(row).inner_text()
+        assert "%" in rows.nth(row).inner_text()
+    badge = page.locator('.pane[data-key="tiny_advent"] .badge')
+    assert badge.is_visible()
+    named = badge.inner_text().strip()
+    assert any(named.startswith(name) for name in CITYSCAPES19.names)
+    assert named.split(" %")[0] in rows.nth(2).inner_text().replace("\n", " ")
+    page.mouse.click(*compare.middle("photo"))
+    page.mouse.move(5, 5)
+    assert page.locator(".probe .where").inner_text() == "held at 256, 128"
+    page.keyboard.press("Escape")
+    assert "Whole photo" in page.locator(".probe").inner_text()
+    assert compare.frames_sent == sent
+
+
+def test_swipe_shows_two_subjects_and_its_line_moves(compare: ComparePage) -> None:
+    page = compare.page
+    page.get_by_role("button", name="Swipe between two (S)").click()
+    page.mouse.move(5, 5)
+    before = compare.picture("swipe")
+    handle = page.get_by_role("slider", name="Swipe position")
+    assert handle.get_attribute("aria-valuenow") == "50"
+    x, y = compare.middle("swipe")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 120, y, steps=5)
+    page.mouse.up()
+    page.keyboard.press("Escape")
+    page.mouse.move(5, 5)
+    assert int(handle.get_attribute("aria-valuenow")) < 45
+    moved = compare.picture("swipe")
+    assert moved != before
+    page.get_by_label("Right side").select_option("photo")
+    assert compare.picture("swipe") != moved
+    page.locator(".viewer").focus()
+    page.keyboard.press("s")
+    assert page.locator('.pane[data-key="photo"]').is_visible()
+
+
+def test_a_pane_is_saved_as_a_picture_of_the_photos_size(compare: ComparePage, tmp_path: Path) -> None:
+    with compare.page.expect_download() as waiting:
+        compare.page.get_by_role("button", name="Save Ground truth as PNG").click()
+    waiting.value.save_as(tmp_path / "pane.png")
+    assert Image.open(tmp_path / "pane.png").size == (512, 256)
+
+
+def test_the_report_works_without_the_server(compare: ComparePage, browser: Any, tmp_path: Path) -> None:
+    with compare.page.expect_download() as waiting:
+        compare.page.get_by_role("button", name="Report").click()
+    waiting.value.save_as(tmp_path / "report.html")
+    context = browser.new_context(viewport={"width": 1200, "height": 800}, offline=True)
+    report = ComparePage(context.new_page())
+    report.page.goto((tmp_path / "report.html").as_uri())
+    report.page.locator('.pane[data-key="tiny_advent"]').wait_for()
+    before = report.pictures()
+    report.page.keyboard.press("Tab")
+    report.page.locator(".viewer").focus()
+    report.page.keyboard.press("+")
+    assert report.zoom() == 1.5
+    assert all(report.pictures()[key] != before[key] for key in before)
+    assert report.problems == []
+    context.close()
+
+
+def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage], tmp_path: Path) -> None:
+    compare = open_page()
+    page = compare.page
+    page.get_by_role("slider", name="Opacity").fill("0.3")
+    page.locator('.entry[data-class="sky"] .toggle').click()
+    page.get_by_role("radio", name="Your photo").click()
+    pixels = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    files = page.locator('input[type="file"]')
+    files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    page.get_by_text("street.png").first.wait_for()
+    page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
+    compare.wait_for_methods()
+    assert page.locator('.pane[data-key="truth"]').count() == 0
+    assert page.locator('[data-layer="error"]').is_disabled()
+    assert page.get_by_role("slider", name="Opacity").input_value() == "0.3"
+    assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
+    files.first.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+    page.get_by_text("not a picture that can be read here").wait_for()
+    assert compare.problems == []
+
+
+def test_a_phone_at_night_sees_two_dark_columns_and_never_scrolls_sideways(
+    open_page: Callable[..., ComparePage],
+) -> None:
+    compare = open_page(
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+        color_scheme="dark",
+    )
+    page = compare.page
+    colour = page.locator(".viewer").evaluate("(viewer) => getComputedStyle(viewer).backgroundColor")
+    assert sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) < 150
+    widths = page.evaluate(
+        "() => [document.documentElement, document.querySelector('[data-testid=stMain]')].map((e) => e.scrollWidth - e.clientWidth)"
+    )
+    assert widths == [0, 0]
+    photo, truth = (page.locator(f'.pane[data-key="{key}"]').bounding_box() for key in ("photo", "truth"))
+    assert photo["y"] == truth["y"]
+    assert truth["x"] + truth["width"] <= 390
+    for name in ("Zoom in (+)", "Swipe between two (S)", "Keys (?)"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert 0 <= box["x"] <= 390 - box["width"]
+    page.locator('.pane[data-key="tiny_advent"] .canvas').tap()
+    assert page.locator(".probe .where").inner_text().startswith("held at")
+    assert compare.problems == []
