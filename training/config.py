@@ -175,10 +175,7 @@ def _override(values: dict[str, Any], text: str) -> None:
     *parents, last = key.strip().split(".")
     place: Any = values
     for part in parents:
-        if isinstance(place, list):
-            place = place[_position(place, part, key)]
-        else:
-            place = place.setdefault(part, {})
+        place = place[_position(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
         if not isinstance(place, dict | list):
             raise ConfigError(f"--set {key}: {part} is a value, not a table.")
     if isinstance(place, list):

@@ -31,7 +31,10 @@ ARGUMENTS = [
 def browser() -> Iterator[object]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
-        pytest.skip(f"there is no browser at {CHROMIUM}; name one in SIM2STREET_CHROMIUM")
+        missing = f"there is no browser at {CHROMIUM}; name one in SIM2STREET_CHROMIUM"
+        if os.environ.get("SIM2STREET_REQUIRE_BROWSER"):  # CI: a skipped browser test is a failed one
+            pytest.fail(missing)
+        pytest.skip(missing)
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium

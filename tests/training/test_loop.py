@@ -121,8 +121,7 @@ def test_accumulated_gradients_equal_a_larger_batch(tree: Path, tmp_path: Path) 
     for name, batch, accumulate in (("large", 2, 1), ("small", 1, 2)):
         config = recipe(tree, **shared, batch=batch, accumulate=accumulate)
         run = loop.Run(config, tmp_path / name, resume=False)
-        run.method.eval()
-        run.method.train = lambda mode=True: run.method  # type: ignore[method-assign]
+        keep_running_statistics(run.method)
         stream = run.pairs.stream(0)
         run.take_step(stream)
         run.take_step(stream)
@@ -130,6 +129,12 @@ def test_accumulated_gradients_equal_a_larger_batch(tree: Path, tmp_path: Path) 
     large, small = weights(tmp_path / "large"), weights(tmp_path / "small")
     for key in large:
         torch.testing.assert_close(large[key], small[key], rtol=1e-4, atol=1e-6)
+
+
+def keep_running_statistics(method: torch.nn.Module) -> None:
+    """Put batch norm into evaluation mode for good, since it makes a batch more than the sum of its pictures."""
+    method.eval()
+    method.train = lambda mode=True: method  # type: ignore[method-assign]
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:

@@ -1,0 +1,25 @@
+"""What was measured on, for the line above every table."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+
+def machine_line() -> str:
+    """Date, processor or GPU, cores used, versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        cpu = names[0] if names else cpu
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{datetime.date.today()}, {cpu}, {cores} cores, {torch.get_num_threads()} threads{gpu},"
+        f" torch {torch.__version__}, Python {platform.python_version()}"
+    )

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.checkpoint import Checkpoint
+from models.labels import CAMVID11
+from models.networks import build
+from tests.models.test_checkpoint import CONFIG
+from tests.models.test_deeplab_v2 import SLIM
+from training.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints with random weights."""
+    path = tmp_path_factory.mktemp("checkpoints")
+    for seed, name in enumerate(("first", "second")):
+        torch.manual_seed(seed)
+        Checkpoint.save(
+            path / name, build("deeplab_v2", options=SLIM), CONFIG.model_copy(update={"title": name.title()})
+        )
+    return path
+
+
+@pytest.fixture
+def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures in CamVid's layout; the class fence occurs in none."""
+    root = tmp_path_factory.mktemp("camvid")
+    generator = np.random.default_rng(0)
+    lines = []
+    for kind in ("val", "valannot"):
+        (root / kind).mkdir()
+    for index in range(3):
+        labels = (
+            generator.choice([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11], (6, 8)).astype(np.uint8).repeat(12, 0).repeat(12, 1)
+        )
+        photo = generator.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(root / f"val/{index}.png")
+        Image.fromarray(labels).save(root / f"valannot/{index}.png")
+        lines.append(f"val/{index}.png valannot/{index}.png")
+    (root / "val.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "street one.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(path, exif=exif)
+    return path
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail with code 2; return its one sentence."""
+    try:
+        code = main(arguments)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    complaint = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Traceback" not in complaint
+    return complaint
+
+
+def test_checkpoints_lists_names_methods_and_figures(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoints", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert {"first", "second"} <= listed.keys()
+    assert set(listed["first"]) >= {"name", "method", "network", "source", "target", "step", "licence", "metrics"}
+    assert main(["checkpoints"]) == 0
+    assert "First · deeplab_v2" in capsys.readouterr().out
+
+
+def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "figures.json"
+    base = ["evaluate", "--dataset", "camvid", "--root", str(camvid), "--split", "val", "--json", str(out)]
+    assert main([*base, "--checkpoint", "first", "--checkpoint", str(own / "second")]) == 0
+    figures = json.loads(out.read_text())
+    assert list(figures) == ["first", str(own / "second")]
+    report = figures["first"]
+    assert set(report) == {
+        "miou", "iou_per_class", "label_space", "images", "ece", "seconds_per_image", "weights_sha256",
+    }  # fmt: skip
+    assert report["label_space"] == "camvid11"
+    assert report["images"] == 3
+    assert list(report["iou_per_class"]) == list(CAMVID11.names)
+    present = [value for value in report["iou_per_class"].values() if value is not None]
+    assert report["miou"] == pytest.approx(np.mean(present))
+    assert 0 <= report["ece"] <= 1
+    assert report["seconds_per_image"] > 0
+    assert report["weights_sha256"] == Checkpoint.open(own / "first").config.weights_sha256
+    assert main(base) == 0  # the whole catalog
+    assert {"first", "second"} <= json.loads(out.read_text()).keys()
+
+
+def test_predict_writes_labels_overlay_entropy_and_summary(own: Path, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    again = tmp_path / "other" / photo.name
+    again.parent.mkdir()
+    again.write_bytes(photo.read_bytes())
+    command = [
+        "predict",
+        str(photo),
+        str(again),
+        "--checkpoint",
+        "first",
+        "--checkpoint",
+        str(own / "second"),
+        "--out",
+        str(out),
+    ]
+    assert main(command) == 0
+    labels = Image.open(out / "street_one" / "first" / "labels.png")
+    assert labels.size == (60, 90)  # upright
+    assert np.asarray(labels).max() < 19
+    for name in ("overlay", "entropy"):
+        assert Image.open(out / "street_one-2" / "second" / f"{name}.png").size == (60, 90)
+    summary = json.loads((out / "summary.json").read_text())
+    entry = summary[str(photo)]["checkpoints"]["first"]
+    assert sum(entry["class_shares"].values()) == pytest.approx(1, abs=1e-4)
+    assert 0 <= entry["mean_entropy"] <= 1
+
+
+def test_predict_reads_on_after_a_bad_photo(
+    own: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no photo")
+    out = tmp_path / "out"
+    assert main(["predict", str(bad), str(photo), "--checkpoint", "first", "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "bad.jpg is not a picture" in said.err
+    assert "1 of 2 photos" in said.out
+    assert (out / "street_one" / "first" / "labels.png").exists()
+    assert "error" in json.loads((out / "summary.json").read_text())[str(bad)]
+
+
+def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training.datasets import open_dataset
+
+    command = [
+        "render",
+        "--style",
+        "fog",
+        "--count",
+        "2",
+        "--size",
+        "96x64",
+        "--seed",
+        "5",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert main(command) == 0
+    assert "2 scenes rendered" in capsys.readouterr().out
+    dataset = open_dataset("cityscapes", tmp_path / "r", "train")
+    assert dataset.read(1).photo.shape == (64, 96, 3)
+    assert main(command) == 0
+    assert "0 scenes rendered, 2 were there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice"),
+        (["render", "--out", "x", "--size", "12"], "WIDTHxHEIGHT"),
+        (["render", "--out", "x", "--style", "cartoon"], "cartoon"),
+        (["render", "--out", "x", "--count", "0"], "at least one scene"),
+        (["evaluate", "--dataset", "camvid", "--root", "absent"], "found nothing"),
+        (["evaluate", "--dataset", "kitti"], "There is no data set 'kitti'"),
+        (["evaluate", "--dataset", "camvid", "--root", ".", "--style", "fog"], "--style is for street_scenes only"),
+        (["predict", "x.jpg", "--checkpoint", "absent", "--out", "y"], "There is no checkpoint 'absent'"),
+        (["predict", "x.jpg", "--device", "abacus", "--out", "y"], "device 'abacus' cannot be used"),
+        (["train"], "Name a recipe"),
+        (["train", "no_such_recipe"], "There is no recipe 'no_such_recipe'"),
+        (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
+        (["train", "--resume", "nowhere"], "nowhere holds no run"),
+        (["train", "--resume", "nowhere", "--set", "steps=1"], "--set cannot change a run"),
+    ],
+)
+def test_bad_use_is_code_two_and_a_sentence(
+    arguments: list[str],
+    words: str,
+    own: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIM2STREET_CAMVID", raising=False)
+    assert words in fails(arguments, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_console_script_starts_without_loading_torch(tmp_path: Path) -> None:
+    """`--help` answers at once: no framework is imported for it."""
+    script = "import sys; sys.argv = ['sim2street', '--help']\nimport training.cli\ntry: training.cli.main()\nfinally: print('torch' in sys.modules)"
+    result: Any = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.stdout.strip().endswith("False")
+    assert "evaluate" in result.stdout
