@@ -42,12 +42,14 @@ class Window(Options):
     """How a photo is shown to the network, part of the protocol under which figures hold."""
 
     short_side: int | None = Field(
-        None, ge=32, le=4096, description="The photo is resized so that its shorter side has this many pixels."
+        default=None, ge=32, le=4096, description="The photo is resized so that its shorter side has this many pixels."
     )
     crop: tuple[int, int] | None = Field(
-        None, description="(height, width) of sliding windows after resizing; none = the whole photo at once."
+        default=None, description="(height, width) of sliding windows after resizing; none = the whole photo at once."
     )
-    stride: tuple[int, int] | None = Field(None, description="(down, right) steps of the windows; default half a crop.")
+    stride: tuple[int, int] | None = Field(
+        default=None, description="(down, right) steps of the windows; default half a crop."
+    )
 
     @field_validator("crop", "stride")
     @classmethod
@@ -68,14 +70,14 @@ class CheckpointConfig(Options):
     labels: str = "cityscapes19"
     window: Window = Window()
     source: str = Field(description="What the labels came from, such as street_scenes/game.")
-    target: str | None = Field(None, description="Unlabelled domain adapted to; none for source-only.")
+    target: str | None = Field(default=None, description="Unlabelled domain adapted to; none for source-only.")
     recipe: str = ""
     seed: int = 0
-    step: int = Field(0, ge=0)
-    commit: str = Field("", description="Revision of this repository that trained it.")
+    step: int = Field(default=0, ge=0)
+    commit: str = Field(default="", description="Revision of this repository that trained it.")
     licence: str = "apache-2.0"
     origin: Literal["trained", "imported"] = "trained"
-    weights_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @field_validator("network")
     @classmethod

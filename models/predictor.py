@@ -53,7 +53,8 @@ class Predictor:
         if not scales or not all(0.25 <= scale <= 4 for scale in scales):
             raise ConfigError(f"scales are {scales}; expected one or more factors from 0.25 to 4.")
         self.device = torch.device(device) if device is not None else best_device()
-        self.segmenter = segmenter.eval().to(self.device, memory_format=torch.channels_last)
+        self.segmenter = segmenter.eval().to(self.device)
+        self.segmenter.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
         self.window = window or Window()
         self.flip = flip
         self.scales = scales

@@ -80,6 +80,8 @@ class Segmenter(nn.Module):
         self.labels = labels
         self.normalisation = normalisation
         self.align_corners = align_corners
+        self.mean: Tensor
+        self.std: Tensor
         # Not part of the weights: a checkpoint rebuilds them from its config.
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1), persistent=False)

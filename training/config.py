@@ -26,17 +26,17 @@ class DatasetConfig(Options):
     """Which pictures to read; `training.datasets.open_dataset` opens it."""
 
     dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid", "photos"]
-    root: str | None = Field(None, description="Folder; none takes the data set's environment variable.")
-    split: str | None = Field(None, description="Part of the set; none = the set's own default, mostly train.")
-    style: str = Field("game", description="Look of street scenes.")
-    count: int = Field(1000, ge=1, description="How many street scenes.")
-    seed: int = Field(0, ge=0, description="Which streets.")
-    size: tuple[int, int] = Field((512, 256), description="(width, height) of street scenes.")
+    root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
+    split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
+    style: str = Field(default="game", description="Look of street scenes.")
+    count: int = Field(default=1000, ge=1, description="How many street scenes.")
+    seed: int = Field(default=0, ge=0, description="Which streets.")
+    size: tuple[int, int] = Field(default=(512, 256), description="(width, height) of street scenes.")
     store: tuple[int, int] | None = Field(
-        None,
+        default=None,
         description="(width, height) at which the set is kept uncompressed on disk, so that reading costs nothing.",
     )
-    weight: float = Field(1.0, gt=0, description="Share of the batches among several sources.")
+    weight: float = Field(default=1.0, gt=0, description="Share of the batches among several sources.")
 
     @property
     def label(self) -> str:
@@ -48,13 +48,17 @@ class DatasetConfig(Options):
 class TransformOptions(Options):
     """From a picture to what the network sees; see `training.datasets.transforms`."""
 
-    resize: tuple[int, int] | None = Field(None, description="(width, height) every picture is brought to first.")
+    resize: tuple[int, int] | None = Field(
+        default=None, description="(width, height) every picture is brought to first."
+    )
     resampling: Literal["bicubic", "bilinear"] = "bicubic"
-    scale: tuple[float, float] | None = Field(None, description="Range of a random factor after resizing.")
-    crop: tuple[int, int] | None = Field(None, description="(width, height) of a random crop.")
-    cat_max_ratio: float = Field(1.0, gt=0, le=1, description="Redraw crops that one class fills to this share.")
-    flip: float = Field(0.0, ge=0, le=1, description="Probability of a mirror image.")
-    augment: Literal["none", "plain", "strong"] = Field("none", description="Photometric augmentation.")
+    scale: tuple[float, float] | None = Field(default=None, description="Range of a random factor after resizing.")
+    crop: tuple[int, int] | None = Field(default=None, description="(width, height) of a random crop.")
+    cat_max_ratio: float = Field(
+        default=1.0, gt=0, le=1, description="Redraw crops that one class fills to this share."
+    )
+    flip: float = Field(default=0.0, ge=0, le=1, description="Probability of a mirror image.")
+    augment: Literal["none", "plain", "strong"] = Field(default="none", description="Photometric augmentation.")
 
 
 class OptimiserConfig(Options):
@@ -62,39 +66,47 @@ class OptimiserConfig(Options):
 
     kind: Literal["sgd", "adam", "adamw"]
     rate: float = Field(gt=0, description="Learning rate before the schedule.")
-    head_factor: float = Field(1.0, gt=0, description="Factor on the rate of the classifiers; 10 in the papers.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Of Adam and AdamW.")
-    weight_decay: float = Field(0.0, ge=0)
-    horizon: int | None = Field(None, ge=1, description="Step at which the rate reaches 0; none = the last step.")
-    power: float = Field(0.9, gt=0, description="Of the polynomial decay.")
-    warm_up: int = Field(0, ge=0, description="Steps over which the rate rises linearly.")
+    head_factor: float = Field(
+        default=1.0, gt=0, description="Factor on the rate of the classifiers; 10 in the papers."
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Of Adam and AdamW.")
+    weight_decay: float = Field(default=0.0, ge=0)
+    horizon: int | None = Field(
+        default=None, ge=1, description="Step at which the rate reaches 0; none = the last step."
+    )
+    power: float = Field(default=0.9, gt=0, description="Of the polynomial decay.")
+    warm_up: int = Field(default=0, ge=0, description="Steps over which the rate rises linearly.")
 
 
 class RareClassOptions(Options):
     """Rare class sampling, DAFormer Sec. 3.3; lengths in pixels belong to 512x512 crops of 1280x720 pictures."""
 
     formula: Literal["softmax", "log_inverse"] = "softmax"
-    temperature: float = Field(0.01, gt=0, description="T: the smaller, the more only the rarest classes count.")
-    minimum_pixels: int = Field(3000, ge=0, description="Pixels that make a picture eligible for a class.")
-    crop_pixels: int = Field(1500, ge=0, description="Pixels of the class that a crop must show.")
+    temperature: float = Field(
+        default=0.01, gt=0, description="T: the smaller, the more only the rarest classes count."
+    )
+    minimum_pixels: int = Field(default=3000, ge=0, description="Pixels that make a picture eligible for a class.")
+    crop_pixels: int = Field(default=1500, ge=0, description="Pixels of the class that a crop must show.")
 
 
 class RunConfig(Options):
     """One training run."""
 
     title: str = Field(min_length=1, max_length=80, description="As the app shows the checkpoint.")
-    about: str = Field("", description="One or two sentences for the card.")
-    name: str = Field("", pattern=r"^[a-z0-9_]*$", description="Of the recipe; filled in from its file name.")
+    about: str = Field(default="", description="One or two sentences for the card.")
+    name: str = Field(default="", pattern=r"^[a-z0-9_]*$", description="Of the recipe; filled in from its file name.")
 
     method: str
     method_options: dict[str, Any] = Field(default_factory=dict)
     network: str = "deeplab_v2"
     network_options: dict[str, Any] = Field(default_factory=dict)
-    initialisation: str = Field("random", description="random, imagenet (timm's weights, by network) or a checkpoint.")
+    initialisation: str = Field(
+        default="random", description="random, imagenet (timm's weights, by network) or a checkpoint."
+    )
 
     sources: tuple[DatasetConfig, ...] = Field(min_length=1, description="Labelled sets, mixed by weight.")
-    target: DatasetConfig | None = Field(None, description="The unlabelled domain.")
+    target: DatasetConfig | None = Field(default=None, description="The unlabelled domain.")
     source_transform: TransformOptions = TransformOptions()
     target_transform: TransformOptions = TransformOptions()
     sampling: Literal["uniform", "rare_class"] = "uniform"
@@ -102,20 +114,20 @@ class RunConfig(Options):
 
     optimisers: dict[str, OptimiserConfig]
     steps: int = Field(ge=1)
-    batch: int = Field(1, ge=1, description="Pictures per domain, process and step.")
-    accumulate: int = Field(1, ge=1, description="Pairs per optimiser step.")
+    batch: int = Field(default=1, ge=1, description="Pictures per domain, process and step.")
+    accumulate: int = Field(default=1, ge=1, description="Pairs per optimiser step.")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    clip: float | None = Field(None, gt=0, description="Largest gradient norm per network; none = no clipping.")
-    seed: int = Field(0, ge=0)
-    workers: int = Field(1, ge=0, le=64, description="Processes that load pairs.")
+    clip: float | None = Field(default=None, gt=0, description="Largest gradient norm per network; none = no clipping.")
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=0, le=64, description="Processes that load pairs.")
 
     window: Window = Field(default_factory=Window, description="How the finished network is shown a photo.")
     evaluations: tuple[DatasetConfig, ...] = Field(
-        (), description="Labelled sets scored during training, for curves only: no step is ever picked by them."
+        default=(), description="Labelled sets scored during training, for curves only: no step is ever picked by them."
     )
-    evaluate_every: int = Field(0, ge=0, description="Steps; 0 = never during training.")
-    save_every: int = Field(500, ge=1, description="Steps between saved states.")
-    log_every: int = Field(20, ge=1, description="Steps between logged losses.")
+    evaluate_every: int = Field(default=0, ge=0, description="Steps; 0 = never during training.")
+    save_every: int = Field(default=500, ge=1, description="Steps between saved states.")
+    log_every: int = Field(default=20, ge=1, description="Steps between logged losses.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

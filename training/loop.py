@@ -115,7 +115,8 @@ class Run:
         initialise(segmenter, config.initialisation, config.network_options)
         self.method: Method = build_method(config.method, segmenter, config.method_options)
         # Channels last is what convolutions on CPU and tensor cores work in.
-        self.method.to(self.accelerator.device, memory_format=torch.channels_last)
+        self.method.to(self.accelerator.device)
+        self.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
         self.optimisers = build_optimisers(config, self.method)
         if resume:
             self.load_state()
@@ -150,7 +151,7 @@ class Run:
         bar = tqdm(total=config.steps, initial=self.step, desc=config.name or config.method, disable=not self.is_main)
         sums: dict[str, float] = {}
         since, started = 0, time.perf_counter()
-        with bar, contextlib.closing(stream) if hasattr(stream, "close") else contextlib.nullcontext():
+        with bar, contextlib.closing(stream):
             while self.step < config.steps:
                 for term, value in self.take_step(stream).items():
                     sums[term] = sums.get(term, 0.0) + value
@@ -243,7 +244,7 @@ class Run:
         if self.accelerator.num_processes == 1:
             return flag
         raised = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), reduction="sum")
-        return bool(raised > 0)
+        return bool(torch.as_tensor(raised) > 0)
 
     def evaluate(self) -> dict[str, Any]:
         """Score the evaluation sets with the current weights and draw samples; the first process only."""
@@ -393,7 +394,7 @@ def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
 
 
 def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
-    heads = network.core.heads() if isinstance(network, Segmenter) and hasattr(network.core, "heads") else ()
+    heads = getattr(network.core, "heads", tuple)() if isinstance(network, Segmenter) else ()
     in_heads = {id(parameter) for head in heads for parameter in head.parameters()}
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [

@@ -29,24 +29,28 @@ class DeepLabV2Options(Options):
     """Options of `deeplab_v2`; the defaults are the paper's network."""
 
     backbone: Literal["resnet18", "resnet26", "resnet34", "resnet50", "resnet101", "resnet152"] = Field(
-        "resnet101", description="A ResNet of timm."
+        default="resnet101", description="A ResNet of timm."
     )
-    width: float = Field(1.0, gt=0, le=1, description="Factor on the channels of all four stages.")
-    output_stride: Literal[8, 16] = Field(8, description="Pixels per feature of the last stage; the paper's is 8.")
+    width: float = Field(default=1.0, gt=0, le=1, description="Factor on the channels of all four stages.")
+    output_stride: Literal[8, 16] = Field(
+        default=8, description="Pixels per feature of the last stage; the paper's is 8."
+    )
     dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (6, 12, 18, 24),
+        default=(6, 12, 18, 24),
         min_length=1,
         description="Of the classifier's parallel convolutions; AdaptSegNet's released code uses 6 and 12 only.",
     )
-    auxiliary: bool = Field(True, description="Whether stage 3 has a classifier too.")
+    auxiliary: bool = Field(default=True, description="Whether stage 3 has a classifier too.")
     caffe_style: bool = Field(
-        True,
+        default=True,
         description="Stride in the first 1x1 convolution, ceil-mode pooling, BGR bytes as input: released weights need"
         " all three. Otherwise torchvision's placement and ImageNet's RGB statistics.",
     )
-    detail_channels: int = Field(0, ge=0, description="Channels of the stride-4 decoder; 0 = none, as in the paper.")
+    detail_channels: int = Field(
+        default=0, ge=0, description="Channels of the stride-4 decoder; 0 = none, as in the paper."
+    )
     train_norm: bool = Field(
-        False,
+        default=False,
         description="Whether batch-norm scales and shifts are trained. The authors froze ImageNet's; a network trained"
         " from scratch needs them.",
     )

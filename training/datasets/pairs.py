@@ -7,8 +7,9 @@ one stream: batch k of rank r of n is the batch n·k + r that a single process w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -124,7 +125,7 @@ class DomainPairs:
         """Read and transform batch k of this rank."""
         return _to_pair(self._read(k))
 
-    def stream(self, start: int = 0, *, workers: int = 0, ahead: int = 2) -> Iterator[DomainPair]:
+    def stream(self, start: int = 0, *, workers: int = 0, ahead: int = 2) -> Generator[DomainPair, None, None]:
         """Yield batches `start`, `start + 1`, ... without end.
 
         Args:
@@ -132,7 +133,9 @@ class DomainPairs:
             workers: loader processes, 0 for none. The batches are the same for any number.
             ahead: batches that each of them prepares beforehand.
         """
-        return map(_to_pair, map_in_order(self._read, _Numbers(start), workers, ahead=ahead))
+        # Closing the stream ends its processes.
+        with contextlib.closing(map_in_order(self._read, _Numbers(start), workers, ahead=ahead)) as batches:
+            yield from map(_to_pair, batches)
 
     def _read(self, k: int) -> _Bytes:
         if k < 0:

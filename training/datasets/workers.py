@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 import cv2
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int = 0, *, ahead: int = 2
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in order whatever the number of workers.
 
     Args:

@@ -38,17 +38,23 @@ AUXILIARY_SHARE = 0.2
 class AdventOptions(MethodOptions):
     """Weights and variants; the defaults are AdvEnt for GTA5 -> Cityscapes."""
 
-    adversarial_weight: float = Field(1e-3, ge=0, description="w_adv; 0 trains no discriminator.")
-    entropy_weight: float = Field(0.0, ge=0, description="w_ent; MinEnt is 0.001 with adversarial_weight 0.")
+    adversarial_weight: float = Field(default=1e-3, ge=0, description="w_adv; 0 trains no discriminator.")
+    entropy_weight: float = Field(default=0.0, ge=0, description="w_ent; MinEnt is 0.001 with adversarial_weight 0.")
     prior_weight: float = Field(
-        0.0, ge=0, description="w_cp, used by the paper for SYNTHIA only; its value is not given."
+        default=0.0, ge=0, description="w_cp, used by the paper for SYNTHIA only; its value is not given."
     )
-    prior_ratio: float = Field(0.5, ge=0, le=1, description="mu: how much rarer than in the source a class may get.")
+    prior_ratio: float = Field(
+        default=0.5, ge=0, le=1, description="mu: how much rarer than in the source a class may get."
+    )
     map: Literal["self_information", "probability_times_entropy"] = Field(
-        "self_information", description="What the discriminator judges."
+        default="self_information", description="What the discriminator judges."
     )
-    saturating: bool = Field(False, description="Maximise the discriminator's loss on the target, the min-max form.")
-    discriminator_width: int = Field(64, ge=4, le=512, description="Channels after the discriminator's first layer.")
+    saturating: bool = Field(
+        default=False, description="Maximise the discriminator's loss on the target, the min-max form."
+    )
+    discriminator_width: int = Field(
+        default=64, ge=4, le=512, description="Channels after the discriminator's first layer."
+    )
 
 
 class Advent(Method):

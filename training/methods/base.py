@@ -40,7 +40,9 @@ class Update:
 class MethodOptions(Options):
     """Options that every method has."""
 
-    auxiliary_weight: float = Field(0.1, ge=0, description="Weight of the auxiliary classifier's cross-entropy.")
+    auxiliary_weight: float = Field(
+        default=0.1, ge=0, description="Weight of the auxiliary classifier's cross-entropy."
+    )
 
 
 class Method(nn.Module):

@@ -1,0 +1,54 @@
+"""The shipped checkpoints are what their cards say: weights, figures and code cannot drift apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.catalog import SHIPPED
+from models.checkpoint import Checkpoint, sha256_of
+from models.predictor import Predictor
+from training.config import load_recipe
+from training.evaluate import evaluate
+from training.ship import REPEATED, scenes
+
+NAMES = [path.name for path in sorted(SHIPPED.iterdir()) if (path / "config.json").exists()]
+
+
+def test_the_three_of_the_demo_are_there() -> None:
+    assert {"source_only_game", "source_only_randomised", "advent_game_to_camvid"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_size_licence_and_recipe(name: str) -> None:
+    checkpoint = Checkpoint.open(SHIPPED / name)
+    config = checkpoint.config
+    assert (checkpoint.path / "model.safetensors").stat().st_size <= 8 * 2**20
+    assert config.licence == "apache-2.0"
+    recipe = load_recipe(config.recipe)
+    assert config.step == recipe.steps, "the last iterate of the committed recipe"
+    assert config.network_options == recipe.network_options
+    assert config.window == recipe.window
+    assert config.title == recipe.title
+    assert {path.name for path in Path(checkpoint.path).iterdir()} == {
+        "model.safetensors", "config.json", "metrics.json", "README.md",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_belong_to_these_weights_and_can_be_measured_again(name: str) -> None:
+    checkpoint = Checkpoint.open(SHIPPED / name)
+    digest = sha256_of(checkpoint.path / "model.safetensors")
+    assert {report["weights_sha256"] for report in checkpoint.metrics.values()} == {digest}
+    stored = checkpoint.metrics[f"street_scenes/game ({REPEATED} scenes)"]
+    measured = evaluate(Predictor.from_checkpoint(checkpoint, device="cpu"), scenes("game", REPEATED))
+    assert measured.images == stored["images"] == REPEATED
+    # Other processors round differently; a change of weights, renderer or metric moves far more than this.
+    assert measured.miou == pytest.approx(stored["miou"], abs=2e-3)
+    assert measured.ece == pytest.approx(stored["ece"], abs=2e-3)
+    for label, value in stored["iou_per_class"].items():
+        again = measured.iou_per_class[label]
+        assert (again is None) == (value is None), label
+        if value is not None:
+            assert again == pytest.approx(value, abs=2e-2), label
