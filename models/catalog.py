@@ -12,6 +12,7 @@ from typing import Final
 
 from models.checkpoint import CONFIG, Checkpoint
 from models.errors import CheckpointError
+from models.hub import download_checkpoint, is_repository
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
@@ -44,7 +45,9 @@ def catalog() -> list[CatalogEntry]:
 
 
 def find_checkpoint(source: str) -> Checkpoint:
-    """Open a checkpoint by its name in the catalog or by its folder.
+    """Open a checkpoint by its name in the catalog, by its folder, or by its repository id on the Hub.
+
+    What exists on disk wins over the Hub, so that a folder `runs/mine` is never looked for elsewhere.
 
     Raises:
         CheckpointError: there is none, or it cannot be opened.
@@ -56,8 +59,12 @@ def find_checkpoint(source: str) -> Checkpoint:
             return Checkpoint.open(folder / source)
     if Path(source).is_dir():
         return Checkpoint.open(source)
+    if is_repository(source):
+        return Checkpoint.open(download_checkpoint(source))
     names = ", ".join(entry.name for entry in catalog()) or "none"
-    raise CheckpointError(f"There is no checkpoint {source!r}: neither a folder nor a name in the catalog ({names}).")
+    raise CheckpointError(
+        f"There is no checkpoint {source!r}: neither a folder, nor owner/name on the Hub, nor a name in the catalog ({names})."
+    )
 
 
 def _folders() -> list[Path]:

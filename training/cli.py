@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, help="which street scenes (default 0)")
     evaluate.add_argument("--size", type=parse_size, metavar="WxH", help="of street scenes (default 512x256)")
     evaluate.add_argument(
-        "--checkpoint", action="append", metavar="NAME|DIR", help="repeatable; default the whole catalog"
+        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
     )
     evaluate.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     evaluate.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
@@ -105,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="segment photos")
     predict.add_argument("photos", nargs="+", metavar="PHOTO")
     predict.add_argument(
-        "--checkpoint", action="append", metavar="NAME|DIR", help="repeatable; default the whole catalog"
+        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
     )
     predict.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     predict.add_argument("--device", help="cuda, mps or cpu (default the best there is)")

@@ -7,7 +7,7 @@ its dotted key; a run keeps the resolved config beside its weights.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -20,6 +20,8 @@ from models.options import Options
 from training.methods import method_entry
 
 RECIPES: Final = Path(__file__).parent / "recipes"
+PREVIOUS: Final = "previous"
+"""Initialisation of a stage: the checkpoint of the one before."""
 
 
 class DatasetConfig(Options):
@@ -129,8 +131,17 @@ class RunConfig(Options):
     save_every: int = Field(default=500, ge=1, description="Steps between saved states.")
     log_every: int = Field(default=20, ge=1, description="Steps between logged losses.")
 
+    stages: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="Runs one after the other. Each has a stage_name and the values in which it differs from the rest of"
+        " the recipe; the second and later ones start from the checkpoint before them unless they say otherwise.",
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.stages:
+            self.resolve_stages()
+            return self
         entry = method_entry(self.method)
         entry.options.parse(self.method_options, where="method_options")
         if self.network not in NETWORKS:
@@ -143,6 +154,36 @@ class RunConfig(Options):
         if "segmenter" not in self.optimisers:
             raise ConfigError("optimisers.segmenter is missing: every method trains the segmenter.")
         return self
+
+    def resolve_stages(self) -> dict[str, RunConfig]:
+        """Return each stage as a run of its own, by name and in order.
+
+        A stage's tables are merged into the recipe's, its lists and values replace them.
+
+        Raises:
+            ConfigError: a stage has no name, or two have the same, or its values are wrong.
+        """
+        common = {key: value for key, value in self.model_dump(mode="json").items() if key != "stages"}
+        resolved: dict[str, RunConfig] = {}
+        for number, changes in enumerate(self.stages):
+            name = changes.get("stage_name")
+            if not isinstance(name, str) or not name.isidentifier() or name in resolved:
+                raise ConfigError(
+                    f"stages.{number}.stage_name is {name!r}; expected a name of its own in letters, digits and _."
+                )
+            first = {} if number == 0 else {"initialisation": PREVIOUS}
+            values = _merge(common, {**first, **{key: value for key, value in changes.items() if key != "stage_name"}})
+            resolved[name] = RunConfig.parse(values, where=f"stage {name}")
+        return resolved
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `changes` over `values`, tables within tables."""
+    merged = dict(values)
+    for key, change in changes.items():
+        before = merged.get(key)
+        merged[key] = _merge(before, change) if isinstance(before, dict) and isinstance(change, Mapping) else change
+    return merged
 
 
 def recipe_names() -> list[str]:

@@ -38,14 +38,14 @@ from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from models.checkpoint import Checkpoint, CheckpointConfig, write_json
+from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
 from models.errors import Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.networks import build
 from models.predictor import Predictor
 from models.segmenter import Segmenter
 from training.card import write_card
-from training.config import DatasetConfig, OptimiserConfig, RunConfig
+from training.config import PREVIOUS, DatasetConfig, OptimiserConfig, RunConfig
 from training.datasets.base import SegmentationDataset
 from training.datasets.pairs import DomainPairs
 from training.evaluate import evaluate
@@ -88,9 +88,39 @@ def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint |
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
     with stop_signals() as stopped:
+        if config.stages:
+            return train_stages(config, out, resume, stopped)
         run = Run(config, out, resume=resume)
         run.to_the_end(stopped)
         return run.finish()
+
+
+def train_stages(config: RunConfig, out: Path, resume: bool, stopped: threading.Event) -> Checkpoint | None:
+    """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
+
+    Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
+    """
+    check_folder(config, out, resume, began=(out / CONFIG).exists())
+    before: Path | None = None
+    checkpoint: Checkpoint | None = None
+    for name, stage in config.resolve_stages().items():
+        if stage.initialisation == PREVIOUS:
+            stage = stage.model_copy(update={"initialisation": str(before)})
+        before = out / name / "checkpoint"
+        if (before / "config.json").exists():
+            checkpoint = Checkpoint.open(before)
+            continue
+        run = Run(stage, out / name, resume=(out / name / STATE).exists())
+        if run.is_main:
+            write_json(out / CONFIG, config.model_dump(mode="json"))
+        run.to_the_end(stopped)
+        checkpoint = run.finish()
+        run.accelerator.wait_for_everyone()
+    if checkpoint is None:
+        return None
+    card = (checkpoint.path / CARD).read_text(encoding="utf-8")
+    # Stored in fp16 already: storing it again changes nothing.
+    return Checkpoint.save(out / "checkpoint", checkpoint.load(), checkpoint.config, card=card)
 
 
 class Run:
@@ -108,7 +138,7 @@ class Run:
         precision = "no" if config.precision == "fp32" else config.precision
         self.accelerator = Accelerator(mixed_precision=precision)
         self.step = 0
-        check_folder(config, out, resume)
+        check_folder(config, out, resume, began=(out / STATE).exists())
 
         torch.manual_seed(config.seed)
         segmenter = build(config.network, CITYSCAPES19, config.network_options)
@@ -415,14 +445,14 @@ def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: i
         group["lr"] = config.rate * factor * group["factor"]
 
 
-def check_folder(config: RunConfig, out: Path, resume: bool) -> None:
-    """Refuse to overwrite another run or to resume a different one."""
+def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> None:
+    """Refuse to overwrite another run or to resume a different one; `began` says whether the folder holds one."""
     if not resume:
-        if (out / STATE).exists():
+        if began:
             raise TrainingError(f"{out} holds a run already. Go on with --resume {out}, or choose another --out.")
         return
-    if not (out / STATE).exists():
-        raise TrainingError(f"There is nothing to resume in {out}: {STATE} is missing. Start with --out {out}.")
+    if not began:
+        raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
     stored = json.loads((out / CONFIG).read_text(encoding="utf-8"))
     given = json.loads(json.dumps(config.model_dump(mode="json")))
     differing = sorted(key for key in stored.keys() | given.keys() if stored.get(key) != given.get(key))

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from models.checkpoint import Checkpoint
+from models.errors import ConfigError
 from training import loop
 from training.config import RunConfig
 from training.loop import STATE, TrainingError, train
@@ -163,7 +164,7 @@ train(config, Path(sys.argv[2]), resume=len(sys.argv) > 3)
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_state(tree: Path, tmp_path: Path) -> None:
-    config = recipe(tree, steps=60, save_every=1, evaluations=[])
+    config = recipe(tree, steps=40, save_every=1, evaluations=[])
     path, out = write_recipe(config, tmp_path / "recipe.json"), tmp_path / "run"
     command = [sys.executable, "-c", SCRIPT, str(path), str(out)]
     process = start(command)
@@ -181,7 +182,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_state(tree: Path, tmp_path: Path) -
         process.wait()
         kills += 1
         state = torch.load(out / STATE, weights_only=True)  # whole, whenever the kill came
-        assert 1 <= state["step"] <= 60
+        assert 1 <= state["step"] <= 40
         process = start([*command, "resume"])
         time.sleep(3)
     output, _ = process.communicate(timeout=120)
@@ -195,7 +196,13 @@ def test_a_kill_at_any_moment_leaves_a_whole_state(tree: Path, tmp_path: Path) -
 def test_two_processes_train_one_network(tree: Path, tmp_path: Path) -> None:
     """`accelerate launch` on two CPU processes: same weights on both, and those of one process with twice the batch."""
     config = recipe(
-        tree, "advent", steps=3, batch=1, network_options={**recipe(tree).network_options, "train_norm": False}
+        tree,
+        "advent",
+        steps=3,
+        batch=1,
+        source_transform={"crop": [64, 48], "flip": 0.5},
+        method_options={"discriminator_width": 4},  # no prior: each process counts the labels that it sees
+        evaluations=[],
     )
     path, out = write_recipe(config, tmp_path / "recipe.json"), tmp_path / "two"
     script = tmp_path / "run.py"
@@ -301,3 +308,64 @@ def test_paper_rates_per_group(tree: Path, tmp_path: Path) -> None:
     loop.set_rates(run.optimisers["segmenter"], run.config.optimisers["segmenter"], 120_000, 120_000)
     rates = [group["lr"] for group in run.optimisers["segmenter"].param_groups]
     assert rates == pytest.approx([1.388e-4, 1.388e-3], rel=1e-3)
+
+
+STAGES = [
+    {"stage_name": "source", "steps": 3},
+    {
+        "stage_name": "adapted",
+        "steps": 2,
+        "method": "advent",
+        "method_options": {"entropy_weight": 1e-3, "adversarial_weight": 0},
+        "optimisers": {"segmenter": {"rate": 1e-3}},
+    },
+]
+
+
+def test_stages_follow_each_other_and_resume_where_they_were(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ADVENT from a source-only start: the second stage begins with the first one's weights."""
+    stages = [dict(STAGES[0]), {**STAGES[1], "target": {"dataset": "cityscapes", "root": str(tree), "split": "val"}}]
+    config = recipe(tree, stages=stages, save_every=1)
+    checkpoint = train(config, tmp_path / "whole")
+    assert checkpoint is not None
+    assert (checkpoint.config.method, checkpoint.config.step) == ("advent", 2)
+    adapted = Checkpoint.open(tmp_path / "whole" / "adapted" / "checkpoint")
+    assert checkpoint.config.weights_sha256 == adapted.config.weights_sha256
+    stored = json.loads((tmp_path / "whole" / "adapted" / "config.json").read_text())
+    assert stored["initialisation"].endswith("source/checkpoint")
+    assert stored["optimisers"]["segmenter"] == {**config.optimisers["segmenter"].model_dump(mode="json"), "rate": 1e-3}
+
+    take_step = loop.Run.take_step
+
+    def stop_in_the_second_stage(run: loop.Run, stream: object) -> dict[str, float]:
+        values = take_step(run, stream)  # type: ignore[arg-type]
+        if run.config.method == "advent":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return values
+
+    monkeypatch.setattr(loop.Run, "take_step", stop_in_the_second_stage)
+    with pytest.raises(loop.Interrupted, match="step 1 of 2"):
+        train(config, tmp_path / "parts")
+    monkeypatch.setattr(loop.Run, "take_step", take_step)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(config, tmp_path / "parts")
+    again = train(config, tmp_path / "parts", resume=True)
+    assert again is not None
+    # The path of the first stage differs between the two runs and is no part of the weights.
+    assert again.config.weights_sha256 == checkpoint.config.weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 3}, r"stages.0.stage_name is None"),
+        ({"stage_name": "../up"}, r"stage_name is '../up'"),
+        ({"stage_name": "one", "stps": 3}, "did you mean 'steps'"),
+        ({"stage_name": "one", "method": "advent"}, "needs unlabelled target images"),
+    ],
+)
+def test_mistakes_in_stages_get_a_sentence(tree: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        recipe(tree, stages=[changes])
