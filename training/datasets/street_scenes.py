@@ -82,8 +82,9 @@ def render(style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (51
                 layout.bonnet,
                 np.random.default_rng([int(seed), int(index), BONNET_STREAM]),
             )
-        photo = LOOKS[style](Shot(canvas, layout, look_random))
-    return RenderedScene(photo, canvas.labels, canvas.depth)
+        painting = canvas.finish()
+        photo = LOOKS[style](Shot(painting, layout, look_random))
+    return RenderedScene(photo, painting.labels, painting.depth)
 
 
 def check_arguments(style: str, index: int, seed: int, size: tuple[int, int]) -> None:
@@ -116,40 +117,59 @@ def single_threaded() -> Iterator[None]:
             cv2.setNumThreads(threads)
 
 
+@dataclass(frozen=True)
+class SeenThing:
+    """A thing, column, row and depth of its anchor in the picture, and whether the sun shines on it."""
+
+    thing: Thing
+    place: tuple[float, float, float]
+    sunlit: bool
+
+
+def seen_things(layout: Layout) -> list[SeenThing]:
+    """Project all things of a layout; all at once for speed."""
+    if not layout.things:
+        return []
+    camera = layout.camera
+    s, up, z = np.array([(thing.s, thing.up, thing.z) for thing in layout.things], np.float64).T
+    sideways, depth = camera.to_view(s + camera.road_offset(z), z)
+    # Things behind the camera have no place in the picture and are not painted.
+    u, v = camera.to_picture(sideways, up, np.where(depth > 0, depth, 1.0))
+    places = zip(u.tolist(), v.tolist(), depth.tolist(), strict=True)
+    sunlit = layout.sunlit(s, z, 1.2).tolist()
+    return [SeenThing(*each) for each in zip(layout.things, places, sunlit, strict=True)]
+
+
 def paint_objects(canvas: Canvas, layout: Layout) -> None:
     """Paint panels and things from far to near, so that see-through borders mix rightly."""
-    waiting = paint_panels(canvas, layout)
-    ordered: list[tuple[float, int, SeenPanel | Thing]] = [
-        (seen.depth, number, seen) for number, seen in enumerate(waiting)
+    ordered: list[tuple[float, int, SeenPanel | SeenThing]] = [
+        (seen.depth, number, seen) for number, seen in enumerate(paint_panels(canvas, layout))
     ]
-    if layout.things:
-        s = np.array([thing.s for thing in layout.things])
-        z = np.array([thing.z for thing in layout.things])
-        sunlit_things = layout.sunlit(s, z, 1.2)
-        _, depth = layout.camera.to_view(s + layout.camera.road_offset(z), z)
-        ordered += [(float(depth[number]), -1 - number, thing) for number, thing in enumerate(layout.things)]
+    ordered += [(seen.place[2], -1 - number, seen) for number, seen in enumerate(seen_things(layout))]
     ordered.sort(key=lambda item: item[:2], reverse=True)
-    for _, number, item in ordered:
+    # Bodies that face the camera are lit from behind when the sun stands ahead.
+    sun = min(max(0.55 - 0.45 * float(layout.sun[2]), 0.1), 1.0)
+    sun_side = float(layout.sun[0])
+    for _, _, item in ordered:
         if isinstance(item, SeenPanel):
             paint_seen(canvas, item)
             continue
-        sunlit = bool(sunlit_things[-1 - number])
+        thing = item.thing
         canvas.paint_sprite(
-            item.sprite,
-            layout.world(item.s, item.up, item.z),
-            size=item.size,
-            mirrored=item.mirrored,
-            paint=item.paint,
-            gain=item.gain,
-            # Bodies that face the camera are lit from behind when the sun stands ahead.
-            sun=float(np.clip(0.55 - 0.45 * layout.sun[2], 0.1, 1.0)) * sunlit,
-            sun_side=float(layout.sun[0]),
+            thing.sprite,
+            item.place,
+            size=thing.size,
+            mirrored=thing.mirrored,
+            paint=thing.paint,
+            gain=thing.gain,
+            sun=sun if item.sunlit else 0.0,
+            sun_side=sun_side,
         )
 
 
 def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> None:
     """Paint the bonnet of the camera's own car along the lower border; it is not scored."""
-    height, width = canvas.labels.shape
+    height, width = canvas.depth.shape
     columns = np.linspace(-1, 1, 24)
     lean = random.uniform(-0.3, 0.3)
     flatness = random.choice([2.0, 4.0])
@@ -172,8 +192,6 @@ def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> N
     spot = np.exp(-(((np.arange(width) / width - random.random()) / 0.12) ** 2))[None]
     shine = random.uniform(20, 110) * gloss + random.uniform(0, 130) * spot * gloss
     colour = np.clip(paint + shine[..., None], 0, 255).astype(np.uint8)
-    np.copyto(canvas.albedo[area], colour, where=inside[..., None])
-    canvas.labels[area][inside] = labels.UNSCORED
+    canvas.colour[area][inside, :3] = colour[inside]
+    canvas.marks[area][inside] = (60, 0, labels.UNSCORED, 0)
     canvas.depth[area][inside] = BONNET_DEPTH_METRES
-    canvas.sun[area][inside] = 60
-    canvas.glow[area][inside] = 0

@@ -8,9 +8,13 @@ along the picture's columns.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Metres = TypeVar("Metres", float, np.ndarray)
 
 NEAR_METRES = 0.6
 """Nothing closer than this along the viewing axis is drawn."""
@@ -50,19 +54,24 @@ class Camera:
     yaw: float
     bend: float
 
-    def road_offset(self, z: np.ndarray | float) -> np.ndarray | float:
-        """Lateral position of the road's centre line at distance z, in metres."""
+    def road_offset(self, z: np.ndarray) -> np.ndarray:
+        """Lateral position of the road's centre line at distances z, in metres."""
         curved = np.clip(z, 0.0, BEND_END_METRES)
         straight = np.maximum(z - BEND_END_METRES, 0.0)
         return self.bend * (curved * curved + 2 * BEND_END_METRES * straight)
 
+    def road_offset_at(self, z: float) -> float:
+        """Lateral position of the road's centre line at one distance, in metres."""
+        curved, straight = min(max(z, 0.0), BEND_END_METRES), max(z - BEND_END_METRES, 0.0)
+        return self.bend * (curved * curved + 2 * BEND_END_METRES * straight)
+
     def road_heading(self, z: float) -> float:
         """Direction of the road at distance z against the z axis, in radians."""
-        return float(np.arctan(2 * self.bend * min(max(z, 0.0), BEND_END_METRES)))
+        return math.atan(2 * self.bend * min(max(z, 0.0), BEND_END_METRES))
 
-    def to_view(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def to_view(self, x: Metres, z: Metres) -> tuple[Metres, Metres]:
         """Turn world ground coordinates into (sideways, along the viewing axis) metres."""
-        cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
         offset = x - self.x
         return offset * cosine - z * sine, offset * sine + z * cosine
 
@@ -98,7 +107,7 @@ class Camera:
         # Polygons that reach behind the camera are judged only after they have been cut.
         seen = (farthest > NEAR_METRES) & (seen | (nearest < NEAR_METRES))
         projected: list[np.ndarray | None] = []
-        for number, (first, last) in enumerate(zip(starts, ends, strict=True)):
+        for number, (first, last) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             if not seen[number]:
                 projected.append(None)
             elif nearest[number] >= NEAR_METRES:
@@ -110,13 +119,14 @@ class Camera:
     def cut(self, sideways: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Cut a ground polygon (view coordinates) at the near plane and project it."""
         clipped = []
-        for i in range(len(depth)):
-            j = (i + 1) % len(depth)
-            if depth[i] >= NEAR_METRES:
-                clipped.append((sideways[i], depth[i]))
-            if (depth[i] >= NEAR_METRES) != (depth[j] >= NEAR_METRES):
-                share = (NEAR_METRES - depth[i]) / (depth[j] - depth[i])
-                clipped.append((sideways[i] + share * (sideways[j] - sideways[i]), NEAR_METRES))
+        # Plain numbers: corners are few, and arrays cost more than they save.
+        corners = list(zip(sideways.tolist(), depth.tolist(), strict=True))
+        for (here, near), (there, far) in zip(corners, corners[1:] + corners[:1], strict=True):
+            if near >= NEAR_METRES:
+                clipped.append((here, near))
+            if (near >= NEAR_METRES) != (far >= NEAR_METRES):
+                share = (NEAR_METRES - near) / (far - near)
+                clipped.append((here + share * (there - here), NEAR_METRES))
         sideways, depth = np.array(clipped).T
         picture = np.stack(self.to_picture(sideways, 0.0, depth), 1)
         return np.clip(picture, -LARGEST_COORDINATE, LARGEST_COORDINATE)

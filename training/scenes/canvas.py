@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -23,22 +24,18 @@ GAP = 40
 OPAQUE = 128
 """Code of an opaque texel that does not glow; 255 is one that glows fully, 0 one that is not."""
 GLOW_OF_CODE = (np.maximum(np.arange(256) - OPAQUE, 0) * 2).astype(np.uint8)
+SIDES = (np.arange(256, dtype=np.float32) - 128.0) / 64.0
+"""How far the surfaces of each sideways normal face to the right."""
 LABEL_COVERAGE = 90
 """A sprite's pixel takes its label from this coverage (0..255) on."""
 GROUND_CLEARANCE = 0.97
 """Sprites lie this share of the ground's depth before the ground they stand on."""
-FEWEST_PROBES = 12
-"""Probes that must lie inside the picture before a plane may count as hidden."""
-
-
-def probe_weights(count: int) -> np.ndarray:
-    """Weights of a plane's four corners at count x count points spread over it."""
-    shares = np.linspace(0.02, 0.98, count)
-    along, up = (axis.ravel() for axis in np.meshgrid(shares, shares))
-    return np.stack([(1 - along) * (1 - up), along * (1 - up), along * up, (1 - along) * up], 1)
-
-
-PROBE_WEIGHTS = probe_weights(6)
+PIXEL = np.dtype("<u4")
+"""Four bytes of one pixel as one number, the first channel lowest."""
+LEAST_AVERAGED = 3.0
+"""Textures are narrowed by a power of two, and kept, as long as so many columns become one after."""
+EMPTY_BORDER = 2
+"""Empty rows and columns that are kept around a sprite."""
 
 
 def halved(image: np.ndarray) -> np.ndarray:
@@ -46,6 +43,25 @@ def halved(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     size = (max(width // 2, 1), max(height // 2, 1))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def filled(height: int, width: int, channels: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a (height, width, 4) uint8 picture of one colour; fast, as it writes whole pixels."""
+    first, second, third, fourth = channels
+    pixel = first | second << 8 | third << 16 | fourth << 24
+    return np.full((height, width), pixel, PIXEL).view(np.uint8).reshape(height, width, 4)
+
+
+def multiplied(image: np.ndarray, gains: tuple[float, float, float]) -> np.ndarray:
+    """Multiply three channels by gains and clear the fourth.
+
+    A picture of gains in bytes is far faster than OpenCV's product with a scalar, and exact to
+    less than a grey level.
+    """
+    largest = max(gains)
+    red, green, blue = [round(gain * 255 / largest) for gain in gains]
+    height, width = image.shape[:2]
+    return cv2.multiply(image, filled(height, width, (red, green, blue, 0)), scale=largest / 255)
 
 
 @dataclass
@@ -66,15 +82,40 @@ class Sprite:
     scale: float
     anchor: tuple[float, float]
     label: int | np.ndarray
-    levels: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    levels: list[SpriteLevel] = field(default_factory=list)
 
-    def level(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return colour and extra shrunk by 2**number; shrunk copies are kept."""
+    def level(self, number: int) -> SpriteLevel:
+        """Return the picture shrunk by 2**number, without its empty border; levels are kept."""
         if not self.levels:
-            self.levels.append((self.colour, self.extra))
+            self.levels.append(SpriteLevel(self.colour, self.extra))
         while len(self.levels) <= number:
-            self.levels.append(tuple(halved(image) for image in self.levels[-1]))
+            last = self.levels[-1]
+            self.levels.append(SpriteLevel(halved(last.whole_colour), halved(last.whole_extra)))
         return self.levels[number]
+
+
+class SpriteLevel:
+    """A sprite's picture at one size, cut to what is not empty so that little has to be painted.
+
+    Attributes:
+        whole_colour: The uncut colours, from which the next smaller level is made.
+        whole_extra: Uncut, as in `Sprite`.
+        colour: The part of the colours that is not empty.
+        extra: The same part.
+        left: Columns cut off on the left.
+        top: Rows cut off at the top.
+        glows: Whether any pixel glows.
+    """
+
+    def __init__(self, colour: np.ndarray, extra: np.ndarray) -> None:
+        """Find the part that covers anything, with some rows and columns to blend towards."""
+        self.whole_colour, self.whole_extra = colour, extra
+        left, top, width, height = cv2.boundingRect(cv2.max(colour[..., 3], extra[..., 2]))
+        self.left, self.top = max(left - EMPTY_BORDER, 0), max(top - EMPTY_BORDER, 0)
+        part = (slice(self.top, top + height + EMPTY_BORDER), slice(self.left, left + width + EMPTY_BORDER))
+        self.colour = np.ascontiguousarray(colour[part])
+        self.extra = np.ascontiguousarray(extra[part])
+        self.glows = bool(extra[..., 1].any())
 
 
 @dataclass
@@ -88,15 +129,26 @@ class Texture:
 
     image: np.ndarray
     label: int
-    levels: list[np.ndarray] = field(default_factory=list)
+    levels: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
-    def level(self, number: int) -> np.ndarray:
-        """Return the image shrunk by 2**number; shrunk copies are kept."""
-        if not self.levels:
-            self.levels.append(self.image)
-        while len(self.levels) <= number:
-            self.levels.append(halved(self.levels[-1]))
-        return self.levels[number]
+    @cached_property
+    def glows(self) -> bool:
+        """Whether any texel glows."""
+        return bool(self.image[..., 3].max() > OPAQUE)
+
+    def level(self, number: int, narrower: int = 0) -> np.ndarray:
+        """Return the image shrunk by 2**number, its width by 2**narrower more; copies are kept."""
+        kept = self.levels.get((number, narrower))
+        if kept is not None:
+            return kept
+        if narrower:
+            image = self.level(number, narrower - 1)
+            size = (max(image.shape[1] // 2, 1), image.shape[0])
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        else:
+            image = halved(self.level(number - 1)) if number else self.image
+        self.levels[number, narrower] = image
+        return image
 
 
 @dataclass(frozen=True)
@@ -109,6 +161,8 @@ class Projected:
         end: Share of the length at which it ends.
         nearest: Smallest depth in metres.
         inverse_depth: Slope along u, slope along v and constant of 1 / depth.
+        probes: Numbers of some pixels inside the plane and 1 / depth there, or None where too few
+            lie inside the picture to judge whether the plane is hidden.
     """
 
     points: np.ndarray
@@ -116,45 +170,71 @@ class Projected:
     end: float
     nearest: float
     inverse_depth: tuple[float, float, float]
+    probes: tuple[np.ndarray, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A finished canvas, one array per property, all (H, W) but the first.
+
+    Attributes:
+        camera: The camera it was painted for.
+        albedo: (H, W, 3) uint8, colour of the surfaces without light.
+        openness: uint8, how much of each pixel is sky, 255 for all of it: between twigs the
+            bright sky shows through pixels that are labelled vegetation.
+        sun: uint8, sunlight that reaches each pixel.
+        glow: uint8, light that it gives by itself.
+        labels: uint8, train ids.
+        depth: float32, metres.
+        wetness: float32, smooth noise on the ground.
+    """
+
+    camera: Camera
+    albedo: np.ndarray
+    openness: np.ndarray
+    sun: np.ndarray
+    glow: np.ndarray
+    labels: np.ndarray
+    depth: np.ndarray
+    wetness: np.ndarray
 
 
 class Canvas:
-    """Colour, sun, glow, labels and depth of the picture being painted.
+    """The picture being painted.
 
-    `openness` holds how much of each pixel is sky, 255 for all of it: between twigs the bright
-    sky shows through pixels that are labelled vegetation. `wetness` is smooth noise on the ground.
+    What is always written together lies side by side, so that one masked copy of whole pixels
+    writes it: `colour` holds red, green, blue and openness, `marks` holds sun, glow, label and
+    an unused byte. `Painting` explains them.
     """
 
     def __init__(self, camera: Camera) -> None:
         """Start with nothing but sky."""
         shape = (camera.height, camera.width)
         self.camera = camera
-        self.albedo = np.zeros((*shape, 3), np.uint8)
-        self.sun = np.zeros(shape, np.uint8)
-        self.glow = np.zeros(shape, np.uint8)
-        self.labels = np.full(shape, labels.SKY, np.uint8)
+        self.colour = filled(*shape, (0, 0, 0, 255))
+        self.marks = filled(*shape, (0, 0, labels.SKY, 0))
         self.depth = np.full(shape, SKY_DEPTH_METRES, np.float32)
-        self.openness = np.full(shape, 255, np.uint8)
         self.wetness = np.zeros(shape, np.float32)
+
+    def finish(self) -> Painting:
+        """Return what has been painted, one array per property."""
+        albedo = cv2.cvtColor(self.colour, cv2.COLOR_BGRA2BGR)
+        openness = cv2.extractChannel(self.colour, 3)
+        sun, glow, named = (cv2.extractChannel(self.marks, channel) for channel in range(3))
+        return Painting(self.camera, albedo, openness, sun, glow, named, self.depth, self.wetness)
 
     def fill(self, target: np.ndarray, points: np.ndarray, value: float | tuple, soft: bool) -> None:
         """Fill a polygon of picture positions in one buffer; `soft` smooths its border."""
-        fixed = (points * SUBPIXELS - SUBPIXELS / 2).astype(np.int32)
+        fixed = np.rint(points * SUBPIXELS - SUBPIXELS / 2).astype(np.int32)
         line = cv2.LINE_AA if soft else cv2.LINE_8
         cv2.fillPoly(target, [fixed], value, line, SUBPIXEL_BITS)
 
     def is_hidden(self, plane: Projected) -> bool:
         """Probe some points of a plane; True when all of them lie behind what is painted."""
-        probes = PROBE_WEIGHTS @ plane.points
-        columns, rows = probes[:, 0].astype(np.int32), probes[:, 1].astype(np.int32)
-        inside = (columns >= 0) & (columns < self.camera.width)
-        inside &= (rows >= 0) & (rows < self.camera.height)
-        if np.count_nonzero(inside) < FEWEST_PROBES:
+        if plane.probes is None:
             return False
-        slope_u, slope_v, constant = plane.inverse_depth
-        inverse = probes[inside] @ (slope_u, slope_v) + constant
-        painted = self.depth[rows[inside], columns[inside]]
-        return bool((painted * inverse <= 1.0).all())
+        pixels, inverse = plane.probes
+        return bool((self.depth.ravel().take(pixels) * inverse).max() <= 1.0)
 
     def paint_plane(
         self, texture: Texture, plane: Projected, sun: float, tint: np.ndarray, shadow_share: float
@@ -176,62 +256,75 @@ class Canvas:
         if right <= left or bottom <= top:
             return
         area = (slice(top, bottom), slice(left, right))
-        if float(self.depth[area].max()) <= plane.nearest or self.is_hidden(plane):
+        depth = self.depth[area]
+        if float(depth.max()) <= plane.nearest or self.is_hidden(plane):
             return
+        slope_u, slope_v, constant = plane.inverse_depth
+        columns = np.arange(left + 0.5, right, dtype=np.float32) * np.float32(slope_u)
+        rows = np.arange(top + 0.5, bottom, dtype=np.float32) * np.float32(slope_v)
+        distance = columns + (rows + np.float32(constant))[:, None]
+        np.maximum(distance, np.float32(1e-4), out=distance)
+        np.divide(np.float32(1.0), distance, out=distance)
+        free = distance < depth
+        # Only the part that is not hidden is worth painting.
+        x, y, width, height = cv2.boundingRect(free.view(np.uint8))
+        if not width:
+            return
+        left, top, right, bottom = left + x, top + y, left + x + width, top + y + height
+        area = (slice(top, bottom), slice(left, right))
+        part = (slice(y, y + height), slice(x, x + width))
+        depth, distance, free = depth[part], distance[part], free[part]
         span_u = max(abs(u1 - u0), abs(u2 - u3), 0.5)
         span_v = max(abs(v3 - v0), abs(v2 - v1), 0.5)
         full_height, full_width = texture.image.shape[:2]
         wanted_width = span_u / (end - start)
         ratio = min(full_width / wanted_width, full_height / span_v)
-        image = texture.level(min(int(math.log2(max(ratio, 1.0))), 6))
+        number = min(int(math.log2(max(ratio, 1.0))), 6)
+        image = texture.level(number)
         height, width = image.shape[:2]
         # Upright planes seen at a slant shrink along one axis only: average along that axis.
         fit_width = int(min(width, wanted_width * 1.5 + 2))
+        narrower = int(math.log2(width / (fit_width * LEAST_AVERAGED)))
+        if narrower > 0:
+            image = texture.level(number, narrower)
+            width = image.shape[1]
         fit_height = int(min(height, span_v * 1.5 + 2))
         if fit_width < 0.7 * width or fit_height < 0.7 * height:
             image = cv2.resize(image, (fit_width, fit_height), interpolation=cv2.INTER_AREA)
             height, width = image.shape[:2]
         first, last = start * width - 0.5, end * width - 0.5
         source = np.array([[first, height - 0.5], [last, height - 0.5], [last, -0.5], [first, -0.5]], np.float32)
-        offset = np.array([left + 0.5, top + 0.5], np.float32)
-        matrix = cv2.getPerspectiveTransform(source, (points - offset).astype(np.float32))
+        target = (points - (left + 0.5, top + 0.5)).astype(np.float32)
+        matrix = cv2.getPerspectiveTransform(source, target)
         size = (right - left, bottom - top)
         warped = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR)
-        slope_u, slope_v, constant = plane.inverse_depth
-        columns = np.arange(left + 0.5, right, dtype=np.float32) * np.float32(slope_u)
-        rows = np.arange(top + 0.5, bottom, dtype=np.float32) * np.float32(slope_v)
-        inverse = columns + (rows + np.float32(constant))[:, None]
-        distance = 1.0 / np.maximum(inverse, np.float32(1e-4))
         code = cv2.extractChannel(warped, 3)
-        least = GAP // 2 if texture.label == labels.FENCE else OPAQUE // 2
-        visible = (code >= least) & (distance < self.depth[area])
+        fence = texture.label == labels.FENCE
+        visible = code >= (GAP // 2 if fence else OPAQUE // 2)
+        visible &= free
         mask = visible.view(np.uint8)
-        colour = cv2.multiply(warped, (*tint.tolist(), 1.0))
-        colour = cv2.cvtColor(colour, cv2.COLOR_BGRA2BGR)
-        if texture.label == labels.FENCE:
+        if not cv2.countNonZero(mask):
+            return
+        colour = multiplied(warped, tint.tolist())
+        if fence:
+            # What lies behind shows through; so does the sky, in the fourth channel.
             share = np.clip((code.astype(np.float32) - GAP) / (OPAQUE - GAP), 0, 1)[..., None]
-            colour = (self.albedo[area] * (1 - share) + colour * share).astype(np.uint8)
-        cv2.copyTo(colour, mask, self.albedo[area])
-        cv2.copyTo(distance, mask, self.depth[area])
-        if texture.label == labels.FENCE:
-            seen_past = self.openness[area] * (1 - share[..., 0])
-            cv2.copyTo(seen_past.astype(np.uint8), mask, self.openness[area])
-        else:
-            self.openness[area][visible] = 0
-        cv2.copyTo(cv2.LUT(code, GLOW_OF_CODE), mask, self.glow[area])
-        self.labels[area][visible] = texture.label
-        self.sun[area][visible] = int(255 * sun)
+            colour = (self.colour[area] * (1 - share) + colour * share).astype(np.uint8)
+        cv2.copyTo(colour, mask, self.colour[area])
+        cv2.copyTo(distance, mask, depth)
+        marks = filled(bottom - top, right - left, (int(255 * sun), 0, texture.label, 0))
         if shadow_share > 0 and sun > 0:
-            border = points[[0, 1, 1, 0]].copy()
+            border = points[[0, 1, 1, 0]]
             border[2:] += shadow_share * (points[[2, 3]] - points[[1, 0]])
-            shaded = np.zeros(size[::-1], np.uint8)
-            self.fill(shaded, border - (left, top), 1, soft=False)
-            self.sun[area][visible & (shaded > 0)] = 0
+            self.fill(marks, border - (left, top), (0, 0, texture.label, 0), soft=False)
+        if texture.glows:
+            cv2.insertChannel(cv2.LUT(code, GLOW_OF_CODE), marks, 1)
+        cv2.copyTo(marks, mask, self.marks[area])
 
     def paint_sprite(
         self,
         sprite: Sprite,
-        position: tuple[float, float, float],
+        place: tuple[float, float, float],
         *,
         size: float = 1.0,
         mirrored: bool = False,
@@ -240,11 +333,11 @@ class Canvas:
         sun: float = 0.0,
         sun_side: float = 0.0,
     ) -> None:
-        """Paint a sprite that stands at a world point.
+        """Paint a sprite.
 
         Args:
             sprite: What to paint.
-            position: World x, y, z of its anchor in metres.
+            place: Column and row of its anchor in the picture, and its depth in metres.
             size: Enlargement of the sprite's own metres.
             mirrored: Swap left and right.
             paint: Instance colour in [0, 255] for the pixels that take paint.
@@ -253,77 +346,81 @@ class Canvas:
             sun_side: How much more sunlight surfaces facing right get than those facing left.
         """
         camera = self.camera
-        sideways, depth = camera.to_view(position[0], position[2])
+        u, v, depth = place
         if depth < NEAR_METRES + 0.4:
             return
-        u, v = camera.to_picture(sideways, position[1], depth)
         zoom = camera.focal / depth / sprite.scale * size
         if max(sprite.colour.shape) * zoom < 1.5:
             return
-        number = int(np.clip(np.floor(np.log2(max(1.0 / zoom, 1.0))), 0, 6))
-        colour, extra = sprite.level(number)
-        zoom_u = zoom * sprite.colour.shape[1] / colour.shape[1]
-        zoom_v = zoom * sprite.colour.shape[0] / colour.shape[0]
-        height, width = colour.shape[:2]
-        anchor_u, anchor_v = sprite.anchor[0] * zoom, sprite.anchor[1] * zoom
+        level = sprite.level(min(int(math.log2(max(1.0 / zoom, 1.0))), 6))
+        whole_height, whole_width = level.whole_colour.shape[:2]
+        height, width = level.colour.shape[:2]
+        zoom_u = zoom * sprite.colour.shape[1] / whole_width
+        zoom_v = zoom * sprite.colour.shape[0] / whole_height
         sign = -1.0 if mirrored else 1.0
-        first = (float(u - sign * anchor_u), float(v - anchor_v))
-        last = (first[0] + sign * zoom_u * width, first[1] + zoom_v * height)
-        (left, right), (top, bottom) = sorted((first[0], last[0])), (first[1], last[1])
-        left, right = max(math.floor(left), 0), min(math.ceil(right) + 1, camera.width)
-        top, bottom = max(math.floor(top), 0), min(math.ceil(bottom) + 1, camera.height)
+        # Where the uncut picture and its part that is not empty begin.
+        origin_u, origin_v = u - sign * sprite.anchor[0] * zoom, v - sprite.anchor[1] * zoom
+        first_u, first_v = origin_u + sign * zoom_u * level.left, origin_v + zoom_v * level.top
+        last_u, last_v = first_u + sign * zoom_u * width, first_v + zoom_v * height
+        left, right = max(math.floor(min(first_u, last_u)), 0), math.ceil(max(first_u, last_u)) + 1
+        top, bottom = max(math.floor(first_v), 0), math.ceil(last_v) + 1
+        right, bottom = min(right, camera.width), min(bottom, camera.height)
         if right <= left or bottom <= top:
             return
         area = (slice(top, bottom), slice(left, right))
         # What lies below the foot is the near part of a long body: it stands on the ground there.
-        below = np.arange(top + 0.5, bottom, dtype=np.float32) - (
-            camera.horizon_v + camera.roll * (u - camera.centre_u)
-        )
-        ground = (camera.focal * camera.eye * GROUND_CLEARANCE) / np.maximum(below, 0.01)
-        nearness = np.minimum(ground, np.float32(depth))[:, None]
-        free = (self.depth[area] > nearness).view(np.uint8)
-        if not free.any():
+        horizon = camera.horizon_v + camera.roll * (u - camera.centre_u)
+        clearance = camera.focal * camera.eye * GROUND_CLEARANCE
+        nearness = np.full((bottom - top, 1), depth, np.float32)
+        if clearance < depth * (bottom - 0.5 - horizon):
+            below = np.arange(top + 0.5 - horizon, bottom - horizon, dtype=np.float32)
+            nearness[:, 0] = np.minimum(clearance / np.maximum(below, 0.01), depth)
+        free = self.depth[area] > nearness
+        x, y, width, height = cv2.boundingRect(free.view(np.uint8))
+        if not width:
             return
-        matrix = np.array(
-            [
-                [sign * zoom_u, 0, first[0] - left + 0.5 * (sign * zoom_u - 1)],
-                [0, zoom_v, first[1] - top + 0.5 * (zoom_v - 1)],
-            ]
-        )
+        # Only the part that is not hidden is worth painting.
+        left, top, right, bottom = left + x, top + y, left + x + width, top + y + height
+        area = (slice(top, bottom), slice(left, right))
+        free = np.ascontiguousarray(free[y : y + height, x : x + width])
+        nearness = nearness[y : y + height]
+        partly_hidden = cv2.countNonZero(free.view(np.uint8)) < free.size
+        matrix = placing(sign * zoom_u, zoom_v, first_u - left, first_v - top)
         target = (right - left, bottom - top)
-        colour = cv2.warpAffine(colour, matrix, target, flags=cv2.INTER_LINEAR)
-        extra = cv2.warpAffine(extra, matrix, target, flags=cv2.INTER_LINEAR)
+        colour = cv2.warpAffine(level.colour, matrix, target, flags=cv2.INTER_LINEAR)
+        extra = cv2.warpAffine(level.extra, matrix, target, flags=cv2.INTER_LINEAR)
         normal, glow, cover, painted = cv2.split(extra)
-        coverage = cv2.extractChannel(colour, 3) * free
-        body = cv2.cvtColor(colour, cv2.COLOR_BGRA2BGR)
-        if paint is not None:
-            layer = cv2.merge([painted, painted, painted])
-            body = cv2.add(body, cv2.multiply(layer, (*(paint / 255).tolist(), 1.0)))
-        if gain is not None:
-            body = cv2.multiply(body, (*gain.tolist(), 1.0))
-        body = cv2.bitwise_and(body, body, mask=free)
-        kept = cv2.bitwise_not(coverage)
-        behind = cv2.multiply(self.albedo[area], cv2.merge([kept, kept, kept]), scale=1 / 255)
-        cv2.add(behind, body, dst=self.albedo[area])
-        self.openness[area] = cv2.multiply(self.openness[area], kept, scale=1 / 255)
-        inside = (cover >= LABEL_COVERAGE) & free.view(bool)
+        inside = cover >= LABEL_COVERAGE
+        if partly_hidden:
+            colour = cv2.copyTo(colour, free.view(np.uint8))
+            painted = cv2.bitwise_and(painted, painted, mask=free.view(np.uint8))
+            inside &= free
         mask = inside.view(np.uint8)
-        if isinstance(sprite.label, np.ndarray):
-            matrix = np.array(
-                [
-                    [sign * zoom, 0, first[0] - left + 0.5 * (sign * zoom - 1)],
-                    [0, zoom, first[1] - top + 0.5 * (zoom - 1)],
-                ]
-            )
-            named = cv2.warpAffine(sprite.label, matrix, target, flags=cv2.INTER_NEAREST)
-            cv2.copyTo(named, mask, self.labels[area])
-        else:
-            self.labels[area][inside] = sprite.label
-        np.copyto(self.depth[area], nearness, where=inside)
-        cv2.copyTo(glow, mask, self.glow[area])
+        kept = cv2.bitwise_not(cv2.extractChannel(colour, 3))
+        # The fourth channel of the canvas is how much sky it shows: only what is kept counts.
+        np.bitwise_and(colour.view(PIXEL), PIXEL.type(0xFFFFFF), out=colour.view(PIXEL))
+        if paint is not None:
+            layer = cv2.merge([painted, painted, painted, painted])
+            cv2.add(colour, multiplied(layer, (paint / 255).tolist()), dst=colour)
+        if gain is not None:
+            colour = multiplied(colour, gain.tolist())
+        canvas = self.colour[area]
+        behind = cv2.multiply(canvas, cv2.merge([kept, kept, kept, kept]), scale=1 / 255)
+        cv2.add(behind, colour, dst=canvas)
+        cv2.copyTo(np.repeat(nearness, right - left, 1), mask, self.depth[area])
+        label = sprite.label if isinstance(sprite.label, int) else 0
+        marks = filled(bottom - top, right - left, (0, 0, label, 0))
+        if not isinstance(sprite.label, int):
+            matrix = placing(sign * zoom, zoom, origin_u - left, origin_v - top)
+            cv2.insertChannel(cv2.warpAffine(sprite.label, matrix, target, flags=cv2.INTER_NEAREST), marks, 2)
+        if level.glows:
+            cv2.insertChannel(glow, marks, 1)
         if sun > 0:
-            side = (np.arange(256, dtype=np.float32) - 128.0) * (sign * sun_side / 64.0)
-            table = np.clip((1.0 + side) * (255.0 * sun), 0, 255).astype(np.uint8)
-            cv2.copyTo(cv2.LUT(normal, table), mask, self.sun[area])
-        else:
-            self.sun[area][inside] = 0
+            table = np.clip((1.0 + SIDES * (sign * sun_side)) * (255.0 * sun), 0, 255).astype(np.uint8)
+            cv2.insertChannel(cv2.LUT(normal, table), marks, 0)
+        cv2.copyTo(marks, mask, self.marks[area])
+
+
+def placing(zoom_u: float, zoom_v: float, first_u: float, first_v: float) -> np.ndarray:
+    """Return the matrix that enlarges a picture and moves its first corner to a place."""
+    return np.array([[zoom_u, 0, first_u + 0.5 * (zoom_u - 1)], [0, zoom_v, first_v + 0.5 * (zoom_v - 1)]])

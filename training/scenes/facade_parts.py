@@ -38,7 +38,9 @@ class Wall:
             slice(min(max(start, 0), columns), min(max(end, start + 1, 0), columns)),
         )
 
-    def block(self, left: float, bottom: float, width: float, height: float, colour: Colour | float) -> None:
+    def block(
+        self, left: float, bottom: float, width: float, height: float, colour: Colour | tuple[float, float, float]
+    ) -> None:
         """Fill a rectangle (metres) with a colour."""
         self.image[self.area(left, bottom, width, height)] = colour
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from training.scenes import labels
-from training.scenes.canvas import Canvas
+from training.scenes.canvas import Canvas, filled
 from training.scenes.layout import Layout, Patch, Side
-from training.scenes.textures import TILE, Colour, hsv, noise, to_bytes
+from training.scenes.textures import TILE, Colour, hsv, noise, pick, to_bytes
 
 STEPS_Z = np.array([-12, -4, 0, 2, 4, 6, 9, 13, 18, 25, 35, 50, 70, 100, 150, 260], np.float64)
 """Where long strips get corners, so that they follow the bend of the road."""
@@ -198,11 +198,11 @@ class GroundBuilder:
                     s = lane_middle - 1.0 + 0.52 * letter
                     self.add(strip(s, s + 0.12, a, a + 1.8), paint)
                     if random.random() < 0.6:
-                        low = a + random.choice([0.0, 0.8, 1.6])
+                        low = a + pick(random, (0.0, 0.8, 1.6))
                         self.add(strip(s, s + 0.38, low, low + 0.2), paint)
                 continue
             self.add(strip(lane_middle - 0.08, lane_middle + 0.08, a, a + 2.2), paint)
-            turn = random.choice([-0.5, 0.0, 0.0, 0.5])
+            turn = pick(random, (-0.5, 0.0, 0.0, 0.5))
             tip = lane_middle + turn
             self.add(
                 np.array([(tip - 0.4, a + 2.0), (tip + 0.4, a + 2.0), (tip + turn * 0.8, a + 3.4)]),
@@ -319,19 +319,19 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
     x = sideways * cosine + depth * sine + np.float32(camera.x)
     s = x - camera.road_offset(z).astype(np.float32) if camera.bend else x
     area = slice(top, camera.height)
-    canvas.labels[area][ground] = labels.TERRAIN
+    named = np.full(canvas.depth.shape, labels.TERRAIN, np.uint8)
     np.copyto(canvas.depth[area], depth, where=ground)
-    canvas.albedo[area] = (100, 104, 82)
+    canvas.colour[area] = filled(camera.height - top, camera.width, (100, 104, 82, 255))
     outlines = camera.ground_polygons([patch.points for patch in layout.patches])
     for patch, points in zip(layout.patches, outlines, strict=True):
         if points is None:
             continue
-        canvas.fill(canvas.albedo, points, tuple(float(c) for c in patch.colour), soft=True)
+        canvas.fill(canvas.colour, points, (*patch.colour.tolist(), 255), soft=True)
         if patch.label is not None:
-            canvas.fill(canvas.labels, points, patch.label, soft=False)
-    canvas.labels[area][~ground] = labels.SKY
-    canvas.openness[area][ground] = 0
-    canvas.labels[:top] = labels.SKY
+            canvas.fill(named, points, patch.label, soft=False)
+    # Where the horizon slants, some pixels of these rows lie above it.
+    named[area][~ground] = labels.SKY
+    named[:top] = labels.SKY
     amplitude = random.uniform(0.03, 0.09), random.uniform(0.03, 0.1)
     turn = random.integers(0, TILE, 2).astype(np.float32)
     fine = tile_lookup(noise(21, 0.25), s, z, FINE_TEXELS_PER_METRE, turn)
@@ -340,11 +340,11 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
     coarse = tile_lookup(noise(22, 1.0), half_s, half_z, COARSE_TEXELS_PER_METRE, turn)
     whole = (s.shape[1], s.shape[0])
     coarse = cv2.resize(coarse, whole, interpolation=cv2.INTER_LINEAR)
-    rough = np.where(canvas.labels[area] == labels.TERRAIN, np.float32(2.2), np.float32(1.0))
+    rough = np.where(named[area] == labels.TERRAIN, np.float32(2.2), np.float32(1.0))
     fine *= rough * (amplitude[0] * 8.0 / (8.0 + depth))
     tone = 1.0 + fine + coarse * amplitude[1]
-    shade = np.full(canvas.labels.shape, 255, np.uint8)
-    cast = np.full(canvas.labels.shape, 255, np.uint8)
+    shade = np.full(named.shape, 255, np.uint8)
+    cast = np.full(named.shape, 255, np.uint8)
     outlines = camera.ground_polygons([dark.points for dark in layout.shades])
     for dark, points in zip(layout.shades, outlines, strict=True):
         if points is not None:
@@ -352,16 +352,21 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
     blurred = cv2.blur(shade[area], (5, 3)).astype(np.float32) * (1 / 255)
     tone *= blurred
     gain = to_bytes(tone * 128)
-    cv2.multiply(canvas.albedo[area], cv2.merge([gain] * 3), canvas.albedo[area], 1 / 128)
+    # The fourth channel, how much sky a pixel shows, becomes none on the ground and all above it.
+    openness = np.where(ground, np.uint8(0), np.uint8(128))
+    colour = canvas.colour[area]
+    cv2.multiply(colour, cv2.merge([gain, gain, gain, openness]), dst=colour, scale=1 / 128)
     canvas.wetness[area] = coarse
     strength = np.uint8(np.clip(255 * (0.35 + 0.75 * layout.sun[1]), 0, 255))
     sunlight = layout.sunlit(half_s, half_z).view(np.uint8) * strength
     sunlight = cv2.resize(sunlight, whole, interpolation=cv2.INTER_LINEAR)
-    canvas.sun[area] = cv2.multiply(sunlight, cast[area], scale=1 / 255)
+    sun = cv2.multiply(sunlight, cast[area], scale=1 / 255)
+    cv2.insertChannel(sun, canvas.marks[area], 0)
+    cv2.insertChannel(named, canvas.marks, 2)
 
 
 def tile_lookup(tile: np.ndarray, s: np.ndarray, z: np.ndarray, texels: float, shift: np.ndarray) -> np.ndarray:
     """Sample a noise tile at ground positions; float32 of the positions' shape."""
     first = (s * np.float32(texels) + shift[0]).astype(np.int32) & (TILE - 1)
     second = (z * np.float32(texels) + shift[1]).astype(np.int32) & (TILE - 1)
-    return tile.reshape(-1)[second * TILE + first]
+    return tile.ravel().take(second * TILE + first)

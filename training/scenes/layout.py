@@ -8,6 +8,7 @@ import numpy as np
 
 from training.scenes.camera import Camera
 from training.scenes.canvas import Sprite, Texture
+from training.scenes.textures import pick, pick_weighted
 
 MOODS = ("terrace", "shops", "canyon", "suburb", "park", "open", "retail")
 MOOD_SHARES = (0.2, 0.26, 0.12, 0.14, 0.09, 0.13, 0.06)
@@ -120,10 +121,6 @@ class Layout:
     patches: list[Patch] = field(default_factory=list)
     shades: list[Shade] = field(default_factory=list)
 
-    def world(self, s: float, up: float, z: float) -> tuple[float, float, float]:
-        """World position of a point given by its offset from the road's middle."""
-        return float(s + self.camera.road_offset(z)), up, z
-
     def in_junction(self, z: float, margin: float = 0.0) -> bool:
         """Whether z lies in the crossing street, widened by a margin in metres."""
         return self.junction is not None and abs(z - self.junction) < self.junction_half + margin
@@ -158,11 +155,11 @@ def draw_side(random: np.random.Generator, sign: int, mood: str, kerb: float) ->
 def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
     """Draw camera, sun and street; `size` is (width, height) and changes no draw."""
     width, height = size
-    mood = str(random.choice(MOODS, p=MOOD_SHARES))
+    mood = pick_weighted(random, MOODS, MOOD_SHARES)
     moods = [mood, mood]
     if random.random() < 0.45:
-        moods[int(random.integers(2))] = str(random.choice(MOODS, p=MOOD_SHARES))
-    lanes = int(random.choice([1, 1, 1, 1, 2, 2, 3]))
+        moods[int(random.integers(2))] = pick_weighted(random, MOODS, MOOD_SHARES)
+    lanes = pick(random, (1, 1, 1, 1, 2, 2, 3))
     lane = random.uniform(2.7, 3.7)
     bay = random.uniform(0.0, 2.2) * (random.random() < 0.5)
     half = lanes * lane
@@ -171,9 +168,8 @@ def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
     x = own_lane * half * random.uniform(0.15, 0.75)
     if random.random() < 0.12:
         x = random.uniform(-half, half)
-    sides = tuple(
-        draw_side(random, sign, moods[i], half + bay * random.uniform(0, 1)) for i, sign in enumerate((-1, 1))
-    )
+    left = draw_side(random, -1, moods[0], half + bay * random.uniform(0, 1))
+    right = draw_side(random, 1, moods[1], half + bay * random.uniform(0, 1))
     yaw = np.radians(random.normal(0, 5))
     if random.random() < 0.12:
         yaw = np.radians(random.uniform(-28, 28))
@@ -207,7 +203,7 @@ def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
     return Layout(
         camera,
         sun,
-        sides,
+        (left, right),
         lane,
         lanes,
         junction,

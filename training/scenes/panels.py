@@ -16,6 +16,18 @@ SMALLEST_PIXELS = 0.7
 """Panels narrower or lower than this in the picture are left out."""
 SMALLEST_AREA = 10.0
 """Panels whose box in the picture holds fewer pixels are left out."""
+FEWEST_PROBES = 12
+"""Probes that must lie inside the picture before a plane may count as hidden."""
+
+
+def probe_weights(count: int) -> np.ndarray:
+    """Weights of a plane's four corners at count x count points spread over it."""
+    shares = np.linspace(0.02, 0.98, count)
+    along, up = (axis.ravel() for axis in np.meshgrid(shares, shares))
+    return np.stack([(1 - along) * (1 - up), along * (1 - up), along * up, (1 - along) * up], 1)
+
+
+PROBE_WEIGHTS = probe_weights(6)
 
 
 @dataclass(frozen=True)
@@ -70,9 +82,11 @@ def seen_panels(layout: Layout) -> list[SeenPanel]:
     seen = []
     slopes = inverse_depth(u, v, safe)
     points = np.stack([u, v], 2)
-    for i in order:
+    nearest = depth.min(1)
+    probes = dict(zip(order.tolist(), probe_all(points[order], slopes[order], camera), strict=True))
+    for i in order.tolist():
         if whole[i]:
-            place = Projected(points[i], 0.0, 1.0, float(depth[i].min()), tuple(slopes[i].tolist()))
+            place = Projected(points[i], 0.0, 1.0, float(nearest[i]), tuple(slopes[i].tolist()), probes[i])
         else:
             view = np.stack([sideways[i], corners[i, :, 1], depth[i]], 1)
             cut = cut_at_camera(view, camera)
@@ -96,6 +110,19 @@ def inverse_depth(u: np.ndarray, v: np.ndarray, depth: np.ndarray) -> np.ndarray
     return np.stack([slope_u, slope_v, known[:, 0] - slope_u * u[:, 0] - slope_v * v[:, 0]], 1)
 
 
+def probe_all(points: np.ndarray, slopes: np.ndarray, camera: Camera) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Choose the probes of planes with (N, 4, 2) corners, as `Projected` describes them."""
+    places = PROBE_WEIGHTS @ points
+    columns, rows = places[..., 0].astype(np.int32), places[..., 1].astype(np.int32)
+    inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+    inverse = places[..., 0] * slopes[:, :1] + places[..., 1] * slopes[:, 1:2] + slopes[:, 2:]
+    # A probe outside the picture never speaks against being hidden.
+    inverse = np.where(inside, inverse, -1.0).astype(np.float32)
+    pixels = np.where(inside, rows * camera.width + columns, 0)
+    enough = inside.sum(1) >= FEWEST_PROBES
+    return [(pixels[i], inverse[i]) if enough[i] else None for i in range(len(points))]
+
+
 def cut_at_camera(view: np.ndarray, camera: Camera) -> Projected | None:
     """Cut a plane that reaches behind the camera; (4, 3) sideways, up, depth of its corners."""
     near_start, near_end = min(view[0, 2], view[3, 2]), min(view[1, 2], view[2, 2])
@@ -108,8 +135,9 @@ def cut_at_camera(view: np.ndarray, camera: Camera) -> Projected | None:
     corners = np.array([low[0], high[0], high[1], low[1]])
     depth = np.maximum(corners[:, 2], NEAR_METRES)
     u, v = camera.to_picture(corners[:, 0], corners[:, 1], depth)
-    slopes = inverse_depth(u[None], v[None], depth[None])[0]
-    return Projected(np.stack([u, v], 1), start, end, float(depth.min()), tuple(slopes.tolist()))
+    points, slopes = np.stack([u, v], 1), inverse_depth(u[None], v[None], depth[None])
+    (probes,) = probe_all(points[None], slopes, camera)
+    return Projected(points, start, end, float(depth.min()), tuple(slopes[0].tolist()), probes)
 
 
 def paint_seen(canvas: Canvas, seen: SeenPanel) -> None:

@@ -39,9 +39,14 @@ class Sketch:
     def pixels(self, points: np.ndarray | list[Point]) -> np.ndarray:
         """Board positions (at double resolution) of points in metres."""
         metres = np.asarray(points, np.float64)
-        columns = (metres[:, 0] + self.origin[0]) * self.scale * 2
-        rows = (self.origin[1] - metres[:, 1]) * self.scale * 2
-        return np.stack([columns, rows], 1)
+        places = np.empty_like(metres)
+        places[..., 0] = (metres[..., 0] + self.origin[0]) * self.scale * 2
+        places[..., 1] = (self.origin[1] - metres[..., 1]) * self.scale * 2
+        return places
+
+    def fixed(self, points: np.ndarray | list[Point]) -> np.ndarray:
+        """Board positions (..., 2) of points in metres as OpenCV's fixed-point numbers."""
+        return np.rint(self.pixels(points) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
     def polygon(
         self,
@@ -53,8 +58,20 @@ class Sketch:
         paint: float = 0.0,
     ) -> None:
         """Fill a polygon; `glow` and `paint` in [0, 1] are stored beside the colour."""
-        fixed = np.round(self.pixels(points) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-        red, green, blue = (min(255.0, max(0.0, float(channel))) for channel in colour)
+        red, green, blue = [min(255.0, max(0.0, float(channel))) for channel in colour]
+        self.fill(self.fixed(points), (red, green, blue), label=label, glow=glow, paint=paint)
+
+    def fill(
+        self,
+        fixed: np.ndarray,
+        colour: tuple[float, float, float],
+        *,
+        label: int | None = None,
+        glow: float = 0.0,
+        paint: float = 0.0,
+    ) -> None:
+        """Fill a polygon of positions from `fixed` with a colour in [0, 255]."""
+        red, green, blue = colour
         mark = (self.label if label is None else label, 255 * glow, 255, 255 * paint)
         cv2.fillPoly(self.colour, [fixed], (red, green, blue, 255), cv2.LINE_8, SUBPIXEL_BITS)
         cv2.fillPoly(self.marks, [fixed], mark, cv2.LINE_8, SUBPIXEL_BITS)

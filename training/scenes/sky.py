@@ -92,10 +92,13 @@ def paint_sky(canvas: Canvas, sky: Sky, random: np.random.Generator) -> None:
         v = (far * scale * 1.4 + random.uniform(0, TILE)).astype(np.int32) & (TILE - 1)
         field = noise(31, 1.5)[v, u]
         threshold = (0.5 - sky.cover) * 3.0
-        cloud = np.clip((field - threshold) / (2 * sky.softness), 0, 1)[..., None]
-        cloud = cv2.GaussianBlur(cloud, (3, 3), 0)[..., None]
-        shaded = sky.cloud * (1 + 0.08 * np.clip(noise(32, 1.2)[u, v], -2, 2)[..., None])
-        picture = picture * (1 - cloud) + shaded * cloud
+        cloud = np.clip((field - threshold) / (2 * sky.softness), 0, 1)
+        cloud = cv2.GaussianBlur(cloud, (3, 3), 0)
+        shaded = (1 + 0.08 * np.clip(noise(32, 1.2)[u, v], -2, 2)) * cloud
+        clear = 1 - cloud
+        # Channel by channel: broadcasting over three channels is slow.
+        picture = cv2.merge([picture[..., c] * clear + shaded * sky.cloud[c] for c in range(3)])
     picture = np.broadcast_to(picture, (rows, columns, 3)).astype(np.float32)
     size = (camera.width, last)
-    canvas.albedo[:last] = cv2.resize(to_bytes(picture), size, interpolation=cv2.INTER_LINEAR)
+    whole = cv2.resize(to_bytes(picture), size, interpolation=cv2.INTER_LINEAR)
+    canvas.colour[:last] = cv2.cvtColor(whole, cv2.COLOR_BGR2BGRA)

@@ -15,6 +15,7 @@ from training.scenes.layout import (
     Panel,
     Side,
 )
+from training.scenes.textures import pick, pick_weighted
 
 KINDS_OF_MOOD = {
     "terrace": ("terrace", "terrace", "terrace", "house", "georgian", "shop", "modern"),
@@ -34,6 +35,7 @@ BUILT_SHARE = {
     "open": 0.35,
     "retail": 0.6,
 }
+FENCING = ("hedge", "wall", "fence", "none")
 GABLE_DEPTH_METRES = 8.0
 FIRST_Z_METRES = -4.0
 
@@ -64,8 +66,8 @@ class StreetBuilder:
         """Stand a texture between two road points (s, z); `top` moves its upper edge for roofs."""
         upper = top or (start, end)
         high = base + height
-        places = ((start, base), (end, base), (upper[1], high), (upper[0], high))
-        outline = tuple(metres for (s, z), up in places for metres in (s, up, z))
+        (s0, z0), (s1, z1), (s3, z3), (s2, z2) = start, end, *upper
+        outline = (s0, base, z0, s1, base, z1, s2, high, z2, s3, high, z3)
         self.layout.panels.append(Panel(texture, outline, tint))
 
     def building(self, side: Side, facade: Facade, setback: float, z: float, tint: np.ndarray) -> None:
@@ -114,8 +116,8 @@ class StreetBuilder:
                     tint,
                     base=height + facade.roof_rise - 0.5,
                 )
-        first = int(np.clip(z - PROFILE_START_METRES, 0, PROFILE_LENGTH_METRES))
-        last = int(np.clip(z + width - PROFILE_START_METRES, 0, PROFILE_LENGTH_METRES))
+        first = int(min(max(z - PROFILE_START_METRES, 0), PROFILE_LENGTH_METRES))
+        last = int(min(max(z + width - PROFILE_START_METRES, 0), PROFILE_LENGTH_METRES))
         side.heights[first:last] = np.maximum(side.heights[first:last], height + facade.roof_rise * 0.7 - setback * 0.3)
 
     def boundary(self, side: Side, setback: float, z: float, length: float, kind: str) -> None:
@@ -151,21 +153,21 @@ class StreetBuilder:
         z = FIRST_Z_METRES + random.uniform(-10, 0)
         kinds = KINDS_OF_MOOD[side.mood]
         base_setback = {
-            "terrace": random.choice([0.0, 1.5, 2.5]),
+            "terrace": pick(random, (0.0, 1.5, 2.5)),
             "suburb": random.uniform(4, 9),
             "park": random.uniform(8, 25),
             "open": random.uniform(8, 30),
             "retail": random.uniform(12, 35),
         }.get(side.mood, 0.0)
-        fencing = str(random.choice(["hedge", "wall", "fence", "none"], p=[0.3, 0.3, 0.25, 0.15]))
+        fencing = pick_weighted(random, FENCING, (0.3, 0.3, 0.25, 0.15))
         if side.mood in ("park", "open"):
-            fencing = str(random.choice(["hedge", "wall", "fence", "none"], p=[0.2, 0.15, 0.35, 0.3]))
+            fencing = pick_weighted(random, FENCING, (0.2, 0.15, 0.35, 0.3))
         if side.mood == "retail":
-            fencing = str(random.choice(["fence", "none"], p=[0.3, 0.7]))
+            fencing = pick_weighted(random, FENCING[2:], (0.3, 0.7))
         built = BUILT_SHARE[side.mood]
         previous: tuple[str, int, np.ndarray] | None = None
         while z < STREET_END_METRES:
-            kind = str(random.choice(kinds))
+            kind = pick(random, kinds)
             number = int(random.integers(facades.POOL_PER_KIND))
             tint = self.tint()
             if previous and random.random() < (0.5 if side.mood in ("terrace", "suburb") else 0.1):
@@ -187,7 +189,7 @@ class StreetBuilder:
             else:
                 length = random.uniform(3.0, 14.0)
                 setback = 5.0
-            kind_here = fencing if random.random() < 0.8 else str(random.choice(["hedge", "wall", "fence"]))
+            kind_here = fencing if random.random() < 0.8 else pick(random, FENCING[:3])
             if setback > 1.0 and kind_here != "none":
                 opening = 1.2 if side.mood != "suburb" else 3.0
                 self.boundary(side, setback, z, max(length - opening, 1.0), kind_here)
@@ -215,7 +217,7 @@ class StreetBuilder:
                 s = side.front + GABLE_DEPTH_METRES
                 while s < 60 and random.random() < 0.85:
                     facade = facades.facade(
-                        str(random.choice(KINDS_OF_MOOD[side.mood])),
+                        pick(random, KINDS_OF_MOOD[side.mood]),
                         int(random.integers(facades.POOL_PER_KIND)),
                     )
                     self.panel(
@@ -231,7 +233,7 @@ class StreetBuilder:
             s = -70.0
             while s < 70:
                 facade = facades.facade(
-                    str(random.choice(KINDS_OF_MOOD[layout.sides[0].mood])),
+                    pick(random, KINDS_OF_MOOD[layout.sides[0].mood]),
                     int(random.integers(facades.POOL_PER_KIND)),
                 )
                 if random.random() < 0.8:

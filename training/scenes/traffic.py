@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from training.scenes import furniture, people, vegetation, vehicles
 from training.scenes.canvas import Sprite
 from training.scenes.layout import Layout, Shade, Side, Thing
 from training.scenes.street import StreetBuilder
-from training.scenes.textures import Colour, hsv
+from training.scenes.textures import Colour, hsv, pick, pick_weighted
 from training.scenes.vehicle_shapes import MODELS_PER_KIND, shape
 
 MOVING_KINDS = ("car", "van", "truck", "bus", "tram")
 MOVING_SHARES = (0.68, 0.07, 0.1, 0.1, 0.05)
 NEAREST_VEHICLE_METRES = 4.5
 SQUARE_FOOT = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+BLOT = np.array([(np.cos(turn), np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 9, endpoint=False)])
 ROUND_FOOT = np.array([(np.cos(turn), np.sin(turn)) for turn in np.arange(8) * np.pi / 4])
 
 
@@ -56,21 +59,14 @@ class Placer:
 
     def shade(self, s: float, z: float, half_s: float, half_z: float, height: float, turn: float = 0.0) -> None:
         """Darken the ground below a body, and where it keeps the sun off."""
-        sine, cosine = np.sin(turn), np.cos(turn)
+        sine, cosine = math.sin(turn), math.cos(turn)
         corners = (ROUND_FOOT if max(half_s, half_z) < 0.5 else SQUARE_FOOT) * (half_s, half_z)
-        turned = np.stack(
-            [
-                corners[:, 0] * cosine + corners[:, 1] * sine,
-                -corners[:, 0] * sine + corners[:, 1] * cosine,
-            ],
-            1,
-        )
-        turned += (s, z)
+        turned = corners @ np.array([(cosine, -sine), (sine, cosine)]) + (s, z)
         self.layout.shades.append(Shade(turned, 0.68, False))
-        sideways, rise, ahead = self.layout.sun
-        shift = -np.array([sideways, ahead]) / max(rise, 0.15) * height
-        hull = np.concatenate([turned, turned + shift])
-        middle = hull.mean(0)
+        sideways, rise, ahead = self.layout.sun.tolist()
+        longer = height / max(rise, 0.15)
+        hull = np.concatenate([turned, turned - (sideways * longer, ahead * longer)])
+        middle = hull.sum(0) / len(hull)
         order = np.argsort(np.arctan2(hull[:, 1] - middle[1], hull[:, 0] - middle[0]))
         self.layout.shades.append(Shade(hull[order], 0.95, True))
 
@@ -79,21 +75,20 @@ class Placer:
         layout, camera = self.layout, self.layout.camera
         number = int(self.random.integers(MODELS_PER_KIND[kind]))
         body = shape(kind, number)
-        half_s = (body.width * abs(np.cos(heading)) + body.length * abs(np.sin(heading))) / 2
-        half_z = (body.width * abs(np.sin(heading)) + body.length * abs(np.cos(heading))) / 2
+        cosine, sine = abs(math.cos(heading)), abs(math.sin(heading))
+        half_s = (body.width * cosine + body.length * sine) / 2
+        half_z = (body.width * sine + body.length * cosine) / 2
         reach = 2 * half_z + 0.8
         if z - half_z < NEAREST_VEHICLE_METRES and abs(s - camera.x) < half_s + 1.0:
             return
         if z - half_z < 1.5 or not self.is_free(s, z, reach):
             return
-        x, _, _ = layout.world(s, 0.0, z)
-        sideways, depth = camera.to_view(np.array(x), np.array(z))
-        ray = float(np.arctan2(sideways, max(float(depth), 0.5))) + camera.yaw
-        relative = heading + layout.camera.road_heading(z) - ray
-        relative = float((relative + np.pi) % (2 * np.pi) - np.pi)
-        bin_number = int(np.clip(round(abs(relative) / np.pi * vehicles.HEADINGS), 0, vehicles.HEADINGS))
+        sideways, depth = camera.to_view(s + camera.road_offset_at(z), z)
+        ray = math.atan2(sideways, max(depth, 0.5)) + camera.yaw
+        relative = (heading + camera.road_heading(z) - ray + math.pi) % (2 * math.pi) - math.pi
+        bin_number = min(round(abs(relative) / math.pi * vehicles.HEADINGS), vehicles.HEADINGS)
         large = kind in ("truck", "bus", "tram")
-        near = float(depth) < (20.0 if large else 10.0)
+        near = depth < (20.0 if large else 10.0)
         sprite = vehicles.vehicle(kind, number, bin_number, "near" if near else "far")
         # A positive relative heading points right, and the pictures show the nose on the right.
         layout.things.append(Thing(sprite, s, z, mirrored=relative < 0, paint=paint))
@@ -102,9 +97,9 @@ class Placer:
     def moving_traffic(self) -> None:
         """Place vehicles in the lanes, one queue now and then, and in the crossing street."""
         random, layout = self.random, self.layout
-        busy = random.choice([0.7, 2.0, 4.5])
+        busy = pick(random, (0.7, 2.0, 4.5))
         for _ in range(int(random.poisson(busy))):
-            kind = str(random.choice(MOVING_KINDS, p=MOVING_SHARES))
+            kind = pick_weighted(random, MOVING_KINDS, MOVING_SHARES)
             lane = int(random.integers(-layout.lanes, layout.lanes))
             s = (lane + 0.5) * layout.lane + random.normal(0, 0.2)
             away = (s < 0) == layout.keeps_left
@@ -117,8 +112,8 @@ class Placer:
             self.vehicle(kind, s, z, float(heading), car_paint(random))
         if layout.junction is not None and random.random() < 0.55:
             for _ in range(int(random.integers(1, 4))):
-                kind = str(random.choice(MOVING_KINDS[:4], p=(0.78, 0.08, 0.06, 0.08)))
-                turn = random.choice([-1, 1]) * np.pi / 2 + random.normal(0, 0.15)
+                kind = pick_weighted(random, MOVING_KINDS[:4], (0.78, 0.08, 0.06, 0.08))
+                turn = pick(random, (-1, 1)) * np.pi / 2 + random.normal(0, 0.15)
                 z = layout.junction + random.uniform(-0.5, 0.5) * layout.junction_half
                 self.vehicle(kind, random.uniform(-16, 16), float(z), float(turn), car_paint(random))
 
@@ -147,7 +142,7 @@ class Placer:
                 s = side.sign * (side.front + 3 + 6.5 * row)
                 for z in np.arange(random.uniform(6, 12), 60, 2.7):
                     if random.random() < 0.75:
-                        turn = random.choice([-1, 1]) * np.pi / 2
+                        turn = pick(random, (-1, 1)) * np.pi / 2
                         self.vehicle("car", float(s), float(z), float(turn), car_paint(random))
         if side.mood == "suburb":
             for z in np.arange(random.uniform(5, 12), 60, random.uniform(8, 14)):
@@ -156,7 +151,7 @@ class Placer:
                         "car",
                         side.sign * (side.front + 2.5),
                         float(z),
-                        side.sign * np.pi / 2 * random.choice([-1, 1]),
+                        side.sign * np.pi / 2 * pick(random, (-1, 1)),
                         car_paint(random),
                     )
 
@@ -225,25 +220,29 @@ class Placer:
         """Let a tree keep the sun off the ground in blots, a bare one in streaks."""
         if z > 70:
             return
-        sideways, rise, ahead = self.layout.sun
-        shift = -np.array([sideways, ahead]) / max(rise, 0.15)
+        sideways, rise, ahead = self.layout.sun.tolist()
+        shift_s, shift_z = -sideways / max(rise, 0.15), -ahead / max(rise, 0.15)
         if kind == "bare":
             for _ in range(6):
-                spread = self.random.normal(0, 0.16, 2)
-                end = np.array([s, z]) + height * (shift + spread * 1.5)
-                start = np.array([s, z]) + 0.3 * height * shift * self.random.random()
-                side = np.array([0.12, 0.0])
-                self.layout.shades.append(
-                    Shade(np.array([start - side, start + side, end + side, end - side]), 0.6, True)
-                )
+                spread_s, spread_z = self.random.normal(0, 0.16, 2).tolist()
+                end_s, end_z = s + height * (shift_s + spread_s * 1.5), z + height * (shift_z + spread_z * 1.5)
+                reach = 0.3 * height * self.random.random()
+                start_s, start_z = s + reach * shift_s, z + reach * shift_z
+                streak = [
+                    (start_s - 0.12, start_z),
+                    (start_s + 0.12, start_z),
+                    (end_s + 0.12, end_z),
+                    (end_s - 0.12, end_z),
+                ]
+                self.layout.shades.append(Shade(np.array(streak), 0.6, True))
             return
-        middle = np.array([s, z]) + shift * height * 0.6
-        angle = np.linspace(0, 2 * np.pi, 9, endpoint=False)
+        middle = (s + shift_s * height * 0.6, z + shift_z * height * 0.6)
+        centres, radii = [], []
         for _ in range(7):
-            centre = middle + self.random.normal(0, 0.14 * height, 2)
-            radius = height * self.random.uniform(0.08, 0.2) * self.random.uniform(0.7, 1.2, 9)
-            blot = centre + np.stack([np.cos(angle) * radius, np.sin(angle) * radius], 1)
-            self.layout.shades.append(Shade(blot, 0.8, True))
+            centres.append(self.random.normal(0, 0.14 * height, 2))
+            radii.append(height * self.random.uniform(0.08, 0.2) * self.random.uniform(0.7, 1.2, 9))
+        blots = (np.array(centres) + middle)[:, None] + np.array(radii)[..., None] * BLOT
+        self.layout.shades += [Shade(blot, 0.8, True) for blot in blots]
 
     def pavement_place(self, side: Side) -> float:
         """Draw a road offset on the pavement of a side."""
@@ -253,14 +252,14 @@ class Placer:
     def folk(self) -> None:
         """Place walkers alone and in groups, cyclists, motorcyclists and parked bicycles."""
         random, layout = self.random, self.layout
-        crowd = random.choice([1.0, 3.0, 7.0])
+        crowd = pick(random, (1.0, 3.0, 7.0))
         for side in layout.sides:
             factor = {"shops": 1.3, "canyon": 1.2, "open": 0.3, "suburb": 0.4, "park": 0.6}.get(side.mood, 0.8)
             for _ in range(int(random.poisson(crowd * factor))):
                 s, z = self.pavement_place(side), self.distance(4.5, 60)
                 if random.random() < 0.07:
                     s = random.uniform(-side.kerb, side.kerb)
-                for _ in range(int(random.choice([1, 1, 1, 2, 2, 3]))):
+                for _ in range(pick(random, (1, 1, 1, 2, 2, 3))):
                     number = int(random.integers(people.PEOPLE_POOL))
                     self.thing(
                         people.person(number),
@@ -273,15 +272,15 @@ class Placer:
                 start, s = self.distance(5, 30), self.pavement_place(side)
                 for number in range(int(random.integers(2, 9))):
                     kind = "motorcycle" if random.random() < 0.12 else "bicycle"
-                    pick = int(random.integers(people.TWO_WHEELER_POOL))
-                    self.thing(people.two_wheeler(kind, pick, False), s, start + 0.6 * number, 1.0, 0.3)
+                    model = int(random.integers(people.TWO_WHEELER_POOL))
+                    self.thing(people.two_wheeler(kind, model, False), s, start + 0.6 * number, 1.0, 0.3)
         for _ in range(int(random.poisson(1.3))):
             kind = "motorcycle" if random.random() < 0.33 else "bicycle"
             side = layout.sides[int(random.integers(2))]
             s = side.sign * (side.kerb - random.uniform(0.5, 2.2))
-            pick = int(random.integers(people.TWO_WHEELER_POOL))
+            model = int(random.integers(people.TWO_WHEELER_POOL))
             self.thing(
-                people.two_wheeler(kind, pick, bool(random.random() < 0.88)),
+                people.two_wheeler(kind, model, bool(random.random() < 0.88)),
                 s,
                 self.distance(4.5, 45),
                 1.0,
@@ -338,7 +337,7 @@ class Placer:
     def railing(self, side: Side, edge: float) -> None:
         """Stand a railing or crash barrier along the kerb."""
         random = self.random
-        texture, height = furniture.fence(int(random.choice([0, 3, 6, 9, 12, 15, 18, 21])))
+        texture, height = furniture.fence(pick(random, range(0, 24, 3)))
         builder = StreetBuilder(self.layout, random)
         start = self.distance(4, 30)
         for z in np.arange(start, start + random.uniform(6, 40), 6.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 
 from training.scenes import labels
 from training.scenes.canvas import OPAQUE, Sprite, Texture, halved
-from training.scenes.textures import Colour, hsv, noise_patch, to_bytes
+from training.scenes.textures import Colour, hsv, noise_patch, pick, to_bytes
 
 TREE_KINDS = ("leafy", "bare", "conifer", "bush")
 TREES_PER_KIND = 48
@@ -44,12 +45,14 @@ def clump_field(
     Returns:
         Coverage in [0, 1], upward normal and sideways normal in [-1, 1], each (rows, columns).
     """
-    coverage = np.zeros((rows, columns), np.float32)
+    covered = np.zeros((rows, columns), bool)
     upward = np.zeros((rows, columns), np.float32)
     sideways = np.zeros((rows, columns), np.float32)
     edge = 0.35 * noise_patch(random, rows, columns, 11, 0.35)
     edge += 0.25 * noise_patch(random, rows, columns, 12, 1.0)
-    for u, v, radius in clumps:
+    # How far from a clump's centre, squared and in radii, its ragged edge lies.
+    reach = 1.0 + 0.3 * edge - 0.8 * np.abs(edge)
+    for u, v, radius in clumps.tolist():
         left, right = max(int(u - radius), 0), min(int(u + radius) + 1, columns)
         top, bottom = max(int(v - radius), 0), min(int(v + radius) + 1, rows)
         if right <= left or bottom <= top:
@@ -57,11 +60,11 @@ def clump_field(
         x = ((np.arange(left, right, dtype=np.float32) - u) / radius)[None]
         y = ((np.arange(top, bottom, dtype=np.float32) - v) / radius)[:, None]
         area = (slice(top, bottom), slice(left, right))
-        inside = x * x + y * y + 0.8 * np.abs(edge[area]) < 1.0 + 0.3 * edge[area]
-        coverage[area][inside] = 1.0
-        np.copyto(upward[area], -y + 0 * x, where=inside)
-        np.copyto(sideways[area], x + 0 * y, where=inside)
-    return coverage, upward, sideways
+        inside = x * x + y * y < reach[area]
+        covered[area] |= inside
+        np.copyto(upward[area], -y, where=inside)
+        np.copyto(sideways[area], x, where=inside)
+    return covered.astype(np.float32), upward, sideways
 
 
 def shade_leaves(
@@ -100,23 +103,25 @@ def assemble(image: np.ndarray, coverage: np.ndarray, outline: np.ndarray, norma
 def branches(random: np.random.Generator, image: np.ndarray, trunk_top: float, colour: Colour, spread: float) -> None:
     """Draw a branching trunk into an (h, w, 4) picture; `trunk_top` is a row."""
     rows, columns = image.shape[:2]
+    red, green, blue = colour.tolist()
     trunk = rows * random.uniform(0.014, 0.03)
     stack = [(columns / 2, float(rows), 0.0, rows - trunk_top, trunk, 0)]
     while stack:
         u, v, angle, length, width, order = stack.pop()
         bend = random.normal(0, 0.06) * length
-        middle = (u + np.sin(angle) * length / 2 + bend, v - np.cos(angle) * length / 2)
-        end_u, end_v = u + np.sin(angle) * length, v - np.cos(angle) * length
-        tone = colour * random.uniform(0.7, 1.15)
+        across, along = math.sin(angle) * length, math.cos(angle) * length
+        middle_u, middle_v = u + across / 2 + bend, v - along / 2
+        end_u, end_v = u + across, v - along
+        tone = random.uniform(0.7, 1.15)
         # Twigs are thinner than a pixel: they cover it in part.
-        strength = float(np.clip(width, 0.45, 1.0)) * 255
-        shade = (*(tone * (strength / 255)).tolist(), strength)
-        path = np.array([(u, v), middle, (end_u, end_v)])
-        fixed = [np.round(path * 8).astype(np.int32)]
-        cv2.polylines(image, fixed, False, shade, max(round(width), 1), cv2.LINE_AA, 3)
+        strength = min(max(width, 0.45), 1.0)
+        shade = (red * tone * strength, green * tone * strength, blue * tone * strength, strength * 255)
+        path = [(u, v), (middle_u, middle_v), (end_u, end_v)]
+        fixed = np.array([(round(at_u * 8), round(at_v * 8)) for at_u, at_v in path], np.int32)
+        cv2.polylines(image, [fixed], False, shade, max(round(width), 1), cv2.LINE_AA, 3)
         if order >= MOST_FORKS or length < 4:
             continue
-        for number in range(int(random.choice([2, 3, 3]) if order < 5 else 2)):
+        for number in range(pick(random, (2, 3, 3)) if order < 5 else 2):
             turn = random.normal(0, spread) - 0.12 * angle
             reach = trunk_top * random.uniform(0.2, 0.32) if order == 0 else length * random.uniform(0.6, 0.92)
             # Some shoots leave a branch before its end.

@@ -49,37 +49,37 @@ class View:
         return np.stack([sideways * zoom, ground, depth], -1)
 
 
-def panel_colour(
-    material: int, normal: np.ndarray, to_eye: np.ndarray, livery: np.ndarray, room: float
-) -> tuple[np.ndarray, float]:
-    """Shade one body panel.
+def panel_colours(
+    material: np.ndarray, normal: np.ndarray, to_eye: np.ndarray, livery: np.ndarray, room: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shade body panels, all at once.
 
     Args:
-        material: One of the materials of `vehicle_shapes`.
-        normal: Unit surface normal (along, across, up).
-        to_eye: Unit direction to the camera.
+        material: (...) materials of `vehicle_shapes`.
+        normal: (..., 3) unit surface normals (along, across, up).
+        to_eye: (..., 3) unit directions to the camera.
         livery: Colour of unpainted panels.
         room: Brightness of what is seen through the windows.
 
     Returns:
-        The colour without paint, and the share of paint that is added to it.
+        (..., 3) colours in [0, 255] without paint, and (...) shares of paint added to them.
     """
-    facing = max(float(normal @ to_eye), 0.0)
-    mirrored_up = float(2 * facing * normal[2] - to_eye[2])
+    up = normal[..., 2]
+    facing = np.maximum((normal * to_eye).sum(-1), 0.0)
+    mirrored_up = 2 * facing * up - to_eye[..., 2]
     fresnel = 0.06 + 0.9 * (1 - facing) ** 4
     # Mirrored surroundings: bright sky above, dark street band at the horizon, grey road below.
     sky = np.clip(mirrored_up * 3.0 + 0.2, 0.0, 1.0)
-    surroundings = 45 + 195 * sky - 25 * float(0 < mirrored_up < 0.15)
-    light = 0.7 + 0.42 * normal[2] - 0.12 * float(normal[2] < -0.2)
-    if material == GLASS:
-        share = min(0.06 + 0.9 * fresnel + 0.3 * sky * max(float(normal[2]), 0.0), 0.8)
-        return np.full(3, room * (1 - share) + surroundings * share), 0.0
-    if material == TRIM:
-        return np.full(3, 38 * light + 0.05 * surroundings), 0.0
+    surroundings = 45 + 195 * sky - 25 * ((mirrored_up > 0) & (mirrored_up < 0.15))
+    light = 0.7 + 0.42 * up - 0.12 * (up < -0.2)
+    share = np.minimum(0.06 + 0.9 * fresnel + 0.3 * sky * np.maximum(up, 0.0), 0.8)
+    glass = room * (1 - share) + surroundings * share
+    trim = 38 * light + 0.05 * surroundings
     gloss = surroundings * (fresnel * 0.5 + 0.16 * sky)
-    if material == LIVERY:
-        return livery * light + gloss * 0.5, 0.0
-    return np.full(3, gloss), float(np.clip(light, 0.2, 1.0))
+    grey = np.select([material == GLASS, material == TRIM], [glass, trim], gloss)
+    liveried = livery * light[..., None] + gloss[..., None] * 0.5
+    colour = np.where((material == LIVERY)[..., None], liveried, grey[..., None])
+    return np.clip(colour, 0, 255), np.where(material == PAINT, np.clip(light, 0.2, 1.0), 0.0)
 
 
 def draw_wheel(
@@ -280,17 +280,14 @@ def draw_panels(sketch: Sketch, view: View, body: VehicleShape, surface: np.ndar
     # Cross-sections behind the panels close the slits between panels that only just face away.
     for ring in surface:
         sketch.polygon(ring[:, :2], (20, 20, 21), paint=0.3)
+    colours, paints = panel_colours(body.materials, normal, to_eye, body.livery, room)
+    corners = sketch.fixed(surface[..., :2])
+    corners = np.stack([corners[:-1, :-1], corners[1:, :-1], corners[1:, 1:], corners[:-1, 1:]], 2)
+    glass_glow = 0.35 if body.kind in ("bus", "tram") else 0.0
     for _, i, j in order:
-        material = int(body.materials[i, j])
-        colour, paint = panel_colour(material, normal[i, j], to_eye[i, j], body.livery, room)
-        corners = surface[[i, i + 1, i + 1, i], [j, j, j + 1, j + 1], :2]
-        sketch.polygon(
-            corners,
-            colour,
-            paint=paint,
-            glow=0.35 * (material == GLASS and body.kind in ("bus", "tram")),
-        )
+        glow = glass_glow if body.materials[i, j] == GLASS else 0.0
+        sketch.fill(corners[i, j], tuple(colours[i, j].tolist()), paint=float(paints[i, j]), glow=glow)
     cap = PAINT if body.kind != "truck" or front else LIVERY
     if float(direction @ cap_to_eye) > 0.02:
-        colour, paint = panel_colour(cap, direction, cap_to_eye, body.livery, room)
-        sketch.polygon(surface[end, :, :2], colour, paint=paint)
+        colour, paint = panel_colours(np.array(cap), direction, cap_to_eye, body.livery, room)
+        sketch.polygon(surface[end, :, :2], colour, paint=float(paint))
