@@ -31,7 +31,7 @@ PHOTO_SETS: Final = {
 FIRST_SCENE: Final = 2_000_000
 """Index of the gallery's street 0, beyond every scene that is trained on or scored."""
 SCENE_SIZE: Final = (512, 256)
-"""(width, height) in pixels of a rendered scene, as in training: a larger one would show larger things."""
+"""(width, height) in pixels of a rendered scene; the shape of Cityscapes' photos."""
 THUMBNAIL: Final = (168, 84)
 """(width, height) in pixels of a small picture in the gallery."""
 

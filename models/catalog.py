@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import CONFIG, Checkpoint
+from models.checkpoint import CONFIG, RUN_FOLDER, WEIGHTS, Checkpoint
 from models.errors import CheckpointError
 from models.hub import download_checkpoint, is_repository
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
-"""Environment variable: folders that hold checkpoint folders, separated as PATH is."""
+"""Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,10 @@ class CatalogEntry:
 
 def catalog() -> list[CatalogEntry]:
     """Open every checkpoint that can be found; of two with one name the first wins."""
-    found: dict[str, CatalogEntry] = {}
-    for folder in _folders():
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.is_dir() and not path.name.startswith((".", "_")) and path.name not in found:
-                found[path.name] = _entry(path)
-    return list(found.values())
+    entries = [_entry(name, path) for name, path in _places().items()]
+    missing = [folder for folder in _own_folders() if not folder.is_dir()]
+    absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
+    return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
 
 
 def find_checkpoint(source: str) -> Checkpoint:
@@ -52,28 +50,51 @@ def find_checkpoint(source: str) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or it cannot be opened.
     """
-    if (Path(source) / CONFIG).exists():
-        return Checkpoint.open(source)
-    for folder in _folders():
-        if "/" not in source and (folder / source).is_dir():
-            return Checkpoint.open(folder / source)
-    if Path(source).is_dir():
-        return Checkpoint.open(source)
-    if is_repository(source):
+    path = Path(source)
+    if path.is_dir():
+        return Checkpoint.open(_checkpoint_within(path) or path)
+    places = _places()
+    if source in places:
+        return Checkpoint.open(places[source])
+    # `runs/mistyped` also reads as owner/name: where the owner is a folder here, a path was meant.
+    if is_repository(source) and not path.parent.is_dir():
         return Checkpoint.open(download_checkpoint(source))
-    names = ", ".join(entry.name for entry in catalog()) or "none"
+    names = ", ".join(places) or "none"
     raise CheckpointError(
-        f"There is no checkpoint {source!r}: neither a folder, nor owner/name on the Hub, nor a name in the catalog ({names})."
+        f"There is no checkpoint {source!r}: neither a folder, nor a name in the catalog ({names}), nor owner/name on the Hub."
     )
 
 
-def _folders() -> list[Path]:
-    own = os.environ.get(FOLDERS_VARIABLE, "")
-    return [SHIPPED, *(Path(part) for part in own.split(os.pathsep) if part)]
+def _places() -> dict[str, Path]:
+    """Folders of checkpoints by name: shipped, then each own folder or those in it."""
+    places: dict[str, Path] = {}
+    for folder in [SHIPPED, *_own_folders()]:
+        candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+        for candidate in candidates:
+            path = _checkpoint_within(candidate)
+            if path is not None and not candidate.name.startswith("."):
+                run = path.parent if path.name == RUN_FOLDER else path
+                places.setdefault(run.resolve().name, path)
+    return places
 
 
-def _entry(path: Path) -> CatalogEntry:
+def _checkpoint_within(folder: Path) -> Path | None:
+    """The folder itself if it means to be a checkpoint, `checkpoint` in it if it is a finished run, else None."""
+    finished = folder / RUN_FOLDER
+    if finished.is_dir():
+        return finished
+    # A run that is not finished has a config.json too, but also its progress.
+    is_run = (folder / "progress.jsonl").exists()
+    means_to_be = (folder / CONFIG).exists() or (folder / WEIGHTS).exists()
+    return folder if means_to_be and not is_run else None
+
+
+def _own_folders() -> list[Path]:
+    return [Path(part) for part in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if part]
+
+
+def _entry(name: str, path: Path) -> CatalogEntry:
     try:
-        return CatalogEntry(path.name, Checkpoint.open(path))
+        return CatalogEntry(name, Checkpoint.open(path))
     except CheckpointError as error:
-        return CatalogEntry(path.name, None, str(error))
+        return CatalogEntry(name, None, str(error))

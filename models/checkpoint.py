@@ -6,7 +6,7 @@
     README.md           the card
 
 Opening is strict: every file is checked before a weight is used, and a folder that is damaged, incomplete or foreign
-raises `CheckpointError` with the reason. Saving is atomic: a kill leaves the old folder or the new one.
+raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -35,6 +34,8 @@ WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.json"
 CARD: Final = "README.md"
+RUN_FOLDER: Final = "checkpoint"
+"""Name of the checkpoint within the folder of a training run."""
 MAX_JSON_BYTES: Final = 4 * 2**20
 
 
@@ -50,6 +51,15 @@ class Window(Options):
     stride: tuple[int, int] | None = Field(
         default=None, description="(down, right) steps of the windows; default half a crop."
     )
+
+    @model_validator(mode="after")
+    def _covers(self) -> Self:
+        if self.stride is not None:
+            if self.crop is None:
+                raise ValueError("stride needs a crop")
+            if self.stride[0] > self.crop[0] or self.stride[1] > self.crop[1]:
+                raise ValueError("stride is larger than the crop, which would leave gaps between windows")
+        return self
 
     @field_validator("crop", "stride")
     @classmethod
@@ -77,6 +87,7 @@ class CheckpointConfig(Options):
     commit: str = Field(default="", description="Revision of this repository that trained it.")
     licence: str = "apache-2.0"
     origin: Literal["trained", "imported"] = "trained"
+    initialisation: str = Field(default="random", description="What the weights were before training.")
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @field_validator("network")
@@ -110,8 +121,8 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Name of the folder, by which catalog and command line know it."""
-        return self.path.name
+        """By which catalog and command line know it: its folder's name, or its run's for `RUN/checkpoint`."""
+        return self.path.parent.name if self.path.name == RUN_FOLDER else self.path.name
 
     @classmethod
     def open(cls, source: str | Path) -> Self:
@@ -134,7 +145,7 @@ class Checkpoint:
             config = CheckpointConfig.parse(_read_json(path / CONFIG), where=str(path / CONFIG))
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
-        metrics = _read_json(path / METRICS) if (path / METRICS).exists() else {}
+        metrics = _read_metrics(path / METRICS) if (path / METRICS).exists() else {}
         digest = sha256_of(path / WEIGHTS)
         if config.weights_sha256 and config.weights_sha256 != digest:
             raise CheckpointError(
@@ -154,6 +165,8 @@ class Checkpoint:
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
+        except (RuntimeError, MemoryError) as error:  # a config can ask for more than memory holds
+            raise CheckpointError(f"The network of {self.path / CONFIG} cannot be built: {error}") from error
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{self.path / WEIGHTS} is no readable safetensors file ({error}). Download or train it again."
@@ -223,14 +236,20 @@ class Checkpoint:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move folder `new` to `place`, so that a kill leaves the old one, the new one, or the old one beside its place."""
+    """Move folder `new` to `place`.
+
+    A kill leaves the old one or the new one there; only between two renames neither, and then the old one waits beside
+    its place as `.NAME.old` until the next call puts it back.
+    """
     for item in new.iterdir():
         with item.open("rb") as file:
             os.fsync(file.fileno())
+    old = place.parent / f".{place.name}.old"
+    if old.exists():
+        shutil.rmtree(old) if place.exists() else old.rename(place)
     if not place.exists():
         new.rename(place)
         return
-    old = place.parent / f".{place.name}.{os.getpid()}.old"
     place.rename(old)
     new.rename(place)
     shutil.rmtree(old)
@@ -272,10 +291,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _read_metrics(path: Path) -> dict[str, Any]:
+    metrics = _read_json(path)
+    for name, report in metrics.items():
+        miou = report.get("miou") if isinstance(report, dict) else ""
+        images = report.get("images") if isinstance(report, dict) else None
+        if not (miou is None or isinstance(miou, float | int)) or not isinstance(images, int):
+            raise CheckpointError(f"{path}: {name!r} is no report; expected miou, images and the like.")
+    return metrics
+
+
 def _some(keys: list[str]) -> str:
     return f" (such as {keys[0]})" if keys else ""
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Number of weights and biases, without buffers."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import httpx
 
 from models.checkpoint import CARD, CONFIG, METRICS, WEIGHTS
 from models.errors import CheckpointError
@@ -68,6 +69,10 @@ def download_checkpoint(source: str) -> Path:
         raise CheckpointError(f"{source!r} is no repository id: {error}") from error
     except HfHubHTTPError as error:
         raise CheckpointError(f"The Hub refused {repository}: {str(error).splitlines()[0]}") from error
+    except httpx.HTTPError as error:  # a connection cut short, a proxy, a slow server
+        raise CheckpointError(
+            f"{repository} could not be fetched: {error}. Try again; what is there is kept."
+        ) from error
     except OSError as error:
         raise CheckpointError(f"{repository} could not be stored: {error.strerror or error}.") from error
     return Path(folder)

@@ -133,9 +133,6 @@ SYNTHIA13: Final = _subset("synthia13", ("terrain", "truck", "train", "wall", "f
 
 LABEL_SPACES: Final = {space.name: space for space in (CITYSCAPES19, CAMVID11, SYNTHIA16, SYNTHIA13)}
 
-THINGS: Final = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
-"""Cityscapes train ids of countable objects (DAFormer's set)."""
-
 # Cityscapes label id -> train id; GTA5's palette images carry the same label ids as indices.
 # fmt: off
 TRAIN_ID_OF_LABEL_ID: Final = {

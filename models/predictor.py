@@ -26,7 +26,7 @@ from models.segmenter import Segmenter
 
 WINDOW_BATCH: Final = 4
 """Sliding windows that go through the network at a time."""
-MAX_ASPECT_PIXELS: Final = 16_000_000
+MAX_NETWORK_PIXELS: Final = 16_000_000
 """Largest picture, in pixels, that is put through the network after resizing."""
 
 
@@ -98,7 +98,7 @@ class Predictor:
         height, width = pixels.shape[:2]
         short = self.window.short_side or min(height, width)
         factor = scale * short / min(height, width)
-        factor = min(factor, (MAX_ASPECT_PIXELS / (height * width)) ** 0.5)
+        factor = min(factor, (MAX_NETWORK_PIXELS / (height * width)) ** 0.5)
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
         if size != (width, height):
             # Pillow's cubic filter widens when it shrinks: no aliasing, and what the authors' loaders do.
@@ -145,7 +145,12 @@ def best_device() -> torch.device:
 
 def _probabilities(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """(1, C, h, w) logits -> (C, H, W) probabilities, upsampled before the softmax."""
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)[0].softmax(dim=0)
+    probabilities = F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)[0]
+    # In place: of a 50-megapixel photo every copy takes 4 GB.
+    probabilities -= probabilities.amax(dim=0, keepdim=True)
+    probabilities.exp_()
+    probabilities /= probabilities.sum(dim=0, keepdim=True)
+    return probabilities
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:

@@ -16,7 +16,7 @@ FORBIDDEN = {
     "training/methods/*.py": ("training.datasets", "training.loop", "accelerate"),
     "training/datasets/*.py": ("training.methods", "training.loop", "accelerate"),
     "training/scenes/*.py": ("torch", "models", "training.datasets", "training.methods"),
-    "app/*.py": ("training.loop", "training.methods", "training.jobs", "accelerate"),
+    "app/**/*.py": ("training.loop", "training.methods", "training.jobs", "accelerate"),
     "app/panels.py": ("streamlit", "gradio", "plotly", "training"),
     "app/charts.py": ("streamlit", "gradio", "training"),
 }

@@ -28,8 +28,10 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last iterate), commit {config.commit or 'unknown'}",
         f"- Licence: {config.licence}",
     ]
-    if config.origin == "trained" and "camvid" in (config.target or ""):
+    if "camvid" in (config.target or ""):
         lines.append("- CamVid's training photos were used without their labels; the photos are not included.")
+    if config.initialisation != "random":
+        lines.append(f"- Started from: {config.initialisation}")
     if entry and entry.paper:
         lines.append(f"- Paper: {entry.paper}")
     if metrics:
@@ -40,10 +42,11 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
                 f"| {name} | {'–' if miou is None else f'{100 * miou:.1f}'} | {report['images']} |"
                 f" {'–' if ece is None else f'{ece:.3f}'} |"
             )
+    if all(part.startswith("street_scenes") for part in config.source.split(" + ")):
+        lines += ["", "No camera took the labelled pictures, and no pretrained weights were used."]
     lines += [
         "",
-        "Predicts the 19 Cityscapes classes. Small, trained on pictures that no camera took: a demonstration of domain"
-        " adaptation, not a component of a vehicle.",
+        "Predicts the 19 Cityscapes classes: a demonstration of domain adaptation, no component of a vehicle.",
         "",
     ]
     return "\n".join(lines)

@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Reader of our output has gone (`| head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A full disk, a folder that may not be written: the person's to mend, and no bug.
+        print(f"error: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -68,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--size", type=parse_size, default=(512, 256), metavar="WxH", help="default 512x256")
     render.add_argument("--seed", type=int, default=0, help="which streets (default 0)")
     render.add_argument("--split", default="train", help="split folder to write (default train)")
-    render.add_argument("--workers", type=int, default=0, help="processes that render (default this one)")
+    render.add_argument("--workers", type=parse_count, default=0, help="processes that render (default this one)")
     render.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill; resumable")
     render.set_defaults(run=run_render)
 
@@ -114,6 +118,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_count(text: str) -> int:
+    """Read a whole number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text!r}")
+    return int(text)
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read `512x256` as (512, 256)."""
     width, cross, height = text.lower().partition("x")
@@ -140,9 +151,19 @@ def run_app(options: argparse.Namespace) -> int:
         command += ["--server.headless", "true"]
     try:
         # From the root, where Streamlit finds its config (.streamlit/config.toml).
-        return subprocess.run(command, cwd=root, check=False).returncode
+        return subprocess.run(command, cwd=root, env=_absolute_folders(), check=False).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def _absolute_folders() -> dict[str, str]:
+    """The environment with our folders made absolute, since the app runs in another folder than the person's."""
+    environment = dict(os.environ)
+    for name, value in environment.items():
+        if name.startswith("SIM2STREET_") and value:
+            parts = [str(Path(part).expanduser().absolute()) for part in value.split(os.pathsep) if part]
+            environment[name] = os.pathsep.join(parts)
+    return environment
 
 
 def run_checkpoints(options: argparse.Namespace) -> int:
@@ -230,6 +251,8 @@ def run_train(options: argparse.Namespace) -> int:
         config = RunConfig.parse(stored, where=str(options.resume / CONFIG))
     else:
         config = load_recipe(options.recipe, options.overrides)
+    if options.resume is not None and options.out is not None:
+        raise ConfigError("--out is for a new run and --resume for one that has begun; give one of them.")
     out = options.resume or options.out or Path("runs") / config.name
     checkpoint = train(config, out, resume=options.resume is not None)
     if checkpoint is not None:
@@ -252,6 +275,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     elif given:
         raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
     dataset = open_dataset(options.dataset, options.root, options.split, **given)
+    if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.json, {})
     results: dict[str, Any] = {}
     for name, checkpoint in _chosen(options.checkpoint):
         predictor = Predictor.from_checkpoint(checkpoint, device=_device(options.device), flip=options.flip)
@@ -266,7 +292,6 @@ def run_evaluate(options: argparse.Namespace) -> int:
         for label, iou in report.iou_per_class.items():
             print(f"    {label:14s} {'–' if iou is None else f'{100 * iou:.1f}'}")
         if options.json is not None:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
             write_json(options.json, results)
     return 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,11 @@ PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
 
 
+Side = Annotated[int, Field(ge=16, le=16384)]
+"""Width or height of pictures in pixels."""
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class DatasetConfig(Options):
     """Which pictures to read; `training.datasets.open_dataset` opens it."""
 
@@ -33,8 +38,8 @@ class DatasetConfig(Options):
     style: str = Field(default="game", description="Look of street scenes.")
     count: int = Field(default=1000, ge=1, description="How many street scenes.")
     seed: int = Field(default=0, ge=0, description="Which streets.")
-    size: tuple[int, int] = Field(default=(512, 256), description="(width, height) of street scenes.")
-    store: tuple[int, int] | None = Field(
+    size: tuple[Side, Side] = Field(default=(512, 256), description="(width, height) of street scenes.")
+    store: tuple[Side, Side] | None = Field(
         default=None,
         description="(width, height) at which the set is kept uncompressed on disk, so that reading costs nothing.",
     )
@@ -50,12 +55,12 @@ class DatasetConfig(Options):
 class TransformOptions(Options):
     """From a picture to what the network sees; see `training.datasets.transforms`."""
 
-    resize: tuple[int, int] | None = Field(
+    resize: tuple[Side, Side] | None = Field(
         default=None, description="(width, height) every picture is brought to first."
     )
     resampling: Literal["bicubic", "bilinear"] = "bicubic"
     scale: tuple[float, float] | None = Field(default=None, description="Range of a random factor after resizing.")
-    crop: tuple[int, int] | None = Field(default=None, description="(width, height) of a random crop.")
+    crop: tuple[Side, Side] | None = Field(default=None, description="(width, height) of a random crop.")
     cat_max_ratio: float = Field(
         default=1.0, gt=0, le=1, description="Redraw crops that one class fills to this share."
     )
@@ -72,7 +77,7 @@ class OptimiserConfig(Options):
         default=1.0, gt=0, description="Factor on the rate of the classifiers; 10 in the papers."
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Of Adam and AdamW.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Of Adam and AdamW.")
     weight_decay: float = Field(default=0.0, ge=0)
     horizon: int | None = Field(
         default=None, ge=1, description="Step at which the rate reaches 0; none = the last step."
@@ -101,6 +106,7 @@ class RunConfig(Options):
 
     method: str
     method_options: dict[str, Any] = Field(default_factory=dict)
+    licence: str = Field(default="unknown", description="Of the finished weights; it depends on the data behind them.")
     network: str = "deeplab_v2"
     network_options: dict[str, Any] = Field(default_factory=dict)
     initialisation: str = Field(

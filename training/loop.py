@@ -17,6 +17,7 @@ over them right before an optimiser steps, which serves any number of networks a
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import math
 import os
@@ -31,7 +32,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -42,7 +43,7 @@ from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
 from models.errors import Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.networks import build
-from models.predictor import Predictor
+from models.predictor import Predictor, best_device
 from models.segmenter import Segmenter
 from training.card import write_card
 from training.config import PREVIOUS, DatasetConfig, OptimiserConfig, RunConfig
@@ -87,15 +88,14 @@ def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint |
         TrainingError: the folder holds another run, the loss is no number, the disk is full.
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
-    with stop_signals() as stopped:
-        if config.stages:
-            return train_stages(config, out, resume, stopped)
-        run = Run(config, out, resume=resume)
-        run.to_the_end(stopped)
-        return run.finish()
+    if config.stages:
+        return train_stages(config, out, resume)
+    run = Run(config, out, resume=resume)
+    run.to_the_end()
+    return run.finish()
 
 
-def train_stages(config: RunConfig, out: Path, resume: bool, stopped: threading.Event) -> Checkpoint | None:
+def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | None:
     """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
 
     Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
@@ -104,16 +104,15 @@ def train_stages(config: RunConfig, out: Path, resume: bool, stopped: threading.
     before: Path | None = None
     checkpoint: Checkpoint | None = None
     for name, stage in config.resolve_stages().items():
-        if stage.initialisation == PREVIOUS:
-            stage = stage.model_copy(update={"initialisation": str(before)})
+        start = str(before) if stage.initialisation == PREVIOUS else stage.initialisation
         before = out / name / "checkpoint"
         if (before / "config.json").exists():
             checkpoint = Checkpoint.open(before)
             continue
-        run = Run(stage, out / name, resume=(out / name / STATE).exists())
+        run = Run(stage, out / name, resume=(out / name / STATE).exists(), start=start, whole=out)
         if run.is_main:
             write_json(out / CONFIG, config.model_dump(mode="json"))
-        run.to_the_end(stopped)
+        run.to_the_end()
         checkpoint = run.finish()
         run.accelerator.wait_for_everyone()
     if checkpoint is None:
@@ -126,23 +125,38 @@ def train_stages(config: RunConfig, out: Path, resume: bool, stopped: threading.
 class Run:
     """One process's share of a run: method, optimisers and step counter.
 
+    Args:
+        config: what to run.
+        out: folder of the run.
+        resume: go on from its state.
+        start: initialisation, where it is not the config's own word: the checkpoint of the stage before.
+        whole: folder that a person resumes, where this is one stage of it.
+
     Attributes:
         step: optimiser steps done.
         method: networks and equations.
         optimisers: by the name of the network that they train.
     """
 
-    def __init__(self, config: RunConfig, out: Path, *, resume: bool) -> None:
+    def __init__(
+        self, config: RunConfig, out: Path, *, resume: bool, start: str | None = None, whole: Path | None = None
+    ) -> None:
         self.config = config
         self.out = out
+        self.whole = whole or out
         precision = "no" if config.precision == "fp32" else config.precision
-        self.accelerator = Accelerator(mixed_precision=precision)
+        if precision == "fp16" and best_device().type != "cuda":
+            raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
+        # The first process evaluates and fills caches while the others wait, far longer than the ten minutes allowed.
+        patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
+        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
         self.step = 0
         check_folder(config, out, resume, began=(out / STATE).exists())
 
         torch.manual_seed(config.seed)
         segmenter = build(config.network, CITYSCAPES19, config.network_options)
-        initialise(segmenter, config.initialisation, config.network_options)
+        if not resume:
+            initialise(segmenter, start or config.initialisation, config.network_options)
         self.method: Method = build_method(config.method, segmenter, config.method_options)
         # Channels last is what convolutions on CPU and tensor cores work in.
         self.method.to(self.accelerator.device)
@@ -173,8 +187,17 @@ class Run:
         """The network that is trained for use."""
         return self.method.segmenter
 
-    def to_the_end(self, stopped: threading.Event) -> None:
-        """Take all remaining steps, logging, evaluating and saving on the way."""
+    def to_the_end(self) -> None:
+        """Take all remaining steps, logging, evaluating and saving on the way.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the state of the step under way is saved first.
+            TrainingError: a loss or weight is no number, or the disk is full.
+        """
+        with stop_signals() as stopped:
+            self._steps(stopped)
+
+    def _steps(self, stopped: threading.Event) -> None:
         config = self.config
         micro = self.step * config.accumulate
         stream = self.pairs.stream(micro, workers=config.workers)
@@ -201,7 +224,7 @@ class Run:
                 if asked and self.step < config.steps:
                     raise Interrupted(
                         f"Stopped at step {self.step} of {config.steps}; the state is saved."
-                        f" Go on with: sim2street train --resume {self.out}"
+                        f" Go on with: sim2street train --resume {self.whole}"
                     )
 
     def take_step(self, stream: Iterator[DomainPair]) -> dict[str, float]:
@@ -212,7 +235,7 @@ class Run:
         self.method.train()
         for micro in range(config.accumulate):
             last = micro == config.accumulate - 1
-            pair = next(stream).to(self.accelerator.device, non_blocking=True)
+            pair = next(stream).to(self.accelerator.device)
             # Dropout and the like depend on the step and the process, not on what was drawn before.
             torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
             updates = self.method.step(channels_last(pair))
@@ -227,15 +250,32 @@ class Run:
                     for term, loss in update.losses.items():
                         values[term] = values.get(term, 0.0) + float(loss.detach()) / config.accumulate
                 if last:
-                    for name in update.step:
-                        self.step_optimiser(name)
+                    self.step_optimisers(update.step)
         self.method.after_step(self.step)
         self.step += 1
         return values
 
-    def step_optimiser(self, name: str) -> None:
-        """Average the gradients of one network over the processes, step its optimiser and clear them."""
-        network, optimiser = self.method.networks[name], self.optimisers[name]
+    def step_optimisers(self, names: tuple[str, ...]) -> None:
+        """Average the gradients of networks over the processes, step their optimisers and clear them."""
+        scaler = self.accelerator.scaler
+        for name in names:
+            parameters = self.average_gradients(self.method.networks[name])
+            optimiser = self.optimisers[name]
+            if scaler is not None:
+                scaler.unscale_(optimiser)
+            if self.config.clip is not None:
+                nn.utils.clip_grad_norm_(parameters, self.config.clip)
+            if scaler is None:
+                optimiser.step()
+            else:
+                scaler.step(optimiser)
+            optimiser.zero_grad(set_to_none=True)
+        # Once for all: the scale must not change between two networks whose gradients carry the same one.
+        if scaler is not None and names:
+            scaler.update()
+
+    def average_gradients(self, network: nn.Module) -> list[nn.Parameter]:
+        """Make a network's gradients the mean over the processes; return the parameters that have one."""
         parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
         if self.accelerator.num_processes > 1 and parameters:
             flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
@@ -243,31 +283,20 @@ class Run:
             assert isinstance(flat, Tensor)
             for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
                 parameter.grad = part.view_as(parameter)
-        scaler = self.accelerator.scaler
-        if scaler is not None:
-            scaler.unscale_(optimiser)
-        if self.config.clip is not None:
-            nn.utils.clip_grad_norm_(parameters, self.config.clip)
-        if scaler is not None:
-            scaler.step(optimiser)
-            scaler.update()
-        else:
-            optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        return parameters
 
     def refuse_nonsense(self, losses: dict[str, Tensor]) -> None:
         """Stop before a loss that is no number reaches the weights."""
         for term, loss in losses.items():
-            if not math.isfinite(float(loss.detach())):
-                kept = (
-                    f"The last good state is {self.out / STATE}."
-                    if (self.out / STATE).exists()
-                    else "No state was saved yet."
-                )
-                raise TrainingError(
-                    f"The run diverged: {term} is {float(loss.detach())} at step {self.step}. {kept}"
-                    " Lower a learning rate or loss weight, set clip, or use precision fp32."
-                )
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(f"The run diverged: {term} is {value} at step {self.step}. {self._advice()}")
+
+    def _advice(self) -> str:
+        """What is left of a run that diverged, and what to try. States with weights that are no numbers are never saved."""
+        whole = (self.out / STATE).exists()
+        kept = f"The last whole state is {self.out / STATE}." if whole else "No state was saved yet."
+        return f"{kept} Start anew in another folder with a lower learning rate or loss weight, with clip, or in fp32."
 
     def agree(self, flag: bool) -> bool:
         """Whether any process raised `flag`, so that all of them stop at the same step."""
@@ -307,6 +336,11 @@ class Run:
         self.accelerator.wait_for_everyone()
         if not self.is_main:
             return
+        ruined = [key for key, value in self.method.state_dict().items() if not torch.isfinite(value).all()]
+        if ruined:
+            raise TrainingError(
+                f"The run diverged: {ruined[0]} holds no numbers after step {self.step}. {self._advice()}"
+            )
         scaler = self.accelerator.scaler
         state = {
             "format": STATE_FORMAT,
@@ -365,6 +399,8 @@ class Run:
             seed=config.seed,
             step=self.step,
             commit=current_commit(),
+            licence=config.licence,
+            initialisation=config.initialisation,
         )
         card = write_card(details, config.about, {})
         checkpoint = Checkpoint.save(self.out / "checkpoint", self.segmenter, details, card=card)
@@ -384,7 +420,9 @@ class Journal:
         path = self.out / PROGRESS
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
-            path.write_text("".join(f"{line}\n" for line in kept))
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(f"{line}\n" for line in kept))
+            partial.replace(path)
         self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.step + 1)
 
     def line(self, step: int, content: dict[str, Any]) -> None:
@@ -465,7 +503,7 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Within the block SIGINT and SIGTERM set the event instead of killing; a second one kills."""
+    """Within the block SIGINT and SIGTERM ask for a stop after the step under way; a second one kills."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

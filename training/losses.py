@@ -37,9 +37,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, spaces: tuple[str, ...] = ()) 
     if all(space == "cityscapes19" for space in spaces):
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
         return total / (labels != IGNORE).sum().clamp(min=1)
-    total = logits.new_zeros(())
-    count = logits.new_zeros(())
-    for picture, truth, space in zip(logits.log_softmax(dim=1), labels, spaces, strict=True):
+    # Sums over an image do not fit into half precision, whatever autocast gave.
+    total = logits.new_zeros((), dtype=torch.float32)
+    count = torch.zeros((), dtype=torch.int64, device=logits.device)
+    for picture, truth, space in zip(logits.float().log_softmax(dim=1), labels, spaces, strict=True):
         members = label_space(space).members
         merged = torch.stack([picture[list(group)].logsumexp(dim=0) for group in members])
         total = total + F.nll_loss(merged[None], truth[None], ignore_index=IGNORE, reduction="sum")

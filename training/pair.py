@@ -38,25 +38,11 @@ class DomainPair:
         if len(self.source_spaces) != images.shape[0]:
             raise ValueError(f"{len(self.source_spaces)} label spaces were given for {images.shape[0]} source images")
 
-    @property
-    def has_target(self) -> bool:
-        """Whether there are target images."""
-        return self.target_images.shape[0] > 0
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> DomainPair:
+    def to(self, device: torch.device | str) -> DomainPair:
         """Return the pair on another device."""
         return DomainPair(
-            self.source_images.to(device, non_blocking=non_blocking),
-            self.source_labels.to(device, non_blocking=non_blocking),
-            self.target_images.to(device, non_blocking=non_blocking),
-            self.source_spaces,
-        )
-
-    def pin_memory(self) -> DomainPair:
-        """Return the pair in page-locked memory, from where copies to a GPU can overlap with its work."""
-        return DomainPair(
-            self.source_images.pin_memory(),
-            self.source_labels.pin_memory(),
-            self.target_images.pin_memory(),
+            self.source_images.to(device),
+            self.source_labels.to(device),
+            self.target_images.to(device),
             self.source_spaces,
         )

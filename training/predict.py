@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from models.checkpoint import write_json
@@ -43,36 +44,33 @@ def predict_photos(
         A sentence for each photo that could not be read; the others are done all the same.
 
     Raises:
-        Sim2StreetError: the folder cannot be written.
+        OSError: the folder cannot be written.
     """
     failures: list[str] = []
     summary: dict[str, Any] = {}
-    taken: set[str] = set()
+    photo_folders: set[str] = set()
+    checkpoint_folders: set[str] = set()
+    folders = {name: _free_name(_last_part(name), checkpoint_folders) for name in predictors}
+    out.mkdir(parents=True, exist_ok=True)
     for number, source in enumerate(photos):
         try:
             photo = read_photo(source)
+            folder = _free_name(Path(source).stem, photo_folders)
+            entry: dict[str, Any] = {"folder": folder, "size": photo.size, "remarks": photo.remarks, "checkpoints": {}}
+            for name, predictor in predictors.items():
+                prediction = predictor(photo)
+                _write_pictures(prediction, photo.pixels, out / folder / folders[name])
+                entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
+            summary[source] = entry
         except Sim2StreetError as error:
             failures.append(str(error))
             summary[source] = {"error": str(error)}
-            continue
-        finally:
-            if progress is not None:
-                progress(number + 1, len(photos))
-        folder = _free_name(Path(source).stem, taken)
-        entry: dict[str, Any] = {"folder": folder, "size": photo.size, "remarks": photo.remarks, "checkpoints": {}}
-        for name, predictor in predictors.items():
-            prediction = predictor(photo)
-            place = out / folder / _folder_name(name)
-            try:
-                _write_pictures(prediction, photo.pixels, place)
-            except OSError as error:
-                raise Sim2StreetError(f"{place} cannot be written: {error.strerror or error}.") from error
-            entry["checkpoints"][name] = describe(prediction)
-        summary[source] = entry
-        out.mkdir(parents=True, exist_ok=True)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            failures.append(f"{source} does not fit into memory ({error}); shrink it, or use --device cpu.")
+            summary[source] = {"error": failures[-1]}
         write_json(out / "summary.json", summary)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "summary.json", summary)
+        if progress is not None:
+            progress(number + 1, len(photos))
     return failures
 
 
@@ -103,17 +101,17 @@ def _write_pictures(prediction: Prediction, photo: np.ndarray[Any, Any], place: 
         partial.replace(place / f"{name}.png")
 
 
-def _folder_name(name: str) -> str:
-    """A checkpoint's name as one folder name: of a path, its last part, or the one before `checkpoint`."""
+def _last_part(name: str) -> str:
+    """Of a checkpoint's path or repository id the last part, or the one before `checkpoint`."""
     parts = [part for part in re.split(r"[/\\]+", name.strip("/\\")) if part not in ("", ".", "..")]
     if len(parts) > 1 and parts[-1] == "checkpoint":
         parts.pop()
-    return re.sub(r"[^\w.+-]", "_", parts[-1]) if parts else "checkpoint"
+    return parts[-1] if parts else "checkpoint"
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
-    """A folder name for a photo; of two photos with one name the second gets a number."""
-    base = re.sub(r"[^\w.+-]", "_", stem).strip(".") or "photo"
+    """A folder name for a photo or checkpoint; of two with one name the second gets a number."""
+    base = re.sub(r"[^\w.+-]", "_", stem).strip(".") or "unnamed"
     name, number = base, 2
     while name in taken:
         name, number = f"{base}-{number}", number + 1

@@ -57,7 +57,9 @@ def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPai
         ),
     )
     with progress_bar("counting classes") as report:
-        return DomainPairs(sources, target, pairs, config.seed, rank=rank, ranks=ranks, progress=report)
+        return DomainPairs(
+            sources, target, pairs, config.seed, rank=rank, ranks=ranks, workers=config.workers, progress=report
+        )
 
 
 def build_transform(options: TransformOptions) -> TransformConfig:

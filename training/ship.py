@@ -3,8 +3,8 @@
     python -m training.ship RUN NAME [--camvid DIR]
 
 The weights are stored in fp16 first and then scored, so that metrics.json holds what anyone measures who downloads
-the folder. Scored are the val scenes of the look that it was trained for, eight of them again on their own (a test
-repeats these), shifted looks, and CamVid's val photos where they are to be had.
+the folder. Scored are a hundred streets that no recipe trains on, in four looks, the first eight of them again on their
+own (a test repeats these), and CamVid's val photos where they are to be had.
 """
 
 from __future__ import annotations

@@ -35,9 +35,10 @@ class DeepLabV2Options(Options):
     output_stride: Literal[8, 16] = Field(
         default=8, description="Pixels per feature of the last stage; the paper's is 8."
     )
-    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    dilations: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
         default=(6, 12, 18, 24),
         min_length=1,
+        max_length=8,
         description="Of the classifier's parallel convolutions; AdaptSegNet's released code uses 6 and 12 only.",
     )
     auxiliary: bool = Field(default=True, description="Whether stage 3 has a classifier too.")
@@ -47,7 +48,7 @@ class DeepLabV2Options(Options):
         " all three. Otherwise torchvision's placement and ImageNet's RGB statistics.",
     )
     detail_channels: int = Field(
-        default=0, ge=0, description="Channels of the stride-4 decoder; 0 = none, as in the paper."
+        default=0, ge=0, le=1024, description="Channels of the stride-4 decoder; 0 = none, as in the paper."
     )
     train_norm: bool = Field(
         default=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -29,6 +30,8 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
+    if os.environ.get("SIM2STREET_REQUIRE_BROWSER"):
+        importlib.import_module("playwright.sync_api")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
         missing = f"there is no browser at {CHROMIUM}; name one in SIM2STREET_CHROMIUM"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,8 @@ def load_file_of(data: bytes, folder: Path) -> dict[str, torch.Tensor]:
         ({"colour": "blue"}, "unknown key 'colour'"),
         ({"window": {"shortside": 3}}, "did you mean 'short_side'"),
         ({"window": {"crop": [1, 2]}}, "at least 16"),
+        ({"window": {"crop": [64, 64], "stride": [64, 96]}}, "gaps between windows"),
+        ({"window": {"stride": [64, 64]}}, "stride needs a crop"),
         ({"labels": "voc"}, "cityscapes19"),
     ],
 )
@@ -145,11 +149,45 @@ def test_catalog_lists_the_broken_with_their_reason(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").mkdir()
-    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "no checkpoint at all").mkdir()
+    for name in ("finished", "unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "progress.jsonl").write_text("")
+    shutil.copytree(checkpoint.path, tmp_path / "finished" / "checkpoint")
+    absent = tmp_path / "absent"
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", f"{tmp_path}{os.pathsep}{absent}")
     entries = {entry.name: entry for entry in catalog()}
     assert entries["test"].checkpoint is not None
     assert entries["broken"].checkpoint is None
     assert "config.json is missing" in str(entries["broken"].error)
+    assert entries["finished"].checkpoint is not None
+    assert entries["finished"].checkpoint.name == "finished"
+    assert "no such folder" in str(entries[str(absent)].error)
+    assert not entries.keys() & {"unfinished", "no checkpoint at all"}
     assert find_checkpoint("test").path == find_checkpoint(str(checkpoint.path)).path
+    assert find_checkpoint("finished").path == find_checkpoint(str(tmp_path / "finished")).path
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(CheckpointError, match="neither a folder"):  # and no request to the Hub
+        find_checkpoint(f"{tmp_path.name}/mistyped")
     with pytest.raises(CheckpointError, match="nor a name in the catalog"):
         find_checkpoint("absent")
+
+
+def test_metrics_of_another_kind_are_refused(checkpoint: Checkpoint) -> None:
+    (checkpoint.path / "metrics.json").write_text('{"camvid/val": 3}')
+    with pytest.raises(CheckpointError, match="'camvid/val' is no report"):
+        Checkpoint.open(checkpoint.path)
+
+
+def test_a_network_that_no_memory_holds_is_refused(checkpoint: Checkpoint) -> None:
+    edit(checkpoint, network_options={**SLIM, "detail_channels": 10**9})
+    with pytest.raises(CheckpointError, match="detail_channels is 1000000000"):
+        Checkpoint.open(checkpoint.path).load()
+
+
+def test_an_old_folder_left_by_a_kill_is_put_back_by_the_next_save(checkpoint: Checkpoint) -> None:
+    checkpoint.path.rename(checkpoint.path.parent / ".test.old")
+    Checkpoint.save(checkpoint.path, build("deeplab_v2", options=SLIM), CONFIG)
+    assert [path.name for path in checkpoint.path.parent.iterdir()] == ["test"]

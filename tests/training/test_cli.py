@@ -73,9 +73,9 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     except SystemExit as error:
         code = error.code
     assert code == 2
-    complaint = capsys.readouterr().err.strip().splitlines()[-1]
+    complaint = capsys.readouterr().err
     assert "Traceback" not in complaint
-    return complaint
+    return complaint.strip().splitlines()[-1]
 
 
 def test_checkpoints_lists_names_methods_and_figures(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,6 +193,12 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
         (["train", "--resume", "nowhere", "--set", "steps=1"], "--set cannot change a run"),
+        (["train", "demo_source_only_game", "--resume", "nowhere", "--out", "x"], "give one of them"),
+        (["train", "demo_source_only_game", "--set", "sources.0.store=[0, 0]"], "greater than or equal to 16"),
+        (["train", "demo_source_only_game", "--set", "optimisers.segmenter.betas=[2, 0.9]"], "less than 1"),
+        (["render", "--out", "/proc/nowhere", "--count", "1", "--size", "64x48"], "nowhere"),
+        (["render", "--out", "x", "--workers", "-1"], "whole number"),
+        (["predict", "x.jpg", "--checkpoint", "first", "--out", "/proc/nowhere"], "/proc/nowhere"),
     ],
 )
 def test_bad_use_is_code_two_and_a_sentence(

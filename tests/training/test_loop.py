@@ -269,9 +269,10 @@ def test_a_full_disk_keeps_the_state_before(tree: Path, tmp_path: Path, monkeypa
 
 def test_a_diverging_run_stops_with_term_step_and_last_good_state(tree: Path, tmp_path: Path) -> None:
     config = recipe(tree, optimisers={"segmenter": {"kind": "sgd", "rate": 1e30}}, save_every=1)
-    with pytest.raises(TrainingError, match=r"diverged: segmentation is (nan|inf) at step \d") as caught:
+    with pytest.raises(TrainingError, match=r"diverged: .*step \d.*Start anew"):
         train(config, tmp_path / "run")
-    assert "last good state" in str(caught.value) or "No state was saved" in str(caught.value)
+    if (tmp_path / "run" / STATE).exists():
+        assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
 
 
 def test_runs_do_not_overwrite_or_mix(tree: Path, tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def test_stages_follow_each_other_and_resume_where_they_were(
     adapted = Checkpoint.open(tmp_path / "whole" / "adapted" / "checkpoint")
     assert checkpoint.config.weights_sha256 == adapted.config.weights_sha256
     stored = json.loads((tmp_path / "whole" / "adapted" / "config.json").read_text())
-    assert stored["initialisation"].endswith("source/checkpoint")
+    assert stored["initialisation"] == "previous"
     assert stored["optimisers"]["segmenter"] == {**config.optimisers["segmenter"].model_dump(mode="json"), "rate": 1e-3}
 
     take_step = loop.Run.take_step
@@ -346,14 +347,14 @@ def test_stages_follow_each_other_and_resume_where_they_were(
         return values
 
     monkeypatch.setattr(loop.Run, "take_step", stop_in_the_second_stage)
-    with pytest.raises(loop.Interrupted, match="step 1 of 2"):
+    with pytest.raises(loop.Interrupted, match=f"step 1 of 2.*--resume {tmp_path / 'parts'}$"):
         train(config, tmp_path / "parts")
+    (tmp_path / "parts").rename(tmp_path / "moved")
     monkeypatch.setattr(loop.Run, "take_step", take_step)
     with pytest.raises(TrainingError, match="holds a run already"):
-        train(config, tmp_path / "parts")
-    again = train(config, tmp_path / "parts", resume=True)
+        train(config, tmp_path / "moved")
+    again = train(config, tmp_path / "moved", resume=True)
     assert again is not None
-    # The path of the first stage differs between the two runs and is no part of the weights.
     assert again.config.weights_sha256 == checkpoint.config.weights_sha256
 
 

@@ -83,6 +83,7 @@ class DomainPairs:
         rank: number of this training process.
         ranks: how many there are.
         cache: folder for class statistics; None takes the default.
+        workers: processes that count classes.
         progress: told while the classes of a set are counted.
 
     Raises:
@@ -100,6 +101,7 @@ class DomainPairs:
         rank: int = 0,
         ranks: int = 1,
         cache: Path | None = None,
+        workers: int = 0,
         progress: Progress | None = None,
     ) -> None:
         weights = np.array([weight for _, weight in sources], np.float64)
@@ -117,7 +119,7 @@ class DomainPairs:
         self.rank = rank
         self.ranks = ranks
         self._cumulative = np.cumsum(weights / weights.sum())
-        self._samplers = [self._sampler(dataset, cache, progress) for dataset in self.sources]
+        self._samplers = [self._sampler(dataset, cache, workers, progress) for dataset in self.sources]
         self._source = _Steps.of(config.source)
         self._target = _Steps.of(config.target)
 
@@ -148,10 +150,12 @@ class DomainPairs:
         target = _stack(targets, "target") if targets else source[:0]
         return _Bytes(source, torch.from_numpy(np.stack(labels)), target, spaces)
 
-    def _sampler(self, dataset: SegmentationDataset, cache: Path | None, progress: Progress | None) -> Sampler | None:
+    def _sampler(
+        self, dataset: SegmentationDataset, cache: Path | None, workers: int, progress: Progress | None
+    ) -> Sampler | None:
         if self.config.sampling == "uniform":
             return None
-        statistics = class_statistics(dataset, folder=cache, progress=progress)
+        statistics = class_statistics(dataset, folder=cache, workers=workers, progress=progress)
         if self.config.rare_class.formula == "log_inverse":
             return LogInverseSampler(statistics, self.config.rare_class)
         return RareClassSampler(statistics, self.config.rare_class)

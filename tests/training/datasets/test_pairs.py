@@ -167,8 +167,6 @@ def test_the_source_alone_has_empty_targets():
     pair = DomainPairs([(Numbered(), 1.0)], None, CROPPED)[3]
     assert pair.target_images.shape == (0, 3, 24, 32)
     assert pair.target_images.dtype == torch.float32
-    assert not pair.has_target
-    assert build()[0].has_target
 
 
 def test_the_target_does_not_change_with_the_source():
