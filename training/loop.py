@@ -150,6 +150,13 @@ class Run:
         # The first process evaluates and fills caches while the others wait, far longer than the ten minutes allowed.
         patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
         self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        if launched != self.accelerator.num_processes:
+            # Each would train alone and write over the other's files.
+            raise TrainingError(
+                f"{launched} processes were launched and accelerate sees {self.accelerator.num_processes}. On CPU set"
+                " ACCELERATE_USE_CPU=true and launch with torchrun; on GPUs use accelerate launch --multi_gpu."
+            )
         self.step = 0
         check_folder(config, out, resume, began=(out / STATE).exists())
 

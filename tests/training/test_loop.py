@@ -211,31 +211,11 @@ def test_two_processes_train_one_network(tree: Path, tmp_path: Path) -> None:
         "import training.loop as loop\nimport torch\nloop.Method.train = lambda self, mode=True: torch.nn.Module.train(self, False)\n"
         + SCRIPT
     )
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    process = start(
-        [
-            *launch,
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "--main_process_port",
-            "0",
-            str(script),
-            str(path),
-            str(out),
-        ],
-        PYTHONPATH=str(Path.cwd()),
-    )
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    # accelerate launches several processes by this flag alone, and keeps them on the CPU by this variable.
+    environment = {"PYTHONPATH": str(Path.cwd()), "ACCELERATE_USE_CPU": "true"}
+    process = start([*launch, str(script), str(path), str(out)], **environment)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     one = tmp_path / "one"
@@ -370,3 +350,12 @@ def test_stages_follow_each_other_and_resume_where_they_were(
 def test_mistakes_in_stages_get_a_sentence(tree: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         recipe(tree, stages=[changes])
+
+
+def test_processes_that_do_not_see_each_other_are_refused(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="2 processes were launched and accelerate sees 1"):
+        train(recipe(tree), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
