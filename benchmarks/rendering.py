@@ -6,12 +6,11 @@ Run from the repository root: python -m benchmarks.rendering
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import time
 
 import cv2
 
+from benchmarks.machine import machine_line
 from training.datasets.street_scenes import STYLES, render
 
 
@@ -34,8 +33,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=256, help="height in pixels")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    print(f"{platform.node()} ({platform.processor() or platform.machine()}), {today}, one core")
+    print(f"{machine_line()}; one core is used, processor time")
     for style in STYLES:
         size = (options.width, options.height)
         speed = measure(style, options.scenes, options.warm_up, size)
