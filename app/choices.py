@@ -17,7 +17,7 @@ from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES
 
-FIRST_STYLE: Final = "fog"
+FIRST_STYLE: Final = "overcast"
 FIRST_STREET: Final = 3
 STREETS: Final = 10_000
 STRIP_LENGTH: Final = 8
