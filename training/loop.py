@@ -10,8 +10,9 @@ A run is a folder:
     checkpoint/      the finished `Checkpoint`: the last iterate, never a step picked by its figures
 
 Nothing random is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
-so a resumed run on CPU continues bit for bit. Networks are not wrapped for several processes; gradients are averaged
-over them right before an optimiser steps, which serves any number of networks and backward passes alike.
+so a resumed run on CPU continues bit for bit (on the same number of threads). Networks are not wrapped for several
+processes; gradients are averaged over them right before an optimiser steps, which serves any number of networks and
+backward passes alike.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -75,22 +76,18 @@ def build_transform(options: TransformOptions) -> TransformConfig:
     )
 
 
-class progress_bar:
-    """A bar for `progress(done, total)` callbacks that appears with the first call and only on a terminal's stderr."""
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call."""
+    bar: tqdm[Any] | None = None
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.bar: tqdm[Any] | None = None
+    def report(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or tqdm(total=total, desc=title, file=sys.stderr)
+        bar.update(done - bar.n)
 
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self.report
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def report(self, done: int, total: int) -> None:
-        """Move the bar to `done` of `total`."""
-        if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.title, file=sys.stderr)
-        self.bar.update(done - self.bar.n)
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()

@@ -189,7 +189,10 @@ def test_a_kill_at_any_moment_leaves_a_whole_state(tree: Path, tmp_path: Path) -
     assert process.returncode == 0, output
     assert kills >= 1
     uninterrupted = tmp_path / "uninterrupted"
-    train(config, uninterrupted)
+    process = start(
+        [sys.executable, "-c", SCRIPT, str(path), str(uninterrupted)]
+    )  # on as many threads: sums differ else
+    assert process.wait(timeout=120) == 0
     assert_same(weights(uninterrupted), weights(out))
 
 
