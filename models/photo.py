@@ -126,7 +126,7 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
     data, name = _read_bytes(source, name)
     image, _ = _open(data, name)
     # Pillow stretches greyscale of 2 or 4 bits to 0..255, which is right for photos and wrong for labels.
-    modes = [tile[3] for tile in image.tile]
+    modes = [tile[3] for tile in getattr(image, "tile", ())]
     stretch = 85 if "L;2" in modes else 17 if "L;4" in modes else 1
     try:
         values = np.asarray(image)

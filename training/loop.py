@@ -27,17 +27,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
-from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
@@ -47,11 +44,11 @@ from models.networks import build
 from models.predictor import Predictor, best_device
 from models.segmenter import Segmenter
 from training.card import write_card
-from training.config import PREVIOUS, DatasetConfig, OptimiserConfig, RunConfig
-from training.datasets.base import SegmentationDataset
+from training.config import PREVIOUS, OptimiserConfig, RunConfig
 from training.datasets.pairs import DomainPairs
 from training.evaluate import evaluate
 from training.initialise import initialise
+from training.journal import Journal, sample_picture
 from training.methods import build_method
 from training.methods.base import Method
 from training.pair import DomainPair
@@ -61,7 +58,6 @@ from training.selection import open_pairs, open_selection
 STATE_FORMAT: Final = 1
 STATE: Final = "state.pt"
 CONFIG: Final = "config.json"
-PROGRESS: Final = "progress.jsonl"
 SAMPLES: Final = 3
 """Pictures of each evaluation set that are drawn as samples."""
 
@@ -417,44 +413,6 @@ class Run:
         return checkpoint
 
 
-@dataclass
-class Journal:
-    """Writes `progress.jsonl`, TensorBoard and sample pictures; what lies beyond `step` is forgotten on resuming."""
-
-    out: Path
-    step: int
-
-    def __post_init__(self) -> None:
-        path = self.out / PROGRESS
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(f"{line}\n" for line in kept))
-            partial.replace(path)
-        self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.step + 1)
-
-    def line(self, step: int, content: dict[str, Any]) -> None:
-        """Append one JSON line."""
-        with (self.out / PROGRESS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time(), 1), **content}) + "\n")
-
-    def figure(self, label: str, miou: float | None, step: int) -> None:
-        """Add a point to a curve."""
-        if miou is not None:
-            self.board.add_scalar(f"miou/{label}", miou, step)
-
-    def picture(self, item: DatasetConfig, index: int, pixels: np.ndarray[Any, Any], step: int) -> None:
-        """Keep a sample picture."""
-        name = f"{item.label.replace('/', '_')}_{index}"
-        (self.out / "samples").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(self.out / "samples" / f"{name}_{step:07d}.jpg", quality=90)
-        self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Flush what TensorBoard holds back."""
-        self.board.close()
-
-
 def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
     """One optimiser per trained network, its classifiers in a group of their own.
 
@@ -542,15 +500,6 @@ def channels_last(pair: DomainPair) -> DomainPair:
     )
 
 
-def sample_picture(predictor: Predictor, dataset: SegmentationDataset, index: int) -> np.ndarray[Any, Any]:
-    """Photo, prediction and ground truth side by side, (H, 3W, 3) uint8."""
-    sample = dataset.read(index)
-    predicted = predictor(sample.photo).in_space(dataset.labels)
-    return np.concatenate(
-        [sample.photo, predicted.space.colourise(predicted.labels), dataset.labels.colourise(sample.labels)], axis=1
-    )
-
-
 def current_commit() -> str:
     """Revision of this repository, with `+` where files differ from it; empty outside a checkout."""
     here = Path(__file__).parent
@@ -563,11 +512,3 @@ def current_commit() -> str:
 
 def _seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])
-
-
-def _step_of(line: str) -> float:
-    """Step of a journal line; a line cut short by a kill counts as the future and is dropped."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return math.inf

@@ -80,12 +80,17 @@ def test_first_frame_of_an_animation_is_taken() -> None:
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG header that claims any size, with next to no data."""
+    return grey_png(width, height, 1, bytes(1000))
+
+
+def grey_png(width: int, height: int, bits: int, rows: bytes) -> bytes:
+    """A greyscale PNG written by hand; each row begins with a 0, "no filter"."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    body = zlib.compress(bytes(1000))
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    body = zlib.compress(rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
@@ -151,3 +156,8 @@ def test_label_images_give_stored_values() -> None:
         read_label_image(encoded(Image.fromarray(gradient())))
     with pytest.raises(LabelError, match="0 to 255"):
         read_label_image(encoded(Image.fromarray(np.full((4, 4), 700, np.uint16))))
+
+
+def test_label_images_of_few_bits_are_not_stretched() -> None:
+    assert read_label_image(grey_png(2, 2, 4, bytes([0, 0x1A, 0, 0xF0]))).tolist() == [[1, 10], [15, 0]]
+    assert read_label_image(grey_png(4, 1, 2, bytes([0, 0b00011011]))).tolist() == [[0, 1, 2, 3]]

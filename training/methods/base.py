@@ -12,6 +12,7 @@ is freed before the next is built.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ class MethodOptions(Options):
     )
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """Base of all methods.
 
     Args:
@@ -65,9 +66,9 @@ class Method(nn.Module):
         """The trained networks by name."""
         return {name: getattr(self, name) for name in self.trained}
 
+    @abstractmethod
     def step(self, pair: DomainPair) -> Iterator[Update]:
         """Yield the updates of one training step."""
-        raise NotImplementedError(f"{type(self).__name__} says no step")
 
     def after_step(self, step: int) -> None:
         """Called once the optimisers of step number `step` have stepped; teachers move here."""
