@@ -9,6 +9,8 @@ FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 user
 USER user
 ENV HOME=/home/user PATH=/home/user/.local/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PORT=8501
+# Made by the user, or WORKDIR would make it as root, and the editable install could not write into it.
+RUN mkdir -p /home/user/app
 WORKDIR /home/user/app
 
 # torch first and by itself: the largest layer by far, and the one that changes least.

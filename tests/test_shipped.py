@@ -37,6 +37,13 @@ def test_size_licence_and_recipe(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_readme_states_the_number_of_parameters(name: str) -> None:
+    parameters = sum(parameter.numel() for parameter in Checkpoint.open(SHIPPED / name).load().parameters())
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"({parameters / 1e6:.1f} million parameters" in readme
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_figures_belong_to_these_weights_and_can_be_measured_again(name: str) -> None:
     checkpoint = Checkpoint.open(SHIPPED / name)
     digest = sha256_of(checkpoint.path / "model.safetensors")
