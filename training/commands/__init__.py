@@ -1,0 +1,21 @@
+"""The commands of `sim2street`, in the order of its help.
+
+A command is a module with `add`, which describes its arguments, and `run`, which returns the exit code or None for 0.
+Modules import what they call inside `run`, so that `sim2street --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from training.commands import app, checkpoints, evaluate, predict, render, train
+
+COMMANDS: Final[tuple[ModuleType, ...]] = (
+    app,
+    checkpoints,
+    render,
+    train,
+    evaluate,
+    predict,
+)

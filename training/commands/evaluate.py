@@ -1,0 +1,65 @@
+"""sim2street evaluate: score checkpoints on a labelled data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from models.errors import ConfigError
+from training.commands.arguments import check_device, chosen_checkpoints, parse_size
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("evaluate", help="score checkpoints on a labelled data set")
+    parser.add_argument("--dataset", required=True, help="camvid, cityscapes, gta5 or street_scenes")
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument("--split", help="part of the data set, such as val")
+    parser.add_argument("--style", help="look of street scenes (default game)")
+    parser.add_argument("--count", type=int, help="how many street scenes (default 100)")
+    parser.add_argument("--seed", type=int, help="which street scenes (default 0)")
+    parser.add_argument("--size", type=parse_size, metavar="WxH", help="of street scenes (default 512x256)")
+    parser.add_argument(
+        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
+    parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score checkpoints and print, or write, their figures."""
+    from models.checkpoint import write_json
+    from models.predictor import Predictor
+    from training.datasets import open_dataset
+    from training.evaluate import evaluate
+    from training.selection import progress_bar
+
+    scenes = {key: getattr(options, key) for key in ("style", "count", "seed", "size")}
+    given = {key: value for key, value in scenes.items() if value is not None}
+    if options.dataset == "street_scenes":
+        given.setdefault("count", 100)
+    elif given:
+        raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
+    dataset = open_dataset(options.dataset, options.root, options.split, **given)
+    if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.json, {})
+    results: dict[str, Any] = {}
+    for name, checkpoint in chosen_checkpoints(options.checkpoint):
+        predictor = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
+        with progress_bar(f"scoring {name}") as progress:
+            sha = checkpoint.config.weights_sha256
+            report = evaluate(predictor, dataset, weights_sha256=sha, progress=progress)
+        results[name] = report.to_json()
+        miou = "–" if report.miou is None else f"{100 * report.miou:.2f}"
+        print(
+            f"{name}: mIoU {miou} ({report.label_space}, {report.images} images, {report.seconds_per_image:.2f} s each)"
+        )
+        for label, iou in report.iou_per_class.items():
+            print(f"    {label:14s} {'–' if iou is None else f'{100 * iou:.1f}'}")
+        if options.json is not None:
+            write_json(options.json, results)
+    return 0

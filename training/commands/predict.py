@@ -1,0 +1,40 @@
+"""sim2street predict: segment photos into a folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.commands.arguments import check_device, chosen_checkpoints
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("predict", help="segment photos")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument(
+        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
+    parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment photos into a folder."""
+    from models.predictor import Predictor
+    from training.predict import predict_photos
+    from training.selection import progress_bar
+
+    predictors = {
+        name: Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
+        for name, checkpoint in chosen_checkpoints(options.checkpoint)
+    }
+    with progress_bar("segmenting") as progress:
+        failures = predict_photos(options.photos, predictors, options.out, progress=progress)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{options.out}: {len(options.photos) - len(failures)} of {len(options.photos)} photos segmented.")
+    return 2 if failures else 0

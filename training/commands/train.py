@@ -1,0 +1,56 @@
+"""sim2street train: train a recipe, or go on with a run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+
+from models.errors import ConfigError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("train", help="train a recipe into a checkpoint")
+    parser.add_argument("recipe", nargs="?", help="name of a shipped recipe, or a TOML file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change a value, such as steps=200 or optimisers.segmenter.rate=1e-4; repeatable",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default runs/RECIPE)")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train a recipe, or go on with a run."""
+    from training.config import RunConfig, load_recipe
+
+    if importlib.util.find_spec("accelerate") is None:
+        raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
+    from training.loop import CONFIG, train
+
+    if options.recipe is None:
+        if options.resume is None:
+            raise ConfigError("Name a recipe to train, or a run to go on with: sim2street train RECIPE | --resume DIR.")
+        if options.overrides:
+            raise ConfigError("--set cannot change a run that has begun; leave it out, or start anew with a recipe.")
+        try:
+            stored = json.loads((options.resume / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{options.resume} holds no run: {CONFIG} cannot be read ({error}).") from error
+        config = RunConfig.parse(stored, where=str(options.resume / CONFIG))
+    else:
+        config = load_recipe(options.recipe, options.overrides)
+    if options.resume is not None and options.out is not None:
+        raise ConfigError("--out is for a new run and --resume for one that has begun; give one of them.")
+    out = options.resume or options.out or Path("runs") / config.name
+    checkpoint = train(config, out, resume=options.resume is not None)
+    if checkpoint is not None:
+        print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
+    return 0
