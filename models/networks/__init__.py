@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from models.errors import ConfigError
 from models.labels import CITYSCAPES19, LabelSpace
+from models.networks.daformer import DAFormerOptions, daformer
 from models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
+from models.networks.segformer import SegFormerOptions, segformer
 from models.options import Options
 from models.segmenter import Segmenter
 
@@ -30,6 +32,8 @@ class Network:
 
 NETWORKS: Final[dict[str, Network]] = {
     "deeplab_v2": Network("DeepLab-v2", DeepLabV2Options, deeplab_v2),
+    "daformer": Network("DAFormer", DAFormerOptions, daformer),
+    "segformer": Network("SegFormer", SegFormerOptions, segformer),
 }
 
 
