@@ -135,7 +135,7 @@ class HRDA(nn.Module):
 
     def context(self, images: Tensor) -> Context:
         """(B, 3, H, W), H and W multiples of 8 -> what the picture says at half size."""
-        # By factor rather than by size, and without gradient to the picture, as in the authors' code.
+        # By factor rather than by size, as in the authors' code.
         shrunk = F.interpolate(images, scale_factor=CONTEXT_SCALE, mode="bilinear", align_corners=False)
         features = self.encoder(shrunk)
         return Context(features, self.head(features), self.attention(features))
