@@ -57,7 +57,7 @@ def _mmseg(
     family: str, title: str, source: str, target: str, identity: str, miou: float | None = None
 ) -> tuple[str, Published]:
     """One of the DAFormer line's archives, all of them on Google Drive."""
-    name = f"{source}2{target}_{family}"
+    name = f"{source}_to_{target}_{family}"
     entry = Published(name, family, f"{title} {source} → {target}", family, source, target, _drive(identity), miou=miou)
     return name, entry
 
