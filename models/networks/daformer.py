@@ -89,9 +89,13 @@ class EncoderAndHead(nn.Module):
         self.encoder = encoder
         self.head = head
 
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps alone."""
+        return self.encoder(images)
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features and logits at their native strides."""
-        features = self.encoder(images)
+        features = self.encode(images)
         logits = self.head(features)
         return {**features, "main": logits, "logits": logits}
 
