@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, import_weights, predict, render, train
+from training.commands import app, checkpoints, datasets, evaluate, import_weights, predict, render, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -19,4 +19,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     evaluate,
     predict,
     import_weights,
+    datasets,
 )
