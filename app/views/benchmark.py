@@ -8,10 +8,10 @@ import streamlit as st
 
 from app import charts, panels, published, session
 from app.published import PublishedResult
+from app.result_rows import result_rows
 from models.labels import CITYSCAPES19
 
-SPREAD = 6
-"""Most methods in the chart per class: more bars than these cannot be told apart."""
+SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
 
 
 def main() -> None:
@@ -27,20 +27,20 @@ def main() -> None:
     )
     every = [result for result in results if result.setting == setting]
     quoted = published.comparison(every)
-    shown = every
-    if quoted:
-        all_rows = st.toggle(
-            f"All {len(every)} published rows", key="all_rows", help="Else the rows that everybody quotes."
-        )
-        shown = every if all_rows else quoted
-    show_published(shown, setting)
-    show_classes(shown)
+    all_rows = not quoted or st.toggle(
+        f"All {len(every)} published rows", key="all_rows", help="Else the rows that everybody quotes."
+    )
+    if all_rows:
+        show_table(every, synthia=setting.startswith("SYNTHIA"))
+    else:
+        st.html(result_rows(quoted))
+    show_reproduced(setting)
+    show_classes(every if all_rows else quoted)
     show_measured()
 
 
-def show_published(results: list[PublishedResult], setting: str) -> None:
-    """One row per result."""
-    synthia = setting.startswith("SYNTHIA")
+def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
+    """One line per result, to be sorted and searched."""
     rows = []
     for result in results:
         row: dict[str, Any] = {"Method": result.method, "Network": result.backbone}
@@ -48,48 +48,47 @@ def show_published(results: list[PublishedResult], setting: str) -> None:
         if synthia:
             row["13 classes"] = result.miou13
         row |= {
-            "What the source says": result.remark or result.note or result.evaluation or None,
             "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
             "Source": result.source,
+            "What it says": result.remark or result.note or result.evaluation or None,
         }
         rows.append(row)
     bar = st.column_config.ProgressColumn
+    text = st.column_config.TextColumn
     st.dataframe(
         rows,
         hide_index=True,
         placeholder="–",
-        height="content",
-        row_height=58,
+        height=560 if len(rows) > 14 else "content",
         column_config={
-            "Method": st.column_config.TextColumn(width=190, pinned=True),
-            "Network": st.column_config.TextColumn(width=150),
-            "mIoU": bar(
-                "16 classes, %" if synthia else "mIoU, %", format="%.1f", min_value=0, max_value=100, width=140
-            ),
-            "13 classes": bar("13 classes, %", format="%.1f", min_value=0, max_value=100, width=140),
-            "What the source says": st.column_config.TextColumn(width=420),
-            "Read": st.column_config.TextColumn(width=110),
-            "Source": st.column_config.TextColumn(width=300),
+            "mIoU": bar("16 classes, %" if synthia else "mIoU, %", format="%.1f", min_value=0, max_value=100),
+            "13 classes": bar("13 classes, %", format="%.1f", min_value=0, max_value=100),
+            "Source": text(width="large"),
+            "What it says": text(width="large"),
         },
     )
+
+
+def show_reproduced(setting: str) -> None:
+    """Checkpoints on this machine that were scored on the very same images."""
     measured = published.measured_on_cityscapes(session.checkpoints(), setting)
-    if measured:
-        st.markdown("**The same, measured on this machine**")
-        number = st.column_config.NumberColumn
-        st.dataframe(
-            [
-                {"Checkpoint": row["title"], "mIoU here": row["miou"], "As its authors report": row["reported"]}
-                for row in measured
-            ],
-            hide_index=True,
-            placeholder="–",
-            column_config={"mIoU here": number(format="%.1f"), "As its authors report": number(format="%.1f")},
-        )
-    else:
+    if not measured:
         st.caption(
             "None of these was measured here: that takes Cityscapes and the authors' weights. With both,"
-            " `sim2street import` and `sim2street evaluate --dataset cityscapes` fill in this page."
+            " `sim2street import` and `sim2street evaluate --dataset cityscapes` show how they fare on this machine."
         )
+        return
+    st.markdown("**The same, measured on this machine**")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        [
+            {"Checkpoint": row["title"], "mIoU here": row["miou"], "As its authors report": row["reported"]}
+            for row in measured
+        ],
+        hide_index=True,
+        placeholder="–",
+        column_config={"mIoU here": number(format="%.1f"), "As its authors report": number(format="%.1f")},
+    )
 
 
 def show_classes(results: list[PublishedResult]) -> None:
@@ -99,7 +98,7 @@ def show_classes(results: list[PublishedResult]) -> None:
     for result in results:
         if result.per_class:
             miou = result.miou if result.miou is not None else result.miou16 or result.miou13
-            known.setdefault(f"{result.method} · {result.backbone} · {miou}", result)
+            known.setdefault(f"{result.method} · {result.backbone.partition(' (')[0]} · {miou}", result)
     without = sorted({result.method for result in results if not result.per_class})
     if not known:
         st.caption("No source that was read gives these rows per class.")
