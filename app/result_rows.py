@@ -13,9 +13,9 @@ READ: Final = {"primary": "Read with its authors", "secondary": "Read in a quota
 # Colours are shares of the text's own, so that they fit both themes.
 STYLE: Final = """
 <style>
-.published { list-style: none; margin: 0; padding: 0; border-bottom: 1px solid rgba(128,128,128,.25); }
-.published li { display: grid; grid-template-columns: minmax(12rem, 1fr) minmax(9rem, .8fr) 2.6fr; gap: .2rem 2rem;
-  margin: 0; padding: .85rem 0; border-top: 1px solid rgba(128,128,128,.25); align-items: start; }
+.published { border-bottom: 1px solid rgba(128,128,128,.25); }
+.published .row { display: grid; grid-template-columns: minmax(12rem, 1fr) minmax(9rem, .8fr) 2.6fr; gap: .2rem 2rem;
+  padding: .85rem 0; border-top: 1px solid rgba(128,128,128,.25); align-items: start; }
 .published b { display: block; font-weight: 600; }
 .published small { display: block; font-size: .82rem; line-height: 1.4; opacity: .68; }
 .published .figure { font-size: 1.35rem; font-weight: 600; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -24,7 +24,7 @@ STYLE: Final = """
 .published .bar i { display: block; height: 100%; border-radius: 3px; background: #12897f; }
 .published p { margin: 0 0 .15rem; font-size: .95rem; line-height: 1.45; }
 @media (max-width: 700px) {
-  .published li { grid-template-columns: 1fr 7rem; gap: .35rem 1rem; }
+  .published .row { grid-template-columns: 1fr 7rem; gap: .35rem 1rem; }
   .published .says { grid-column: 1 / -1; }
 }
 </style>
@@ -33,7 +33,9 @@ STYLE: Final = """
 
 def result_rows(results: Sequence[PublishedResult]) -> str:
     """Rows with an mIoU over 19 classes, as one HTML list with its style."""
-    return f'{STYLE}<ul class="published" aria-label="Published results">{"".join(map(_row, results))}</ul>'
+    return (
+        f'{STYLE}<div class="published" role="list" aria-label="Published results">{"".join(map(_row, results))}</div>'
+    )
 
 
 def _row(result: PublishedResult) -> str:
@@ -42,8 +44,8 @@ def _row(result: PublishedResult) -> str:
     says = html.escape(result.remark or result.note or result.evaluation)
     source = html.escape(f"{READ[result.directness]}: {result.source}.")
     return (
-        f"<li><div><b>{html.escape(result.method)}</b><small>{html.escape(result.backbone)}</small></div>"
+        f'<div class="row" role="listitem"><div><b>{html.escape(result.method)}</b><small>{html.escape(result.backbone)}</small></div>'
         f'<div><div class="figure">{figure} <small>mIoU, %</small></div>'
         f'<div class="bar"><i style="width:{miou:.1f}%"></i></div></div>'
-        f'<div class="says"><p>{says}</p><small>{source}</small></div></li>'
+        f'<div class="says"><p>{says}</p><small>{source}</small></div></div>'
     )

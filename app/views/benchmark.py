@@ -114,7 +114,7 @@ def show_classes(results: list[PublishedResult]) -> None:
         )
         st.plotly_chart(figure, config=charts.CONFIG, key="classes")
     if without:
-        st.caption(f"Per class no source that was read gives {', '.join(without)}.")
+        st.caption(f"No source that was read gives these per class: {', '.join(without)}.")
 
 
 def show_measured() -> None:

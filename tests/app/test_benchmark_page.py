@@ -32,7 +32,7 @@ def test_the_comparison_is_shown(page: AppTest) -> None:
     assert "Read in a quotation: AdaptSegNet paper baseline" in rows
     words = " ".join(caption.value for caption in page.caption)
     assert "None of these was measured here" in words
-    assert "gives CyCADA pixel+feature, DAFormer, HRDA" in words
+    assert "per class: CyCADA pixel+feature, DAFormer, HRDA" in words
 
 
 def test_all_rows_and_the_other_settings(page: AppTest) -> None:
