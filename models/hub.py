@@ -123,7 +123,9 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
     if isinstance(error, RevisionNotFoundError):
         return f"{what} has no revision {revision!r} (any more)."
     # Without a token the Hub says 401 also of what does not exist.
-    anonymous = status == 401 and isinstance(error, HfHubHTTPError) and "authorization" not in error.response.request.headers
+    anonymous = (
+        status == 401 and isinstance(error, HfHubHTTPError) and "authorization" not in error.response.request.headers
+    )
     if anonymous or (isinstance(error, RepositoryNotFoundError) and status != 401):
         return f"There is no repository {what} on the Hub, or it is private: then sign in with `hf auth login`."
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
