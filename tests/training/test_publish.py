@@ -262,3 +262,34 @@ def test_the_command_publishes_and_writes_the_spacefile(
     text = spacefile.read_text()
     assert text.startswith("# What is hosted.\nschema: 1\n")
     assert yaml.safe_load(text)["models"] == [{"path": "mine", "repository": REPOSITORY, "revision": head}]
+
+
+SHORT = [
+    *("steps=1", "batch=1", "workers=0", "sources.0.count=2", "evaluations=[]", "sampling=uniform"),
+    *("network_options.width=0.125", "network_options.detail_channels=8"),
+]
+TRAIN = ["train", "demo_source_only_game", *(part for value in SHORT for part in ("--set", value))]
+
+
+def test_training_publishes_when_it_is_done(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    hub.faults.append(Fault("/commit/", "status", status=503, times=99))
+    assert main([*TRAIN, "--out", str(out), "--publish", REPOSITORY]) == 2
+    complaint = capsys.readouterr().err
+    assert f"sim2street publish {out / 'checkpoint'} {REPOSITORY}" in complaint
+    hub.faults.clear()
+    assert main(["train", "--resume", str(out), "--publish", REPOSITORY]) == 0
+    assert hub.model(REPOSITORY).head in capsys.readouterr().out
+    assert b"Trained from scratch" in hub.model(REPOSITORY).files["README.md"], "the recipe's own words"
+
+
+def test_training_does_not_begin_without_a_token_that_may_write(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", READ)
+    assert main([*TRAIN, "--out", str(tmp_path / "run"), "--publish", REPOSITORY]) == 2
+    assert "may only read" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
