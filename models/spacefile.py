@@ -149,6 +149,9 @@ class Spacefile(Options):
     requirements: dict[str, Version] = Field(
         default_factory=dict, description="Packages that the host offers in certain versions only."
     )
+    packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")], ...] = Field(
+        default=(), description="Debian packages."
+    )
     variables: dict[Name, str] = Field(default_factory=dict)
     secrets: tuple[Name, ...] = Field(
         default=(), description="Names only; values come from the deployer's environment."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, predict, publish, render, train
+from training.commands import app, checkpoints, collection, evaluate, predict, publish, render, space, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -19,4 +19,6 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     evaluate,
     predict,
     publish,
+    collection,
+    space,
 )
