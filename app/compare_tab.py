@@ -25,6 +25,8 @@ from models.errors import Sim2StreetError
 
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
+MIRROR: Final = "Mirror image too"
+SCALES: Final = "Three sizes"
 THREE_SCALES: Final = (0.75, 1.0, 1.25)
 RATE: Final = (60, 60.0)
 """Comparisons of one client in so many seconds; every change of a control is one."""
@@ -54,13 +56,12 @@ class Choice:
     style: str
     street: float | None
     methods: list[str]
-    flip: bool
-    scales: bool
+    averages: list[str]
 
     @property
     def settings(self) -> Settings:
         """How to read."""
-        return Settings(self.flip, THREE_SCALES if self.scales else (1.0,))
+        return Settings(MIRROR in self.averages, THREE_SCALES if SCALES in self.averages else (1.0,))
 
 
 class CompareTab:
@@ -79,7 +80,7 @@ class CompareTab:
     def build(self, page: gr.Blocks) -> None:
         """Lay out the tab within the current context and connect it."""
         self._lay_out()
-        controls = [self.source, self.style, self.street, self.methods, self.flip, self.scales]
+        controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in controls]
         page.load(self.refresh, None, [self.methods, self.problems, self.strip], api_visibility="private")
@@ -126,9 +127,7 @@ class CompareTab:
             self.methods = gr.CheckboxGroup(
                 choices, value=[name for _, name in choices], label="Methods", elem_id="methods"
             )
-            with gr.Accordion("Settings", open=False, elem_id="settings"):
-                self.flip = gr.Checkbox(label="Average with the mirrored photo (twice the time)")
-                self.scales = gr.Checkbox(label="Average over three sizes (four times the time)")
+            self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)", elem_id="averages")
         self.problems = gr.HTML()
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
         with gr.Row(elem_id="streets") as self.streets:
@@ -137,29 +136,34 @@ class CompareTab:
                 FIRST_STREET, label="Street", minimum=0, maximum=STREETS - 1, precision=0, elem_id="street"
             )
             self.another = gr.Button("Another street", elem_id="another")
-        with gr.Row(visible=False, elem_id="own") as self.own:
-            self.photo = gr.File(
-                label="Drop a street photo here", file_types=uploads.SUFFIXES, height=118, elem_id="photo"
-            )
-            with gr.Column():
-                self.truth = gr.File(label="Ground truth, if you have it (PNG)", file_types=[".png"], height=118)
-                self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as")
-        self.upload_note = gr.HTML(uploads.PROMISE, elem_classes="note", visible=True)
+        with gr.Column(visible=False, elem_id="own") as self.own:
+            with gr.Row():
+                self.photo = gr.File(
+                    label="Drop a street photo here", file_types=uploads.SUFFIXES, height=120, elem_id="photo"
+                )
+                self.truth = gr.File(
+                    label="Ground truth, if you have it: a PNG with one class number a pixel",
+                    file_types=[".png"],
+                    height=120,
+                )
+                self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding")
+            self.upload_note = gr.HTML(uploads.PROMISE, elem_classes="note")
         self.arrived = gr.Number(0, visible="hidden")
         with gr.Row(elem_id="bar"):
-            self.status = gr.HTML("Starting …", elem_id="status")
+            self.status = gr.HTML(_busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
         self.viewer = gradio_parts.compare_viewer()
         gr.Markdown("## In numbers")
         self.summary = gr.HTML(elem_id="summary")
         self.notes = gr.HTML(elem_classes="note")
-        with gr.Row():
+        with gr.Row(elem_id="details"):
             self.chart = gr.Plot(show_label=False, elem_id="chart")
             self.classes = gr.HTML(elem_id="classes")
-        with gr.Row():
-            self.report = gr.Button("Report (one HTML file)", elem_id="report")
-            self.archive = gr.Button("Label and overlay images (ZIP)", elem_id="archive")
+        with gr.Row(elem_id="downloads"):
+            self.report = gr.Button("Report, one HTML file", elem_id="report")
+            self.archive = gr.Button("Label and overlay images", elem_id="archive")
         self.file = gr.Textbox(visible="hidden")
+        gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
     # ---- what happens --------------------------------------------------------------------------------------------
 
@@ -188,7 +192,7 @@ class CompareTab:
                 if state.waiting:
                     yield (state.bundle, self.progress(state, everyone), *[gr.skip()] * 4)
             assert state is not None
-            yield (state.bundle, _remarks(scene), *_numbers(state))
+            yield (state.bundle, _said(state), *_numbers(state))
         except Sim2StreetError as error:
             yield (gr.skip(), _problem(str(error)), *[gr.skip()] * 4)
 
@@ -197,7 +201,7 @@ class CompareTab:
         done, title = len(state.entrants), figures.unique_titles(everyone)[state.waiting[0].name]
         others = len(self.engine.turns)
         queue = f" {others} other photo{'s are' if others > 1 else ' is'} before it." if others else ""
-        return f"Reading with {html.escape(title)}, {done + 1} of {done + len(state.waiting)}.{queue}"
+        return _busy(f"Reading with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
     def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
         """Show what was read before the person stopped it."""
@@ -211,7 +215,7 @@ class CompareTab:
         checkpoints, everyone = self.checkpoints(choice)
         state = known_so_far(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         if not state.waiting:
-            return gr.skip(), _remarks(scene)
+            return gr.skip(), _said(state)
         read = [entrant.checkpoint for entrant in state.entrants]
         shown = known_so_far(self.engine, scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
@@ -311,12 +315,23 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
         tables.table(rows, formats, colours),
         chart,
         tables.table(classes, signs),
-        f"{notes} Read on the {device_name()}.",
+        notes,
     )
 
 
-def _remarks(scene: Scene) -> str:
-    return html.escape(". ".join(remark[0].upper() + remark[1:] for remark in scene.photo.remarks))
+def _busy(text: str) -> str:
+    """A status during which there is something to stop."""
+    return f'<span class="busy">{html.escape(text)}</span>'
+
+
+def _said(state: Comparison) -> str:
+    """The status of a comparison that is done."""
+    count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds for entrant in state.entrants)
+    words = [
+        f"{count} method{'' if count == 1 else 's'}, {seconds:.1f} s on the {device_name()}",
+        *state.scene.photo.remarks,
+    ]
+    return html.escape(". ".join(word[0].upper() + word[1:] for word in words) + ".")
 
 
 def _problem(sentence: str) -> str:

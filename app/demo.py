@@ -45,7 +45,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     """
     listed = entries or hosted_checkpoints
     with gr.Blocks(title="Sim2Street", analytics_enabled=False, delete_cache=LEFTOVERS) as demo:
-        gr.HTML(_head())
+        gr.HTML(_head(), elem_id="head")
         with gr.Tabs():
             with gr.Tab("Compare"):
                 CompareTab(engine, listed).build(demo)
@@ -96,7 +96,7 @@ def borrow_gpu() -> None:
 
 def _head() -> str:
     icon = base64.b64encode((HERE / "icon.svg").read_bytes()).decode("ascii")
-    return f"""<header id="head"><img src="data:image/svg+xml;base64,{icon}" alt="">
+    return f"""<header><img src="data:image/svg+xml;base64,{icon}" alt="">
 <div><h1>Trained on rendered streets. How well does it read yours?</h1>
 <p>Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,
 drag and swipe move all of them.</p></div></header>"""

@@ -24,7 +24,8 @@ def table(
     """
     if not rows:
         return ""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    # Long names such as street_scenes/randomised may break where a reader would break them.
+    head = "".join(f"<th>{html.escape(name).replace('/', '/<wbr>').replace('_', '_<wbr>')}</th>" for name in rows[0])
     body = []
     for row in rows:
         cells = [_cell(value, formats.get(name, ".1f")) for name, value in row.items()]

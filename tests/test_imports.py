@@ -19,6 +19,11 @@ FORBIDDEN = {
     "app/**/*.py": ("training.loop", "training.methods", "training.jobs", "accelerate"),
     "app/panels.py": ("streamlit", "gradio", "plotly", "training"),
     "app/charts.py": ("streamlit", "gradio", "training"),
+    "app/engine.py": ("streamlit", "gradio", "plotly"),
+    "app/comparison.py": ("streamlit", "gradio", "plotly"),
+    "app/tables.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/scenes.py": ("streamlit", "gradio", "plotly"),
+    "app/demo*.py": ("streamlit", "app.session"),
 }
 
 
