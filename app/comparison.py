@@ -10,7 +10,16 @@ from app import figures, panels
 from app.engine import Engine, Failure, Settings
 from app.figures import Entrant
 from app.gallery import Scene
+from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
+
+
+def listed_checkpoints() -> list[CatalogEntry]:
+    """The catalog as it is now, source-only first; nothing is waited for."""
+    return sorted(
+        catalog(wait=False),
+        key=lambda entry: entry.checkpoint is None or entry.checkpoint.config.method != "source_only",
+    )
 
 
 @dataclass(frozen=True, eq=False)

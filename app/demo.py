@@ -23,6 +23,7 @@ import gradio as gr  # noqa: E402
 
 from app import tables, uploads  # noqa: E402
 from app.compare_tab import CompareTab  # noqa: E402
+from app.comparison import listed_checkpoints  # noqa: E402
 from app.demo_api import DemoApi  # noqa: E402
 from app.engine import ENGINE, Engine, network, predict_pane  # noqa: E402
 from app.gradio_theme import CSS, theme  # noqa: E402
@@ -43,7 +44,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
         engine: reads photos; shared by all visitors.
         entries: the catalog; default everything there is, without waiting for downloads.
     """
-    listed = entries or hosted_checkpoints
+    listed = entries or listed_checkpoints
     with gr.Blocks(title="Sim2Street", analytics_enabled=False, delete_cache=LEFTOVERS) as demo:
         gr.HTML(_head(), elem_id="head")
         with gr.Tabs():
@@ -54,14 +55,6 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
                 demo.load(lambda: tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
         DemoApi(engine, listed).build()
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
-
-
-def hosted_checkpoints() -> list[CatalogEntry]:
-    """The catalog, source-only first, as it is at the moment."""
-    return sorted(
-        catalog(wait=False),
-        key=lambda entry: entry.checkpoint is None or entry.checkpoint.config.method != "source_only",
-    )
 
 
 def launch_options() -> dict[str, Any]:

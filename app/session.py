@@ -17,18 +17,15 @@ from app.comparison import Comparison
 from app.engine import ENGINE, Failure, Settings
 from app.gallery import Scene
 from app.panels import Pane
-from models.catalog import CatalogEntry, catalog
+from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 from training.datasets import SegmentationDataset
 
 
 @st.cache_resource(ttl=20, show_spinner=False)
 def checkpoints() -> list[CatalogEntry]:
-    """The catalog, source-only first, looked at again after some seconds so that a new checkpoint appears by itself."""
-    return sorted(
-        catalog(wait=False),
-        key=lambda entry: entry.checkpoint is None or entry.checkpoint.config.method != "source_only",
-    )
+    """The catalog, looked at again after some seconds so that a new checkpoint appears by itself."""
+    return comparison.listed_checkpoints()
 
 
 def known_so_far(
