@@ -9,10 +9,11 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, collection, evaluate, predict, publish, render, space, train
+from training.commands import app, checkpoints, collection, demo, evaluate, predict, publish, render, space, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
+    demo,
     checkpoints,
     render,
     train,
