@@ -164,7 +164,7 @@ def _uploaded() -> Scene | None:
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
         )
         st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends."
+            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends. Downloads hold no place, time or camera."
         )
     with label_side:
         label = st.file_uploader(

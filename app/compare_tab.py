@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import gradio as gr
 
-from app import charts, figures, gradio_parts, panels, tables, uploads
+from app import charts, figures, gradio_parts, html_tables, panels, uploads
 from app.comparison import Comparison, compare, known_so_far
 from app.engine import Engine, Settings, device_name
 from app.gallery import ENCODINGS, Scene
@@ -147,7 +147,7 @@ class CompareTab:
                     height=120,
                 )
                 self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding")
-            self.upload_note = gr.HTML(uploads.PROMISE, elem_classes="note")
+            self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
         self.arrived = gr.Number(0, visible="hidden")
         with gr.Row(elem_id="bar"):
             self.status = gr.HTML(_busy("Starting …"), elem_id="status")
@@ -171,7 +171,7 @@ class CompareTab:
         """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
         entries = self.entries()
         choices = _titles(entries)
-        problems = "".join(tables.problem(entry) for entry in entries if entry.checkpoint is None)
+        problems = "".join(html_tables.problem(entry) for entry in entries if entry.checkpoint is None)
         if not entries:
             problems = '<div class="problem">No checkpoint was found.</div>'
         chosen = gr.update(choices=choices, value=[name for _, name in choices])
@@ -235,14 +235,14 @@ class CompareTab:
             self.rate.check(uploads.client_of(request))
             own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
         except Sim2StreetError as error:
-            return None, None, arrived, _problem(str(error)) + uploads.PROMISE
+            return None, None, arrived, _problem(str(error)) + uploads.SHORT
         if own is None:
-            return None, None, arrived, uploads.PROMISE
+            return None, None, arrived, uploads.SHORT
         self.engine.keep(visitor, own)
         size = "×".join(map(str, own.scene.photo.size))
         scored = ", with ground truth" if own.scene.truth is not None else ""
         note = f"<p><b>{html.escape(own.name)}</b>, read at {size} pixels{scored}.</p>"
-        return None, None, arrived + 1, note + uploads.PROMISE
+        return None, None, arrived + 1, note + uploads.SHORT
 
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""
@@ -312,9 +312,9 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
         else "No ground truth: what can be said is how sure each method is and what it sees."
     )
     return (
-        tables.table(rows, formats, colours),
+        html_tables.table(rows, formats, colours),
         chart,
-        tables.table(classes, signs),
+        html_tables.table(classes, signs),
         notes,
     )
 

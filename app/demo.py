@@ -6,9 +6,11 @@ It shows what the Streamlit app shows, with the same viewer, engine and figures,
 from __future__ import annotations
 
 import base64
+import functools
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ if str(HERE.parent) not in sys.path:
 
 import gradio as gr  # noqa: E402
 
-from app import tables, uploads  # noqa: E402
+from app import html_tables, uploads  # noqa: E402
 from app.compare_tab import CompareTab  # noqa: E402
 from app.comparison import listed_checkpoints  # noqa: E402
 from app.demo_api import DemoApi  # noqa: E402
@@ -33,6 +35,7 @@ from models.errors import CheckpointError  # noqa: E402
 ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
 QUEUE: Final = 64
 """Requests that may wait; more are told to come back."""
+RECENT_SECONDS: Final = 20.0
 LEFTOVERS: Final = (60, 120)
 """Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read."""
 
@@ -44,7 +47,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
         engine: reads photos; shared by all visitors.
         entries: the catalog; default everything there is, without waiting for downloads.
     """
-    listed = entries or listed_checkpoints
+    listed = entries or recent_checkpoints
     with gr.Blocks(title="Sim2Street", analytics_enabled=False, delete_cache=LEFTOVERS) as demo:
         gr.HTML(_head(), elem_id="head")
         with gr.Tabs():
@@ -52,9 +55,19 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
                 CompareTab(engine, listed).build(demo)
             with gr.Tab("Checkpoints"):
                 cards = gr.HTML()
-                demo.load(lambda: tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
+                demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
         DemoApi(engine, listed).build()
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
+
+
+def recent_checkpoints() -> list[CatalogEntry]:
+    """The catalog, looked at again after some seconds: opening it reads every weight to compare its sha256."""
+    return _listed_at(int(time.monotonic() // RECENT_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _listed_at(_: int) -> list[CatalogEntry]:
+    return listed_checkpoints()
 
 
 def launch_options() -> dict[str, Any]:

@@ -72,8 +72,11 @@ CSS: Final = """
 #another { flex: 0 0 auto; min-width: 0 !important; }
 #photo, #own .block { min-width: 0; }
 #own > .row > * { flex: 1 1 220px; }
-#own :is(.file-preview, .wrap) { font-size: 14px; }
-#own button { border-style: dashed; border-radius: 8px; }
+#own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
+#own [data-testid="block-label"] > span { display: none; }
+#own .row button:not(label button) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
+#own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
+#own .icon-wrap { width: 22px; margin-bottom: 2px; }
 #bar { align-items: center; flex-wrap: nowrap; gap: 12px; min-height: 26px; }
 #bar #status { flex: 1; color: var(--body-text-color-subdued); font-size: 13.5px; min-height: 20px; }
 #bar #stop { flex: 0 0 auto; min-width: 0 !important; padding: 2px 12px; }

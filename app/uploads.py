@@ -24,6 +24,8 @@ PROMISE: Final = (
 )
 """What is kept of a photo, where and how long; `take`, `Engine.forget` and the tests make it true."""
 
+SHORT: Final = "<p>Nothing of it is kept; the foot of the page says more.</p>"
+
 
 def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding: str) -> OwnPhoto | None:
     """Read what was uploaded and delete the files, whatever comes of it.

@@ -21,7 +21,7 @@ FORBIDDEN = {
     "app/charts.py": ("streamlit", "gradio", "training"),
     "app/engine.py": ("streamlit", "gradio", "plotly"),
     "app/comparison.py": ("streamlit", "gradio", "plotly"),
-    "app/tables.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/html_tables.py": ("streamlit", "gradio", "plotly", "training"),
     "app/scenes.py": ("streamlit", "gradio", "plotly"),
     "app/demo*.py": ("streamlit", "app.session"),
 }
