@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import websockets
@@ -84,6 +85,7 @@ class Visitor:
     number: int
     street: int
     method: str
+    title: str
     photo: Path
     digest: str
     labels: np.ndarray[Any, Any]
@@ -95,7 +97,7 @@ def prepare(number: int, folder: Path, checkpoint: Checkpoint) -> Visitor:
     path = folder / f"street_{street}.png"
     Image.fromarray(scene.photo.pixels).save(path)
     labels = predict_pane(checkpoint, scene.photo, scene.space.name, Settings()).labels
-    return Visitor(number, street, checkpoint.name, path, scene.photo.digest, labels)
+    return Visitor(number, street, checkpoint.name, checkpoint.config.title, path, scene.photo.digest, labels)
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def visit_app(url: str, visitor: Visitor) -> tuple[float, str]:
     """Open the app on the street as a browser does, by its websocket, and wait for the method's pane."""
     start = time.perf_counter()
     try:
-        bundle = asyncio.run(asyncio.wait_for(_session(url, visitor.method, visitor.street), PATIENCE))
+        bundle = asyncio.run(asyncio.wait_for(_session(url, visitor.title, visitor.street), PATIENCE))
         method = next(method for method in bundle["methods"] if method["key"] == visitor.method)
         labels = _decoded(method["labels"])
     except Exception as error:
@@ -167,10 +169,10 @@ def _decoded(png: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
-async def _session(url: str, method: str, street: int) -> dict[str, Any]:
+async def _session(url: str, title: str, street: int) -> dict[str, Any]:
     """Run the page's script in a session of its own until the viewer shows no empty pane."""
     ask = BackMsg()
-    ask.rerun_script.query_string = f"style=game&street={street}&methods={method}"
+    ask.rerun_script.query_string = urlencode({"style": "game", "street": street, "methods": title})
     async with websockets.connect(url.replace("http", "ws") + "/_stcore/stream", max_size=None) as line:
         await line.send(ask.SerializeToString())
         while True:
