@@ -21,6 +21,11 @@ FORBIDDEN = {
     "app/charts.py": ("streamlit", "gradio", "training"),
     "app/result_rows.py": ("streamlit", "gradio", "plotly", "training"),
     "app/published.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/engine.py": ("streamlit", "gradio", "plotly"),
+    "app/comparison.py": ("streamlit", "gradio", "plotly"),
+    "app/html_tables.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/scenes.py": ("streamlit", "gradio", "plotly"),
+    "app/demo*.py": ("streamlit", "app.session"),
 }
 
 

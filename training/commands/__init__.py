@@ -9,10 +9,24 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, datasets, evaluate, import_weights, predict, render, train
+from training.commands import (
+    app,
+    checkpoints,
+    collection,
+    datasets,
+    demo,
+    evaluate,
+    import_weights,
+    predict,
+    publish,
+    render,
+    space,
+    train,
+)
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
+    demo,
     checkpoints,
     render,
     train,
@@ -20,4 +34,7 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     predict,
     import_weights,
     datasets,
+    publish,
+    collection,
+    space,
 )
