@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.labels import LABEL_SPACES, label_space
-from models.networks import NETWORKS, build
+from models.networks import NETWORKS, build_unfilled, fill, is_finite
 from models.options import Options
 from models.origin import ImportRecord
 from models.segmenter import Segmenter
@@ -184,7 +184,7 @@ class Checkpoint:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
         try:
-            segmenter = build(self.config.network, label_space(self.config.labels), self.config.network_options)
+            segmenter = build_unfilled(self.config.network, label_space(self.config.labels), self.config.network_options)
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
@@ -203,11 +203,10 @@ class Checkpoint:
                 f"{self.path / WEIGHTS} does not fit {self.config.network}: {len(missing)} tensors missing"
                 f"{_some(missing)}, {len(foreign)} unknown{_some(foreign)}, {len(misshapen)} of another shape{_some(misshapen)}."
             )
-        broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+        broken = [key for key, value in weights.items() if value.is_floating_point() and not is_finite(value)]
         if broken:
             raise CheckpointError(f"{self.path / WEIGHTS} holds values that are not numbers{_some(broken)}.")
-        # Assigning fp16 into fp32 parameters converts; activations stay fp32 on CPU.
-        segmenter.core.load_state_dict(weights, strict=True)
+        fill(segmenter.core, weights)
         return segmenter.eval()
 
     @classmethod
@@ -250,12 +249,13 @@ class Checkpoint:
             write_json(partial / CONFIG, config.model_dump(mode="json"))
             write_json(partial / METRICS, metrics or {})
             (partial / CARD).write_text(card, encoding="utf-8")
-            cls.open(partial).load()  # what cannot be opened again is never put in place
+            written = cls.open(partial)
+            written.load()  # what cannot be opened again is never put in place
             replace_folder(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        return cls.open(path)
+        return cls(path, written.config, written.metrics)
 
 
 def replace_folder(new: Path, place: Path) -> None:
