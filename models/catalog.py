@@ -17,6 +17,8 @@ from models.hub import download_checkpoint, is_repository
 SHIPPED: Final = Path(__file__).parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
 """Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
+RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
+"""Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ def catalog() -> list[CatalogEntry]:
     missing = [folder for folder in _own_folders() if not folder.is_dir()]
     absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
     return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
+
+
+def runs_folder() -> Path:
+    """Where jobs and what comes of them are kept: SIM2STREET_RUNS, or `runs` beside the code."""
+    named = os.environ.get(RUNS_VARIABLE)
+    return Path(named).absolute() if named else SHIPPED.parent.parent / "runs"
+
+
+def promoted_folder() -> Path:
+    """Checkpoints that an admin has put into the catalog."""
+    return runs_folder() / "promoted"
 
 
 def find_checkpoint(source: str) -> Checkpoint:
@@ -66,9 +79,9 @@ def find_checkpoint(source: str) -> Checkpoint:
 
 
 def _places() -> dict[str, Path]:
-    """Folders of checkpoints by name: shipped, then each own folder or those in it."""
+    """Folders of checkpoints by name: shipped, then each own folder or those in it, then promoted ones."""
     places: dict[str, Path] = {}
-    for folder in [SHIPPED, *_own_folders()]:
+    for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
         for candidate in candidates:
             path = _checkpoint_within(candidate)
