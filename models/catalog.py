@@ -12,13 +12,12 @@ from typing import Final
 
 from models.checkpoint import CONFIG, RUN_FOLDER, WEIGHTS, Checkpoint
 from models.errors import CheckpointError
+from models.files import promoted_folder
 from models.hub import download_checkpoint, is_repository
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
 """Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
-RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
-"""Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,6 @@ def catalog() -> list[CatalogEntry]:
     missing = [folder for folder in _own_folders() if not folder.is_dir()]
     absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
     return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
-
-
-def runs_folder() -> Path:
-    """Where jobs and what comes of them are kept: SIM2STREET_RUNS, or `runs` beside the code."""
-    named = os.environ.get(RUNS_VARIABLE)
-    return Path(named).absolute() if named else SHIPPED.parent.parent / "runs"
-
-
-def promoted_folder() -> Path:
-    """Checkpoints that an admin has put into the catalog."""
-    return runs_folder() / "promoted"
 
 
 def find_checkpoint(source: str) -> Checkpoint:

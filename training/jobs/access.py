@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from models.catalog import runs_folder
-from models.checkpoint import write_json
 from models.errors import ConfigError, Sim2StreetError
+from models.files import runs_folder, write_json
 
 HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"
 MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"

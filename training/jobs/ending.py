@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.checkpoint import CONFIG, RUN_FOLDER
+from models.files import CONFIG, RUN_FOLDER
 from training.jobs.record import Job, JobState
 
 _MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")

@@ -21,7 +21,8 @@ from huggingface_hub._jobs_api import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
 
-from models.checkpoint import RUN_FOLDER, WEIGHTS, Checkpoint, replace_folder
+from models.checkpoint import Checkpoint
+from models.files import RUN_FOLDER, WEIGHTS, replace_folder
 from models.hub import FILES
 from training.config import RunConfig
 from training.jobs import log as logs

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import write_json
 from models.errors import Sim2StreetError
+from models.files import write_json
 from training.jobs import log as logs
 from training.jobs import processes
 from training.jobs.ending import Ending, judge
@@ -109,7 +109,7 @@ def trainer_command(job: Job, store: JobStore) -> list[str]:
     """What is started for a job: a list, each part of it ours or checked, never a line for a shell."""
     run = store.run(job.id)
     train = ["-m", "training.cli", "train"]
-    if has_begun(store.config(job.id), run):
+    if has_begun(run):
         train += ["--resume", str(run)]
     else:
         train += [str(store.place(job.id) / RECIPE), "--out", str(run)]

@@ -6,10 +6,12 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from training.config import RunConfig
-from training.run_folder import PROGRESS, SAMPLES, STATE
+from training.run_folder import CONFIG, PROGRESS, SAMPLES, STATE
+
+if TYPE_CHECKING:
+    from training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,14 @@ def stages_of(config: RunConfig) -> list[tuple[str, int]]:
     return [(name, stage.steps) for name, stage in config.resolve_stages().items()]
 
 
-def has_begun(config: RunConfig, run: Path) -> bool:
-    """Whether there is a state to go on from."""
-    return any((run / name / STATE).exists() for name, _ in stages_of(config))
+def has_begun(run: Path) -> bool:
+    """Whether `train --resume` goes on with this folder: there is a state, or a recipe in stages has begun."""
+    if (run / STATE).exists():
+        return True
+    try:
+        return bool(json.loads((run / CONFIG).read_text(encoding="utf-8"))["stages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read_progress(config: RunConfig, run: Path) -> Progress:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from models.checkpoint import RUN_FOLDER, Checkpoint
 from models.errors import Sim2StreetError
+from models.files import RUN_FOLDER
 from training.jobs.local import WAITS, attend
 from training.jobs.record import Job, JobError, JobState, Publication
 from training.jobs.store import JobStore
@@ -38,6 +38,7 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
 
 def publish_job(store: JobStore, job: str) -> Publication:
     """Try once, and write down what came of it."""
+    from models.checkpoint import Checkpoint
     from training.publish import publish  # pyright: ignore[reportMissingImports]
 
     wish = store.get(job).publication

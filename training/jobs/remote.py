@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import RUN_FOLDER, Checkpoint, write_json
+from models.checkpoint import Checkpoint
 from models.errors import ConfigError, Sim2StreetError
+from models.files import RUN_FOLDER, write_json
 from training.config import RunConfig
 from training.jobs import processes
 from training.jobs.hub import PROGRESS_MARK
@@ -49,7 +50,7 @@ def train(config: RunConfig, run: Path) -> int:
     run.parent.mkdir(parents=True, exist_ok=True)
     recipe = run.parent / f"{run.name}.json"
     write_json(recipe, config.model_dump(mode="json"))
-    arguments = ["--resume", str(run)] if has_begun(config, run) else [str(recipe), "--out", str(run)]
+    arguments = ["--resume", str(run)] if has_begun(run) else [str(recipe), "--out", str(run)]
     launch = ["-m", "training.cli"]
     cards = processes.graphics_cards()
     if cards > 1:

@@ -17,14 +17,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from models.catalog import promoted_folder, runs_folder
-from models.checkpoint import RUN_FOLDER, Checkpoint, replace_folder, write_json
 from models.errors import ConfigError, Sim2StreetError
-from training.config import RunConfig
+from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, write_json
 from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
 from training.locks import Busy, hold
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+    from training.config import RunConfig
 
 JOB: Final = "job.json"
 RECIPE: Final = "recipe.json"
@@ -112,6 +114,8 @@ class JobStore:
         Raises:
             ConfigError: it is damaged, or of another version.
         """
+        from training.config import RunConfig
+
         path = self.place(job) / RECIPE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -174,6 +178,8 @@ class JobStore:
         Raises:
             JobError: it has no checkpoint, the name is no name or taken, or the disk is full.
         """
+        from models.checkpoint import Checkpoint
+
         if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
             raise JobError(f"A checkpoint's name is letters, digits and _, up to 80 of them; found {name[:90]!r}.")
         trained = Checkpoint.open(self.run(job) / RUN_FOLDER)
@@ -227,6 +233,8 @@ def count_steps(config: RunConfig) -> int:
 
 def _rebuilt(place: Path, error: str) -> Job:
     """What can be said of a job whose record is damaged, as after a power cut: its recipe and run are still there."""
+    from training.config import RunConfig
+
     known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
     try:
         config = RunConfig.parse(json.loads((place / RECIPE).read_text(encoding="utf-8")), where=RECIPE)
