@@ -160,8 +160,8 @@ class Gate:
         with self._lock:
             return self._open(who, "member", address)
 
-    def check(self, token: object) -> str:
-        """Return who holds a token, and start its idle time anew.
+    def check(self, token: object, *, touch: bool = True) -> str:
+        """Return who holds a token; `touch` starts its idle time anew, as a page that redraws by itself must not.
 
         Raises:
             AccessError: nobody does, it has been idle for too long, or the right to it has gone.
@@ -173,7 +173,8 @@ class Gate:
             if self.clock() - session.seen > IDLE_SECONDS or not self._still_holds(session):
                 del self._sessions[str(token)]
                 raise AccessError("The session has ended; sign in again.")
-            session.seen = self.clock()
+            if touch:
+                session.seen = self.clock()
             return session.who
 
     def sign_out(self, token: object) -> None:

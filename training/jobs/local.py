@@ -64,12 +64,17 @@ def attend(store: JobStore) -> bool:
 
 def needs_runner(job: Job) -> bool:
     """Whether something is still to be done for a local job."""
-    return not job.state.ended or (job.state is JobState.SUCCEEDED and waits_for_hub(job))
+    return not job.state.ended or (job.state is JobState.SUCCEEDED and (waits_for_hub(job) or waits_for_score(job)))
 
 
 def waits_for_hub(job: Job) -> bool:
     """Whether its checkpoint is still wished onto the Hub."""
     return job.publication is not None and job.publication.state == "waiting"
+
+
+def waits_for_score(job: Job) -> bool:
+    """Whether its checkpoint is still to be scored."""
+    return job.evaluation is not None and job.evaluation.state == "waiting"
 
 
 def cancel(store: JobStore, job: str) -> Job:
@@ -181,7 +186,7 @@ class Runner:
     def __init__(self, store: JobStore) -> None:
         self.store = store
         self.trainer: Trainer | None = None
-        self.publisher: subprocess.Popen[bytes] | None = None
+        self.errand: subprocess.Popen[bytes] | None = None
         self.next_try: dict[str, float] = {}
 
     def work(self) -> None:
@@ -224,8 +229,8 @@ class Runner:
                 self.start(queued[0])
         if self.trainer is not None:
             self.watch(self.trainer)
-        publishing = self.publish(jobs)
-        return self.trainer is not None or publishing
+        on_errands = self.run_errands(jobs)
+        return self.trainer is not None or on_errands
 
     def find_again(self, job: Job) -> None:
         """Take over a job that an earlier runner had left running: its trainer, or what became of it."""
@@ -319,12 +324,20 @@ class Runner:
         self.trainer = None
         LOGGER.info("%s %s %s", job.id, state.value, reason)
 
-    def publish(self, jobs: list[Job]) -> bool:
-        """Publish finished jobs that wish it, one at a time, later again where it failed; returns whether any waits."""
-        if self.publisher is not None and self.publisher.poll() is None:
+    def run_errands(self, jobs: list[Job]) -> bool:
+        """Score and publish finished jobs that wish it, one at a time; returns whether any waits.
+
+        Scoring waits until no training needs the machine; publishing is tried again later where the Hub was down.
+        """
+        if self.errand is not None and self.errand.poll() is None:
             return True
-        self.publisher = None
-        ready = [job for job in jobs if job.state is JobState.SUCCEEDED and waits_for_hub(job)]
+        self.errand = None
+        done = [job for job in jobs if job.state is JobState.SUCCEEDED]
+        for job in done if self.trainer is None else ():
+            if waits_for_score(job):
+                self.send(job, "evaluation")
+                return True
+        ready = [job for job in done if waits_for_hub(job)]
         for job in ready:
             assert job.publication is not None
             tries = job.publication.attempts
@@ -332,17 +345,21 @@ class Runner:
             if time.monotonic() >= self.next_try.setdefault(f"{job.id}/{tries}", time.monotonic() + wait):
                 # Again at the next wait, should it die before it can write down that it tried.
                 self.next_try[f"{job.id}/{tries}"] = time.monotonic() + WAITS[0] + wait
-                with (self.store.place(job.id) / LOG).open("ab") as log:
-                    self.publisher = subprocess.Popen(
-                        [sys.executable, "-m", "training.jobs.publication", str(self.store.folder), job.id],
-                        cwd=ROOT,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
+                self.send(job, "publication")
                 break
         return bool(ready)
+
+    def send(self, job: Job, errand: str) -> None:
+        """Start a process for an errand; it writes down itself what came of it."""
+        with (self.store.place(job.id) / LOG).open("ab") as log:
+            self.errand = subprocess.Popen(
+                [sys.executable, "-m", f"training.jobs.{errand}", str(self.store.folder), job.id],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
 
 def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:

@@ -87,6 +87,17 @@ class Publication(Options):
     revision: str = ""
 
 
+class Evaluation(Options):
+    """The wish to have the checkpoint scored on a labelled set; figures land in its metrics.json."""
+
+    dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid"]
+    split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
+    style: str = Field(default="game", pattern=r"^[a-z]{1,20}$")
+    count: int = Field(default=100, ge=1, le=5000, description="Street scenes to score.")
+    state: Literal["waiting", "done", "failed"] = "waiting"
+    error: str = ""
+
+
 class Job(Options):
     """One training. Frozen: `JobStore.change` writes a new one in its place."""
 
@@ -113,6 +124,7 @@ class Job(Options):
     processes: Processes = Processes()
     trainer: ProcessIdentity | None = None
     publication: Publication | None = None
+    evaluation: Evaluation | None = None
     flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
     timeout_minutes: int = Field(default=240, ge=5, le=7 * 24 * 60, description="Of a job on Hugging Face Jobs.")
     namespace: str = Field(default="", pattern=r"^[\w.-]{0,96}$", description="Who pays for it there.")

@@ -199,6 +199,19 @@ class JobStore:
                 raise JobError(f"{name} could not be written to {promoted_folder()}: {error.strerror}.") from error
         return Checkpoint.open(place)
 
+    def withdraw(self, name: str) -> None:
+        """Take a promoted checkpoint out of the catalog; the job that it came from keeps its own.
+
+        Raises:
+            JobError: none of that name was promoted.
+        """
+        with self.locked():
+            if name not in promoted_names():
+                raise JobError(f"There is no promoted checkpoint {name[:60]!r}.")
+            gone = promoted_folder() / f".{name}.gone"
+            (promoted_folder() / name).rename(gone)
+            shutil.rmtree(gone)
+
     def _names(self, folder: Path) -> list[str]:
         if not folder.is_dir():
             return []
@@ -224,6 +237,12 @@ class JobStore:
             last = max(last, int(counter.read_text()))
         write_json(counter, last + 1)
         return last + 1
+
+
+def promoted_names() -> list[str]:
+    """Checkpoints that were promoted into the catalog."""
+    folder = promoted_folder()
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
 def count_steps(config: RunConfig) -> int:
