@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from app.charts import GRID
 
-COLOURS: Final = ("#0b8f88", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3a", "#e07b39", "#7a7f8c")
+COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3a", "#e07b39", "#7a7f8c")
 SMALL: Final = 11
 POINTS: Final = 400
 """Points of a curve that are drawn at most; the eye sees no more, and the page stays light."""
@@ -52,7 +52,7 @@ def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> 
             showarrow=False,
             font={"color": colour, "size": SMALL + 1},
         )
-    _style(figure, height=40 + 105 * max(1, len(terms)))
+    _style(figure, height=40 + max(190, 105 * len(terms)))
     figure.update_layout(showlegend=False, hovermode="x unified")
     figure.update_yaxes(nticks=4, tickformat="~g")
     figure.update_xaxes(title={"text": "step", "font": {"size": SMALL}, "standoff": 4}, row=max(1, len(terms)), col=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -43,6 +44,7 @@ def require_admin(*, touch: bool = True) -> str:
 def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
     """Make a handler of `action(who, ...)`: checked on the server whenever it is called, its words kept for the page."""
 
+    @functools.wraps(action)
     def handle(*arguments: Any, **named: Any) -> None:
         try:
             words = action(require_admin(), *arguments, **named)
@@ -102,7 +104,7 @@ def _try_password() -> None:
     password = str(st.session_state.get(ATTEMPT, ""))
     st.session_state[ATTEMPT] = ""
     try:
-        st.session_state[TOKEN] = gate().sign_in(password, address=st.context.ip_address or "")
+        st.session_state[TOKEN] = gate().sign_in(password, address=_address())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 
@@ -121,9 +123,15 @@ def _admit(_shown: str) -> None:
     try:
         if person is None:
             raise AccessError("The provider knows nobody here; sign in again.")
-        st.session_state[TOKEN] = gate().admit(person, address=st.context.ip_address or "")
+        st.session_state[TOKEN] = gate().admit(person, address=_address())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
+
+
+def _address() -> str:
+    """Where the visitor's connection comes from, for the audit log; Streamlit has none for this machine itself."""
+    address = st.context.ip_address
+    return address if isinstance(address, str) else "this machine"
 
 
 def _has_provider() -> bool:

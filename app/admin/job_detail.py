@@ -160,7 +160,7 @@ def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
         "A step": None if pace is None else f"{pace:.2f} s" if pace >= 0.1 else f"{1000 * pace:.0f} ms",
         "GPU memory" if progress.gpu_memory_mb else "Memory": None if not memory else f"{memory / 1024:.1f} GB",
     }
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for label, value in numbers.items():
             if value is not None:
                 st.markdown(f":small[:gray[{label}]]  \n**{value}**", width="content")

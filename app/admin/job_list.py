@@ -21,6 +21,11 @@ from training.jobs.store import JobStore
 
 SHOWN: Final = 25
 COMPARED: Final = 6
+LIST_STYLE: Final = """<style>
+[class*="st-key-choose-"] button { justify-content: flex-start; text-align: left; padding: 0.35rem 0.75rem; }
+[class*="st-key-choose-"] button > div { justify-content: flex-start; width: 100%; }
+</style>"""
+"""Streamlit centres what is on a button; a list reads from the left."""
 REDRAW: Final = "admin_redraw"
 """Set by a click in the list, since the detail stands outside the list's own fragment."""
 
@@ -28,6 +33,7 @@ REDRAW: Final = "admin_redraw"
 def show_jobs(store: JobStore) -> None:
     """List and detail."""
     local.attend(store)
+    st.html(LIST_STYLE)
     jobs = store.jobs()
     if not jobs:
         st.info("There are no jobs yet. Put one together under Train.", icon=":material/model_training:")
@@ -63,7 +69,7 @@ def _list(store: JobStore) -> None:
         when = datetime.datetime.fromtimestamp(job.submitted_at).strftime("%d %b %H:%M")
         st.button(
             f"**{number} · {job.title}**  \n:small[{job.state.value}{share} · {when}]",
-            key=f"choose/{job.id}",
+            key=f"choose-{job.id}",
             icon=icon,
             type="secondary" if chosen else "tertiary",
             width="stretch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Final
 
 import streamlit as st
@@ -16,17 +17,17 @@ from training.jobs.access import audit
 from training.jobs.estimate import Estimate, estimate, in_words
 from training.jobs.fields import GROUPS, FormField
 from training.jobs.hub import Flavour, HubRunner, image
-from training.jobs.launch import DataFinding, check_data, differences, fields_of, prepare, shipped_recipe
+from training.jobs.launch import DataFinding, check_data, differences, fields_of, method_title, prepare, shipped_recipe
 from training.jobs.processes import graphics_cards
 from training.jobs.record import JobError
 from training.jobs.store import JobStore
-from training.methods import method_entry
 
 ROOM: Final = "admin_room"
 CHOSEN: Final = "admin_job"
 RECIPE: Final = "admin_recipe"
 HERE: Final = "This machine"
 HUB: Final = "Hugging Face Jobs"
+FIRST_RECIPE: Final = "try_one_minute"
 FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
 """Values that everybody looks at; the rest of the run's own are folded away."""
 CHECKED: Final = 30
@@ -37,7 +38,10 @@ def show_launch_form(store: JobStore) -> None:
     """Draw the room; nothing is started but by the launch button's handler."""
     left, right = st.columns([3, 2], gap="large")
     with left:
-        recipe = st.selectbox("Recipe", recipe_names(), key=RECIPE, help="A recipe is one reported number.")
+        names = recipe_names()
+        recipe = st.selectbox(
+            "Recipe", names, index=names.index(FIRST_RECIPE), key=RECIPE, help="All values of a training."
+        )
         config = shipped_recipe(recipe)
         _introduce(config)
         fields = fields_of(config)
@@ -52,11 +56,6 @@ def _introduce(config: RunConfig) -> None:
     st.markdown(f"**{method_title(config)}** · {config.network} · {arrow} · {config.steps} steps")
     if config.about:
         st.caption(" ".join(config.about.split()))
-
-
-def method_title(config: RunConfig) -> str:
-    """A recipe's method as people write it."""
-    return method_entry(config.method).title
 
 
 def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> None:
@@ -93,7 +92,7 @@ def _widget(recipe: str, field: FormField) -> None:
     """One value: its name, what the recipe or the paper says where that differs, and its help."""
     key = _key(recipe, field)
     entered = _entered(recipe, field)
-    label = field.label.replace("_", " ")
+    label = field.label.replace("_", " ").capitalize()
     if entered != field.value:
         label += f" :primary[was {field.show(field.value) or 'none'}]"
     elif field.paper is not None and field.show(entered) != field.show(field.paper):
@@ -144,8 +143,10 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
     _show_differences(recipe, entered)
     findings = _data(config.model_dump_json())
     st.markdown("**Data**")
+    said = set[str]()
     for finding in findings:
-        _show_finding(finding)
+        _show_finding(finding, in_full=finding.words not in said)
+        said.add(finding.words)
     st.markdown("**Where**")
     where = st.segmented_control(
         "Where", [HERE, HUB], default=HERE, required=True, key="where", label_visibility="collapsed"
@@ -183,11 +184,11 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
             )
 
 
-def _show_finding(finding: DataFinding) -> None:
+def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
     sign = ":green[:material/check_circle:]" if finding.there else ":red[:material/cancel:]"
     st.markdown(f"{sign} {finding.role}: {finding.label}", help=finding.words if finding.there else None)
-    if not finding.there:
-        st.caption(finding.words)
+    if not finding.there and in_full:
+        st.caption(re.sub(r"([*_<>$~`\[\]])", r"\\\1", finding.words))
 
 
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
@@ -232,7 +233,8 @@ def _show_estimate(expected: Estimate | None) -> None:
         return
     shortest, longest = map(in_words, expected.seconds)
     cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
-    span = shortest if shortest == longest else f"{shortest} to {longest}"
+    number, _, unit = shortest.partition(" ")
+    span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
     st.markdown(f":material/schedule: About **{span}**{cost}", help=expected.grounds)
 
 

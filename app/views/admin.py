@@ -25,7 +25,7 @@ def main() -> None:
     if who is None:
         admission.show_sign_in()
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown("# Admin", width="content")
         room = st.segmented_control(
             "Room", list(ROOMS), default="Train", required=True, key=ROOM, label_visibility="collapsed"

@@ -11,6 +11,7 @@ from models.errors import ConfigError, Sim2StreetError
 from training.config import DatasetConfig, RunConfig, load_recipe, recipe_names
 from training.datasets import open_dataset
 from training.jobs.fields import FormField, form_fields
+from training.methods import method_entry
 
 
 def shipped_recipe(name: str) -> RunConfig:
@@ -22,6 +23,11 @@ def shipped_recipe(name: str) -> RunConfig:
     if name not in recipe_names():
         raise ConfigError(f"There is no recipe {str(name)[:60]!r}; known are {', '.join(recipe_names())}.")
     return load_recipe(name)
+
+
+def method_title(config: RunConfig) -> str:
+    """A recipe's method as people write it."""
+    return method_entry(config.method).title
 
 
 def fields_of(config: RunConfig) -> list[FormField]:
