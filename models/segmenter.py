@@ -60,7 +60,7 @@ class Segmenter(nn.Module):
 
     Args:
         core: module from normalised (B, 3, H, W) to a dict with `main` (B, C, h, w), where there is an auxiliary
-            head `aux` (B, C, h, w), and feature maps `stage1` ... `stage4`.
+            head `aux` (B, C, h, w), and feature maps `stage1` ... `stage4`; its `encode` gives these alone.
         labels: the space of the C classes.
         normalisation: applied to RGB in [0,1].
         align_corners: how logits are upsampled to image size; the authors of the DeepLabV2 line say True, those
@@ -91,6 +91,10 @@ class Segmenter(nn.Module):
         if self.normalisation.order == "bgr":
             images = images.flip(1)
         return (images * self.normalisation.scale - self.mean) / self.std
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) RGB in [0,1] -> feature maps `stage1` ... `stage4`, without the cost of a head."""
+        return self.core.encode(self.normalise(images))  # pyright: ignore[reportCallIssue]
 
     def forward(self, images: Tensor) -> SegmenterOutput:
         """(B, 3, H, W) RGB in [0,1] -> logits at image size."""

@@ -66,7 +66,7 @@ class TransformOptions(Options):
         default=1.0, gt=0, le=1, description="Redraw crops that one class fills to this share."
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="Probability of a mirror image.")
-    augment: Literal["none", "plain", "strong"] = Field(default="none", description="Photometric augmentation.")
+    augment: Literal["none", "plain", "daformer", "strong"] = Field(default="none", description="Photometric augmentation.")
 
 
 class OptimiserConfig(Options):
@@ -80,6 +80,9 @@ class OptimiserConfig(Options):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Of Adam and AdamW.")
     weight_decay: float = Field(default=0.0, ge=0)
+    spare_norms: bool = Field(
+        default=False, description="No weight decay for layer norms, as in the transformers' recipes."
+    )
     horizon: int | None = Field(
         default=None, ge=1, description="Step at which the rate reaches 0; none = the last step."
     )
@@ -121,7 +124,7 @@ class RunConfig(Options):
     sampling: Literal["uniform", "rare_class"] = "uniform"
     rare_class: RareClassOptions = RareClassOptions()
 
-    optimisers: dict[str, OptimiserConfig]
+    optimisers: dict[str, OptimiserConfig] = Field(default_factory=dict)
     steps: int = Field(ge=1)
     batch: int = Field(default=1, ge=1, description="Pictures per domain, process and step.")
     accumulate: int = Field(default=1, ge=1, description="Pairs per optimiser step.")
@@ -150,7 +153,7 @@ class RunConfig(Options):
             self.resolve_stages()
             return self
         entry = method_entry(self.method)
-        entry.options.parse(self.method_options, where="method_options")
+        entry.options.parse(self.method_options, where="method_options").check_start(self.initialisation)
         if self.network not in NETWORKS:
             raise ConfigError(f"network is {self.network!r}; known are {', '.join(NETWORKS)}.")
         NETWORKS[self.network].options.parse(self.network_options, where="network_options")
@@ -158,8 +161,10 @@ class RunConfig(Options):
             raise ConfigError(f"Method {self.method} needs unlabelled target images: add a [target] table.")
         if not entry.adapts and self.target is not None:
             raise ConfigError(f"Method {self.method} never looks at target images: remove the [target] table.")
-        if "segmenter" not in self.optimisers:
-            raise ConfigError("optimisers.segmenter is missing: every method trains the segmenter.")
+        if self.method == "daformer" and any(source.dataset == "camvid" for source in self.sources):
+            raise ConfigError("DAFormer mixes source labels with pseudo labels: sources must have Cityscapes' classes.")
+        if entry.trains and "segmenter" not in self.optimisers:
+            raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
 
     def resolve_stages(self) -> dict[str, RunConfig]:

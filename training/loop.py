@@ -417,7 +417,7 @@ class Run:
 
 
 def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
-    """One optimiser per trained network, its classifiers in a group of their own.
+    """One optimiser per trained network, its classifiers and layer norms in groups of their own.
 
     Raises:
         TrainingError: the recipe lists other optimisers than the method has networks.
@@ -434,15 +434,22 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
     heads = getattr(network.core, "heads", tuple)() if isinstance(network, Segmenter) else ()
     in_heads = {id(parameter) for head in heads for parameter in head.parameters()}
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    layer_norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
+    spared = {id(p) for norm in layer_norms for p in norm.parameters()} if config.spare_norms else set[int]()
     groups = [
-        {"params": [p for p in trainable if id(p) not in in_heads], "factor": 1.0},
-        {"params": [p for p in trainable if id(p) in in_heads], "factor": config.head_factor},
+        {
+            "params": [p for p in trainable if (id(p) in in_heads) == head and (id(p) in spared) == spare],
+            "factor": config.head_factor if head else 1.0,
+            "weight_decay": 0.0 if spare else config.weight_decay,
+        }
+        for head in (False, True)
+        for spare in (True, False)
     ]
     groups = [group for group in groups if group["params"]]
     if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay)
+        return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[config.kind](groups, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
+    return kinds[config.kind](groups, lr=config.rate, betas=config.betas)
 
 
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:

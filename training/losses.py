@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.labels import IGNORE, label_space
+
+Reduction = Literal["valid", "all"]
+"""Pixels that a cross-entropy is averaged over."""
 
 
 class Domain(enum.Enum):
@@ -22,30 +26,43 @@ class Domain(enum.Enum):
     TARGET = 1
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, spaces: tuple[str, ...] = ()) -> Tensor:
-    """Cross-entropy averaged over the *valid* pixels of the batch (ADVENT's reduction; DAFormer's differs).
+def cross_entropy(
+    logits: Tensor, labels: Tensor, spaces: tuple[str, ...] = (), reduction: Reduction = "valid"
+) -> Tensor:
+    """Cross-entropy of a batch.
 
     Args:
         logits: (B, 19, H, W).
         labels: (B, H, W) int64, 255 ignored.
         spaces: label space of each picture; a merged class (CamVid) is supervised through the sum of its members'
             probabilities. Empty means Cityscapes' 19 throughout.
+        reduction: "valid" averages over the labelled pixels, as ADVENT's code does; "all" over all pixels, which
+            ignored ones dilute, as DAFormer's does.
 
     Returns:
         Scalar; 0 with a gradient of 0 where every pixel is ignored.
     """
+    pixels = labels.numel() if reduction == "all" else (labels != IGNORE).sum().clamp(min=1)
     if all(space == "cityscapes19" for space in spaces):
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return total / (labels != IGNORE).sum().clamp(min=1)
+        return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / pixels
     # Sums over an image do not fit into half precision, whatever autocast gave.
     total = logits.new_zeros((), dtype=torch.float32)
-    count = torch.zeros((), dtype=torch.int64, device=logits.device)
     for picture, truth, space in zip(logits.float().log_softmax(dim=1), labels, spaces, strict=True):
         members = label_space(space).members
         merged = torch.stack([picture[list(group)].logsumexp(dim=0) for group in members])
         total = total + F.nll_loss(merged[None], truth[None], ignore_index=IGNORE, reduction="sum")
-        count = count + (truth != IGNORE).sum()
-    return total / count.clamp(min=1)
+    return total / pixels
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of each pixel times its weight, averaged over *all* pixels of the batch (DAFormer's code).
+
+    Args:
+        logits: (B, C, H, W).
+        labels: (B, H, W) int64, 255 counts 0.
+        weights: (B, H, W).
+    """
+    return (F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none") * weights).mean()
 
 
 def self_information(probabilities: Tensor) -> Tensor:

@@ -110,15 +110,20 @@ class DeepLabV2(nn.Module):
                 if isinstance(module, nn.BatchNorm2d):
                     module.requires_grad_(False)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Features and logits at their native strides."""
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps alone."""
         backbone = self.backbone
         features = backbone.maxpool(backbone.act1(backbone.bn1(backbone.conv1(images))))
         outputs: dict[str, Tensor] = {}
         for number in range(1, 5):
             features = getattr(backbone, f"layer{number}")(features)
             outputs[f"stage{number}"] = features
-        main = self.main(features)
+        return outputs
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Features and logits at their native strides."""
+        outputs = self.encode(images)
+        main = self.main(outputs["stage4"])
         outputs["main"] = main if self.decoder is None else self.decoder(main, outputs["stage1"])
         if self.aux is not None:
             outputs["aux"] = self.aux(outputs["stage3"])

@@ -28,7 +28,8 @@ def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
     config = load_recipe(name)
-    small = {**config.network_options, "backbone": "resnet18"}
+    smallest = {"variant": "b0"} if config.network == "daformer" else {"backbone": "resnet18"}
+    small = {**config.network_options, **smallest}
     method = build_method(config.method, build(config.network, options=small), config.method_options)
     assert set(build_optimisers(config, method)) == set(method.networks)
 
@@ -49,14 +50,14 @@ def test_overrides_reach_nested_values() -> None:
         ("network_options.width=3", "width is 3"),
         ("steps=0", "steps is 0"),
         ("steps=many", "steps is 'many'"),
-        ("method=dacs", "known are source_only, advent"),
+        ("method=dacs", "known are source_only, adabn"),
         ("method=advent", r"needs unlabelled target images: add a \[target\]"),
         ("target.dataset=camvid", r"remove the \[target\]"),
         ("sources=[]", "at least 1"),
         ("sources.7.count=1", "position from 0 to 0"),
         ("steps.deep=1", "steps is a value, not a table"),
         ("steps", "key=value"),
-        ("source_transform.augment=wild", "'none', 'plain' or 'strong'"),
+        ("source_transform.augment=wild", "'none', 'plain', 'daformer' or 'strong'"),
     ],
 )
 def test_mistakes_get_a_sentence(override: str, words: str) -> None:

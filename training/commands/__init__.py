@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import admin, app, checkpoints, evaluate, jobs, predict, render, train
+from training.commands import admin, app, checkpoints, evaluate, import_weights, jobs, predict, render, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -18,6 +18,7 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     train,
     evaluate,
     predict,
+    import_weights,
     jobs,
     admin,
 )

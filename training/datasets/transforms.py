@@ -351,6 +351,10 @@ AUGMENTS: Final = {
     "none": AugmentConfig(),
     # About the jitter of DAFormer's code (0.2 each, applied to 8 photos of 10) with less hue and no blur.
     "plain": AugmentConfig(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, jitter_probability=0.8),
+    # What DAFormer's code does to its mixed images, for the control that has it and no target.
+    "daformer": AugmentConfig(
+        brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, jitter_probability=0.8, blur=1.15, blur_probability=0.5
+    ),
     "strong": AugmentConfig(
         brightness=0.5,
         contrast=0.5,

@@ -10,6 +10,8 @@ from models.errors import ConfigError
 from models.segmenter import Segmenter
 from training.methods.advent import Advent, AdventOptions
 from training.methods.base import Method, MethodOptions
+from training.methods.batch_norm import BatchNorm, BatchNormOptions
+from training.methods.daformer import DAFormer, DAFormerOptions
 from training.methods.source_only import SourceOnly, SourceOnlyOptions
 
 
@@ -24,6 +26,7 @@ class MethodEntry:
         paper: citation in a line, empty where there is no single one.
         idea: one sentence.
         adapts: whether it needs unlabelled target images.
+        trains: whether gradients change any weight.
     """
 
     method: type[Method]
@@ -32,6 +35,7 @@ class MethodEntry:
     paper: str
     idea: str
     adapts: bool
+    trains: bool = True
 
 
 METHODS: Final[dict[str, MethodEntry]] = {
@@ -43,6 +47,16 @@ METHODS: Final[dict[str, MethodEntry]] = {
         idea="Train on labelled source images and hope.",
         adapts=False,
     ),
+    "adabn": MethodEntry(
+        method=BatchNorm,
+        options=BatchNormOptions,
+        title="AdaBN",
+        paper="Li, Wang, Shi, Liu, Hou. Revisiting Batch Normalization For Practical Domain Adaptation. 2016."
+        " arXiv:1603.04779",
+        idea="Train nothing; re-estimate batch-norm statistics on target images.",
+        adapts=True,
+        trains=False,
+    ),
     "advent": MethodEntry(
         method=Advent,
         options=AdventOptions,
@@ -50,6 +64,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
         " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
         idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
+        adapts=True,
+    ),
+    "daformer": MethodEntry(
+        method=DAFormer,
+        options=DAFormerOptions,
+        title="DAFormer",
+        paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for"
+        " Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
+        idea="Teach oneself: a slow copy of the network labels target images, onto which source objects are pasted.",
         adapts=True,
     ),
 }

@@ -75,7 +75,7 @@ class Advent(Method):
         """Source supervision, target terms, discriminators; one optimiser step for all at the end."""
         options = self.options
         source = self.segmenter(pair.source_images)
-        yield Update(supervision(source, pair, options.auxiliary_weight))
+        yield Update(supervision(source, pair, options))
         if options.prior_weight > 0:
             counted = pair.source_labels[pair.source_labels < len(self.source_counts)]
             self.source_counts += torch.bincount(counted, minlength=len(self.source_counts))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.options import Options
 from models.segmenter import Segmenter, SegmenterOutput
-from training.losses import cross_entropy
+from training.losses import Reduction, cross_entropy
 from training.pair import DomainPair
 
 
@@ -44,6 +44,12 @@ class MethodOptions(Options):
     auxiliary_weight: float = Field(
         default=0.1, ge=0, description="Weight of the auxiliary classifier's cross-entropy."
     )
+    reduction: Reduction = Field(
+        default="valid", description="Pixels that a cross-entropy is averaged over: labelled ones, or all."
+    )
+
+    def check_start(self, initialisation: str) -> None:
+        """Refuse with `ConfigError` a start of the run that these options cannot go with."""
 
 
 class Method(nn.Module, ABC):
@@ -74,12 +80,15 @@ class Method(nn.Module, ABC):
         """Called once the optimisers of step number `step` have stepped; teachers move here."""
 
 
-def supervision(output: SegmenterOutput, pair: DomainPair, auxiliary_weight: float) -> dict[str, Tensor]:
+def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOptions) -> dict[str, Tensor]:
     """Cross-entropy of the main classifier and, weighted, of the auxiliary one against the source labels."""
-    losses = {"segmentation": cross_entropy(output.logits, pair.source_labels, pair.source_spaces)}
-    if output.auxiliary is not None and auxiliary_weight > 0:
-        auxiliary = cross_entropy(output.auxiliary, pair.source_labels, pair.source_spaces)
-        losses["segmentation/auxiliary"] = auxiliary_weight * auxiliary
+
+    def loss(logits: Tensor) -> Tensor:
+        return cross_entropy(logits, pair.source_labels, pair.source_spaces, options.reduction)
+
+    losses = {"segmentation": loss(output.logits)}
+    if output.auxiliary is not None and options.auxiliary_weight > 0:
+        losses["segmentation/auxiliary"] = options.auxiliary_weight * loss(output.auxiliary)
     return losses
 
 

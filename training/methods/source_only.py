@@ -30,4 +30,4 @@ class SourceOnly(Method):
     def step(self, pair: DomainPair) -> Iterator[Update]:
         """One supervised update."""
         output = self.segmenter(pair.source_images)
-        yield Update(supervision(output, pair, self.options.auxiliary_weight), step=("segmenter",))
+        yield Update(supervision(output, pair, self.options), step=("segmenter",))

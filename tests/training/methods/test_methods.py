@@ -13,7 +13,9 @@ from training.losses import Domain, domain_loss, entropy
 from training.methods import METHODS, build_method
 from training.methods.advent import Advent
 from training.methods.base import Method, Update, frozen
+from training.methods.daformer import DAFormer
 from training.pair import DomainPair
+from training.parts.pseudo_labels import pseudo_label
 
 NETWORK = {**SLIM, "detail_channels": 0, "auxiliary": True}
 SMALL = {"discriminator_width": 4}
@@ -24,17 +26,26 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("advent", {**SMALL, "saturating": True}),
     ("advent", {"adversarial_weight": 0, "entropy_weight": 1e-3}),
     ("advent", {**SMALL, "prior_weight": 1e-3}),
+    ("advent", {"adversarial_weight": 0}),
+    ("adabn", {}),
+    ("daformer", {"ignore_top": 2, "ignore_bottom": 8}),
+    ("daformer", {"distance": "rendered", "distance_stage": "stage2"}),
+    ("daformer", {"distance": "class_mean", "distance_stage": "stage2", "distance_weight": 0.1}),
+    ("daformer", {"distance": "none", "reduction": "valid"}),
 ]
+TRAINED = [(name, options) for name, options in VARIANTS if METHODS[name].trains]
 
 
-def make_pair(target: int = 2) -> DomainPair:
+def make_pair() -> DomainPair:
+    """Noise, the left half labelled as noise, the right as one car and one person, so that feature cells have a class."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 19, (2, 64, 96), generator=generator)
     labels[:, :8] = 255
+    labels[0, :, 48:], labels[1, :, 48:] = 13, 11
     return DomainPair(
         torch.rand(2, 3, 64, 96, generator=generator),
         labels,
-        torch.rand(target, 3, 64, 64, generator=generator),
+        torch.rand(2, 3, 64, 96, generator=generator),
         ("cityscapes19", "cityscapes19"),
     )
 
@@ -84,7 +95,7 @@ def test_every_parameter_that_is_stepped_gets_a_gradient(name: str, options: dic
     assert missing == []
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
+@pytest.mark.parametrize(("name", "options"), TRAINED)
 def test_a_few_steps_lower_the_supervised_loss(name: str, options: dict[str, Any]) -> None:
     method, pair = make(name, options), make_pair()
     pair = DomainPair(pair.source_images, (pair.source_images[:, 0] * 3).long(), pair.target_images, pair.source_spaces)
@@ -195,5 +206,109 @@ def test_registry_is_complete() -> None:
         assert Update().losses == {}
         with pytest.raises(ConfigError, match="unknown key"):
             entry.options.parse({"lambda": 1}, where=name)
-    with pytest.raises(ConfigError, match="known are source_only, advent"):
+    with pytest.raises(ConfigError, match="known are source_only, adabn"):
         build_method("dacs", build("deeplab_v2", options=NETWORK))
+
+
+@pytest.mark.parametrize("distance", ["rendered", "class_mean"])
+def test_teacher_and_anchor_are_given_no_gradient(distance: str) -> None:
+    method = make("daformer", {"distance": distance, "distance_stage": "stage2", "distance_weight": 1.0})
+    terms: set[str] = set()
+    for update in method.step(make_pair()):
+        terms |= update.losses.keys()
+        torch.stack(list(update.losses.values())).sum().backward()
+    assert terms == {"segmentation", "segmentation/auxiliary", "feature_distance", "self_training"}
+    given = {key.partition(".")[0] for key, parameter in method.named_parameters() if parameter.grad is not None}
+    assert given == {"segmenter"}
+
+
+def test_daformer_terms_by_hand() -> None:
+    """Teacher's labels on the plain target, one quality for the batch, losses over all pixels."""
+    method = make("daformer", {"distance": "rendered", "distance_stage": "stage2", "jitter": 0.0})
+    assert isinstance(method, DAFormer)
+    assert method.anchor is not None
+    pair = make_pair()
+    with torch.no_grad():
+        for parameter in method.segmenter.parameters():
+            parameter.mul_(1.01)  # away from the anchor and the teacher
+        logits = method.teacher(pair.target_images).logits
+        quality = (logits.softmax(1).amax(1) >= 0.968).float().mean()
+        features = method.segmenter(pair.source_images).features["stage2"]
+        distance = (features - method.anchor.encode(pair.source_images)["stage2"]).norm(dim=1)
+        cells = torch.zeros(2, 8, 12, dtype=torch.bool)
+        cells[:, :, 6:] = True  # columns 48 and on are a car and a person
+        source = method.segmenter(pair.source_images).logits
+        picked = source.log_softmax(1).gather(1, pair.source_labels.clamp(max=18)[:, None])[:, 0]
+    found = losses_of(method, pair)
+    assert found["feature_distance"].item() == pytest.approx(0.005 * distance[cells].mean().item(), rel=1e-4)
+    expected = -(picked * (pair.source_labels != 255)).sum() / pair.source_labels.numel()
+    assert found["segmentation"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert quality < 1
+    pseudo = pseudo_label(logits, 0.968, 15, 120)
+    assert pseudo.quality == quality
+    assert not pseudo.weights[:, 15:].any(), "120 rows at the bottom cover this crop"
+    kept = pseudo_label(logits, 0.0)
+    assert kept.weights.unique().tolist() == [1.0]
+
+
+def test_teacher_moves_after_the_step_and_not_before() -> None:
+    method = make("daformer", {"distance": "none"})
+    assert isinstance(method, DAFormer)
+    before = next(method.teacher.segmenter.parameters()).clone()
+    with torch.no_grad():
+        for parameter in method.segmenter.parameters():
+            parameter.add_(1.0)
+    for _ in method.step(make_pair()):
+        assert torch.equal(next(method.teacher.segmenter.parameters()), before)
+    method.after_step(0)  # the second step begins with a = 1/2
+    torch.testing.assert_close(next(method.teacher.segmenter.parameters()), before + 0.5)
+
+
+def test_daformer_refuses_what_it_cannot_mix() -> None:
+    method, pair = make("daformer", {"distance": "none"}), make_pair()
+    merged = DomainPair(pair.source_images, pair.source_labels.clamp(max=10), pair.target_images, ("camvid11",) * 2)
+    with pytest.raises(ConfigError, match="must have Cityscapes' classes"):
+        list(method.step(merged))
+    smaller = DomainPair(pair.source_images, pair.source_labels, pair.target_images[..., :64], pair.source_spaces)
+    with pytest.raises(ConfigError, match=r"64, 96.*64, 64"):
+        list(method.step(smaller))
+
+
+@pytest.mark.parametrize(
+    ("distance", "initialisation", "fits"),
+    [
+        ("imagenet", "imagenet", True),
+        ("imagenet", "source_only_game_mit", False),
+        ("imagenet", "random", False),
+        ("rendered", "source_only_game_mit", True),
+        ("rendered", "imagenet", False),
+        ("class_mean", "random", True),
+        ("none", "random", True),
+    ],
+)
+def test_the_anchor_is_what_it_is_called(distance: str, initialisation: str, fits: bool) -> None:
+    options = METHODS["daformer"].options.parse({"distance": distance}, where="test")
+    if fits:
+        options.check_start(initialisation)
+    else:
+        with pytest.raises(ConfigError, match="The anchor is the encoder at the start"):
+            options.check_start(initialisation)
+
+
+def test_adabn_averages_the_targets_statistics() -> None:
+    """Two batches of equal size: running mean and variance are the plain averages of theirs."""
+    method = make("adabn", {})
+    norm = method.segmenter.core.backbone.bn1
+    assert isinstance(norm, nn.BatchNorm2d)
+    seen: list[Tensor] = []
+    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    weights = [parameter.clone() for parameter in method.parameters()]
+    pair = make_pair()
+    other = DomainPair(pair.source_images, pair.source_labels, pair.target_images * 0.3, pair.source_spaces)
+    for each in (pair, other):
+        assert list(method.step(each)) == [Update()]
+    mean = torch.stack([maps.mean(dim=(0, 2, 3)) for maps in seen]).mean(dim=0)
+    variance = torch.stack([maps.var(dim=(0, 2, 3)) for maps in seen]).mean(dim=0)
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, variance)
+    assert all(torch.equal(now, before) for now, before in zip(method.parameters(), weights, strict=True))

@@ -1,0 +1,111 @@
+"""DAFormer's network: a Mix Transformer and a context-aware fusion head (Hoyer et al., CVPR 2022, arXiv:2111.14887).
+
+The head (Sec. 3.2) projects all four stages to the same width, stacks them at stride 4 and fuses them with parallel
+depth-wise separable convolutions of several dilations, so that context from afar meets detail from nearby.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.labels import LabelSpace
+from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
+from models.segmenter import IMAGENET, Segmenter
+
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+
+
+class DAFormerOptions(MixTransformerOptions):
+    """Options of `daformer`; the defaults are the paper's network."""
+
+    channels: int = Field(default=256, ge=8, le=2048, description="Width of the head; below 256 for laptops.")
+    dilations: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
+        default=(1, 6, 12, 18),
+        min_length=1,
+        max_length=8,
+        description="Of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, channels: int, outputs: int, kernel: int, *, dilation: int = 1, groups: int = 1) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.Conv2d(channels, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        )
+
+
+def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:
+    """One of the parallel paths: a 1x1 convolution, or a dilated depth-wise 3x3 and then a 1x1."""
+    if dilation == 1:
+        return ConvNormAct(channels, outputs, 1)
+    depthwise = ConvNormAct(channels, channels, 3, dilation=dilation, groups=channels)
+    return nn.Sequential(depthwise, ConvNormAct(channels, outputs, 1))
+
+
+class DAFormerHead(nn.Module):
+    """Feature maps by stage -> logits at stride 4, (B, K, H/4, W/4)."""
+
+    def __init__(self, dims: tuple[int, ...], classes: int, options: DAFormerOptions) -> None:
+        super().__init__()
+        channels, stacked = options.channels, options.channels * len(dims)
+        self.projections = nn.ModuleList(nn.Conv2d(dim, channels, 1) for dim in dims)
+        self.branches = nn.ModuleList(context_branch(stacked, channels, dilation) for dilation in options.dilations)
+        self.fuse = ConvNormAct(channels * len(options.dilations), channels, 3)
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.classify = nn.Conv2d(channels, classes, 1)
+        nn.init.normal_(self.classify.weight, std=0.01)
+        nn.init.zeros_(self.classify.bias)  # pyright: ignore[reportArgumentType]  # there is one
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """Project, stack from stage 1 to 4, look at several distances, fuse, classify."""
+        stacked = project(self.projections, [features[name] for name in STAGES], features["stage1"].shape)
+        context = torch.cat([branch(stacked) for branch in self.branches], dim=1)
+        return self.classify(self.dropout(self.fuse(context)))
+
+
+def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
+    """Bring each map to its projection's width and to the height and width of `shape`, and stack them."""
+    size = shape[-2:]
+    maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
+    return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
+
+
+class EncoderAndHead(nn.Module):
+    """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4` and `main` (also under its name in papers, `logits`)."""
+
+    def __init__(self, encoder: MixTransformer, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps alone."""
+        return self.encoder(images)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Features and logits at their native strides."""
+        features = self.encode(images)
+        logits = self.head(features)
+        return {**features, "main": logits, "logits": logits}
+
+    def heads(self) -> tuple[nn.Module, ...]:
+        """The freshly initialised part, which learns at ten times the encoder's rate in the paper."""
+        return (self.head,)
+
+
+def daformer(labels: LabelSpace, options: DAFormerOptions | None = None) -> Segmenter:
+    """Build the segmenter; weights are random until a checkpoint is loaded."""
+    options = options or DAFormerOptions()
+    core = EncoderAndHead(MixTransformer(options), DAFormerHead(options.dims, labels.count, options))
+    return Segmenter(core, labels, IMAGENET, align_corners=False)

@@ -1,0 +1,44 @@
+"""SegFormer: a Mix Transformer and a head of linear layers alone (Xie et al., NeurIPS 2021, arXiv:2105.15203)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.labels import LabelSpace
+from models.networks.daformer import STAGES, ConvNormAct, EncoderAndHead, project
+from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
+from models.segmenter import IMAGENET, Segmenter
+
+
+class SegFormerOptions(MixTransformerOptions):
+    """Options of `segformer`; the defaults are SegFormer-B5."""
+
+    channels: int = Field(
+        default=768, ge=8, le=2048, description="Width of the head: 256 for B0 and B1, 768 for B2 to B5."
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
+
+
+class SegFormerHead(nn.Module):
+    """Feature maps by stage -> logits at stride 4, (B, K, H/4, W/4)."""
+
+    def __init__(self, dims: tuple[int, ...], classes: int, options: SegFormerOptions) -> None:
+        super().__init__()
+        # Stage 4 comes first, the other way round than in DAFormer's head.
+        self.projections = nn.ModuleList(nn.Conv2d(dim, options.channels, 1) for dim in reversed(dims))
+        self.fuse = ConvNormAct(options.channels * len(dims), options.channels, 1)
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.classify = nn.Conv2d(options.channels, classes, 1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """Project, stack from stage 4 to 1, fuse, classify."""
+        maps = project(self.projections, [features[name] for name in reversed(STAGES)], features["stage1"].shape)
+        return self.classify(self.dropout(self.fuse(maps)))
+
+
+def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:
+    """Build the segmenter; weights are random until a checkpoint is loaded."""
+    options = options or SegFormerOptions()
+    core = EncoderAndHead(MixTransformer(options), SegFormerHead(options.dims, labels.count, options))
+    return Segmenter(core, labels, IMAGENET, align_corners=False)

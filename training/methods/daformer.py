@@ -1,0 +1,130 @@
+"""DAFormer: self-training that keeps a transformer's knowledge of rare things (Hoyer et al., CVPR 2022, arXiv:2111.14887).
+
+teacher h      parameters follow the student g: h <- a h + (1 - a) g, a = min(1 - 1/(t+1), 0.999)          Eq. 4
+pseudo labels  y_t = argmax h(x_t), one weight q = share of pixels with max h(x_t) >= 0.968                Eq. 2, 3
+mix            half of the source's classes pasted onto the target, then colour jitter and blur             Sec. 3.1
+
+student g      CE(g(x_s), y_s) + 0.005 · mean over thing cells of |F_g(x_s) - F_anchor(x_s)|               Eq. 5 to 8
+               + q-weighted CE(g(x_mix), y_mix)                                                            Eq. 1
+
+Both cross-entropies are means over *all* pixels, ignored ones included, as in the authors' code. Rare class sampling
+and the warm-up of the learning rate, the paper's other two strategies, are settings of the recipe.
+
+The anchor of the feature distance is the encoder that the run started from. With ImageNet's weights that is the
+paper's ("imagenet"); where the start was pretrained on rendered scenes it is called what it is ("rendered").
+"class_mean" is the variant of this project's brief: class means of source and target, no anchor.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from models.errors import ConfigError
+from models.segmenter import Segmenter, SegmenterOutput
+from training.losses import weighted_cross_entropy
+from training.methods.base import Method, MethodOptions, Reduction, Update, supervision
+from training.pair import DomainPair
+from training.parts.class_mix import choose_classes, class_mask, mix
+from training.parts.feature_distance import class_mean_distance, feature_distance
+from training.parts.pseudo_labels import PseudoLabels, pseudo_label
+from training.parts.strong_augmentation import augment
+from training.parts.teacher import Teacher
+
+
+class DAFormerOptions(MethodOptions):
+    """The defaults are the paper's for GTA5 -> Cityscapes; lengths in pixels belong to 512x512 crops."""
+
+    reduction: Reduction = Field(default="all", description="Pixels that a cross-entropy is averaged over.")
+    teacher_momentum: float = Field(default=0.999, ge=0, lt=1, description="a: how slowly the teacher follows.")
+    threshold: float = Field(default=0.968, gt=0, le=1, description="Top probability of a confident pixel.")
+    ignore_top: int = Field(default=15, ge=0, description="Rows of the target crop that are given no weight.")
+    ignore_bottom: int = Field(default=120, ge=0, description="The same at the lower edge: the camera's own car.")
+    jitter: float = Field(default=0.2, ge=0, le=0.5, description="Strength of the mixed images' colour jitter.")
+    distance: Literal["imagenet", "rendered", "class_mean", "none"] = Field(
+        default="imagenet", description="What thing features are held to; see the head of training/methods/daformer.py."
+    )
+    distance_weight: float = Field(default=0.005, ge=0, description="Weight of the feature distance.")
+    distance_stage: Literal["stage1", "stage2", "stage3", "stage4"] = Field(
+        default="stage4", description="Features compared; in small crops a cell of stage 4 holds a whole car."
+    )
+
+    def check_start(self, initialisation: str) -> None:
+        """The anchor must be what its name says."""
+        is_checkpoint = initialisation not in ("random", "imagenet")
+        fits = {"imagenet": initialisation == "imagenet", "rendered": is_checkpoint}
+        if self.distance_weight > 0 and not fits.get(self.distance, True):
+            raise ConfigError(
+                f"method_options.distance is {self.distance!r} and the run starts from {initialisation!r}. The anchor is"
+                " the encoder at the start: use imagenet with initialisation imagenet, rendered with a checkpoint"
+                " trained on rendered scenes, or class_mean or none."
+            )
+
+
+class DAFormer(Method):
+    """Student, teacher and, for the feature distance, the encoder as it was at the start."""
+
+    def __init__(self, segmenter: Segmenter, options: DAFormerOptions) -> None:
+        super().__init__(segmenter)
+        self.options = options
+        self.teacher = Teacher(segmenter, options.teacher_momentum)
+        anchored = options.distance in ("imagenet", "rendered") and options.distance_weight > 0
+        self.anchor = copy.deepcopy(segmenter).requires_grad_(False) if anchored else None
+
+    def train(self, mode: bool = True) -> DAFormer:
+        """Switch modes; the anchor stays as it was evaluated."""
+        super().train(mode)
+        if self.anchor is not None:
+            self.anchor.eval()
+        return self
+
+    def step(self, pair: DomainPair) -> Iterator[Update]:
+        """Source with feature distance, then the mixed images; one optimiser step at the end."""
+        options = self.options
+        if any(space != "cityscapes19" for space in pair.source_spaces):
+            raise ConfigError("DAFormer mixes source labels with pseudo labels: sources must have Cityscapes' classes.")
+        pseudo = pseudo_label(
+            self.teacher(pair.target_images).logits, options.threshold, options.ignore_top, options.ignore_bottom
+        )
+        source = self.segmenter(pair.source_images)
+        losses = supervision(source, pair, options)
+        if options.distance != "none" and options.distance_weight > 0:
+            losses["feature_distance"] = options.distance_weight * self.feature_distance(source, pair, pseudo)
+        yield Update(losses)
+
+        images, labels, weights = self.mixed(pair, pseudo)
+        output = self.segmenter(augment(images, options.jitter))
+        yield Update({"self_training": weighted_cross_entropy(output.logits, labels, weights)}, step=("segmenter",))
+
+    def feature_distance(self, source: SegmenterOutput, pair: DomainPair, pseudo: PseudoLabels) -> Tensor:
+        """The unweighted distance of the chosen kind, a scalar."""
+        features = source.features[self.options.distance_stage]
+        if self.anchor is None:
+            target = self.segmenter.encode(pair.target_images)[self.options.distance_stage]
+            return class_mean_distance(features, pair.source_labels, target, pseudo.labels)
+        with torch.no_grad():
+            anchor = self.anchor.encode(pair.source_images)[self.options.distance_stage]
+        return feature_distance(features, anchor, pair.source_labels)
+
+    def mixed(self, pair: DomainPair, pseudo: PseudoLabels) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W), labels and weights (B, H, W) of target images with source classes pasted onto them."""
+        if pair.source_images.shape != pair.target_images.shape:
+            raise ConfigError(
+                f"DAFormer pastes source pixels onto target images: crops must be alike, and they measure"
+                f" {tuple(pair.source_images.shape[2:])} and {tuple(pair.target_images.shape[2:])}."
+            )
+        mask = class_mask(pair.source_labels, choose_classes(pair.source_labels))
+        return (
+            mix(mask, pair.source_images, pair.target_images),
+            mix(mask, pair.source_labels, pseudo.labels),
+            mix(mask, torch.ones_like(pseudo.weights), pseudo.weights),
+        )
+
+    def after_step(self, step: int) -> None:
+        """Move the teacher, as the authors do at the start of the next step."""
+        self.teacher.follow(self.segmenter, step + 1)

@@ -1,0 +1,41 @@
+"""What a teacher says of target images, and how much it is to be believed (DAFormer Sec. 3.1, as in DACS)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Labels and weights of a batch of target images.
+
+    Attributes:
+        labels: (B, H, W) int64, the likeliest class of every pixel.
+        weights: (B, H, W) in [0,1]; the same for every pixel but those of ignored rows, where it is 0.
+        quality: share of the *batch's* pixels whose top probability reaches the threshold, counted before rows are
+            ignored; a scalar.
+    """
+
+    labels: Tensor
+    weights: Tensor
+    quality: Tensor
+
+
+def pseudo_label(logits: Tensor, threshold: float, ignore_top: int = 0, ignore_bottom: int = 0) -> PseudoLabels:
+    """Turn a teacher's logits (B, C, H, W) into pseudo labels.
+
+    Args:
+        logits: of the unaugmented target images.
+        threshold: top probability from which on a pixel counts as confident.
+        ignore_top: rows of the crop whose weight is 0.
+        ignore_bottom: the same at the lower edge, where the camera's own car is seen.
+    """
+    probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
+    quality = (probabilities >= threshold).to(logits.dtype).mean()
+    weights = quality.expand(labels.shape).clone()
+    weights[:, :ignore_top] = 0
+    weights[:, max(0, weights.shape[1] - ignore_bottom) :] = 0
+    return PseudoLabels(labels, weights, torch.as_tensor(quality))
