@@ -10,9 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import gallery, session
 from app.components import picture_strip
+from app.engine import Settings
 from app.figures import trained_on, unique_titles
 from app.gallery import Scene
-from app.session import Settings
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES

@@ -34,6 +34,8 @@ from models.segmenter import Segmenter
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
 MAX_JSON_BYTES: Final = 4 * 2**20
+PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+"""Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
 
 
 class Window(Options):
@@ -119,21 +121,27 @@ class Checkpoint:
         path: the folder.
         config: parsed `config.json`.
         metrics: parsed `metrics.json`, `{"<data set>/<split>": {"miou": ..., "iou_per_class": {...}, ...}}`.
+        repository: `owner/name@commit` where it came from the Hub, else None.
     """
 
-    def __init__(self, path: Path, config: CheckpointConfig, metrics: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: CheckpointConfig, metrics: dict[str, Any], repository: str | None = None
+    ) -> None:
         self.path = path
         self.config = config
         self.metrics = metrics
+        self.repository = repository
 
     @property
     def name(self) -> str:
-        """By which catalog and command line know it: its folder's name, or its run's for `RUN/checkpoint`."""
+        """By which catalog and command line know it: its repository's, its folder's, or its run's for `RUN/checkpoint`."""
+        if self.repository is not None:
+            return self.repository.partition("@")[0].rpartition("/")[2]
         return self.path.parent.name if self.path.name == RUN_FOLDER else self.path.name
 
     @classmethod
-    def open(cls, source: str | Path) -> Self:
-        """Open and check a folder.
+    def open(cls, source: str | Path, *, repository: str | None = None) -> Self:
+        """Open and check a folder; `repository` says which one on the Hub it is a copy of.
 
         Raises:
             CheckpointError: a file is missing, truncated, foreign, or does not match its recorded sha256.
@@ -143,9 +151,7 @@ class Checkpoint:
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
-                pickles = [
-                    item.name for item in path.iterdir() if item.suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt")
-                ]
+                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
                 hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:
@@ -159,7 +165,7 @@ class Checkpoint:
                 f"{path / WEIGHTS} is damaged or was replaced: its sha256 is {digest[:12]}…, {CONFIG} says"
                 f" {config.weights_sha256[:12]}…. Download or train it again."
             )
-        return cls(path, config, metrics)
+        return cls(path, config, metrics, repository)
 
     @cached_property
     def segmenter(self) -> Segmenter:

@@ -9,7 +9,20 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import admin, app, checkpoints, evaluate, import_weights, jobs, predict, render, train
+from training.commands import (
+    admin,
+    app,
+    checkpoints,
+    collection,
+    evaluate,
+    import_weights,
+    jobs,
+    predict,
+    publish,
+    render,
+    space,
+    train,
+)
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -19,6 +32,9 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     evaluate,
     predict,
     import_weights,
+    publish,
+    collection,
+    space,
     jobs,
     admin,
 )

@@ -39,7 +39,7 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
 def publish_job(store: JobStore, job: str) -> Publication:
     """Try once, and write down what came of it."""
     from models.checkpoint import Checkpoint
-    from training.publish import publish  # pyright: ignore[reportMissingImports]
+    from training.publish import publish
 
     wish = store.get(job).publication
     if wish is None:

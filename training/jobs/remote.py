@@ -85,7 +85,7 @@ def publish_patiently(checkpoint: Checkpoint, repository: str, private: bool) ->
     Raises:
         Sim2StreetError: of the last try.
     """
-    from training.publish import publish  # pyright: ignore[reportMissingImports]
+    from training.publish import publish
 
     for wait in WAITS:
         try:
