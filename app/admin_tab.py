@@ -1,7 +1,7 @@
 """The admin's tab of the hosted demo: sign in with Hugging Face, train on Hugging Face Jobs with one's own token.
 
     with gr.Tab("Admin"):
-        build_admin_tab()
+        build_admin_tab(demo)
 
 Cookies of another site do not work inside a Space's frame, so Streamlit's sign-in cannot; Gradio's OAuth can. Every
 handler asks anew who is signed in and whether the allow-list names them. The token is used and never kept. What is
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import gradio as gr
 import plotly.graph_objects as go
+from gradio.utils import get_space
 
 from app import curves
 from models.errors import ConfigError, Sim2StreetError
@@ -67,8 +68,11 @@ def admin_of(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Ad
 
 
 def is_open() -> bool:
-    """Whether this server can tell who somebody is, and somebody is allowed in."""
-    return bool(os.environ.get("OAUTH_CLIENT_ID")) and bool(members())
+    """Whether this server can tell who somebody is, and somebody is allowed in.
+
+    Elsewhere than on a Space, Gradio signs every visitor in as the owner of the server's own token, for trying things out.
+    """
+    return get_space() is not None and bool(os.environ.get("OAUTH_CLIENT_ID")) and bool(members())
 
 
 def read_changes(text: str) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def read_changes(text: str) -> dict[str, Any]:
     return found
 
 
-def answer(action: Callable[..., Any]) -> Callable[..., Any]:
+def answer(action: Callable[[], Any]) -> Any:
     """Run a handler's work, and say what it refuses in Gradio's own way."""
     try:
         return action()
@@ -240,13 +244,11 @@ def _row(job: Job) -> list[Any]:
     return [job.id, job.title, job.state.value, job.steps, job.flavour, job.reason]
 
 
-def build_admin_tab() -> None:
-    """Draw the tab into the Blocks that is being built; shut, with an explanation, where nobody could sign in."""
+def build_admin_tab(demo: gr.Blocks) -> None:
+    """Draw the tab into `demo`; shut, with an explanation, where nobody could sign in."""
     if not is_open():
         gr.Markdown(CLOSED)
         return
-    blocks = gr.context.Context.root_block
-    assert blocks is not None, "build_admin_tab belongs inside a gr.Blocks"
     with gr.Row():
         greeting = gr.Markdown("Sign in with Hugging Face first.")
         gr.LoginButton(scale=0, min_width=260)
@@ -283,9 +285,9 @@ def build_admin_tab() -> None:
             losses, quality = gr.Plot(label="Losses"), gr.Plot(label="IoU per class")
         printed = gr.Textbox(label="Log", lines=12, max_lines=12, interactive=False)
 
-    private = {"api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     shown = [state, losses, quality, printed]
-    blocks.load(greet, None, [room, greeting], **private).success(list_hardware, None, flavour, **private).success(
+    demo.load(greet, None, [room, greeting], **private).success(list_hardware, None, flavour, **private).success(
         refresh, namespace, [jobs, chosen], **private
     )
     planned.click(plan, [recipe, changes, flavour], plan_text, **private)
