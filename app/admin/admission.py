@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -110,6 +111,9 @@ def _try_password() -> None:
 
 
 def _offer_provider() -> None:
+    if importlib.util.find_spec("authlib") is None:
+        st.caption('Signing in with an organisation needs Authlib: pip install -e ".[admin]"')
+        return
     person = _vouched_for()
     if person is None:
         st.button("Sign in with your organisation", icon=":material/login:", width="stretch", on_click=st.login)

@@ -33,8 +33,8 @@ def runs(tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Pat
     # As on a Space: elsewhere Gradio would sign everybody in as the server's own user.
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "maker/sim2street")
-    for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):
-        monkeypatch.setattr(f"gradio.oauth.{name}", "https://hub.example")
+    # Gradio's own sign-in routes want authlib and the Hub; what is tested is what our handlers do with their word.
+    monkeypatch.setattr("gradio.routes.attach_oauth", lambda app: None)
     return tmp_path / "runs"
 
 
@@ -64,7 +64,9 @@ def test_every_handler_of_the_tab_asks_who_it_is(runs: Path, hub: HubServer) -> 
     with gr.Blocks() as demo:
         admin_tab.build_admin_tab(demo)
     handlers = {item.fn for item in demo.fns.values() if getattr(item.fn, "__module__", "") == admin_tab.__name__}
-    assert len(handlers) == 7
+    assert {handler.__name__ for handler in handlers} == {
+        *("greet", "list_hardware", "refresh", "plan", "launch", "look_at", "cancel", "retry")
+    }
     for handler in handlers - {admin_tab.greet}:
         names = list(inspect.signature(handler).parameters)
         assert names[-2:] == ["profile", "token"]

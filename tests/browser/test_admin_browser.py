@@ -29,8 +29,10 @@ def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def choose_room(page: Any, name: str) -> None:
-    page.get_by_test_id("stButtonGroup").first.get_by_text(name, exact=True).click()
+def settle(page: Any) -> None:
+    """Wait until the server has nothing more to say."""
+    page.wait_for_timeout(500)
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached", timeout=PATIENCE)
 
 
 def steps_done(page: Any) -> int:
@@ -46,11 +48,13 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_test_id("stTextInputField").fill("not the password")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text("That is not the password.").wait_for()
+    settle(page)  # the field is emptied by the server
     assert page.get_by_role("link", name="Admin").count() == 0
     page.get_by_test_id("stTextInputField").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
 
-    page.get_by_role("button", name="Launch").wait_for()
+    page.get_by_role("button", name="Launch").wait_for(timeout=PATIENCE)
+    settle(page)
     page.get_by_role("button", name="Launch").click()
     page.get_by_text("1 job, 1 under way").wait_for()
     page.get_by_text(re.compile(r"^[1-9]\d* of 240$")).wait_for(timeout=PATIENCE)
