@@ -52,6 +52,8 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
         job = store.get(name)
     except (AccessError, Sim2StreetError):
         st.rerun()
+    if job.where == "hub" and not job.state.ended:
+        job = _ask_hub(name)
     if job.state is not drawn_as:
         st.rerun()  # other buttons, another rhythm
     progress = read_progress(config, store.run(name))
@@ -73,6 +75,11 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
         st.code("\n".join(lines) or "Nothing has been printed yet.", language=None, height=380, wrap_lines=True)
     with recipe:
         st.json(config.model_dump(mode="json", exclude_defaults=True), expanded=1)
+
+
+@st.cache_data(ttl=20, max_entries=32, show_spinner=False)
+def _ask_hub(name: str) -> Job:
+    return HubRunner(JobStore()).refresh(name)
 
 
 def _headline(job: Job, config: RunConfig) -> None:

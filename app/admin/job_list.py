@@ -14,7 +14,6 @@ from app.admin.launch_form import CHOSEN
 from models.errors import Sim2StreetError
 from training.jobs import local
 from training.jobs.access import AccessError
-from training.jobs.hub import HubRunner
 from training.jobs.progress import Progress, read_progress
 from training.jobs.record import Job
 from training.jobs.store import JobStore
@@ -78,20 +77,11 @@ def _list(store: JobStore) -> None:
         )
     if len(jobs) > SHOWN:
         st.caption(f"and {len(jobs) - SHOWN} older ones: `sim2street jobs list`")
-    if any(job.where == "hub" and not job.state.ended for job in jobs):
-        st.button("Ask the Hub", icon=":material/refresh:", on_click=_refresh, type="tertiary")
 
 
 def _choose(job: str) -> None:
     st.session_state[CHOSEN] = job
     st.session_state[REDRAW] = True
-
-
-def _refresh() -> None:
-    store = JobStore()
-    for job in store.jobs():
-        if job.where == "hub":
-            HubRunner(store).refresh(job.id)
 
 
 def show_comparison(store: JobStore) -> None:

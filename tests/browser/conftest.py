@@ -84,5 +84,5 @@ def running_app(folder: Path, **variables: str) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
         log.close()

@@ -62,14 +62,14 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
 
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Resume").wait_for(timeout=PATIENCE)
-    page.get_by_text(re.compile("Stopped at step .* the state is saved")).wait_for()
+    page.get_by_text(re.compile("Stopped at step .* the state is saved")).first.wait_for()
     stopped_at = steps_done(page)
     assert 0 < stopped_at < 240
 
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Promote").wait_for(timeout=PATIENCE)
     assert steps_done(page) == 240
-    page.get_by_text("attempt 2").wait_for()
+    page.get_by_text("attempt 2").first.wait_for()
     page.get_by_role("tab", name="Samples").click()
     page.get_by_test_id("stImage").first.wait_for()
     page.get_by_role("tab", name="Quality").click()

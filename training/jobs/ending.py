@@ -49,7 +49,7 @@ def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
                 JobState.CANCELLED,
                 f"It did not stop within {job.grace_seconds:.0f} seconds and was killed. {_ADVICE}",
             )
-        return JobState.CANCELLED, _last(ending.lines, "Stopped at") or "Stopped."
+        return JobState.CANCELLED, _stopped(ending.lines) or "Stopped before it had saved a state."
     words = _in_words(ending)
     if words:
         return JobState.FAILED, words
@@ -70,7 +70,7 @@ def _in_words(ending: Ending) -> str:
         return f"The disk is full. {said or 'Free some space.'}"
     if said:
         return said
-    stopped = _last(ending.lines, "Stopped at")
+    stopped = _stopped(ending.lines)
     if stopped:
         return f"It was stopped from outside, as by a shutdown. {stopped}"
     if ending.code is not None and ending.code < 0:
@@ -80,6 +80,11 @@ def _in_words(ending: Ending) -> str:
     if "Traceback (most recent call last):" in ending.lines:
         return f"It failed: {ending.lines[-1][:300]}"
     return ""
+
+
+def _stopped(lines: list[str]) -> str:
+    """What the loop said when it stopped, without its advice to whoever sits at a terminal."""
+    return _last(lines, "Stopped at").partition(" Go on with:")[0]
 
 
 def _last(lines: list[str], beginning: str) -> str:

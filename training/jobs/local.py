@@ -176,6 +176,8 @@ class Trainer:
         """Whether it is gone."""
         if self.child is None:
             return not processes.is_alive(self.process)
+        if self.child.returncode is not None:
+            return True
         # Not reaped yet: until `wait` its number is nobody else's.
         return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
@@ -200,7 +202,7 @@ class Runner:
             while True:
                 try:
                     busy = self.look()
-                except OSError as error:  # a full disk: records wait until there is room again
+                except (OSError, Sim2StreetError) as error:  # a full disk: records wait until there is room again
                     LOGGER.error("%s; trying again", error)
                     busy = True
                     time.sleep(2)

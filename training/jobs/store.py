@@ -152,6 +152,8 @@ class JobStore:
                 raise JobError(f"Job {job} is {found.state.value}; cancel it first.")
             if found.publication is not None and found.publication.state == "waiting":
                 raise JobError(f"Job {job} is still being published to {found.publication.repo_id}.")
+            if found.evaluation is not None and found.evaluation.state == "waiting":
+                raise JobError(f"Job {job} is still being evaluated.")
             (self.folder / TRASH).mkdir(exist_ok=True)
             self.place(job).rename(self.folder / TRASH / check_identifier(job))
 

@@ -19,7 +19,7 @@ from training.jobs import local, log, processes
 from training.jobs.progress import read_progress
 from training.jobs.record import JobState
 from training.jobs.store import JOB, LOG, JobStore
-from training.run_folder import STATE
+from training.run_folder import STATE, RunFolderError, sole_use
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,6 +73,8 @@ def test_the_server_is_killed_and_the_training_goes_on(store: JobStore) -> None:
     wait_for(lambda: read_progress(store.config(job), store.run(job)).step > step, "more steps")
     assert store.get(job).trainer == processes.identify(pid)
     assert not local.attend(store)  # the runner still lives
+    with pytest.raises(RunFolderError, match="Another process is writing"), sole_use(store.run(job)):
+        pass
     local.cancel(store, job)
     assert "the state is saved" in ended(store, job).reason
 

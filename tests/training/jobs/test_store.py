@@ -177,6 +177,29 @@ def test_no_decision_rests_on_the_clock(store: JobStore, monkeypatch: pytest.Mon
         child.wait()
 
 
+def test_an_end_that_cannot_be_written_down_is_written_later(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full to the last byte when a trainer ends."""
+    job = store.create(tiny_config())
+    monkeypatch.setattr(local, "trainer_command", lambda job, store: [sys.executable, "-c", "raise SystemExit(3)"])
+    runner = local.Runner(store)
+    runner.look()
+    assert runner.trainer is not None
+    assert runner.trainer.child is not None
+    os.waitid(os.P_PID, runner.trainer.child.pid, os.WEXITED | os.WNOWAIT)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.jobs.store.write_json", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                runner.look()
+    runner.look()
+    assert store.get(job.id).state is JobState.FAILED
+    assert "code 3" in store.get(job.id).reason
+
+
 @pytest.mark.parametrize(
     ("ending", "state", "words"),
     [
