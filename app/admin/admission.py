@@ -11,6 +11,7 @@ from typing import Any, Final
 import streamlit as st
 
 from models.errors import Sim2StreetError
+from training.jobs import access
 from training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
 
 LOGGER: Final = logging.getLogger(__name__)
@@ -19,10 +20,9 @@ NOTICE: Final = "admin_notice"
 ATTEMPT: Final = "admin_password"
 
 
-@st.cache_resource(show_spinner=False)
 def gate() -> Gate:
-    """The one gate of this server process."""
-    return Gate()
+    """The one gate of this server process, kept out of Streamlit's caches: those any visitor's browser can clear."""
+    return access.GATE
 
 
 def who_is_admin(*, touch: bool = True) -> str | None:

@@ -13,8 +13,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app.admin import admission, job_detail, launch_form, storage_room
+from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
 from training.jobs import access, local
+from training.jobs.evaluation import evaluate_job
 from training.jobs.record import Job, JobState
 from training.jobs.store import JobStore, promoted_names
 
@@ -33,6 +35,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(module, "attend", lambda store: False)
     for name in ("publication", "evaluation"):
         monkeypatch.setattr(f"training.jobs.{name}.attend", lambda store: False)
+    monkeypatch.setattr(access, "GATE", access.Gate())
     st.cache_resource.clear()
     yield tmp_path / "runs"
     st.cache_resource.clear()
@@ -105,6 +108,22 @@ def test_the_door_is_all_that_a_stranger_sees(runs: Path) -> None:
     assert page.error[0].value == "That is not the password."
     assert [item.label for item in page.button] == ["Sign in"]
     assert PASSWORD not in (runs / access.AUDIT).read_text()
+
+
+def test_clearing_the_caches_does_not_lift_the_lock_out(runs: Path) -> None:
+    """A browser may ask Streamlit to forget all that it caches; whoever guesses must not gain by it."""
+    access.set_password(PASSWORD)
+    page = open_page()
+    for _ in range(access.FREE_FAILURES + 1):
+        page.text_input(key=admission.ATTEMPT).set_value("wrong password")
+        button(page, "Sign in").click().run()
+        st.cache_resource.clear()
+        st.cache_data.clear()
+    assert page.error[0].value.startswith("Too many wrong passwords")
+    stranger = open_page()
+    stranger.text_input(key=admission.ATTEMPT).set_value(PASSWORD)
+    button(stranger, "Sign in").click().run()
+    assert stranger.error[0].value.startswith("Too many wrong passwords")
 
 
 @pytest.mark.parametrize("token", [True, "admin", "password", {"who": "password"}, "x" * 43])
@@ -195,10 +214,13 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     page.text_input(key=f"promote/{job.id}").set_value("mine").run()
     button(page, "Put it into the catalog").click().run()
     assert promoted_names() == ["mine"]
+    page.number_input(key=f"count/{job.id}").set_value(2).run()
     button(page, "Score it").click().run()
     wish = JobStore().get(job.id).evaluation
     assert wish is not None
     assert (wish.dataset, wish.style, wish.state) == ("street_scenes", "game", "waiting")
+    assert evaluate_job(JobStore(), job.id).state == "done"  # as the runner would
+    assert "street_scenes/game (2 scenes)" in Checkpoint.open(JobStore().run(job.id) / "checkpoint").metrics
     page.text_input(key=f"repository/{job.id}").set_value("https://evil.example").run()
     button(page, "Publish to the Hub").click().run()
     assert "repo_id" in page.error[0].value

@@ -15,7 +15,7 @@ from training.jobs.access import set_password
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PASSWORD = "correct horse battery"
-PATIENCE = 120_000
+PATIENCE = 300_000
 """Milliseconds for what a training does; for the page alone Playwright's own half minute is enough."""
 
 

@@ -199,6 +199,10 @@ class Gate:
         return stored is not None and session.valid_for == _fingerprint(stored)
 
 
+GATE: Final = Gate()
+"""Of this process."""
+
+
 def audit(who: str, action: str, **details: Any) -> None:
     """Append a line to the audit log: when, who, what, on which job. Never a password or token."""
     path = runs_folder() / AUDIT

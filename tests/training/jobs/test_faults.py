@@ -222,6 +222,20 @@ def test_two_admins_launch_at_once_and_one_trains_after_the_other(store: JobStor
     assert [store.get(name).state for name in names] == [JobState.SUCCEEDED] * 2
 
 
+def test_two_processes_under_accelerate_save_when_cancelled_and_go_on(store: JobStore) -> None:
+    """The launcher gets the signal alone and passes it on; all of its processes are gone afterwards."""
+    job = store.create(endless(save_every=5), processes={"count": 2})
+    local.attend(store)
+    launcher = started(store, job.id)
+    step = torch.load(store.run(job.id) / STATE, weights_only=True)["step"]
+    local.cancel(store, job.id)
+    cancelled = ended(store, job.id)
+    assert cancelled.state is JobState.CANCELLED
+    assert "the state is saved" in cancelled.reason, log.tail(store.place(job.id) / LOG)
+    assert torch.load(store.run(job.id) / STATE, weights_only=True)["step"] > step
+    assert processes.memory_mb(launcher) == 0
+
+
 def test_an_edited_recipe_does_not_reach_a_job_that_runs(store: JobStore, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.json"
     recipe.write_text(tiny_config(steps=30, evaluations=[]).model_dump_json())
