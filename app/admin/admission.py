@@ -69,6 +69,12 @@ def show_notice() -> None:
         st.error(words, icon=":material/error:")
 
 
+def pass_on_notice() -> None:
+    """Draw the whole page if an action has left words: a fragment is redrawn alone, and they stand outside of it."""
+    if NOTICE in st.session_state:
+        st.rerun()
+
+
 def sign_out() -> None:
     """End the session, and the provider's where there is one."""
     gate().sign_out(st.session_state.pop(TOKEN, None))

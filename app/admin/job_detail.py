@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from app import charts, curves, session
-from app.admin.admission import for_admins, require_admin
+from app.admin.admission import for_admins, pass_on_notice, require_admin
 from app.admin.launch_form import CHOSEN
 from models.errors import Sim2StreetError
 from training.config import RunConfig
@@ -46,6 +46,7 @@ def show_job(store: JobStore, name: str) -> None:
 
 
 def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> None:
+    pass_on_notice()
     try:
         require_admin(touch=False)
         local.attend(store)
