@@ -27,9 +27,9 @@ def main() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown("# Admin", width="content")
-        room = st.segmented_control(
-            "Room", list(ROOMS), default="Train", required=True, key=ROOM, label_visibility="collapsed"
-        )
+        # Launching leads to the jobs: that is set in the state, beside which a widget must have no default of its own.
+        st.session_state.setdefault(ROOM, "Train")
+        room = st.segmented_control("Room", list(ROOMS), required=True, key=ROOM, label_visibility="collapsed")
         with st.container(horizontal=True, horizontal_alignment="right"):
             label = "Sign out" if who == "password" else f"Sign out {who}"
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
