@@ -42,7 +42,7 @@ def endless(**changes: Any) -> RunConfig:
     return tiny_config(steps=100_000, evaluations=[], **changes)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
@@ -52,7 +52,7 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> An
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
-def ended(store: JobStore, job: str, seconds: float = 90) -> Job:
+def ended(store: JobStore, job: str, seconds: float = 180) -> Job:
     return wait_for(lambda: (found := store.get(job)).state.ended and found, f"the end of {job}", seconds)
 
 

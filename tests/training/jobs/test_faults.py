@@ -33,7 +33,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def started(store: JobStore, job: str) -> int:
     """Number of a job's trainer once it has saved a state."""
-    wait_for(lambda: (store.run(job) / STATE).exists() or store.get(job).state.ended, "a state")
+    wait_for(lambda: (store.run(job) / STATE).exists() or store.get(job).state.ended, "a state", 150)
     trainer = store.get(job).trainer
     assert trainer is not None, log.tail(store.place(job) / LOG)
     return trainer.pid
