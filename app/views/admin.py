@@ -35,7 +35,7 @@ def main() -> None:
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
     admission.show_notice()
     try:
-        ROOMS[room](JobStore())
+        ROOMS[room or "Train"](JobStore())
     except Sim2StreetError as error:
         st.error(str(error), icon=":material/error:")
 
