@@ -56,6 +56,11 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
             with gr.Tab("Checkpoints"):
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
+            if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; elsewhere nobody could be told from anybody
+                from app.admin_tab import build_admin_tab
+
+                with gr.Tab("Admin"):
+                    build_admin_tab(demo)
         DemoApi(engine, listed).build()
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
 

@@ -13,6 +13,7 @@ from typing import Final
 from models.checkpoint import CONFIG, RUN_FOLDER, WEIGHTS, Checkpoint
 from models.downloads import DOWNLOADS, Download
 from models.errors import CheckpointError, ConfigError
+from models.files import promoted_folder
 from models.hub import download_checkpoint, is_repository
 from models.spacefile import DEFAULT as SPACEFILE
 from models.spacefile import read_spacefile
@@ -103,9 +104,9 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
 
 
 def _places() -> dict[str, Path]:
-    """Folders of checkpoints by name: shipped, then each own folder or those in it."""
+    """Folders of checkpoints by name: shipped, then each own folder or those in it, then promoted ones."""
     places: dict[str, Path] = {}
-    for folder in [SHIPPED, *_own_folders()]:
+    for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
         for candidate in candidates:
             path = _checkpoint_within(candidate)

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
+from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS, replace_folder, write_json
 from models.labels import LABEL_SPACES, label_space
 from models.networks import NETWORKS, build_unfilled, fill, is_finite
 from models.options import Options
@@ -32,12 +33,6 @@ from models.segmenter import Segmenter
 
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
-WEIGHTS: Final = "model.safetensors"
-CONFIG: Final = "config.json"
-METRICS: Final = "metrics.json"
-CARD: Final = "README.md"
-RUN_FOLDER: Final = "checkpoint"
-"""Name of the checkpoint within the folder of a training run."""
 MAX_JSON_BYTES: Final = 4 * 2**20
 PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 """Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
@@ -184,7 +179,9 @@ class Checkpoint:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
         try:
-            segmenter = build_unfilled(self.config.network, label_space(self.config.labels), self.config.network_options)
+            segmenter = build_unfilled(
+                self.config.network, label_space(self.config.labels), self.config.network_options
+            )
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
@@ -258,48 +255,10 @@ class Checkpoint:
         return cls(path, written.config, written.metrics)
 
 
-def replace_folder(new: Path, place: Path) -> None:
-    """Move folder `new` to `place`.
-
-    A kill leaves the old one or the new one there; only between two renames neither, and then the old one waits beside
-    its place as `.NAME.old` until the next call puts it back.
-    """
-    for item in new.iterdir():
-        with item.open("rb") as file:
-            os.fsync(file.fileno())
-    old = place.parent / f".{place.name}.old"
-    if old.exists():
-        shutil.rmtree(old) if place.exists() else old.rename(place)
-    if not place.exists():
-        new.rename(place)
-        return
-    place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old)
-
-
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON atomically: a reader or a kill sees the old file or the new one.
-
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON does not know.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -105,6 +105,15 @@ def cached_checkpoint(source: str) -> Checkpoint | None:
         return None
 
 
+@contextmanager
+def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever the Hub's client raises within into a `CheckpointError` that says what to do."""
+    try:
+        yield
+    except HUB_ERRORS as error:
+        raise CheckpointError(hub_sentence(error, repository, revision=revision)) from error
+
+
 def hub_sentence(error: BaseException, what: str, *, revision: str | None = None) -> str:
     """Say what one of `HUB_ERRORS` means and what to do about it.
 
@@ -144,15 +153,6 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{what} could not be stored: the disk is full. Free some space, or set HF_HOME to another disk."
     return redacted(f"{what} could not be stored or sent: {getattr(error, 'strerror', None) or error}.")
-
-
-@contextmanager
-def hub_errors(what: str, revision: str | None = None) -> Iterator[None]:
-    """Turn whatever the Hub's client raises within into a `CheckpointError` that says what to do."""
-    try:
-        yield
-    except HUB_ERRORS as error:
-        raise CheckpointError(hub_sentence(error, what, revision=revision)) from error
 
 
 def redacted(text: str) -> str:

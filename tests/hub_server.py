@@ -435,7 +435,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def list_jobs(self, namespace: str) -> list[dict[str, Any]]:
         self.account()
-        return [job for job in self.server.jobs.values() if job["owner"]["name"] == namespace]
+        wanted = dict(label.split("=", 1) for label in self.query.get("label", []))
+        mine = [job for job in self.server.jobs.values() if job["owner"]["name"] == namespace]
+        return [job for job in mine if wanted.items() <= (job["labels"] or {}).items()]
+
+    def job_hardware(self) -> list[dict[str, Any]]:
+        gpu = {"type": "gpu", "model": "T4", "quantity": "1", "vram": "16 GB", "manufacturer": "Nvidia"}
+        common = {"cpu": "4 vCPU", "ram": "15 GB", "unitLabel": "minute"}
+        return [
+            {"name": "t4-small", "prettyName": "T4 small", "accelerator": gpu, **common, "unitCostMicroUSD": 6667, "unitCostUSD": 0.4 / 60},
+            {"name": "cpu-basic", "prettyName": "CPU basic", **common, "unitCostMicroUSD": 167, "unitCostUSD": 0.01 / 60},
+        ]  # fmt: skip
 
     def job(self, namespace: str, job_id: str) -> dict[str, Any]:
         self.account()
@@ -493,6 +503,7 @@ ROUTES = [
     ("POST", r"/api/collections", "make_collection"),
     ("GET", r"/api/collections/(?P<slug>[\w.-]+/[\w.-]+)", "collection"),
     ("POST", r"/api/collections/(?P<slug>[\w.-]+/[\w.-]+)/items", "collection_item"),
+    ("GET", r"/api/jobs/hardware", "job_hardware"),
     ("POST", r"/api/jobs/(?P<namespace>[\w-]+)", "run_job"),
     ("GET", r"/api/jobs/(?P<namespace>[\w-]+)", "list_jobs"),
     ("GET", r"/api/jobs/(?P<namespace>[\w-]+)/(?P<job_id>\w+)", "job"),

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from training.commands import (
+    admin,
     app,
     checkpoints,
     collection,
@@ -17,6 +18,7 @@ from training.commands import (
     demo,
     evaluate,
     import_weights,
+    jobs,
     predict,
     publish,
     render,
@@ -37,4 +39,6 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     publish,
     collection,
     space,
+    jobs,
+    admin,
 )
