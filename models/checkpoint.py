@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -26,6 +27,7 @@ from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.labels import LABEL_SPACES, label_space
 from models.networks import NETWORKS, build
 from models.options import Options
+from models.origin import ImportRecord
 from models.segmenter import Segmenter
 
 FORMAT: Final = 1
@@ -50,6 +52,15 @@ class Window(Options):
     )
     stride: tuple[int, int] | None = Field(
         default=None, description="(down, right) steps of the windows; default half a crop."
+    )
+    resampling: Literal["bicubic", "bilinear"] = Field(
+        default="bicubic",
+        description="How the photo is resized: Pillow's filter, which widens when it shrinks, or four neighbours as in"
+        " OpenCV, which the mmsegmentation line of papers uses.",
+    )
+    upsample_twice: bool = Field(
+        default=False,
+        description="Whether logits of a whole photo go to the network's input size first and to the photo's from there.",
     )
 
     @model_validator(mode="after")
@@ -88,6 +99,7 @@ class CheckpointConfig(Options):
     licence: str = "apache-2.0"
     origin: Literal["trained", "imported"] = "trained"
     initialisation: str = Field(default="random", description="What the weights were before training.")
+    imported: ImportRecord | None = Field(default=None, description="Whence imported weights come, and their protocol.")
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @field_validator("network")
@@ -153,6 +165,11 @@ class Checkpoint:
                 f" {config.weights_sha256[:12]}…. Download or train it again."
             )
         return cls(path, config, metrics)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The network as `load` gives it, loaded once and kept; who changes it should `load` one of their own."""
+        return self.load()
 
     def load(self) -> Segmenter:
         """Build the network and load its weights strictly, on CPU in fp32, in evaluation mode.

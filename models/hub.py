@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +49,18 @@ def download_checkpoint(source: str) -> Path:
     if match is None:
         raise CheckpointError(f"{source!r} is no repository id; expected owner/name or owner/name@revision.")
     repository, revision = match["repository"], match["revision"]
-    try:
+    with hub_errors(repository, revision):
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=list(FILES), endpoint=os.environ.get("HF_ENDPOINT")
         )
+    return Path(folder)
+
+
+@contextmanager
+def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever the Hub's client raises within into a `CheckpointError` that says what to do."""
+    try:
+        yield
     except GatedRepoError as error:
         raise CheckpointError(
             f"{repository} is gated: accept its terms on the Hub, then sign in with `hf auth login`."
@@ -66,7 +76,7 @@ def download_checkpoint(source: str) -> Path:
             f"{repository} is not in the local cache and the Hub cannot be reached. Connect once, or name a local checkpoint."
         ) from error
     except HFValidationError as error:
-        raise CheckpointError(f"{source!r} is no repository id: {error}") from error
+        raise CheckpointError(f"{repository!r} is no repository id: {error}") from error
     except HfHubHTTPError as error:
         raise CheckpointError(f"The Hub refused {repository}: {str(error).splitlines()[0]}") from error
     except httpx.HTTPError as error:  # a connection cut short, a proxy, a slow server
@@ -75,4 +85,3 @@ def download_checkpoint(source: str) -> Path:
         ) from error
     except OSError as error:
         raise CheckpointError(f"{repository} could not be stored: {error.strerror or error}.") from error
-    return Path(folder)

@@ -100,20 +100,27 @@ class Predictor:
         factor = scale * short / min(height, width)
         factor = min(factor, (MAX_NETWORK_PIXELS / (height * width)) ** 0.5)
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        if size != (width, height):
-            # Pillow's cubic filter widens when it shrinks: no aliasing, and what the authors' loaders do.
+        bilinear = self.window.resampling == "bilinear"
+        if size != (width, height) and not bilinear:
+            # Pillow's cubic filter widens when it shrinks: no aliasing, and what ADVENT's loaders do.
             pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
         tensor = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
-        image = tensor.to(memory_format=torch.channels_last).float() / 255
+        image = tensor.to(memory_format=torch.channels_last).float()
+        if size != (width, height) and bilinear:
+            # Rounded to bytes again, since mmcv's loaders resize bytes.
+            image = F.interpolate(image, size=size[::-1], mode="bilinear", align_corners=False).round_()
+        image = image / 255
         return image.flip(-1) if flipped else image
 
     def _logits(self, image: Tensor) -> Tensor:
         """(1, 3, h, w) -> logits, averaged where windows overlap.
 
-        Whole photos stay at the network's stride, so that the only upsampling is the one to the photo's size.
+        Whole photos stay at the network's stride, so that the only upsampling is the one to the photo's size, unless
+        the window asks for the two steps that DAFormer's figures were measured with.
         """
         if self.window.crop is None:
-            return self.segmenter.core(self.segmenter.normalise(image))["main"]
+            logits = self.segmenter.core(self.segmenter.normalise(image))["main"]
+            return self.segmenter.upsample(logits, image.shape[-2:]) if self.window.upsample_twice else logits
         height, width = image.shape[-2:]
         crop_height, crop_width = min(self.window.crop[0], height), min(self.window.crop[1], width)
         stride = self.window.stride or (max(1, crop_height // 2), max(1, crop_width // 2))

@@ -10,6 +10,10 @@ from models.errors import ConfigError
 from models.labels import CITYSCAPES19, LabelSpace
 from models.networks.daformer import DAFormerOptions, daformer
 from models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
+from models.networks.drn import DRNOptions, drn
+from models.networks.ensemble import EnsembleOptions, ensemble
+from models.networks.fcn8s import FCN8sOptions, fcn8s
+from models.networks.hrda import HRDAOptions, hrda
 from models.networks.segformer import SegFormerOptions, segformer
 from models.options import Options
 from models.segmenter import Segmenter
@@ -30,10 +34,20 @@ class Network:
     build: Callable[[LabelSpace, Any], Segmenter]
 
 
+def _ensemble(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
+    if options.network == "ensemble":
+        raise ConfigError("An ensemble is made of other networks, not of ensembles.")
+    return ensemble([build(options.network, labels, options.network_options) for _ in range(options.members)])
+
+
 NETWORKS: Final[dict[str, Network]] = {
     "deeplab_v2": Network("DeepLab-v2", DeepLabV2Options, deeplab_v2),
     "daformer": Network("DAFormer", DAFormerOptions, daformer),
+    "hrda": Network("HRDA", HRDAOptions, hrda),
     "segformer": Network("SegFormer", SegFormerOptions, segformer),
+    "fcn8s": Network("FCN-8s", FCN8sOptions, fcn8s),
+    "drn": Network("DRN-C-26", DRNOptions, drn),
+    "ensemble": Network("Ensemble", EnsembleOptions, _ensemble),
 }
 
 

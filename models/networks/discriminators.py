@@ -29,3 +29,31 @@ class PatchDiscriminator(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         """Maps -> domain logits; small maps are refused by the convolutions below 32 pixels a side."""
         return super().forward(input)
+
+
+class FeatureDiscriminator(nn.Module):
+    """CyCADA's judge of features or scores, one verdict per position: (B, channels, h, w) -> logits (B, 2, h, w).
+
+    Three 1x1 convolutions with whole channels dropped between them (Hoffman et al., ICML 2018, arXiv:1711.03213;
+    sizes from the authors' code). Class 1 is the source, class 0 the target. Keys are those of the authors' code.
+
+    Args:
+        channels: of the map judged: 4096 for FCN-8s' `fc7`, the number of classes for scores.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = 1024 if channels == 4096 else 512
+        self.D = nn.Sequential(
+            nn.Conv2d(channels, width, 1),
+            nn.Dropout2d(0.5),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width // 2, 1),
+            nn.Dropout2d(0.5),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // 2, 2, 1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Judge every position."""
+        return self.D(maps)

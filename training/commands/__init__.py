@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, predict, render, train
+from training.commands import app, checkpoints, evaluate, import_weights, predict, render, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -18,4 +18,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     train,
     evaluate,
     predict,
+    import_weights,
 )

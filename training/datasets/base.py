@@ -222,11 +222,6 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[n
     return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
 
 
-def cache_folder() -> Path:
-    """Folder for what can be computed again: SIM2STREET_CACHE, else ~/.cache/sim2street."""
-    return Path(os.environ.get("SIM2STREET_CACHE") or "~/.cache/sim2street").expanduser()
-
-
 def _names_in(folder: Path) -> set[str]:
     try:
         return {entry.name for entry in os.scandir(folder)}

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from models.cache import cache_folder
 from models.errors import DatasetError
-from training.datasets.base import Progress, SegmentationDataset, cache_folder, resize_labels
+from training.datasets.base import Progress, SegmentationDataset, resize_labels
 from training.datasets.transforms import resize_photo
 from training.datasets.workers import map_in_order
 

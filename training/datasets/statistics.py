@@ -19,8 +19,9 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cache import cache_folder
 from models.errors import ConfigError, DatasetError
-from training.datasets.base import Progress, SegmentationDataset, cache_folder
+from training.datasets.base import Progress, SegmentationDataset
 from training.datasets.workers import map_in_order
 
 FORMAT: Final = 1

@@ -1,0 +1,158 @@
+"""The authors' released weights -> checkpoints: `import_checkpoint("daformer", [file], out)`.
+
+A family (a method's repository) says how its files are laid out; reading, checking and writing are the same for all.
+Nothing is written unless every tensor of the file is accounted for and every tensor of the network is filled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from models.checkpoint import CONFIG, Checkpoint, CheckpointConfig, sha256_of
+from models.errors import CheckpointError
+from models.importers.adaptsegnet import ADAPTSEGNET
+from models.importers.advent import ADVENT
+from models.importers.card import card_of
+from models.importers.cycada import CYCADA
+from models.importers.daformer import DAFORMER
+from models.importers.family import Family, Plan, Weights
+from models.importers.files import read_weights, tensors_of
+from models.importers.hrda import HRDA, MIC
+from models.importers.keys import translate
+from models.importers.published import Published
+from models.importers.segformer import SEGFORMER
+from models.networks import build
+from models.origin import ImportedFile, ImportRecord
+from models.segmenter import Segmenter
+
+FAMILIES: Final[dict[str, Family]] = {
+    "advent": ADVENT,
+    "adaptsegnet": ADAPTSEGNET,
+    "cycada": CYCADA,
+    "daformer": DAFORMER,
+    "hrda": HRDA,
+    "mic": MIC,
+    "segformer": SEGFORMER,
+}
+
+NOT_STATED: Final = "not stated"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file to import, and the URL it was fetched from, if it was."""
+
+    path: Path
+    url: str = ""
+
+
+def import_checkpoint(
+    family: str,
+    files: Sequence[WeightsFile | Path],
+    out: Path,
+    *,
+    published: Published | None = None,
+    title: str = "",
+    source: str = "",
+    target: str = "",
+) -> Checkpoint:
+    """Read released weights and write a checkpoint, weights in fp32 as they were.
+
+    Args:
+        family: key in `FAMILIES`.
+        files: one file, or several of the same network whose logits are to be averaged.
+        out: folder of the checkpoint; an older checkpoint there is replaced, anything else refused.
+        published: what the file is, where it is one of the known ones.
+        title: what people call it; by default what `published` or the family says.
+        source: what the labels came from.
+        target: unlabelled domain adapted to.
+
+    Raises:
+        CheckpointError: a file is damaged, foreign, of another family, or does not fit; nothing has been written.
+    """
+    if family not in FAMILIES:
+        raise CheckpointError(f"There is no family {family!r}; known are {', '.join(FAMILIES)}.")
+    kind = FAMILIES[family]
+    _refuse_place(out)
+    given = [WeightsFile(file) if isinstance(file, Path) else file for file in files]
+    records, plans = [], []
+    for file in given:
+        weights = tensors_of(read_weights(file.path))
+        plans.append(_plan(family, weights, file.path.name))
+        records.append(ImportedFile(name=file.path.name, sha256=sha256_of(file.path), url=file.url))
+    network, options, segmenter, left_out = _fill(plans)
+    protocol = plans[0].protocol
+    if len(plans) > 1:
+        protocol = protocol.model_copy(update={"averaging": "logits of the members"})
+    config = CheckpointConfig(
+        title=title or (published.title if published else plans[0].title)[:80],
+        method=published.method if published else kind.method,
+        network=network,
+        network_options=options,
+        window=plans[0].window,
+        source=source or (published.source if published else NOT_STATED),
+        target=target or (published.target if published else NOT_STATED),
+        licence=kind.licence,
+        origin="imported",
+        initialisation="imported",
+        imported=ImportRecord(
+            family=family,
+            files=tuple(records),
+            published=published.name if published else None,
+            reported_miou=published.miou if published else None,
+            left_out=dict(left_out),
+            protocol=protocol,
+        ),
+    )
+    return Checkpoint.save(out, segmenter, config, card=card_of(config, kind), half=False)
+
+
+def _plan(family: str, weights: Weights, name: str) -> Plan:
+    """Plan the import of one file, or say whose file it is."""
+    kind = FAMILIES[family]
+    if not kind.recognises(weights):
+        others = [other for other in FAMILIES.values() if other is not kind and other.recognises(weights)]
+        if others:
+            raise CheckpointError(
+                f"{name} is laid out as {' or '.join(other.title for other in others)} files are, not as {kind.title}'s."
+            )
+    try:
+        return kind.plan(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name} is no file of {kind.title} that is understood. {error}") from error
+
+
+def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counter[str]]:
+    """Build the network, or the ensemble, of the plans and load their weights: (network, options, segmenter, left out)."""
+    first = plans[0]
+    options: dict[str, Any] = first.options
+    if len(plans) == 1:
+        segmenter = build(first.network, options=options)
+        return first.network, options, segmenter, _load(segmenter.core, first)
+    for plan in plans[1:]:
+        if (plan.network, plan.options) != (first.network, first.options):
+            raise CheckpointError(f"An ensemble needs networks of one kind; given are {first.title} and {plan.title}.")
+    options = {"network": first.network, "network_options": first.options, "members": len(plans)}
+    segmenter = build("ensemble", options=options)
+    left_out: Counter[str] = Counter()
+    for member, plan in zip(segmenter.core.members, plans, strict=True):  # pyright: ignore[reportArgumentType]
+        left_out += _load(member, plan)
+    return "ensemble", options, segmenter, left_out
+
+
+def _load(core: nn.Module, plan: Plan) -> Counter[str]:
+    match = translate(plan.weights, plan.rename, core, title=plan.title)
+    core.load_state_dict(match.weights, strict=True)
+    return plan.left_out + match.left_out
+
+
+def _refuse_place(out: Path) -> None:
+    """Raise `CheckpointError` if the folder holds something that is no checkpoint and would be lost."""
+    if out.exists() and not (out / CONFIG).exists() and (out.is_file() or any(out.iterdir())):
+        raise CheckpointError(f"{out} holds something that is no checkpoint. Name a new folder with --out.")

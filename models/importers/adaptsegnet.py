@@ -1,0 +1,49 @@
+"""AdaptSegNet (Tsai et al., CVPR 2018): ADVENT's layout, of which the authors' forward reaches two branches only.
+
+The released files hold all four branches of each classifier. The authors' code returns from within the loop that adds
+them up, so that dilations 6 and 12 alone were trained and count; with all four the score collapses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from models.importers.advent import BACKBONE, WINDOW, protocol, recognises, refuse_vgg
+from models.importers.family import Family, Plan, Weights
+from models.importers.keys import LeftOut, rename_by
+
+DILATIONS: Final = (6, 12)
+UNREACHED: Final = LeftOut("branches of dilation 18 and 24, which AdaptSegNet's code never reaches")
+
+rename = rename_by(
+    {
+        **BACKBONE,
+        r"layer5\.conv2d_list\.([01])": r"aux.branches.\1",
+        r"layer6\.conv2d_list\.([01])": r"main.branches.\1",
+        r"layer[56]\.conv2d_list\.[23]": UNREACHED,
+    }
+)
+
+
+def plan(weights: Weights) -> Plan:
+    """Two branches of both classifiers count."""
+    refuse_vgg(weights)
+    return Plan(
+        title="AdaptSegNet's DeepLab-v2 on ResNet-101",
+        network="deeplab_v2",
+        options={"dilations": DILATIONS},
+        weights=weights,
+        rename=rename,
+        window=WINDOW,
+        protocol=protocol(DILATIONS),
+    )
+
+
+ADAPTSEGNET: Final = Family(
+    title="AdaptSegNet",
+    method="adaptsegnet",
+    licence="non-commercial research only",
+    page="https://github.com/wasidennis/AdaptSegNet",
+    recognises=recognises,
+    plan=plan,
+)

@@ -1,0 +1,72 @@
+"""ADVENT (Vu et al., CVPR 2019): DeepLab-v2 on ResNet-101, a bare state dict of https://github.com/valeoai/ADVENT."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from models.checkpoint import Window
+from models.errors import CheckpointError
+from models.importers.family import CAFFE_BYTES, Family, Plan, Weights, has
+from models.importers.keys import rename_by
+from models.origin import Protocol
+
+BACKBONE: Final = {
+    r"conv1|bn1|layer[1-4]\..+": r"backbone.\g<0>",
+}
+HEADS: Final = {
+    r"layer5\.conv2d_list\.([0-3])": r"aux.branches.\1",
+    r"layer6\.conv2d_list\.([0-3])": r"main.branches.\1",
+}
+DILATIONS: Final = (6, 12, 18, 24)
+WINDOW: Final = Window(short_side=512)
+
+rename = rename_by({**BACKBONE, **HEADS})
+
+
+def protocol(branches: tuple[int, ...]) -> Protocol:
+    """How ADVENT and AdaptSegNet measure (`eval_UDA.py`, `evaluate_cityscapes.py`)."""
+    return Protocol(
+        size=(1024, 512),
+        normalisation=CAFFE_BYTES,
+        align_corners=True,
+        branches=branches,
+        inference="whole photo, resized by Pillow's bicubic filter; logits straight to the photo's size, bilinear",
+        weights="main classifier, batch-norm statistics of training, the snapshot that scored best on val",
+    )
+
+
+def recognises(weights: Weights) -> bool:
+    """Whether both classifiers of the two-level network are there."""
+    return has(weights, "layer5.conv2d_list.", "layer6.conv2d_list.")
+
+
+def refuse_vgg(weights: Weights) -> None:
+    """Raise `CheckpointError` for AdaptSegNet's network on VGG-16, which has no ResNet to map to."""
+    if has(weights, "features.", "classifier.conv2d_list."):
+        raise CheckpointError(
+            "The file holds DeepLab on VGG-16; only the ResNet-101 models of ADVENT and AdaptSegNet can be imported."
+        )
+
+
+def plan(weights: Weights) -> Plan:
+    """All four branches of both classifiers count."""
+    refuse_vgg(weights)
+    return Plan(
+        title="ADVENT's DeepLab-v2 on ResNet-101",
+        network="deeplab_v2",
+        options={"dilations": DILATIONS},
+        weights=weights,
+        rename=rename,
+        window=WINDOW,
+        protocol=protocol(DILATIONS),
+    )
+
+
+ADVENT: Final = Family(
+    title="ADVENT",
+    method="advent",
+    licence="apache-2.0 for the repository; built on AdaptSegNet, which is for non-commercial research",
+    page="https://github.com/valeoai/ADVENT/releases",
+    recognises=recognises,
+    plan=plan,
+)

@@ -1,0 +1,74 @@
+"""DAFormer (Hoyer et al., CVPR 2022): a tar.gz of https://github.com/lhoyer/DAFormer, or the mmcv file in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from models.checkpoint import Window
+from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from models.importers.keys import LeftOut, rename_by
+from models.importers.mix_transformer import ENCODER, student_of, variant_of, width_of
+from models.origin import Protocol
+
+LICENCE: Final = (
+    "apache-2.0 for the repository; parts fall under the NVIDIA Source Code License (SegFormer): non-commercial"
+)
+
+
+def head_rules(prefix: str) -> dict[str, str | LeftOut]:
+    """Rules for DAFormer's head, whose keys begin with `prefix`, a pattern."""
+    branch = rf"{prefix}\.fuse_layer\.aspp_modules\."
+    return {
+        rf"{prefix}\.embed_layers\.([0-3])\.proj": r"head.projections.\1",
+        rf"{branch}0\.conv": "head.branches.0.0",
+        rf"{branch}0\.bn": "head.branches.0.1",
+        rf"{branch}([1-3])\.depthwise_conv\.conv": r"head.branches.\1.0.0",
+        rf"{branch}([1-3])\.depthwise_conv\.bn": r"head.branches.\1.0.1",
+        rf"{branch}([1-3])\.pointwise_conv\.conv": r"head.branches.\1.1.0",
+        rf"{branch}([1-3])\.pointwise_conv\.bn": r"head.branches.\1.1.1",
+        rf"{prefix}\.fuse_layer\.bottleneck\.conv": "head.fuse.0",
+        rf"{prefix}\.fuse_layer\.bottleneck\.bn": "head.fuse.1",
+        rf"{prefix}\.conv_seg": "head.classify",
+    }
+
+
+rename = rename_by({**ENCODER, **head_rules(r"decode_head")})
+
+
+def recognises(weights: Weights) -> bool:
+    """Whether the student has a Mix Transformer and the context-aware head."""
+    student, _ = student_of(weights)
+    return has(student, "backbone.block", "decode_head.fuse_layer.aspp_modules.")
+
+
+def plan(weights: Weights) -> Plan:
+    """The student."""
+    student, left_out = student_of(weights)
+    variant = variant_of(student)
+    return Plan(
+        title=f"DAFormer on MiT-{variant.upper()}",
+        network="daformer",
+        options={"variant": variant, "channels": width_of(student, "decode_head.embed_layers.0.proj.weight")},
+        weights=student,
+        rename=rename,
+        window=Window(short_side=512, resampling="bilinear", upsample_twice=True),
+        protocol=Protocol(
+            size=(1024, 512),
+            normalisation=IMAGENET_STATISTICS,
+            align_corners=False,
+            branches=(1, 6, 12, 18),
+            inference="whole photo, resized bilinearly; logits to 1024x512 and from there to the photo's size, bilinear",
+            weights="student, step 40000",
+        ),
+        left_out=left_out,
+    )
+
+
+DAFORMER: Final = Family(
+    title="DAFormer",
+    method="daformer",
+    licence=LICENCE,
+    page="https://github.com/lhoyer/DAFormer#checkpoints",
+    recognises=recognises,
+    plan=plan,
+)

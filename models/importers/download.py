@@ -1,0 +1,118 @@
+"""Fetching released weights: over a plain link, or from the Hugging Face Hub by repository id."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import RemoteEntryNotFoundError
+from huggingface_hub.utils import httpx
+
+from models.cache import cache_folder
+from models.checkpoint import WEIGHTS
+from models.errors import CheckpointError
+from models.hub import hub_errors
+from models.importers.files import MAX_BYTES
+
+PARTS: Final = 2**20
+SECONDS: Final = 30
+"""Longest silence of a server."""
+DIGEST_IN_NAME: Final = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+(\.gz)?$")
+"""Authors who follow PyTorch's habit put the beginning of a file's sha256 into its name."""
+FILES_OF_PORT: Final = (WEIGHTS, "pytorch_model.bin")
+
+
+def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Fetch a file into the cache, going on where an earlier try was cut short; one that is there is not fetched again.
+
+    It is verified against the server's length and, where its name carries one, the beginning of its sha256.
+
+    Args:
+        url: http or https.
+        progress: called with bytes done and bytes in all (0 if the server does not say).
+
+    Raises:
+        CheckpointError: the server cannot be reached or refuses, the disk is full, or what came is not the file.
+    """
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    folder = cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:12]
+    place, partial = folder / name, folder / f"{name}.partial"
+    if place.exists():
+        return place
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(url, partial, progress)
+        _verify(partial, name, url)
+        partial.replace(place)
+    except httpx.HTTPError as error:
+        raise CheckpointError(
+            f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to go on; or fetch the"
+            " file by hand and name it."
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{url} could not be stored in {folder}: {error.strerror or error}.") from error
+    return place
+
+
+def fetch_from_hub(repository: str) -> Path:
+    """Fetch the weights of a SegFormer repository, safetensors where there are some.
+
+    Raises:
+        CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
+    """
+    name, _, revision = repository.partition("@")
+    with hub_errors(name, revision or None):
+        for file in FILES_OF_PORT:
+            try:
+                endpoint = os.environ.get("HF_ENDPOINT")
+                return Path(hf_hub_download(name, file, revision=revision or None, endpoint=endpoint))
+            except RemoteEntryNotFoundError:
+                continue
+    raise CheckpointError(f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
+
+
+def _download(url: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:
+    """Fill `partial`; bytes that it holds are not asked for again."""
+    there = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={there}-", "Accept-Encoding": "identity"} if there else {"Accept-Encoding": "identity"}
+    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=SECONDS) as answer:
+        if answer.status_code == 416:  # there is nothing after what is there: complete, or another file by now
+            partial.unlink()
+            raise httpx.HTTPError("what was fetched before does not fit the file, and was removed")
+        answer.raise_for_status()
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            raise CheckpointError(f"{url} answers with a web page, not with a file. Open it in a browser.")
+        resumed = answer.status_code == 206
+        done = there if resumed else 0
+        total = done + int(answer.headers.get("content-length") or 0)
+        if total > MAX_BYTES:
+            raise CheckpointError(f"{url} is {total / 2**30:.1f} GB; up to {MAX_BYTES >> 30} GB are fetched.")
+        with partial.open("ab" if resumed else "wb") as file:
+            for part in answer.iter_bytes(PARTS):
+                file.write(part)
+                done += len(part)
+                if done > MAX_BYTES:
+                    raise CheckpointError(f"{url} goes on beyond {MAX_BYTES >> 30} GB.")
+                if progress is not None:
+                    progress(done, total)
+    if total and done != total:
+        raise httpx.HTTPError(f"{done} of {total} bytes came")
+
+
+def _verify(path: Path, name: str, url: str) -> None:
+    match = DIGEST_IN_NAME.search(name)
+    if match is None:
+        return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(match[1]):
+        path.unlink()
+        raise CheckpointError(
+            f"{url} gave a file whose sha256 begins with {digest[:8]}; its name promises {match[1]}. It was removed."
+        )

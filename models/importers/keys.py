@@ -1,0 +1,132 @@
+"""From the authors' names of tensors to ours, strictly: every key is used, or named as one that may be left out.
+
+A family of checkpoints says how its names translate by a pure function from their key to ours. What it does not know
+is an error that lists the keys; so is a tensor of ours that nothing fills, one of another shape, and one with NaNs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import CheckpointError
+
+BATCHES = "num_batches_tracked"
+"""Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and nothing reads it in evaluation."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A key's answer: known, and not part of the network. `reason` is shown to the person."""
+
+    reason: str
+
+
+Translation = str | LeftOut | None
+"""Our key; that it is left out; or None for a key that nobody knows."""
+
+Rename = Callable[[str], Translation]
+
+
+@dataclass
+class Match:
+    """Weights under our names.
+
+    Attributes:
+        weights: by our key.
+        left_out: how many tensors were left out, by reason.
+    """
+
+    weights: dict[str, Tensor]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def rename_by(rules: Mapping[str, str | LeftOut]) -> Rename:
+    r"""Build a key map out of rules on modules: `{r"backbone\.norm(\d)": r"encoder.norm\1"}`.
+
+    A rule must match a key's whole module name, which is the key without its last part (weight, bias, running_mean and
+    so on); that part stays as it is.
+    """
+    compiled = [(re.compile(pattern), answer) for pattern, answer in rules.items()]
+
+    def rename(key: str) -> Translation:
+        module, _, last = key.rpartition(".")
+        for pattern, answer in compiled:
+            match = pattern.fullmatch(module)
+            if match is not None:
+                return answer if isinstance(answer, LeftOut) else f"{match.expand(answer)}.{last}"
+        return None
+
+    return rename
+
+
+def translate(theirs: Mapping[str, Tensor], rename: Rename, core: nn.Module, *, title: str) -> Match:
+    """Bring weights under our names and check them against the network that they are for.
+
+    Linear layers that act on maps are 1x1 convolutions here: a (K, D) matrix is taken for a (K, D, 1, 1) kernel.
+
+    Args:
+        theirs: tensors by the authors' keys.
+        rename: the family's key map.
+        core: our network, in any state; its keys and shapes are what is expected. May lie on the meta device.
+        title: of what was expected, for errors: "DAFormer on MiT-B5".
+
+    Raises:
+        CheckpointError: keys are unknown or missing, shapes differ, values are no finite floating-point numbers.
+    """
+    expected = {key: value.shape for key, value in core.state_dict().items()}
+    found = Match({})
+    origin: dict[str, str] = {}
+    unknown: list[str] = []
+    for key, value in theirs.items():
+        answer = rename(key)
+        if isinstance(answer, LeftOut):
+            found.left_out[answer.reason] += 1
+        elif answer is None or answer not in expected or answer in origin:
+            unknown.append(key)
+        else:
+            linear = value.ndim == 2 and tuple(expected[answer]) == (*value.shape, 1, 1)
+            found.weights[answer] = value[..., None, None] if linear else value
+            origin[answer] = key
+    if unknown:
+        raise CheckpointError(f"The file holds {_listed(unknown)}, which {title} has no place for.")
+    missing = [key for key in expected if key not in found.weights and not key.endswith(BATCHES)]
+    if missing:
+        raise CheckpointError(
+            f"The file lacks {len(missing)} of the {len(expected)} tensors of {title}; nothing fills {_listed(missing)}"
+            " (our names)."
+        )
+    for key, value in found.weights.items():
+        _check(origin[key], value, expected[key], title)
+    for key, shape in expected.items():
+        found.weights.setdefault(key, torch.zeros(shape, dtype=torch.int64))  # counters alone can still be missing
+    return found
+
+
+def shapes_at(weights: Mapping[str, Tensor], pattern: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors whose key matches all of `pattern`."""
+    return {key: tuple(value.shape) for key, value in weights.items() if re.fullmatch(pattern, key)}
+
+
+def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
+    if value.shape != shape:
+        hint = ""
+        if value.shape[1:] == shape[1:]:
+            hint = f": {value.shape[0]} classes or channels, expected {shape[0]}"
+        raise CheckpointError(f"{key} has shape {tuple(value.shape)}, {title} has {tuple(shape)}{hint}.")
+    if key.endswith(BATCHES):
+        return
+    if not value.is_floating_point():
+        raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")
+    if not value.isfinite().all():
+        raise CheckpointError(f"{key} holds values that are not numbers (NaN or infinite). The file is of no use.")
+
+
+def _listed(keys: list[str]) -> str:
+    shown = ", ".join(sorted(keys)[:8])
+    return shown + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")

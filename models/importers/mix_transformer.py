@@ -1,0 +1,96 @@
+"""The layout that SegFormer, DAFormer, HRDA and MIC share: mmsegmentation files around a Mix Transformer.
+
+`state_dict` holds `backbone.*` and `decode_head.*`. One saved while adapting holds them three times or more: under
+`model.` the student, which the papers evaluate, and under other prefixes networks that only training needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from models.errors import CheckpointError
+from models.importers.family import Weights
+from models.importers.keys import LeftOut, shapes_at
+from models.networks.mix_transformer import HEADS, VARIANTS
+
+STUDENT: Final = "model."
+TRAINING_ONLY: Final = {
+    "ema_model.": "teacher (ema_model)",
+    "imnet_model.": "frozen ImageNet network (imnet_model)",
+    "mic.": "masking module (mic)",
+}
+OWN: Final = ("backbone.", "decode_head.")
+
+
+def _encoder_rules() -> dict[str, str | LeftOut]:
+    block = {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        r"attn\.q": "attention.query",
+        r"attn\.kv": "attention.key_value",
+        r"attn\.proj": "attention.projection",
+        r"attn\.sr": "attention.reduce",
+        r"attn\.norm": "attention.reduce_norm",
+        r"mlp\.fc1": "feed_forward.widen",
+        r"mlp\.dwconv\.dwconv": "feed_forward.mix",
+        r"mlp\.fc2": "feed_forward.narrow",
+    }
+    rules: dict[str, str | LeftOut] = {}
+    for number in range(1, 5):
+        stage = f"encoder.stages.{number - 1}"
+        rules[rf"backbone\.patch_embed{number}\.proj"] = f"{stage}.embedding.projection"
+        rules[rf"backbone\.patch_embed{number}\.norm"] = f"{stage}.embedding.norm"
+        rules[rf"backbone\.norm{number}"] = f"{stage}.norm"
+        for theirs, ours in block.items():
+            rules[rf"backbone\.block{number}\.(\d+)\.{theirs}"] = rf"{stage}.blocks.\1.{ours}"
+    return rules
+
+
+ENCODER: Final = _encoder_rules()
+"""Rules for `backbone.*`."""
+
+
+def student_of(weights: Weights) -> tuple[Weights, Counter[str]]:
+    """Take the evaluated network out of a file, its prefix removed, and count what only training needs."""
+    if all(key.startswith(OWN) for key in weights):
+        return weights, Counter()
+    student: dict[str, object] = {}
+    left_out: Counter[str] = Counter()
+    for key, value in weights.items():
+        reason = next((reason for start, reason in TRAINING_ONLY.items() if key.startswith(start)), None)
+        if reason is not None:
+            left_out[reason] += 1
+        else:
+            # Anchored: the authors' own tool removes "model." wherever it stands and mixes teacher and student up.
+            student[key.removeprefix(STUDENT)] = value
+    if left_out and not student:
+        raise CheckpointError(
+            f"The file holds {', '.join(left_out)} but not the student (model.*), which is the network that is evaluated."
+        )
+    return student, left_out  # pyright: ignore[reportReturnType]  # values are those of `weights`
+
+
+def variant_of(weights: Weights) -> str:
+    """Which Mix Transformer this is, "b0" to "b5", by the width of its first stage and its numbers of blocks."""
+    embedding = weights.get("backbone.patch_embed1.proj.weight")
+    if embedding is None or embedding.ndim != 4:
+        raise CheckpointError("The file lacks backbone.patch_embed1.proj.weight, the Mix Transformer's first layer.")
+    norms = shapes_at(weights, r"backbone\.block[1-4]\.\d+\.norm1\.weight")
+    depths = tuple(sum(key.startswith(f"backbone.block{stage}.") for key in norms) for stage in range(1, 5))
+    width = embedding.shape[0] // HEADS[0]
+    for name, variant in VARIANTS.items():
+        if (variant.head_channels, variant.depths) == (width, depths):
+            return name
+    shown = ", ".join(map(str, depths))
+    raise CheckpointError(
+        f"The file's encoder has {shown} blocks and begins with {width} channels; no Mix Transformer B0 to B5 does."
+        " Are blocks missing, or are keys renamed?"
+    )
+
+
+def width_of(weights: Weights, key: str) -> int:
+    """Number of outputs of the layer at `key`, by which the width of a head is known."""
+    if key not in weights or not weights[key].ndim:
+        raise CheckpointError(f"The file lacks {key}. Is it an encoder without a head, or are keys renamed?")
+    return weights[key].shape[0]

@@ -1,0 +1,153 @@
+"""SegFormer (Xie et al., NeurIPS 2021), in three layouts: the authors' mmcv file, and two of the transformers port.
+
+The port stores one scheme of names on the Hub and, since version 5, shows another in memory; both are brought to the
+authors' names first. It keeps keys and values of attention in two layers which the authors have in one.
+
+The port builds every layer norm with an epsilon of 1e-5 where the authors have 1e-6. Its weights are the authors',
+trained with 1e-6, so that is what they get here; `norm_epsilon` of the network is there for comparing with the port.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import Window
+from models.errors import CheckpointError
+from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from models.importers.keys import LeftOut, rename_by
+from models.importers.mix_transformer import ENCODER, variant_of, width_of
+from models.origin import Protocol
+
+rename = rename_by(
+    {
+        **ENCODER,
+        # Our head begins with stage 4, as the authors' stacks it.
+        **{rf"decode_head\.linear_c{stage}\.proj": f"head.projections.{4 - stage}" for stage in range(1, 5)},
+        r"decode_head\.linear_fuse\.conv": "head.fuse.0",
+        r"decode_head\.linear_fuse\.bn": "head.fuse.1",
+        r"decode_head\.linear_pred": "head.classify",
+        r"decode_head\.conv_seg": LeftOut("inherited classifier that SegFormer's head does not use"),
+    }
+)
+
+BLOCK_V4: Final = {
+    r"layer_norm_([12])": r"norm\1",
+    r"attention\.self\.query": "attn.q",
+    r"attention\.self\.(key|value)": r"attn.\1",
+    r"attention\.self\.sr": "attn.sr",
+    r"attention\.self\.layer_norm": "attn.norm",
+    r"attention\.output\.dense": "attn.proj",
+    r"mlp\.dense([12])": r"mlp.fc\1",
+    r"mlp\.dwconv\.dwconv": "mlp.dwconv.dwconv",
+}
+BLOCK_V5: Final = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    r"attention\.q_proj": "attn.q",
+    r"attention\.k_proj": "attn.key",
+    r"attention\.v_proj": "attn.value",
+    r"attention\.sequence_reduction\.sequence_reduction": "attn.sr",
+    r"attention\.sequence_reduction\.layer_norm": "attn.norm",
+    r"attention\.o_proj": "attn.proj",
+    r"mlp\.(fc[12])": r"mlp.\1",
+    r"mlp\.dwconv\.dwconv": "mlp.dwconv.dwconv",
+}
+HEAD_OF_PORT: Final = {
+    r"decode_head\.linear_fuse": "decode_head.linear_fuse.conv",
+    r"decode_head\.batch_norm": "decode_head.linear_fuse.bn",
+    r"decode_head\.classifier": "decode_head.linear_pred",
+}
+
+
+def _port_rules() -> dict[str, str | LeftOut]:
+    rules: dict[str, str | LeftOut] = dict(HEAD_OF_PORT)
+    for index in range(4):
+        stage = index + 1
+        v4, v5 = r"segformer\.encoder\.", rf"segformer\.stages\.{index}\."
+        rules[rf"{v4}patch_embeddings\.{index}\.proj"] = f"backbone.patch_embed{stage}.proj"
+        rules[rf"{v4}patch_embeddings\.{index}\.layer_norm"] = f"backbone.patch_embed{stage}.norm"
+        rules[rf"{v4}layer_norm\.{index}"] = f"backbone.norm{stage}"
+        rules[rf"{v5}patch_embeddings\.proj"] = f"backbone.patch_embed{stage}.proj"
+        rules[rf"{v5}patch_embeddings\.layer_norm"] = f"backbone.patch_embed{stage}.norm"
+        rules[rf"{v5}layer_norm"] = f"backbone.norm{stage}"
+        for theirs, ours in BLOCK_V4.items():
+            rules[rf"{v4}block\.{index}\.(?P<block>\d+)\.{theirs}"] = _in_block(stage, ours)
+        for theirs, ours in BLOCK_V5.items():
+            rules[rf"{v5}blocks\.(?P<block>\d+)\.{theirs}"] = _in_block(stage, ours)
+        for name in ("linear_c", "linear_projections"):
+            rules[rf"decode_head\.{name}\.{index}\.proj"] = f"decode_head.linear_c{stage}.proj"
+    return rules
+
+
+def _in_block(stage: int, ours: str) -> str:
+    # The block's number is the pattern's first group, so the rule's own groups count from two.
+    return rf"backbone.block{stage}.\g<block>." + ours.replace(r"\1", r"\2")
+
+
+to_authors_name = rename_by(_port_rules())
+
+
+def is_port(weights: Weights) -> bool:
+    """Whether this is a layout of transformers."""
+    return has(weights, "segformer.")
+
+
+def from_port(weights: Weights) -> dict[str, Tensor]:
+    """Bring weights of transformers, version 4 or 5, to the authors' names; keys that nobody knows stay as they are."""
+    theirs: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        answer = to_authors_name(key)
+        theirs[answer if isinstance(answer, str) else key] = value
+    for key in [key for key in theirs if re.search(r"\.attn\.key\.(weight|bias)$", key)]:
+        other = key.replace(".attn.key.", ".attn.value.")
+        if other not in theirs:
+            raise CheckpointError(f"The file holds an attention's key layer ({key}) without its value layer.")
+        halves = theirs.pop(key), theirs.pop(other)
+        if halves[0].shape != halves[1].shape:
+            raise CheckpointError(
+                f"{key} and its value layer differ in shape: {[tuple(half.shape) for half in halves]}."
+            )
+        theirs[key.replace(".attn.key.", ".attn.kv.")] = torch.cat(halves)
+    return theirs
+
+
+def recognises(weights: Weights) -> bool:
+    """Whether a Mix Transformer has the head of linear layers."""
+    return has(weights, "segformer.") or has(weights, "backbone.block", "decode_head.linear_")
+
+
+def plan(weights: Weights) -> Plan:
+    """Any of the three layouts."""
+    if is_port(weights):
+        weights = from_port(weights)
+    variant = variant_of(weights)
+    return Plan(
+        title=f"SegFormer-{variant.upper()}",
+        network="segformer",
+        options={"variant": variant, "channels": width_of(weights, "decode_head.linear_fuse.conv.weight")},
+        weights=weights,
+        rename=rename,
+        window=Window(short_side=1024, crop=(1024, 1024), stride=(768, 768), resampling="bilinear"),
+        protocol=Protocol(
+            size=(2048, 1024),
+            normalisation=IMAGENET_STATISTICS,
+            align_corners=False,
+            inference="windows of 1024x1024 every 768 pixels",
+            averaging="logits of overlapping windows",
+            weights="last step",
+        ),
+    )
+
+
+SEGFORMER: Final = Family(
+    title="SegFormer",
+    method="source_only",
+    licence="NVIDIA Source Code License for SegFormer: non-commercial research",
+    page="https://huggingface.co/nvidia",
+    recognises=recognises,
+    plan=plan,
+)

@@ -1,0 +1,48 @@
+"""An ensemble: several networks of one kind whose logits are averaged, such as ADVENT's AdvEnt + MinEnt row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.options import Options
+from models.segmenter import Segmenter
+
+
+class EnsembleOptions(Options):
+    """Options of `ensemble`."""
+
+    network: str = Field(default="deeplab_v2", description="Kind of all members.")
+    network_options: dict[str, Any] = Field(default_factory=dict, description="Options of all members.")
+    members: int = Field(default=2, ge=2, le=16, description="How many there are.")
+
+
+class Ensemble(nn.Module):
+    """Bare network: normalised (B, 3, H, W) -> `main` and, where the members have one, `aux`: means over the members."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Average the members' logits, all with the same weight."""
+        outputs = [member(images) for member in self.members]
+        return {
+            name: torch.stack([output[name] for output in outputs]).mean(dim=0)
+            for name in ("main", "aux")
+            if name in outputs[0]
+        }
+
+    def heads(self) -> tuple[nn.Module, ...]:
+        """The heads of all members."""
+        return tuple(head for member in self.members for head in member.heads())  # pyright: ignore[reportCallIssue]
+
+
+def ensemble(members: list[Segmenter]) -> Segmenter:
+    """Join segmenters of one kind: their normalisation and way of upsampling are the first one's."""
+    first = members[0]
+    core = Ensemble([member.core for member in members])
+    return Segmenter(core, first.labels, first.normalisation, align_corners=first.align_corners)

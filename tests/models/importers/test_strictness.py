@@ -1,0 +1,285 @@
+"""What is no faithful file of the family is refused with a sentence that says why, and nothing is written."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.checkpoint import Checkpoint
+from models.errors import CheckpointError, ConfigError
+from models.importers import FAMILIES, import_checkpoint
+from models.importers.files import read_weights, tensors_of
+from models.importers.published import PUBLISHED, published
+from tests.models.importers.conftest import Importer, mmcv_file
+from training.cli import main
+from training.commands import import_weights
+
+Weights = dict[str, Tensor]
+Attempt = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(tmp_path: Path) -> Attempt:
+    """Import something that must be refused, and return the sentence."""
+
+    def attempt(family: str, content: Any, file: str = "weights.pth") -> str:
+        folder = tmp_path / "files"
+        folder.mkdir(exist_ok=True)
+        if isinstance(content, bytes):
+            (folder / file).write_bytes(content)
+        else:
+            torch.save(content, folder / file)
+        with pytest.raises(CheckpointError) as caught:
+            import_checkpoint(family, [folder / file], tmp_path / "out" / "checkpoint")
+        assert not (tmp_path / "out").exists(), "something was written"
+        return str(caught.value)
+
+    return attempt
+
+
+def saved(content: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def archive(*members: tuple[str, bytes], link: tuple[str, str] | None = None) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as file:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+        if link is not None:
+            info = tarfile.TarInfo(link[0])
+            info.type, info.linkname = tarfile.SYMTYPE, link[1]
+            file.addfile(info)
+    return stream.getvalue()
+
+
+def test_a_run_folder_in_a_tar_gz_is_read(run_import: Importer, daformer_weights: Weights, tmp_path: Path) -> None:
+    run = "211108_1622_gta2cs_daformer_s0_7f24c"
+    data = archive(
+        (f"{run}/config.json", b"{}"),
+        (f"{run}/20211108_1622.log", b"log"),
+        (f"{run}/iter_40000.pth", saved(mmcv_file(daformer_weights))),
+        link=(f"{run}/latest.pth", "iter_40000.pth"),
+    )
+    (tmp_path / "run.tar.gz").write_bytes(data)
+    record = run_import("daformer", None, file="run.tar.gz").config.imported
+    assert record is not None
+    assert record.left_out == {"teacher (ema_model)": 234, "frozen ImageNet network (imnet_model)": 234}
+
+
+def test_files_of_every_age_give_the_same(run_import: Importer, daformer_weights: Weights, tmp_path: Path) -> None:
+    reference = run_import("daformer", daformer_weights).config.weights_sha256
+    torch.save(daformer_weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert run_import("daformer", None, file="old.pth").config.weights_sha256 == reference
+    wrapped = {f"module.{key}": value for key, value in daformer_weights.items()}
+    assert run_import("daformer", wrapped).config.weights_sha256 == reference
+    without_counters = {key: value for key, value in daformer_weights.items() if "num_batches" not in key}
+    assert run_import("daformer", without_counters).config.weights_sha256 == reference
+
+
+def test_notes_of_mmcv_may_hold_numpy_scalars(daformer_weights: Weights, tmp_path: Path) -> None:
+    content = mmcv_file(daformer_weights, adapting=False)
+    content["meta"]["hook_msgs"] = {"best_score": np.float64(0.5), "best_iter": np.int64(3)}
+    torch.save(content, tmp_path / "file.pth")
+    assert tensors_of(read_weights(tmp_path / "file.pth")).keys() == daformer_weights.keys()
+
+
+def test_every_key_counts(refusal: Attempt, daformer_weights: Weights) -> None:
+    key = "backbone.block3.1.attn.q.weight"
+    removed = {name: value for name, value in daformer_weights.items() if name != key}
+    assert "lacks 1 of the" in refusal("daformer", removed)
+    assert "encoder.stages.2.blocks.1.attention.query.weight" in refusal("daformer", removed)
+    renamed = {("backbone.block3.1.attn.query.weight" if n == key else n): v for n, v in daformer_weights.items()}
+    assert "holds backbone.block3.1.attn.query.weight" in refusal("daformer", renamed)
+    added = {**daformer_weights, "decode_head.extra.weight": torch.zeros(1)}
+    assert "holds decode_head.extra.weight, which DAFormer on MiT-B0 has no place for" in refusal("daformer", added)
+    assert "decode_head.extra.weight" in refusal("daformer", mmcv_file(added))
+    beside = {**mmcv_file(daformer_weights), "amp": {}}
+    assert "Beside state_dict the file holds amp" in refusal("daformer", beside)
+
+
+@pytest.mark.parametrize(
+    ("family", "prefix"), [("advent", "layer4.2.conv3.weight"), ("adaptsegnet", "layer6.conv2d_list.1.bias")]
+)
+@pytest.mark.slow
+def test_every_key_of_deeplab_counts(refusal: Attempt, family: str, prefix: str) -> None:
+    from tests.conftest import weights_by_rule
+
+    weights = weights_by_rule("advent_deeplabv2_keys.json")
+    assert "holds layer7.weight" in refusal(family, {**weights, "layer7.weight": torch.zeros(1)})
+    assert "lacks 1 of the" in refusal(family, {key: value for key, value in weights.items() if key != prefix})
+
+
+def test_blocks_that_no_encoder_has(refusal: Attempt, daformer_weights: Weights) -> None:
+    fewer = {key: value for key, value in daformer_weights.items() if "block3.1." not in key}
+    assert "2, 2, 1, 2 blocks" in refusal("daformer", fewer)
+
+
+def test_values_and_shapes_are_checked(refusal: Attempt, daformer_weights: Weights) -> None:
+    weight, bias = "decode_head.conv_seg.weight", "decode_head.conv_seg.bias"
+    sixteen = {**daformer_weights, weight: daformer_weights[weight][:16], bias: daformer_weights[bias][:16]}
+    assert "16 classes or channels, expected 19" in refusal("daformer", sixteen)
+    broken = daformer_weights[weight].clone()
+    broken[3, 4] = float("nan")
+    assert f"{weight} holds values that are not numbers" in refusal("daformer", {**daformer_weights, weight: broken})
+    whole = {**daformer_weights, weight: daformer_weights[weight].long()}
+    assert f"{weight} holds int64 numbers" in refusal("daformer", whole)
+    shared = torch.zeros(1).expand(10**12)  # four bytes in the file, terabytes in memory
+    assert f"{bias} has shape" in refusal("daformer", {**daformer_weights, bias: shared})
+
+
+def test_another_familys_file_is_named(refusal: Attempt, daformer_weights: Weights) -> None:
+    assert "laid out as DAFormer or MIC files are, not as HRDA's" in refusal("hrda", mmcv_file(daformer_weights))
+    assert "laid out as DAFormer or MIC" in refusal("advent", daformer_weights)
+    drn = {"layer8.0.conv1.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}
+    assert "laid out as CyCADA files are" in refusal("daformer", drn)
+    vgg = {"features.0.weight": torch.zeros(1), "classifier.conv2d_list.0.weight": torch.zeros(1)}
+    assert "DeepLab on VGG-16" in refusal("adaptsegnet", vgg)
+    teacher = {f"ema_model.{key}": value for key, value in daformer_weights.items()}
+    assert "but not the student" in refusal("daformer", teacher)
+    encoder = {key: value for key, value in daformer_weights.items() if key.startswith("backbone.")}
+    assert "lacks decode_head.linear_fuse.conv.weight" in refusal("segformer", encoder)
+
+
+def test_contents_that_are_no_weights(refusal: Attempt) -> None:
+    assert "holds a list" in refusal("advent", [1, 2])
+    assert "where tensors were expected" in refusal("advent", {"state_dict": {}})
+    assert "holds epoch where tensors" in refusal("advent", {"epoch": 3})
+    assert "cut short, damaged, or no file of weights" in refusal("advent", b"")
+    assert "weights" in refusal("advent", b"just some text, not a pickle")
+    assert "no readable safetensors" in refusal("segformer", b"\x02\0\0\0\0\0\0\0{broken")
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.system, (f"touch {os.environ['SIM2STREET_TEST_MARK']}",)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare", "tar"])
+def test_code_in_a_pickle_is_never_run(
+    refusal: Attempt, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "was_run"
+    monkeypatch.setenv("SIM2STREET_TEST_MARK", str(mark))
+    content = {"state_dict": {"conv1.weight": torch.zeros(1)}, "meta": Bomb()}
+    if form == "bare":
+        data = pickle.dumps(content["meta"], protocol=2)
+    else:
+        stream = io.BytesIO()
+        torch.save(content, stream, _use_new_zipfile_serialization=form != "legacy")
+        data = stream.getvalue()
+    sentence = refusal("advent", archive(("run/latest.pth", data)) if form == "tar" else data)
+    assert "asks to run posix.system" in sentence
+    assert not mark.exists()
+
+
+def test_truncated_files(refusal: Attempt, daformer_weights: Weights) -> None:
+    whole = saved(daformer_weights)
+    assert "cut short" in refusal("daformer", whole[: len(whole) // 2])
+    packed = archive(("run/latest.pth", whole))
+    assert "cut short" in refusal("daformer", packed[: len(packed) // 2])
+    stream = io.BytesIO()
+    torch.save(daformer_weights, stream, _use_new_zipfile_serialization=False)
+    assert "cut short" in refusal("daformer", stream.getvalue()[:-100_000])
+
+
+@pytest.mark.parametrize("name", ["../latest.pth", "/etc/latest.pth", "run/../../latest.pth"])
+def test_archives_that_point_out_of_themselves(refusal: Attempt, name: str) -> None:
+    assert "points out of the archive" in refusal("daformer", archive((name, b"x")))
+    assert "points out of the archive" in refusal("daformer", archive(("run/a.pth", b"x"), link=("run/b", name)))
+
+
+def test_archives_without_one_file_of_weights(refusal: Attempt) -> None:
+    assert "holds no file of weights" in refusal("daformer", archive(("run/log", b"x")))
+    two = archive(("run/iter_1.pth", b"x"), ("run/iter_2.pth", b"x"))
+    assert "iter_1.pth, iter_2.pth. Unpack it" in refusal("daformer", two)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        file.writestr("models/GTA2Cityscapes_multi.pth", b"x")
+    assert "archive of several files (models/GTA2Cityscapes_multi.pth)" in refusal("adaptsegnet", stream.getvalue())
+
+
+def test_bombs(refusal: Attempt) -> None:
+    zeros = bytes(100 * 2**20)
+    assert "grows to more than 20 times its size" in refusal("daformer", archive(("run/latest.pth", zeros)))
+    assert "no tar.gz" in refusal("daformer", gzip.compress(b"x" * 2000))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", zeros)
+    assert "would grow to 100 MB" in refusal("advent", stream.getvalue())
+
+
+def test_a_folder_of_something_else_is_not_replaced(daformer_weights: Weights, tmp_path: Path) -> None:
+    torch.save(daformer_weights, tmp_path / "weights.pth")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="holds something that is no checkpoint"):
+        import_checkpoint("daformer", [tmp_path / "weights.pth"], tmp_path / "photos")
+    assert [item.name for item in (tmp_path / "photos").iterdir()] == ["mine.jpg"]
+
+
+def test_members_of_an_average_are_of_one_kind(daformer_weights: Weights, tmp_path: Path) -> None:
+    wide = {key: value for key, value in daformer_weights.items() if "decode_head" not in key}
+    torch.save(daformer_weights, tmp_path / "a.pth")
+    from tests.conftest import weights_by_rule
+
+    torch.save({**wide, **weights_by_rule("hrda_mitb0_keys.json")}, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="networks of one kind; given are DAFormer on MiT-B0 and HRDA on MiT-B0"):
+        import_checkpoint("mic", [tmp_path / "a.pth", tmp_path / "b.pth"], tmp_path / "out")
+
+
+def test_names_of_published_weights() -> None:
+    assert {entry.family for entry in PUBLISHED.values()} == set(FAMILIES)
+    assert all(name == entry.name and entry.page.startswith("https://") for name, entry in PUBLISHED.items())
+    assert all(member in PUBLISHED for entry in PUBLISHED.values() for member in entry.members)
+    with pytest.raises(ConfigError, match="known are gta5_drn26"):
+        published("nothing", "cycada")
+    with pytest.raises(ConfigError, match="sim2street import advent"):
+        published("gta2cityscapes_advent", "hrda")
+
+
+def test_command(capsys: pytest.CaptureFixture[str], daformer_weights: Weights, tmp_path: Path) -> None:
+    assert set(import_weights.FAMILIES) == set(FAMILIES)
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["import", "daformer", *out]) == 2
+    assert "Name a file to import" in capsys.readouterr().err
+    assert main(["import", "daformer", str(tmp_path), *out]) == 2
+    assert "found a folder" in capsys.readouterr().err
+    assert main(["import", "daformer", "a", "b", *out]) == 2
+    assert "add --ensemble" in capsys.readouterr().err
+    assert main(["import", "daformer", "a", "--ensemble", *out]) == 2
+    assert "needs 2 files or more" in capsys.readouterr().err
+    assert main(["import", "daformer", "--published", "gta5_to_cityscapes_daformer", *out]) == 2
+    said = capsys.readouterr().err
+    assert "drive.google.com" in said
+    assert "sim2street import daformer FILE --published gta5_to_cityscapes_daformer" in said
+
+    torch.save(mmcv_file(daformer_weights), tmp_path / "latest.pth")
+    given = [str(tmp_path / "latest.pth"), "--published", "gta5_to_cityscapes_daformer", "--title", "Mine"]
+    assert main(["import", "daformer", *given, *out]) == 0
+    said = capsys.readouterr().out
+    assert "licence: apache-2.0" in said
+    assert "left out: 234 tensors, teacher" in said
+    config = Checkpoint.open(tmp_path / "out").config
+    assert (config.title, config.source, config.target, config.origin) == ("Mine", "gta5", "cityscapes", "imported")
+    assert config.imported is not None
+    assert config.imported.reported_miou == 68.85
+    assert "not measured here" in (tmp_path / "out" / "README.md").read_text()
+    assert config.window.short_side == 512
+    assert config.window.upsample_twice

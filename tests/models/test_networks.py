@@ -1,0 +1,129 @@
+"""The contract of every entry in NETWORKS: any size in, logits of that size out, and the same again from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.checkpoint import Checkpoint, CheckpointConfig, Window
+from models.errors import ConfigError
+from models.networks import NETWORKS, build
+from models.networks.cyclegan import Generator
+from models.networks.ensemble import EnsembleOptions
+from models.networks.hrda import HRDA, Box, Context
+from models.predictor import Predictor
+from models.segmenter import IMAGENET, Segmenter
+from tests.models.test_deeplab_v2 import SLIM
+
+MIT: dict[str, Any] = {"variant": "b0", "width": 0.25, "channels": 16}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "deeplab_v2": SLIM,
+    "daformer": MIT,
+    "hrda": {**MIT, "attention_channels": 16, "detail_crop": [32, 64]},
+    "segformer": MIT,
+    "fcn8s": {"width": 0.05},
+    "drn": {"width": 0.25},
+    "ensemble": {"network": "daformer", "network_options": MIT, "members": 3},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    segmenter = build(name, options=OPTIONS[name]).eval()
+    config = CheckpointConfig(
+        title="Test", method="source_only", network=name, network_options=OPTIONS[name], source="x"
+    )
+    opened = Checkpoint.save(tmp_path / "test", segmenter, config, half=False)
+    assert opened.segmenter is opened.segmenter
+    assert opened.load() is not opened.segmenter
+    for size in ((17, 23), (64, 97)):
+        images = torch.rand(2, 3, *size)
+        with torch.inference_mode():
+            output = segmenter(images)
+            assert output.logits.shape == (2, 19, *size)
+            assert torch.isfinite(output.logits).all()
+            torch.testing.assert_close(opened.segmenter(images).logits, output.logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradient_reaches_every_part(name: str) -> None:
+    torch.manual_seed(0)
+    segmenter = build(name, options=OPTIONS[name])
+    core = segmenter.core.train()
+    outputs = core(torch.randn(2, 3, 64, 96))
+    sum(outputs[key].square().sum() for key in ("main", "aux") if key in outputs).backward()  # pyright: ignore[reportAttributeAccessIssue]
+    # FCN-8s' skips begin at zero and see their features scaled by 0.01 and less, but they do learn.
+    without = [key for key, value in core.named_parameters() if value.requires_grad and value.grad is None]
+    assert not without
+    heads = core.heads()  # pyright: ignore[reportCallIssue]
+    assert heads
+    assert all(isinstance(head, nn.Module) for head in heads)
+
+
+def test_ensembles_are_flat() -> None:
+    with pytest.raises(ConfigError, match="not of ensembles"):
+        build("ensemble", options=EnsembleOptions(network="ensemble").model_dump())
+    with pytest.raises(ConfigError, match="no network 'segnet'"):
+        build("ensemble", options={"network": "segnet"})
+
+
+def test_detail_counts_where_attention_says_so() -> None:
+    core = build("hrda", options=OPTIONS["hrda"]).core
+    assert isinstance(core, HRDA)
+    coarse, fine = torch.full((1, 19, 8, 12), 2.0), torch.full((1, 19, 16, 24), 5.0)
+    for attention, expected in ((0.0, 2.0), (1.0, 5.0), (0.5, 3.5)):
+        fused = core.fuse(Context({}, coarse, torch.full_like(coarse, attention)), fine)
+        torch.testing.assert_close(fused, torch.full_like(fine, expected))
+    box = Box(16, 48, 32, 64)
+    fused = core.fuse(Context({}, coarse, torch.ones_like(coarse)), fine[..., :8, :8], box)
+    assert fused[0, 0, 5, 9] == 5  # within, more than half a coarse cell from the window's border
+    assert fused[0, 0, 0, 0] == fused[0, 0, 15, 23] == 2
+
+
+def test_windows_off_the_grid_are_refused() -> None:
+    for crop in ([100, 128], [24, 64]):
+        with pytest.raises(ConfigError, match="multiples of 8"):
+            build("hrda", options={"detail_crop": crop})
+
+
+def test_translator_wants_multiples_of_four() -> None:
+    with pytest.raises(ValueError, match="multiples of 4"):
+        Generator(width=4, blocks=1)(torch.zeros(1, 3, 30, 32))
+    images = Generator(width=4, blocks=1)(torch.rand(1, 3, 32, 48))
+    assert images.shape == (1, 3, 32, 48)
+    assert images.abs().max() <= 1
+
+
+class EveryFourth(nn.Module):
+    """Says of every fourth pixel what it sees, so that a test can follow the picture."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"main": images[:, :1, ::4, ::4].repeat(1, 19, 1, 1) * torch.arange(19).view(1, 19, 1, 1)}
+
+
+def test_daformers_protocol_by_hand() -> None:
+    """OpenCV's bilinear resizing of bytes; logits to the input's size and from there to the photo's."""
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    segmenter = Segmenter(EveryFourth(), build("drn", options={"width": 0.25}).labels, IMAGENET)
+    window = Window(short_side=48, resampling="bilinear", upsample_twice=True)
+    prediction = Predictor(segmenter, window, device="cpu")(photo)
+
+    resized = cv2.resize(photo, (72, 48), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+    image = (resized - np.array(IMAGENET.mean, np.float32)) / np.array(IMAGENET.std, np.float32)
+    logits = EveryFourth()(torch.from_numpy(image).permute(2, 0, 1)[None])["main"]
+    for size in ((48, 72), (64, 96)):
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    expected = logits.softmax(dim=1)[0].numpy()
+    # OpenCV rounds in fixed point: a byte may differ by one, which is 0.017 after normalisation, times 18 in a logit.
+    assert np.abs(prediction.probabilities - expected).max() < 0.1
+    assert np.abs(prediction.probabilities - expected).mean() < 1e-3
+    other = Predictor(segmenter, Window(short_side=48), device="cpu")(photo)
+    assert np.abs(other.probabilities - expected).mean() > 1e-2

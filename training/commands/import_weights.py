@@ -1,0 +1,109 @@
+"""sim2street import: weights that authors released -> a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from models.importers import WeightsFile
+    from models.importers.published import Published
+
+FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer")
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("import", help="turn weights that authors released into a checkpoint")
+    parser.add_argument("family", choices=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="as downloaded; for segformer also a repository id on the Hub"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
+    parser.add_argument(
+        "--published",
+        metavar="NAME",
+        help="which released weights these are; without FILE they are fetched, where the authors give a plain link",
+    )
+    parser.add_argument("--ensemble", action="store_true", help="average the logits of several files of one network")
+    parser.add_argument("--title", default="", help="name for people")
+    parser.add_argument("--source", default="", help="data set of the labels, such as gta5")
+    parser.add_argument("--target", default="", help="unlabelled data set adapted to, such as cityscapes")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fetch, read, check, write."""
+    from models.importers import FAMILIES as KNOWN
+    from models.importers import import_checkpoint
+    from models.importers.published import published
+
+    entry = published(options.published, options.family) if options.published else None
+    averaged = options.ensemble or bool(entry and entry.members)
+    expected = len(entry.members) if entry and entry.members else (2 if averaged else 1)
+    if options.files and averaged and len(options.files) < expected:
+        raise ConfigError(f"An average needs {expected} files or more of the same network; {len(options.files)} given.")
+    if len(options.files) > 1 and not averaged:
+        raise ConfigError("Several files make a checkpoint only as an average of their logits: add --ensemble.")
+    if not options.files and entry is None:
+        raise ConfigError("Name a file to import, or released weights with --published NAME.")
+    print(f"{KNOWN[options.family].title}, licence: {KNOWN[options.family].licence}")
+    files = _given(options.family, options.files) if options.files else _fetched(entry)
+    checkpoint = import_checkpoint(
+        options.family,
+        files,
+        options.out,
+        published=entry,
+        title=options.title,
+        source=options.source,
+        target=options.target,
+    )
+    record = checkpoint.config.imported
+    assert record is not None
+    for reason, count in record.left_out.items():
+        print(f"left out: {count} tensors, {reason}")
+    print(f"{checkpoint.path}: {checkpoint.config.network}, sha256 {checkpoint.config.weights_sha256}")
+    return 0
+
+
+def _given(family: str, names: list[str]) -> list[WeightsFile]:
+    """Files on disk, or on the Hub where that is how the family is released."""
+    from models.hub import is_repository
+    from models.importers import WeightsFile
+    from models.importers.download import fetch_from_hub
+
+    files = []
+    for name in names:
+        path = Path(name)
+        if family == "segformer" and is_repository(name) and not path.exists() and not path.parent.is_dir():
+            files.append(WeightsFile(fetch_from_hub(name), f"https://huggingface.co/{name}"))
+        elif path.is_file():
+            files.append(WeightsFile(path))
+        else:
+            found = "a folder" if path.is_dir() else "nothing"
+            raise CheckpointError(f"{path} was to be a file of weights; found {found}.")
+    return files
+
+
+def _fetched(entry: Published | None) -> list[WeightsFile]:
+    """The files of released weights, from where their authors put them."""
+    from models.importers import WeightsFile
+    from models.importers.download import fetch, fetch_from_hub
+    from models.importers.published import PUBLISHED
+    from training.selection import progress_bar
+
+    assert entry is not None
+    if entry.members:
+        return [file for member in entry.members for file in _fetched(PUBLISHED[member])]
+    if entry.repository:
+        return [WeightsFile(fetch_from_hub(entry.repository), entry.page)]
+    if not entry.url:
+        raise CheckpointError(
+            f"{entry.name} is not behind a plain link. Open {entry.page}, download the file, and run"
+            f" sim2street import {entry.family} FILE --published {entry.name} --out DIR."
+        )
+    with progress_bar(f"fetching {entry.name}") as progress:
+        return [WeightsFile(fetch(entry.url, progress=progress), entry.url)]
