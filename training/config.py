@@ -65,7 +65,9 @@ class TransformOptions(Options):
         default=1.0, gt=0, le=1, description="Redraw crops that one class fills to this share."
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="Probability of a mirror image.")
-    augment: Literal["none", "plain", "daformer", "strong"] = Field(default="none", description="Photometric augmentation.")
+    augment: Literal["none", "plain", "daformer", "strong"] = Field(
+        default="none", description="Photometric augmentation."
+    )
 
 
 class OptimiserConfig(Options):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, import_weights, predict, render, train
+from training.commands import app, checkpoints, evaluate, import_weights, predict, render, sweep, train
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
     checkpoints,
     render,
     train,
+    sweep,
     evaluate,
     predict,
     import_weights,
