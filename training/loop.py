@@ -237,6 +237,7 @@ class Run:
         for name, optimiser in self.optimisers.items():
             set_rates(optimiser, config.optimisers[name], self.step, config.steps)
         self.method.train()
+        self.method.progress = self.step / config.steps
         for micro in range(config.accumulate):
             last = micro == config.accumulate - 1
             pair = next(stream).to(self.accelerator.device)

@@ -11,6 +11,7 @@ from models.segmenter import Segmenter
 from training.methods.advent import Advent, AdventOptions
 from training.methods.base import Method, MethodOptions
 from training.methods.batch_norm import BatchNorm, BatchNormOptions
+from training.methods.dann import Dann, DannOptions
 from training.methods.daformer import DAFormer, DAFormerOptions
 from training.methods.source_only import SourceOnly, SourceOnlyOptions
 
@@ -56,6 +57,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         idea="Train nothing; re-estimate batch-norm statistics on target images.",
         adapts=True,
         trains=False,
+    ),
+    "dann": MethodEntry(
+        method=Dann,
+        options=DannOptions,
+        title="DANN",
+        paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
+        " of Neural Networks. JMLR 2016. arXiv:1505.07818",
+        idea="Learn features from which a judge cannot tell, at any pixel, which domain they come from.",
+        adapts=True,
     ),
     "advent": MethodEntry(
         method=Advent,

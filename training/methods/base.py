@@ -58,7 +58,12 @@ class Method(nn.Module, ABC):
     Args:
         segmenter: the network that is trained for use.
         networks: further trained networks, each with an optimiser of its name.
+
+    Attributes:
+        progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
     """
+
+    progress: float = 0.0
 
     def __init__(self, segmenter: Segmenter, **networks: nn.Module) -> None:
         super().__init__()
