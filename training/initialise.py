@@ -10,6 +10,7 @@ import timm
 from models.catalog import find_checkpoint
 from models.errors import ConfigError
 from models.networks.deeplab_v2 import DeepLabV2
+from models.networks.hrda import HRDA
 from models.segmenter import Segmenter
 
 
@@ -19,7 +20,8 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     Args:
         segmenter: with random weights.
         source: "random" leaves them; "imagenet" loads timm's ImageNet weights into the backbone (needs the network
-            or timm's cache); anything else is a checkpoint's name or folder of the same network.
+            or timm's cache); anything else is a checkpoint's name or folder of the same network, for HRDA's also of
+            DAFormer's.
         options: the network's options, for the error's sake.
 
     Raises:
@@ -30,6 +32,9 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
         return
     if source != "imagenet":
         weights = find_checkpoint(source).load().core.state_dict()
+        if isinstance(segmenter.core, HRDA) and not any(key.startswith("attention.") for key in weights):
+            # DAFormer's encoder and head under the same names; the attention alone begins at random.
+            weights |= {f"attention.{key}": value for key, value in segmenter.core.attention.state_dict().items()}
         try:
             segmenter.core.load_state_dict(weights, strict=True)
         except RuntimeError as error:

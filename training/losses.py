@@ -90,3 +90,12 @@ def position_loss(verdict: Tensor, domain: Domain) -> Tensor:
     """
     truth = 1 if domain is Domain.SOURCE else 0
     return F.cross_entropy(verdict, torch.full_like(verdict[:, 0], truth, dtype=torch.int64))
+
+
+def gan_loss(verdict: Tensor, real: bool, form: Literal["lsgan", "log"] = "lsgan") -> Tensor:
+    """How far a judge's scores, any shape, are from real (1) or painted (0).
+
+    Squared error as in CycleGAN's code ("lsgan"), or the binary cross-entropy of logits ("log").
+    """
+    truth = torch.full_like(verdict, float(real))
+    return F.mse_loss(verdict, truth) if form == "lsgan" else F.binary_cross_entropy_with_logits(verdict, truth)

@@ -48,6 +48,11 @@ class MethodOptions(Options):
         default="valid", description="Pixels that a cross-entropy is averaged over: labelled ones, or all."
     )
 
+    @property
+    def trains_segmenter(self) -> bool:
+        """Whether gradients change the segmenter with these options, where the method trains anything."""
+        return True
+
     def check_start(self, initialisation: str) -> None:
         """Refuse with `ConfigError` a start of the run that these options cannot go with."""
 
@@ -61,9 +66,11 @@ class Method(nn.Module, ABC):
 
     Attributes:
         progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
+        borrows: whether its companions must come from an earlier run.
     """
 
     progress: float = 0.0
+    borrows: bool = False
 
     def __init__(self, segmenter: Segmenter, **networks: nn.Module) -> None:
         super().__init__()
@@ -76,6 +83,11 @@ class Method(nn.Module, ABC):
     def networks(self) -> dict[str, nn.Module]:
         """The trained networks by name."""
         return {name: getattr(self, name) for name in self.trained}
+
+    @property
+    def companions(self) -> dict[str, nn.Module]:
+        """Networks beside the segmenter that are of use after the run: kept with it, and taken over by later stages."""
+        return {}
 
     @abstractmethod
     def step(self, pair: DomainPair) -> Iterator[Update]:
