@@ -207,14 +207,14 @@ def test_hrda_starts_from_daformers_checkpoint(tmp_path: Path) -> None:
     attention = {
         key: value.clone() for key, value in segmenter.core.state_dict().items() if key.startswith("attention")
     }
-    initialise(segmenter, strtmp_path / "start", TWICE)
+    initialise(segmenter, str(tmp_path / "start"), TWICE)
     after = segmenter.core.state_dict()
     for key, value in start.core.state_dict().items():
         assert torch.equal(after[key], value), key
     for key, value in attention.items():
         assert torch.equal(after[key], value), key
     with pytest.raises(ConfigError, match="holds another network"):
-        initialise(build("hrda", options={**TWICE, "channels": 24}), strtmp_path / "start", TWICE)
+        initialise(build("hrda", options={**TWICE, "channels": 24}), str(tmp_path / "start"), TWICE)
 
 
 def test_target_margins_travel_with_crop_and_flip() -> None:
