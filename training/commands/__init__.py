@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, import_weights, predict, render, sweep, train
+from training.commands import app, checkpoints, evaluate, import_weights, predict, render, sweep, train, translate
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -19,5 +19,6 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     sweep,
     evaluate,
     predict,
+    translate,
     import_weights,
 )
