@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import timm
+from torch import nn
 
 from models.catalog import find_checkpoint
-from models.errors import ConfigError
+from models.errors import CheckpointError, ConfigError
+from models.importers.download import fetch_from_hub
+from models.importers.files import read_weights, tensors_of
+from models.importers.keys import rename_by
+from models.importers.mix_transformer import ENCODER
+from models.importers.segformer import from_port
 from models.networks.deeplab_v2 import DeepLabV2
 from models.networks.hrda import HRDA
+from models.networks.mix_transformer import MixTransformer
 from models.segmenter import Segmenter
+
+ENCODER_NAME: Final = rename_by(ENCODER)
+"""From the authors' key of the encoder to ours; None or a reason for every other key."""
 
 
 def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) -> None:
@@ -19,8 +29,8 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
 
     Args:
         segmenter: with random weights.
-        source: "random" leaves them; "imagenet" loads timm's ImageNet weights into the backbone (needs the network
-            or timm's cache); anything else is a checkpoint's name or folder of the same network, for HRDA's also of
+        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder, timm's of ResNets and
+            NVIDIA's of Mix Transformers (needs the network or a cache; NVIDIA's are for non-commercial research); anything else is a checkpoint's name or folder of the same network, for HRDA's also of
             DAFormer's.
         options: the network's options, for the error's sake.
 
@@ -41,8 +51,14 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
             raise ConfigError(f"initialisation {source!r} holds another network: {error}") from error
         return
     core = segmenter.core
+    if isinstance(getattr(core, "encoder", None), MixTransformer):
+        _load_imagenet_encoder(core, options)
+        return
     if not isinstance(core, DeepLabV2) or options.get("width", 1.0) != 1.0:
-        raise ConfigError("initialisation imagenet needs a deeplab_v2 of width 1; ImageNet weights exist for no other.")
+        raise ConfigError(
+            "initialisation imagenet needs a deeplab_v2, daformer, hrda or segformer of width 1; ImageNet weights exist"
+            " for no other."
+        )
     if options.get("caffe_style", True):
         # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
         raise ConfigError(
@@ -54,3 +70,18 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     except Exception as error:  # timm passes on whatever the network layer raises
         raise ConfigError(f"The ImageNet weights of {name} could not be fetched: {error}") from error
     core.backbone.load_state_dict(weights, strict=True)
+
+
+def _load_imagenet_encoder(core: nn.Module, options: Mapping[str, Any]) -> None:
+    """Fill a Mix Transformer with NVIDIA's ImageNet-1k weights from the Hub."""
+    if options.get("width", 1.0) != 1.0:
+        raise ConfigError(
+            "initialisation imagenet needs width 1; ImageNet weights of slim Mix Transformers do not exist."
+        )
+    weights = from_port(tensors_of(read_weights(fetch_from_hub(f"nvidia/mit-{options.get('variant', 'b5')}"))))
+    renamed = {ours: value for key, value in weights.items() if isinstance(ours := ENCODER_NAME(key), str)}
+    encoder = {key.removeprefix("encoder."): value for key, value in renamed.items()}
+    try:
+        core.get_submodule("encoder").load_state_dict(encoder, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"nvidia/mit-{options.get('variant', 'b5')} holds another encoder: {error}") from error

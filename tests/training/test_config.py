@@ -28,10 +28,11 @@ def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
     config = load_recipe(name)
-    smallest = {"variant": "b0"} if config.network == "daformer" else {"backbone": "resnet18"}
-    small = {**config.network_options, **smallest}
-    method = build_method(config.method, build(config.network, options=small), config.method_options)
-    assert set(build_optimisers(config, method)) == set(method.networks)
+    for stage in config.resolve_stages().values() if config.stages else [config]:
+        smallest = {"daformer": {"variant": "b0"}, "hrda": {"variant": "b0"}, "drn": {}}
+        small = {**stage.network_options, **smallest.get(stage.network, {"backbone": "resnet18"})}
+        method = build_method(stage.method, build(stage.network, options=small), stage.method_options)
+        assert set(build_optimisers(stage, method)) == set(method.networks)
 
 
 def test_overrides_reach_nested_values() -> None:
