@@ -93,6 +93,7 @@ class OptimiserConfig(Options):
         default=None, ge=1, description="Step at which the rate reaches 0; none = the last step."
     )
     power: float = Field(default=0.9, gt=0, description="Of the polynomial decay.")
+    hold: int = Field(default=0, ge=0, description="Steps at the full rate before the decay begins.")
     warm_up: int = Field(default=0, ge=0, description="Steps over which the rate rises linearly.")
 
 

@@ -477,7 +477,7 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
 
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
     """Give every group its rate at `step`."""
-    factor = poly(step, config.horizon or steps, config.power, config.warm_up)
+    factor = poly(step, config.horizon or steps, config.power, config.warm_up, hold=config.hold)
     for group in optimiser.param_groups:
         group["lr"] = config.rate * factor * group["factor"]
 

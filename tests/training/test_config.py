@@ -58,7 +58,7 @@ def test_overrides_reach_nested_values() -> None:
         ("sources.7.count=1", "position from 0 to 0"),
         ("steps.deep=1", "steps is a value, not a table"),
         ("steps", "key=value"),
-        ("source_transform.augment=wild", "'none', 'plain' or 'strong'"),
+        ("source_transform.augment=wild", "'none', 'plain', 'daformer' or 'strong'"),
     ],
 )
 def test_mistakes_get_a_sentence(override: str, words: str) -> None:

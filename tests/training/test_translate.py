@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,14 @@ from PIL import Image
 from models.errors import CheckpointError, ConfigError, DatasetError
 from tests.training.methods.test_methods import PAINTERS
 from tests.training.test_cli import fails
-from tests.training.test_loop import make_tree, recipe
+from tests.training.test_loop import assert_same, make_tree, recipe, weights
+from training import loop
 from training.cli import main
 from training.companions import FOLDER
 from training.config import RunConfig
 from training.datasets import open_dataset
 from training.loop import TrainingError, train
+from training.pair import DomainPair
 from training.translate import open_repainter, repaint, translate
 
 pytestmark = pytest.mark.slow
@@ -68,6 +73,29 @@ def test_repainters_travel_through_the_stages_and_stay_as_they_were(run: Path) -
         assert (run / part / FOLDER / "to_target.safetensors").read_bytes() == trained
     assert (run / "translation" / FOLDER / "to_source.safetensors").exists()
     assert not (run / "features" / FOLDER / "to_source.safetensors").exists()
+
+
+def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of images and the judge's remembered accuracy are part of the state."""
+    options = {**PAINTERS, "phase": "joint", "accuracy_gate": 0.5, "generator_dropout": True}
+    optimisers = {**PAINTING, **LEARNING, "discriminator": ADAM}
+    config = staged(tree, stages=[], method_options=options, optimisers=optimisers, steps=4)
+    train(config, tmp_path / "whole")
+    take_step = loop.Run.take_step
+
+    def stop_after_two(run: loop.Run, stream: Iterator[DomainPair]) -> dict[str, float]:
+        values = take_step(run, stream)
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return values
+
+    monkeypatch.setattr(loop.Run, "take_step", stop_after_two)
+    with pytest.raises(loop.Interrupted, match="step 2 of 4"):
+        train(config, tmp_path / "parts")
+    monkeypatch.setattr(loop.Run, "take_step", take_step)
+    train(config, tmp_path / "parts", resume=True)
+    assert weights(tmp_path / "whole")["pools.0._extra_state"].shape == (3, 3, 48, 64)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 def test_a_stage_that_needs_repainters_says_so(tree: Path, run: Path, tmp_path: Path) -> None:
