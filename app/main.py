@@ -16,6 +16,7 @@ st.logo(str(HERE / "icon.svg"), size="large")
 st.navigation(
     [
         st.Page("views/compare.py", title="Compare", icon=":material/compare:", default=True),
+        st.Page("views/benchmark.py", title="Benchmark", icon=":material/leaderboard:"),
         st.Page("views/checkpoints.py", title="Checkpoints", icon=":material/inventory_2:"),
     ],
     position="top",

@@ -19,6 +19,8 @@ FORBIDDEN = {
     "app/**/*.py": ("training.loop", "training.methods", "training.jobs", "accelerate"),
     "app/panels.py": ("streamlit", "gradio", "plotly", "training"),
     "app/charts.py": ("streamlit", "gradio", "training"),
+    "app/result_rows.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/published.py": ("streamlit", "gradio", "plotly", "training"),
 }
 
 

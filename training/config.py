@@ -33,7 +33,18 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class DatasetConfig(Options):
     """Which pictures to read; `training.datasets.open_dataset` opens it."""
 
-    dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid", "photos"]
+    dataset: Literal[
+        "street_scenes",
+        "cityscapes",
+        "gta5",
+        "synthia",
+        "camvid",
+        "foggy_cityscapes",
+        "acdc",
+        "dark_zurich",
+        "idd",
+        "photos",
+    ]
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
     style: str = Field(default="game", description="Look of street scenes.")

@@ -45,10 +45,15 @@ def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
         learnt = f"labels of {config.source}" + (
             f", pictures of {config.target} without labels" if config.target else ""
         )
+        training = f"{config.step} steps, seed {config.seed}"
+        if config.imported is not None:
+            reported = config.imported.reported_miou
+            said = "" if reported is None else f", who report an mIoU of {reported:g} (not measured here)"
+            training = f"by its authors{said}"
         lines = {
             "Learnt from": learnt,
             "Network": NETWORKS[config.network].title,
-            "Training": f"{config.step} steps, seed {config.seed}",
+            "Training": training,
             "Licence": LICENCES.get(config.licence, config.licence)
             + (" (imported weights)" if config.origin == "imported" else ""),
             "Folder": f"`{checkpoint.name}`",

@@ -11,7 +11,7 @@ from typing import Final
 
 from models.errors import CheckpointError
 from models.importers.family import Weights
-from models.importers.keys import LeftOut, shapes_at
+from models.importers.keys import shapes_at
 from models.networks.mix_transformer import HEADS, VARIANTS
 
 STUDENT: Final = "model."
@@ -23,7 +23,7 @@ TRAINING_ONLY: Final = {
 OWN: Final = ("backbone.", "decode_head.")
 
 
-def _encoder_rules() -> dict[str, str | LeftOut]:
+def _encoder_rules() -> dict[str, str]:
     block = {
         "norm1": "norm1",
         "norm2": "norm2",
@@ -36,7 +36,7 @@ def _encoder_rules() -> dict[str, str | LeftOut]:
         r"mlp\.dwconv\.dwconv": "feed_forward.mix",
         r"mlp\.fc2": "feed_forward.narrow",
     }
-    rules: dict[str, str | LeftOut] = {}
+    rules: dict[str, str] = {}
     for number in range(1, 5):
         stage = f"encoder.stages.{number - 1}"
         rules[rf"backbone\.patch_embed{number}\.proj"] = f"{stage}.embedding.projection"

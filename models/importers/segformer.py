@@ -18,8 +18,9 @@ from torch import Tensor
 from models.checkpoint import Window
 from models.errors import CheckpointError
 from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
-from models.importers.keys import LeftOut, rename_by
+from models.importers.keys import LeftOut, rename_by, translate
 from models.importers.mix_transformer import ENCODER, variant_of, width_of
+from models.networks.mix_transformer import MixTransformer
 from models.origin import Protocol
 
 rename = rename_by(
@@ -61,6 +62,10 @@ HEAD_OF_PORT: Final = {
     r"decode_head\.batch_norm": "decode_head.linear_fuse.bn",
     r"decode_head\.classifier": "decode_head.linear_pred",
 }
+
+
+CLASSIFIER: Final = re.compile(r"(^|\.)(head|classifier)\.(weight|bias)$")
+"""ImageNet's thousand classes."""
 
 
 def _port_rules() -> dict[str, str | LeftOut]:
@@ -113,6 +118,22 @@ def from_port(weights: Weights) -> dict[str, Tensor]:
             )
         theirs[key.replace(".attn.key.", ".attn.kv.")] = torch.cat(halves)
     return theirs
+
+
+def encoder_of(weights: Weights, encoder: MixTransformer) -> dict[str, Tensor]:
+    """Weights of the ImageNet encoder alone, under our names: the authors' `mit_b*.pth`, or the port's file on the Hub.
+
+    Args:
+        weights: what `tensors_of` took out of the file; its 1000-way classifier is left out.
+        encoder: what they are for; not changed.
+
+    Raises:
+        CheckpointError: a key is unknown or missing, or a shape differs.
+    """
+    weights = from_port(weights) if is_port(weights) else {f"backbone.{key}": value for key, value in weights.items()}
+    kept = {key: value for key, value in weights.items() if not CLASSIFIER.search(key)}
+    rename_encoder = rename_by({pattern: answer.removeprefix("encoder.") for pattern, answer in ENCODER.items()})
+    return translate(kept, rename_encoder, encoder, title="a Mix Transformer of this size").weights
 
 
 def recognises(weights: Weights) -> bool:

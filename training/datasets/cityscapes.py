@@ -20,6 +20,7 @@ class Cityscapes(FolderDataset):
 
     name = "cityscapes"
     labels = CITYSCAPES19
+    splits = ("train", "val", "test")
     root_variable = "SIM2STREET_CITYSCAPES"
     how_to_get = (
         "Register at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from models.errors import DatasetError
 from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
@@ -21,6 +22,8 @@ class Gta5(FolderDataset):
 
     name = "gta5"
     labels = CITYSCAPES19
+    splits = (ALL,)
+    labelled_splits = (ALL,)
     root_variable = "SIM2STREET_GTA5"
     how_to_get = (
         "Download the ten image and ten label archives, 01_images.zip to 10_images.zip and 01_labels.zip to"
@@ -28,6 +31,8 @@ class Gta5(FolderDataset):
         " so that it holds images/00001.png ... and labels/00001.png ...; a split other than 'all' is a file"
         " <split>.txt beside them with one file name a line."
     )
+    photo_folder: ClassVar[str] = "images"
+    label_folder: ClassVar[str] = "labels"
     # Index 34 is the licence plate, which Cityscapes numbers -1.
     table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(35)})
 
@@ -35,7 +40,7 @@ class Gta5(FolderDataset):
         super().__init__(root, split, labelled=labelled)
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
-        folder = self.root / "images"
+        folder = self.root / self.photo_folder
         if self.split == ALL:
             photos = tuple(sorted(folder.glob("*.png")))
             self._refuse_empty(photos, folder / "*.png")
@@ -44,7 +49,7 @@ class Gta5(FolderDataset):
             self._refuse_empty(photos, self.root / f"{self.split}.txt")
             self._refuse_missing(photos, "photo")
         keys = tuple(photo.stem for photo in photos)
-        labels = tuple(self.root / "labels" / photo.name for photo in photos) if self.labelled else ()
+        labels = tuple(self.root / self.label_folder / photo.name for photo in photos) if self.labelled else ()
         return keys, photos, labels
 
     def _listed(self) -> list[str]:
@@ -53,6 +58,6 @@ class Gta5(FolderDataset):
             lines = path.read_text(encoding="utf-8").split()
         except OSError as error:
             raise DatasetError(
-                f"The split {self.split!r} of gta5 was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
+                f"The split {self.split!r} of {self.name} was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
             ) from error
         return [f"{Path(line).stem}.png" for line in lines]

@@ -24,6 +24,8 @@ class PhotoFolder(FolderDataset):
 
     name = "photos"
     labels = CITYSCAPES19
+    splits = (".",)
+    labelled_splits = ()
     root_variable = "SIM2STREET_PHOTOS"
     how_to_get = f"Any folder of street photos will do ({', '.join(SUFFIXES)})."
     table = np.empty(0, np.uint8)

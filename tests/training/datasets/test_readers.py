@@ -6,14 +6,16 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.errors import ConfigError, DatasetError, LabelError, Sim2StreetError
 from models.labels import CITYSCAPES19, IGNORE, train_ids_from_label_ids
+from training.config import DatasetConfig
 from training.datasets import DATASETS, open_dataset
 from training.datasets.cache import cache_dataset
 from training.datasets.rendered import StreetScenes
@@ -83,12 +85,70 @@ def build_street_scenes(root: Path) -> dict[str, Any]:
     return {"style": "game", "count": COUNT, "size": (WIDTH * 2, HEIGHT * 2)}
 
 
+def save_wide_labels(path: Path, values: np.ndarray) -> None:
+    """A PNG of 16 bits: class, instance and nothing as red, green and blue."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.zeros((*values.shape, 3), np.uint16)
+    image[..., 2], image[..., 1] = values, 300  # OpenCV's order is blue, green, red
+    assert cv2.imwrite(str(path), image)
+
+
+def build_synthia(root: Path) -> dict[str, Any]:
+    for number in range(COUNT):
+        save_photo(root / "RGB" / f"{number:07d}.png", 50 + number)
+        save_wide_labels(root / "GT" / "LABELS" / f"{number:07d}.png", stripes(3, 8, 0, 22, 11))
+    return {"root": root}
+
+
+def build_foggy_cityscapes(root: Path) -> dict[str, Any]:
+    options = build_cityscapes(root)
+    for photo in (root / "leftImg8bit").rglob("*.png"):
+        folder = root / "leftImg8bit_foggy" / photo.parent.relative_to(root / "leftImg8bit")
+        for density in ("0.02", "0.01", "0.005"):
+            save_photo(folder / photo.name.replace(".png", f"_foggy_beta_{density}.png"), round(1000 * float(density)))
+    return options
+
+
+def build_acdc(root: Path) -> dict[str, Any]:
+    for number, condition in enumerate(("fog", "night", "snow")):  # rain was not unpacked
+        drive = Path(condition) / "train" / "GOPR0475"
+        save_photo(root / "rgb_anon" / drive / f"GOPR0475_frame_{number:06d}_rgb_anon.png", 50 + number)
+        save_labels(root / "gt" / drive / f"GOPR0475_frame_{number:06d}_gt_labelTrainIds.png", stripes(0, 13, 255, 18))
+        save_photo(root / "rgb_anon" / condition / "train_ref" / "GOPR0475" / "x_rgb_ref_anon.png", 9)
+    return {"root": root, "split": "train"}
+
+
+def build_dark_zurich(root: Path) -> dict[str, Any]:
+    for number in range(COUNT):
+        for light in ("night", "day"):
+            name = f"GOPR0356_frame_{number:06d}"
+            save_photo(root / "rgb_anon" / "val" / light / "GOPR0356" / f"{name}_rgb_anon.png", 50 + number)
+            if light == "night":
+                labels = root / "gt" / "val" / light / "GOPR0356" / f"{name}_gt_labelTrainIds.png"
+                save_labels(labels, stripes(0, 13, 255, 18))
+    return {"root": root, "split": "val"}
+
+
+def build_idd(root: Path) -> dict[str, Any]:
+    for number, (drive, end) in enumerate((("0", "png"), ("1", "png"), ("500", "jpg"))):
+        # The same frame number in each drive; the second part of the set is JPEG.
+        save_photo(root / "leftImg8bit" / "train" / drive / f"005506_leftImg8bit.{end}", 50 + number)
+        labels = root / "gtFine" / "train" / drive / "005506_gtFine_labelcsTrainIds.png"
+        save_labels(labels, stripes(0, 13, 255, 18))
+    return {"root": root, "split": "train"}
+
+
 TREES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "acdc": build_acdc,
     "camvid": build_camvid,
     "cityscapes": build_cityscapes,
+    "dark_zurich": build_dark_zurich,
+    "foggy_cityscapes": build_foggy_cityscapes,
     "gta5": build_gta5,
+    "idd": build_idd,
     "photos": build_photos,
     "street_scenes": build_street_scenes,
+    "synthia": build_synthia,
 }
 
 
@@ -138,7 +198,16 @@ def test_photos_keep_their_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("cityscapes", [0, 13, 255, 18, 255]), ("gta5", [0, 13, 255, 255]), ("camvid", [0, 3, 10, 255])],
+    [
+        ("cityscapes", [0, 13, 255, 18, 255]),
+        ("gta5", [0, 13, 255, 255]),
+        ("camvid", [0, 3, 10, 255]),
+        ("synthia", [0, 13, 255, 255, 18]),
+        ("foggy_cityscapes", [0, 13, 255, 18, 255]),
+        ("acdc", [0, 13, 255, 18]),
+        ("dark_zurich", [0, 13, 255, 18]),
+        ("idd", [0, 13, 255, 18]),
+    ],
 )
 def test_stored_values_become_labels(tmp_path, name, expected):
     labels = open_dataset(name, **TREES[name](tmp_path)).read(0).labels
@@ -175,6 +244,8 @@ def test_gta5_split_lists_are_honoured(tmp_path):
         ("cityscapes", "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", 34),
         ("gta5", "labels/00001.png", 35),
         ("camvid", "trainannot/0001TP_000000.png", 12),
+        ("acdc", "gt/fog/train/GOPR0475/GOPR0475_frame_000000_gt_labelTrainIds.png", 19),
+        ("idd", "gtFine/train/0/005506_gtFine_labelcsTrainIds.png", 26),
     ],
 )
 def test_foreign_values_are_refused(tmp_path, name, label_image, value):
@@ -197,6 +268,10 @@ def test_coloured_labels_are_refused(tmp_path):
         ("cityscapes", "gtFine/train/zurich/zurich_000002_000019_gtFine_labelIds.png"),
         ("gta5", "labels/00002.png"),
         ("camvid", "trainannot/0001TP_000001.png"),
+        ("synthia", "GT/LABELS/0000001.png"),
+        ("acdc", "gt/night/train/GOPR0475/GOPR0475_frame_000001_gt_labelTrainIds.png"),
+        ("dark_zurich", "gt/val/night/GOPR0356/GOPR0356_frame_000001_gt_labelTrainIds.png"),
+        ("idd", "gtFine/train/1/005506_gtFine_labelcsTrainIds.png"),
     ],
 )
 def test_a_missing_label_image_is_named_but_not_missed_in_a_target(tmp_path, name, label_image):
@@ -218,7 +293,7 @@ def test_an_unlabelled_folder_needs_no_label_folder(tmp_path):
         open_dataset("cityscapes", tmp_path, "test")
 
 
-@pytest.mark.parametrize("name", ["camvid", "cityscapes", "gta5", "photos"])
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "street_scenes"])
 def test_a_missing_root_says_how_to_get_the_set(tmp_path, monkeypatch, name):
     kind = DATASETS[name]
     with pytest.raises(DatasetError) as raised:
@@ -257,6 +332,52 @@ def test_an_empty_or_broken_list_is_refused(tmp_path):
         open_dataset("camvid", **options)
 
 
+def test_splits_can_be_narrowed_down(tmp_path):
+    options = build_acdc(tmp_path / "acdc")
+    assert open_dataset("acdc", **{**options, "split": "train/night"}).keys == ("night_GOPR0475_GOPR0475_frame_000001",)
+    assert open_dataset("acdc", **{**options, "split": "train/night"}).slug == "acdc_train_night"
+    with pytest.raises(DatasetError, match="one of fog, night, rain, snow"):
+        open_dataset("acdc", **{**options, "split": "train/hail"})
+    with pytest.raises(DatasetError, match=r"rgb_anon/rain/train/\*/\*_rgb_anon"):
+        open_dataset("acdc", **{**options, "split": "train/rain"})
+
+    options = build_dark_zurich(tmp_path / "dark")
+    day = open_dataset("dark_zurich", **{**options, "split": "val/day"}, labelled=False)
+    assert len(day) == COUNT
+    with pytest.raises(DatasetError, match="3 of 3 label images"):
+        open_dataset("dark_zurich", **{**options, "split": "val/day"})
+
+    options = build_foggy_cityscapes(tmp_path / "foggy")
+    for split, brightness in (("train", 20), ("train/0.01", 10), ("train/0.005", 5)):
+        foggy = open_dataset("foggy_cityscapes", **{**options, "split": split})
+        assert foggy.read_photo(0)[0, 0, 0] == brightness
+        assert foggy.keys[0] == "aachen_000000_000019"
+    with pytest.raises(DatasetError, match=r"one of 0\.02, 0\.01, 0\.005"):
+        open_dataset("foggy_cityscapes", **{**options, "split": "train/0.03"})
+    (tmp_path / "foggy" / "leftImg8bit_foggy").rename(tmp_path / "foggy" / "leftImg8bit_foggyDBF")
+    assert len(open_dataset("foggy_cityscapes", **options)) == COUNT
+
+
+def test_synthia_labels_of_another_kind_are_refused(tmp_path):
+    options = build_synthia(tmp_path)
+    path = tmp_path / "GT" / "LABELS" / "0000000.png"
+    for values, words in ((stripes(3, 23), "values 23 in"), (stripes(3).astype(np.uint16) + 300, "the class 303")):
+        save_wide_labels(path, values)
+        with pytest.raises(LabelError, match=words):
+            open_dataset("synthia", **options).read(0)
+    save_labels(path, stripes(3))
+    with pytest.raises(LabelError, match="three channels of 16 bits"):
+        open_dataset("synthia", **options).read(0)
+    path.write_bytes(b"no picture")
+    with pytest.raises(Sim2StreetError, match=r"0000000\.png is not a picture"):
+        open_dataset("synthia", **options).read(0)
+
+
+def test_recipes_know_every_data_set():
+    known = get_args(DatasetConfig.model_fields["dataset"].annotation)
+    assert set(known) == set(DATASETS)
+
+
 def test_a_damaged_photo_is_named(tmp_path):
     options = build_gta5(tmp_path)
     (tmp_path / "images" / "00002.png").write_bytes(b"no picture")
@@ -265,7 +386,7 @@ def test_a_damaged_photo_is_named(tmp_path):
 
 
 def test_unknown_names_and_options_are_listed():
-    with pytest.raises(DatasetError, match=r"'kitti'; known are camvid, cityscapes"):
+    with pytest.raises(DatasetError, match=r"'kitti'; known are acdc, camvid, cityscapes"):
         open_dataset("kitti")
     with pytest.raises(ConfigError, match="no option root; it takes style"):
         open_dataset("street_scenes", "/somewhere")

@@ -1,0 +1,165 @@
+"""Published results with their sources, and what sweeps here measured, as plain values. No UI library in here."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from models.catalog import CatalogEntry
+from models.errors import ConfigError
+from models.labels import CITYSCAPES19
+from models.options import Options
+
+DATA: Final = Path(__file__).parent / "published.json"
+RESULTS: Final = Path(__file__).parent.parent / "docs" / "results"
+"""Folder of tables that `sim2street sweep` wrote for this repository."""
+RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
+"""Environment variable: more such folders, separated as PATH is."""
+SETTINGS: Final = ("GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes")
+SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
+"""As checkpoints name the source of a setting."""
+
+
+class PublishedResult(Options):
+    """One row of somebody's table; figures in percent on Cityscapes val."""
+
+    method: str
+    backbone: str
+    setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes"]
+    miou: float | None = Field(default=None, ge=0, le=100)
+    miou16: float | None = Field(default=None, ge=0, le=100, description="Over SYNTHIA's 16 classes.")
+    miou13: float | None = Field(default=None, ge=0, le=100, description="Without wall, fence and pole too.")
+    std: float | None = Field(default=None, ge=0, description="Over seeds, in points.")
+    per_class: dict[str, float] = Field(default_factory=dict)
+    source: str
+    directness: Literal["primary", "secondary", "none"]
+    note: str = ""
+    evaluation: str = ""
+    released_checkpoint_miou: float | None = None
+    is_oracle: bool = False
+    remark: str = Field(default="", description="What the source really says; rows of the comparison have one.")
+    place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
+
+
+def published_results() -> list[PublishedResult]:
+    """All rows, in the order of the file."""
+    entries = json.loads(DATA.read_text(encoding="utf-8"))["entries"]
+    return [PublishedResult.parse(entry, where=f"{DATA.name}, row {row}") for row, entry in enumerate(entries)]
+
+
+def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
+    """The rows that everybody quotes, from source-only to HRDA."""
+    placed = [(result.place, result) for result in results if result.place is not None]
+    return [result for _, result in sorted(placed, key=lambda item: item[0])]
+
+
+def class_row(result: PublishedResult) -> list[float | None]:
+    """IoU in percent of the 19 classes in order, None for what the source does not give."""
+    return [result.per_class.get(name) for name in CITYSCAPES19.names]
+
+
+def measured_on_cityscapes(entries: list[CatalogEntry], setting: str) -> list[dict[str, Any]]:
+    """Checkpoints on this machine that `sim2street evaluate` scored on Cityscapes val, adapted from the setting's source.
+
+    Returns:
+        One row each: `title`, `network`, `miou` in percent, `reported` by its authors in percent or None.
+    """
+    source = SOURCES.get(setting)
+    rows = []
+    for entry in entries:
+        if source is None or entry.checkpoint is None or not entry.checkpoint.config.source.startswith(source):
+            continue
+        miou = entry.checkpoint.metrics.get("cityscapes/val", {}).get("miou")
+        if miou is not None:
+            config = entry.checkpoint.config
+            reported = config.imported.reported_miou if config.imported else None
+            rows.append({"title": config.title, "network": config.network, "miou": 100 * miou, "reported": reported})
+    return rows
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """What `sim2street sweep` measured, or why a file is no such table.
+
+    Attributes:
+        title: of the sweep, or the file's name.
+        about: a sentence or two.
+        columns: labels of the tests.
+        rows: `Method`, `Network`, then per test the mIoU in percent as text with its deviation, and the share of the
+            gap from source-only to oracle that was closed.
+        error: None, or the sentence that says why it cannot be shown.
+    """
+
+    title: str
+    about: str = ""
+    columns: tuple[str, ...] = ()
+    rows: tuple[dict[str, str], ...] = ()
+    error: str | None = None
+
+
+def sweep_tables() -> list[SweepTable]:
+    """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
+    own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
+    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
+
+
+class _Figures(Options):
+    seeds: int
+    miou_per_seed: tuple[float, ...]
+    miou: float | None
+    deviation: float | None
+    gap_recovered: float | None = None
+    iou_per_class: dict[str, float | None]
+
+
+class _Test(Options, extra="ignore"):
+    name: str
+    label: str
+
+
+class _Row(Options, extra="ignore"):
+    title: str
+    network: str
+    figures: dict[str, _Figures]
+
+
+class _Table(Options):
+    """The layout of `training/sweep_table.py`."""
+
+    format: Literal[1]
+    name: str
+    title: str
+    about: str = ""
+    tests: tuple[_Test, ...]
+    rows: tuple[_Row, ...]
+
+
+def _read(path: Path) -> SweepTable:
+    try:
+        table = _Table.parse(json.loads(path.read_text(encoding="utf-8")), where=path.name)
+    except (OSError, ValueError, RecursionError) as error:
+        return SweepTable(path.name, error=f"{path} cannot be read: {error}.")
+    except ConfigError as error:
+        return SweepTable(path.name, error=str(error))
+    rows = []
+    for row in table.rows:
+        shown = {"Method": row.title, "Network": row.network}
+        for test in table.tests:
+            shown[test.label] = _cell(row.figures.get(test.name))
+        rows.append(shown)
+    return SweepTable(table.title, table.about, tuple(test.label for test in table.tests), tuple(rows))
+
+
+def _cell(figures: _Figures | None) -> str:
+    """Such as "41.9 ± 0.3 · 62 % of the gap"."""
+    if figures is None or figures.miou is None:
+        return "–"
+    text = f"{100 * figures.miou:.1f}"
+    if figures.deviation is not None:
+        text += f" ± {100 * figures.deviation:.1f}"
+    return text if figures.gap_recovered is None else f"{text} · {100 * figures.gap_recovered:.0f} % of the gap"

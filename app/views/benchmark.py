@@ -1,0 +1,159 @@
+"""Benchmark: what papers report, what their sources really say, and beside it what was measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app import charts, panels, published, session
+from app.published import PublishedResult
+from app.result_rows import result_rows
+from models.labels import CITYSCAPES19
+
+SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
+
+
+def main() -> None:
+    """Published table, classes, measured tables."""
+    st.markdown("# Benchmark")
+    st.markdown(
+        "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels. Each figure names"
+        " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
+    )
+    results = published.published_results()
+    setting = st.segmented_control(
+        "Setting", published.SETTINGS, default=published.SETTINGS[0], required=True, key="setting"
+    )
+    every = [result for result in results if result.setting == setting]
+    quoted = published.comparison(every)
+    all_rows = not quoted or st.toggle(
+        f"All {len(every)} published rows", key="all_rows", help="Else the rows that everybody quotes."
+    )
+    if all_rows:
+        show_table(every, synthia=setting.startswith("SYNTHIA"))
+    else:
+        st.html(result_rows(quoted))
+    show_reproduced(setting)
+    show_classes(every if all_rows else quoted)
+    show_measured()
+
+
+def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
+    """One line per result, to be sorted and searched."""
+    rows = []
+    for result in results:
+        row: dict[str, Any] = {"Method": result.method, "Network": result.backbone}
+        row["mIoU"] = result.miou16 if synthia else result.miou
+        if synthia:
+            row["13 classes"] = result.miou13
+        row |= {
+            "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
+            "Source": result.source,
+            "What it says": result.remark or result.note or result.evaluation or None,
+        }
+        rows.append(row)
+    bar = st.column_config.ProgressColumn
+    text = st.column_config.TextColumn
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        height=560 if len(rows) > 14 else "content",
+        column_config={
+            "mIoU": bar("16 classes, %" if synthia else "mIoU, %", format="%.1f", min_value=0, max_value=100),
+            "13 classes": bar("13 classes, %", format="%.1f", min_value=0, max_value=100),
+            "Source": text(width="large"),
+            "What it says": text(width="large"),
+        },
+    )
+
+
+def show_reproduced(setting: str) -> None:
+    """Checkpoints on this machine that were scored on the very same images."""
+    measured = published.measured_on_cityscapes(session.checkpoints(), setting)
+    if not measured:
+        st.caption(
+            "None of these was measured here: that takes Cityscapes and the authors' weights. With both,"
+            " `sim2street import` and `sim2street evaluate --dataset cityscapes` show how they fare on this machine."
+        )
+        return
+    st.markdown("**The same, measured on this machine**")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        [
+            {"Checkpoint": row["title"], "mIoU here": row["miou"], "As its authors report": row["reported"]}
+            for row in measured
+        ],
+        hide_index=True,
+        placeholder="–",
+        column_config={"mIoU here": number(format="%.1f"), "As its authors report": number(format="%.1f")},
+    )
+
+
+def show_classes(results: list[PublishedResult]) -> None:
+    """Bars per class of the rows whose sources give them."""
+    st.markdown("## Per class")
+    known: dict[str, PublishedResult] = {}
+    for result in results:
+        if result.per_class:
+            miou = result.miou if result.miou is not None else result.miou16 or result.miou13
+            known.setdefault(f"{result.method} · {result.backbone.partition(' (')[0]} · {miou}", result)
+    without = sorted({result.method for result in results if not result.per_class})
+    if not known:
+        st.caption("No source that was read gives these rows per class.")
+        return
+    chosen = st.multiselect(
+        "Methods", list(known), default=list(known)[:4], max_selections=SPREAD, key=f"classes_{len(known)}"
+    )
+    if chosen:
+        values = {title: published.class_row(known[title]) for title in chosen}
+        colours = {title: panels.method_colour(place) for place, title in enumerate(chosen)}
+        figure = charts.class_bars(
+            CITYSCAPES19.names, values, colours, unit="IoU, %", order=charts.classes_in_use(values)
+        )
+        st.plotly_chart(figure, config=charts.CONFIG, key="classes")
+    if without:
+        st.caption(f"No source that was read gives these per class: {', '.join(without)}.")
+
+
+def show_measured() -> None:
+    """Tables of sweeps, and the figures that come with each checkpoint."""
+    st.markdown("## Measured here")
+    st.markdown(
+        "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
+        " helps, not how it ranks above**: data, networks and sizes are others."
+    )
+    for table in published.sweep_tables():
+        if table.error is not None:
+            st.warning(table.error, icon=":material/warning:")
+            continue
+        st.markdown(f"**{table.title}**")
+        if table.about:
+            st.caption(table.about)
+        st.dataframe(list(table.rows), hide_index=True, height="content")
+    rows = [
+        {"Checkpoint": entry.checkpoint.config.title, "Learnt from": entry.checkpoint.config.source}
+        | {
+            name: None if report.get("miou") is None else 100 * report["miou"]
+            for name, report in entry.checkpoint.metrics.items()
+        }
+        for entry in session.checkpoints()
+        if entry.checkpoint is not None and entry.checkpoint.metrics
+    ]
+    if not rows:
+        st.caption("No checkpoint on this machine has been scored yet; `sim2street evaluate` does.")
+        return
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    st.markdown("**Checkpoints, mIoU in percent**")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        [{name: row.get(name) for name in columns} for row in rows],
+        hide_index=True,
+        placeholder="–",
+        height="content",
+        column_config={name: number(format="%.1f") for name in columns[2:]},
+    )
+
+
+main()

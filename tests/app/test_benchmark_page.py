@@ -1,0 +1,61 @@
+"""The Benchmark page without a browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import models.catalog
+from app import published
+
+PAGE = Path(__file__).parents[2] / "app" / "views" / "benchmark.py"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path) -> AppTest:
+    monkeypatch.setattr(models.catalog, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tiny_checkpoints))
+    monkeypatch.setenv("SIM2STREET_RESULTS", str(tmp_path / "results"))
+    st.cache_resource.clear()
+    return AppTest.from_file(str(PAGE), default_timeout=30).run()
+
+
+def test_the_comparison_is_shown(page: AppTest) -> None:
+    assert not page.exception
+    rows = page.get("html")[0].proto.body
+    assert re.findall(r'class="figure">([\d.–]+)', rows) == ["36.6", "39.5", "42.7", "43.8", "45.5", "68.3", "73.8"]
+    assert "DRN-26" in rows
+    assert "Read in a quotation: AdaptSegNet paper baseline" in rows
+    words = " ".join(caption.value for caption in page.caption)
+    assert "None of these was measured here" in words
+    assert "per class: CyCADA pixel+feature, DAFormer, HRDA" in words
+
+
+def test_all_rows_and_the_other_settings(page: AppTest) -> None:
+    page.toggle(key="all_rows").set_value(True).run()
+    assert len(page.dataframe[0].value) == sum(
+        result.setting == published.SETTINGS[0] for result in published.published_results()
+    )
+    for setting in published.SETTINGS[1:]:
+        page.segmented_control(key="setting").set_value(setting).run()
+        assert not page.exception
+        assert len(page.dataframe[0].value)
+    page.segmented_control(key="setting").set_value(published.SETTINGS[1]).run()
+    assert "13 classes" in page.dataframe[0].value.columns
+
+
+def test_what_was_measured_stands_below(page: AppTest, tmp_path: Path) -> None:
+    assert "camvid/val" in page.dataframe[0].value.columns
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "broken.json").write_text("{")
+    page.run()
+    assert "broken.json cannot be read" in page.warning[0].value
+
+
+def test_no_method_chosen_is_no_error(page: AppTest) -> None:
+    page.multiselect[0].set_value([]).run()
+    assert not page.exception

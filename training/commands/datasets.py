@@ -1,0 +1,62 @@
+"""sim2street datasets: what there is of a data set on this disk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.commands.arguments import parse_count
+
+if TYPE_CHECKING:
+    from training.datasets.inspection import PartInspection
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its one action."""
+    parser = commands.add_parser("datasets", help="inspect data sets on this disk")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="report what is there, what is missing, and how often classes occur")
+    check.add_argument("name", metavar="NAME", help="such as gta5, synthia, cityscapes, acdc, dark_zurich or idd")
+    check.add_argument("--root", metavar="DIR", help="folder of the data set")
+    check.add_argument("--split", help="the only part to look at")
+    check.add_argument(
+        "--images", type=parse_count, default=200, help="most pictures opened per part, 0 for all (default 200)"
+    )
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
+    check.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Inspect a data set; exit code 2 if a part of it cannot be used."""
+    from models.checkpoint import write_json
+    from training.datasets.inspection import inspect_dataset
+    from training.selection import progress_bar
+
+    with progress_bar(f"inspecting {options.name}") as progress:
+        parts = inspect_dataset(options.name, options.root, options.split, images=options.images, progress=progress)
+    for part in parts:
+        print("\n".join(_lines(part)))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.json, {part.split: part.to_json() for part in parts})
+    return 2 if any(part.problem or part.unreadable for part in parts) else 0
+
+
+def _lines(part: PartInspection) -> list[str]:
+    lines = [f"{part.split}: {part.photos} photos, {'labelled' if part.labelled else 'without labels'}"]
+    if part.problem:
+        lines.append(f"    {part.problem}")
+    if part.inspected:
+        sizes = ", ".join(f"{count} of {size}" for size, count in part.sizes.items())
+        lines.append(f"    opened {part.inspected}: {sizes}")
+    if part.resized:
+        lines.append(f"    {part.resized} labels differ from their photo in size; they are resized when read")
+    lines += [f"    {sentence}" for sentence in part.unreadable]
+    if part.shares:
+        present = sorted(part.shares.items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in present if share)
+        absent = ", ".join(name for name, share in present if not share)
+        lines.append(f"    share of labelled pixels in percent: {shares}; {100 * part.ignored:.1f} carry no class")
+        lines += [f"    in none of these pictures: {absent}"] if absent else []
+    return lines

@@ -1,0 +1,72 @@
+"""ACDC (Sakaridis et al., ICCV 2021): fog, night, rain and snow, with Cityscapes' 19 classes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar, Final
+
+from models.errors import DatasetError
+from models.labels import CITYSCAPES19
+from training.datasets.base import FolderDataset, label_table
+
+PHOTO_SUFFIX: Final = "_rgb_anon.png"
+LABEL_SUFFIX: Final = "_gt_labelTrainIds.png"
+CONDITIONS: Final = ("fog", "night", "rain", "snow")
+
+
+class AnonymisedDrives(FolderDataset):
+    """What ACDC and Dark Zurich have in common: `rgb_anon` and `gt`, drives as folders, labels as train ids.
+
+    A split can be narrowed down: `val/night` are the night photos of val.
+    """
+
+    labels = CITYSCAPES19
+    table = label_table({value: value for value in range(CITYSCAPES19.count)})
+    conditions: ClassVar[tuple[str, ...]]
+    """What a split can be narrowed down to."""
+    default: ClassVar[tuple[str, ...]]
+    """What a split holds when it is not."""
+
+    @abstractmethod
+    def _folder(self, part: str, condition: str) -> Path:
+        """Folder below `rgb_anon` and `gt`, relative to them, that holds the drives."""
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        part, _, condition = self.split.partition("/")
+        if condition and condition not in self.conditions:
+            raise DatasetError(
+                f"The split {self.split!r} of {self.name} is not known; expected {part}, or {part}/ and one of"
+                f" {', '.join(self.conditions)}."
+            )
+        keys: list[str] = []
+        photos: list[Path] = []
+        labels: list[Path] = []
+        chosen = (condition,) if condition else self.default
+        for each in chosen:
+            folder = self._folder(part, each)
+            for photo in sorted((self.root / "rgb_anon" / folder).glob(f"*/*{PHOTO_SUFFIX}")):
+                stem = photo.name.removesuffix(PHOTO_SUFFIX)
+                keys.append(f"{each}_{photo.parent.name}_{stem}")
+                photos.append(photo)
+                labels.append(self.root / "gt" / folder / photo.parent.name / f"{stem}{LABEL_SUFFIX}")
+        self._refuse_empty(photos, self.root / "rgb_anon" / self._folder(part, chosen[0]) / f"*/*{PHOTO_SUFFIX}")
+        return tuple(keys), tuple(photos), tuple(labels) if self.labelled else ()
+
+
+class Acdc(AnonymisedDrives):
+    """All four conditions of a split, or one: `train`, `val/fog`. The labels of `test` are not public."""
+
+    name = "acdc"
+    conditions = CONDITIONS
+    default = CONDITIONS
+    splits = ("train", "val", "test")
+    root_variable = "SIM2STREET_ACDC"
+    how_to_get = (
+        "Register at https://acdc.vision.ee.ethz.ch, download rgb_anon_trainvaltest.zip and gt_trainval.zip and unpack"
+        " both into one folder, so that it holds rgb_anon/<condition>/<split>/<drive>/*_rgb_anon.png and"
+        " gt/<condition>/<split>/<drive>/*_gt_labelTrainIds.png for fog, night, rain and snow."
+    )
+
+    def _folder(self, part: str, condition: str) -> Path:
+        return Path(condition) / part

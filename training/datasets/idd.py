@@ -1,0 +1,45 @@
+"""IDD, the India Driving Dataset (Varma et al., WACV 2019), in Cityscapes' 19 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from models.labels import CITYSCAPES19
+from training.datasets.base import FolderDataset, label_table
+
+PHOTO_STEM: Final = "_leftImg8bit"
+LABEL_SUFFIX: Final = "_gtFine_labelcsTrainIds.png"
+
+
+class Idd(FolderDataset):
+    """Photos of one split, PNG in the first part of the set and JPEG in the second.
+
+    The set comes with polygons. Its authors' converter paints them as label images; the ones read here carry
+    Cityscapes' train ids, 255 for classes that Cityscapes lacks. The split "test" has no public labels.
+    """
+
+    name = "idd"
+    labels = CITYSCAPES19
+    splits = ("train", "val", "test")
+    root_variable = "SIM2STREET_IDD"
+    how_to_get = (
+        "Register at https://idd.insaan.iiit.ac.in, download IDD Segmentation, unpack it, and paint the labels with the"
+        " authors' https://github.com/AutoNUE/public-code: python preperation/createLabels.py --datadir DIR"
+        " --id-type csTrainId. The folder then holds leftImg8bit/<split>/<drive>/*_leftImg8bit.png or .jpg and"
+        " gtFine/<split>/<drive>/*_gtFine_labelcsTrainIds.png."
+    )
+    table = label_table({value: value for value in range(CITYSCAPES19.count)})
+
+    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        folder = self.root / "leftImg8bit" / self.split
+        photos = tuple(sorted(path for end in ("png", "jpg") for path in folder.glob(f"*/*{PHOTO_STEM}.{end}")))
+        self._refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")
+        stems = [photo.stem.removesuffix(PHOTO_STEM) for photo in photos]
+        # Frames are numbered anew in each drive.
+        keys = tuple(f"{photo.parent.name}_{stem}" for photo, stem in zip(photos, stems, strict=True))
+        labels = tuple(
+            self.root / "gtFine" / self.split / photo.parent.name / f"{stem}{LABEL_SUFFIX}"
+            for photo, stem in zip(photos, stems, strict=True)
+        )
+        return keys, photos, labels if self.labelled else ()
