@@ -16,13 +16,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from models.errors import ConfigError
 from models.options import Options
 from models.segmenter import Segmenter, SegmenterOutput
 from training.losses import Reduction, cross_entropy
 from training.pair import DomainPair
+
+PROBE_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,21 @@ def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOption
     if output.auxiliary is not None and options.auxiliary_weight > 0:
         losses["segmentation/auxiliary"] = options.auxiliary_weight * loss(output.auxiliary)
     return losses
+
+
+def feature_channels(segmenter: Segmenter, name: str) -> int:
+    """Channels of the feature map of that name, found out on a blank picture.
+
+    Raises:
+        ConfigError: the network has none of that name.
+    """
+    was_training = segmenter.training
+    with torch.no_grad():
+        features = segmenter.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)).features
+    segmenter.train(was_training)
+    if name not in features:
+        raise ConfigError(f"The network has no features {name!r} to be judged; it has {', '.join(features)}.")
+    return features[name].shape[1]
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from models.networks.cyclegan import Generator, PatchGAN
 from models.networks.discriminators import FeatureDiscriminator
 from models.segmenter import Segmenter, SegmenterOutput
 from training.losses import Domain, cross_entropy, gan_loss, position_loss
-from training.methods.base import Method, MethodOptions, Update, frozen, supervision
+from training.methods.base import Method, MethodOptions, Update, feature_channels, frozen, supervision
 from training.pair import DomainPair
 from training.parts.image_pool import ImagePool
 
@@ -102,7 +102,9 @@ class CyCADA(Method):
                 networks[name] = Generator(o.generator_width, o.generator_blocks, dropout=o.generator_dropout)
             networks |= {name: PatchGAN(width=o.judge_width) for name in JUDGES}
         if o.phase in ("features", "joint"):
-            networks["discriminator"] = FeatureDiscriminator(4096 if o.judged == "fc7" else segmenter.labels.count)
+            networks["discriminator"] = FeatureDiscriminator(
+                segmenter.labels.count if o.judged == "scores" else feature_channels(segmenter, o.judged)
+            )
         super().__init__(segmenter, **networks)
         self.options = options
         # Repaints, and is trained in an earlier stage.

@@ -17,19 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from models.networks.discriminators import FeatureDiscriminator
 from models.segmenter import Segmenter
 from training.losses import Domain, position_loss
-from training.methods.base import Method, MethodOptions, Update, supervision
+from training.methods.base import Method, MethodOptions, Update, feature_channels, supervision
 from training.pair import DomainPair
 from training.parts.gradient_reversal import reversal_factor, reverse_gradient
-
-PROBE_SIDE = 64
-"""Side of the blank picture that tells how many channels a stage has."""
 
 
 class DannOptions(MethodOptions):
@@ -66,12 +62,3 @@ class Dann(Method):
         """The judge's loss on features (B, D, h, w) of one domain; what it learns, they unlearn."""
         factor = self.options.adversarial_weight * reversal_factor(self.progress, self.options.gamma)
         return position_loss(self.get_submodule("discriminator")(reverse_gradient(features, factor)), domain)
-
-
-def feature_channels(segmenter: Segmenter, stage: str) -> int:
-    """Channels of a stage's feature map."""
-    was_training = segmenter.training
-    with torch.no_grad():
-        features = segmenter.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)).features
-    segmenter.train(was_training)
-    return features[stage].shape[1]

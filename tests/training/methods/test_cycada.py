@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.errors import ConfigError
+from models.networks import build
 from tests.training.methods.test_methods import PAINTERS, losses_of, make, make_pair
 from training.losses import gan_loss
+from training.methods import build_method
 from training.methods.base import Method
 from training.methods.cycada import REMEMBERED, CyCADA
 from training.parts.image_pool import ImagePool
@@ -192,3 +195,15 @@ def test_pool_survives_saving() -> None:
     pool.exchange(torch.rand(2, 3, 4, 4))
     again.load_state_dict(pool.state_dict(), strict=True)
     assert torch.equal(pool.images, again.images)
+
+
+def test_fcn8s_is_judged_by_its_last_features() -> None:
+    options = {"phase": "features", "translated": False, "judged": "fc7", "accuracy_gate": 0}
+    torch.manual_seed(0)
+    method = build_method("cycada", build("fcn8s", options={"width": 0.0625}), options).train()
+    terms = [term for update in method.step(make_pair()) for term in update.losses]
+    assert terms == ["discriminator", "feature", "segmentation"]
+    first = networks(method, "discriminator")[0].D[0]
+    assert (first.in_channels, first.out_channels) == (256, 512)
+    with pytest.raises(ConfigError, match="no features 'fc7' to be judged; it has stage1"):
+        make("cycada", options)
