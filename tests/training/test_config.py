@@ -76,3 +76,26 @@ def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="no readable TOML"):
         load_recipe(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "words"),
+    [
+        ("demo_game_to_fog__daformer_mit", "method=hrda", "Method hrda trains the network hrda; network is 'daformer'"),
+        ("demo_game_to_fog__mic_mit", "sources.0.dataset=camvid", "MIC mixes source labels with pseudo labels"),
+        (
+            "demo_game_to_fog__cycada_cnn",
+            "stages.1.optimisers={}",
+            "optimisers.segmenter is missing: method cycada",
+        ),
+        (
+            "demo_game_to_fog__cycada_cnn",
+            "stages.2.method_options.phase=feature",
+            "'segmentation', 'features' or 'joint'",
+        ),
+        ("demo_game_to_fog__hrda_mit", "target_transform.margins=[1, 2, 3]", "target_transform.margins"),
+    ],
+)
+def test_what_a_method_cannot_work_with_is_refused(recipe: str, override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(recipe, [override])

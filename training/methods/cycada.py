@@ -145,11 +145,12 @@ class CyCADA(Method):
         """The sub-steps of the phase, each with its own optimiser step."""
         if self.options.translates:
             yield from self.translation(pair)
+        if not self.options.trains_segmenter:
+            return
+        repainted = self.repainted(pair)
         if self.options.phase in ("features", "joint"):
-            yield from self.feature_adaptation(pair, self.repainted(pair))
-        if self.options.trains_segmenter:
-            output = self.segmenter(self.repainted(pair))
-            yield Update(supervision(output, pair, self.options), step=("segmenter",))
+            yield from self.feature_adaptation(pair, repainted)
+        yield Update(supervision(self.segmenter(repainted), pair, self.options), step=("segmenter",))
 
     def translation(self, pair: DomainPair) -> Iterator[Update]:
         """Repainters against frozen picture judges, then each judge on new and earlier translations."""
