@@ -27,6 +27,7 @@ PREVIOUS: Final = "previous"
 
 Side = Annotated[int, Field(ge=16, le=16384)]
 """Width or height of pictures in pixels."""
+Pixels = Annotated[int, Field(ge=0, le=16384)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -77,6 +78,10 @@ class TransformOptions(Options):
         default=1.0, gt=0, le=1, description="Redraw crops that one class fills to this share."
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="Probability of a mirror image.")
+    margins: tuple[Pixels, Pixels, Pixels, Pixels] | None = Field(
+        default=None,
+        description="(top, bottom, left, right) of the resized target photo on which no pseudo label is trusted.",
+    )
     augment: Literal["none", "plain", "daformer", "strong"] = Field(
         default="none", description="Photometric augmentation."
     )
@@ -100,6 +105,7 @@ class OptimiserConfig(Options):
         default=None, ge=1, description="Step at which the rate reaches 0; none = the last step."
     )
     power: float = Field(default=0.9, gt=0, description="Of the polynomial decay.")
+    hold: int = Field(default=0, ge=0, description="Steps at the full rate before the decay begins.")
     warm_up: int = Field(default=0, ge=0, description="Steps over which the rate rises linearly.")
 
 
@@ -128,6 +134,12 @@ class RunConfig(Options):
     network_options: dict[str, Any] = Field(default_factory=dict)
     initialisation: str = Field(
         default="random", description="random, imagenet (timm's weights, by network) or a checkpoint."
+    )
+
+    companions: str | None = Field(
+        default=None,
+        description="Folder of a run whose further networks (CyCADA's repainters) this one takes over; a stage takes those"
+        " of the stage before it.",
     )
 
     sources: tuple[DatasetConfig, ...] = Field(min_length=1, description="Labelled sets, mixed by weight.")
@@ -166,7 +178,8 @@ class RunConfig(Options):
             self.resolve_stages()
             return self
         entry = method_entry(self.method)
-        entry.options.parse(self.method_options, where="method_options").check_start(self.initialisation)
+        options = entry.options.parse(self.method_options, where="method_options")
+        options.check_start(self.initialisation)
         if self.network not in NETWORKS:
             raise ConfigError(f"network is {self.network!r}; known are {', '.join(NETWORKS)}.")
         NETWORKS[self.network].options.parse(self.network_options, where="network_options")
@@ -174,9 +187,13 @@ class RunConfig(Options):
             raise ConfigError(f"Method {self.method} needs unlabelled target images: add a [target] table.")
         if not entry.adapts and self.target is not None:
             raise ConfigError(f"Method {self.method} never looks at target images: remove the [target] table.")
-        if self.method == "daformer" and any(source.dataset == "camvid" for source in self.sources):
-            raise ConfigError("DAFormer mixes source labels with pseudo labels: sources must have Cityscapes' classes.")
-        if entry.trains and "segmenter" not in self.optimisers:
+        if self.method == "hrda" and self.network != "hrda":
+            raise ConfigError(f"Method hrda trains the network hrda; network is {self.network!r}.")
+        if self.method in ("daformer", "hrda", "mic") and any(source.dataset == "camvid" for source in self.sources):
+            raise ConfigError(
+                f"{entry.title} mixes source labels with pseudo labels: sources must have Cityscapes' classes."
+            )
+        if entry.trains and options.trains_segmenter and "segmenter" not in self.optimisers:
             raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
 

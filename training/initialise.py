@@ -15,6 +15,7 @@ from models.errors import ConfigError
 from models.importers.files import read_weights, tensors_of
 from models.importers.segformer import encoder_of
 from models.networks.deeplab_v2 import DeepLabV2
+from models.networks.hrda import HRDA
 from models.networks.mix_transformer import MixTransformer
 from models.segmenter import Segmenter
 
@@ -30,7 +31,7 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
         segmenter: with random weights.
         source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder, timm's into a ResNet and the
             authors' into a Mix Transformer (needs the network or their caches); anything else is a checkpoint's name
-            or folder of the same network.
+            or folder of the same network, for HRDA's also of DAFormer's.
         options: the network's options.
 
     Raises:
@@ -47,6 +48,9 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
             fill_resnet(segmenter, options)
         return
     weights = find_checkpoint(source).load().core.state_dict()
+    if isinstance(segmenter.core, HRDA) and not any(key.startswith("attention.") for key in weights):
+        # DAFormer's encoder and head under the same names; the attention alone begins at random.
+        weights |= {f"attention.{key}": value for key, value in segmenter.core.attention.state_dict().items()}
     try:
         segmenter.core.load_state_dict(weights, strict=True)
     except RuntimeError as error:

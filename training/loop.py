@@ -7,6 +7,7 @@ A run is a folder:
     progress.jsonl   one line per log or evaluation: step, losses, rates, seconds, figures
     tensorboard/     the same as curves, and sample pictures
     samples/         photo, prediction and ground truth side by side
+    companions/      networks beside the segmenter that are of use later (training/companions.py), of few methods
     checkpoint/      the finished `Checkpoint`: the last iterate, never a step picked by its figures
 
 Nothing random is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
@@ -22,6 +23,7 @@ import datetime
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -44,6 +46,8 @@ from models.networks import build
 from models.predictor import Predictor, best_device
 from models.segmenter import Segmenter
 from training.card import write_card
+from training.companions import FOLDER as COMPANIONS
+from training.companions import load_companions, save_companions
 from training.config import PREVIOUS, OptimiserConfig, RunConfig
 from training.datasets.pairs import DomainPairs
 from training.evaluate import evaluate
@@ -102,12 +106,12 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
     before: Path | None = None
     checkpoint: Checkpoint | None = None
     for name, stage in config.resolve_stages().items():
-        start = str(before) if stage.initialisation == PREVIOUS else stage.initialisation
-        before = out / name / "checkpoint"
-        if (before / "config.json").exists():
-            checkpoint = Checkpoint.open(before)
+        place, previous = out / name, before
+        before = place
+        if (place / "checkpoint" / "config.json").exists():
+            checkpoint = Checkpoint.open(place / "checkpoint")
             continue
-        run = Run(stage, out / name, resume=(out / name / STATE).exists(), start=start, whole=out)
+        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out)
         if run.is_main:
             write_json(out / CONFIG, config.model_dump(mode="json"))
         run.to_the_end()
@@ -115,6 +119,8 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         run.accelerator.wait_for_everyone()
     if checkpoint is None:
         return None
+    if before is not None and (before / COMPANIONS).is_dir():
+        shutil.copytree(before / COMPANIONS, out / COMPANIONS, dirs_exist_ok=True)
     card = (checkpoint.path / CARD).read_text(encoding="utf-8")
     # Stored in fp16 already: storing it again changes nothing.
     return Checkpoint.save(out / "checkpoint", checkpoint.load(), checkpoint.config, card=card)
@@ -127,7 +133,7 @@ class Run:
         config: what to run.
         out: folder of the run.
         resume: go on from its state.
-        start: initialisation, where it is not the config's own word: the checkpoint of the stage before.
+        before: folder of the stage before, whose checkpoint and companions this one may start from.
         whole: folder that a person resumes, where this is one stage of it.
 
     Attributes:
@@ -137,7 +143,7 @@ class Run:
     """
 
     def __init__(
-        self, config: RunConfig, out: Path, *, resume: bool, start: str | None = None, whole: Path | None = None
+        self, config: RunConfig, out: Path, *, resume: bool, before: Path | None = None, whole: Path | None = None
     ) -> None:
         self.config = config
         self.out = out
@@ -161,8 +167,11 @@ class Run:
         torch.manual_seed(config.seed)
         segmenter = build(config.network, CITYSCAPES19, config.network_options)
         if not resume:
-            initialise(segmenter, start or config.initialisation, config.network_options)
+            start = before / "checkpoint" if before is not None and config.initialisation == PREVIOUS else None
+            initialise(segmenter, config.initialisation if start is None else str(start), config.network_options)
         self.method: Method = build_method(config.method, segmenter, config.method_options)
+        if not resume:
+            self.take_over(Path(config.companions) if config.companions else before)
         # Channels last is what convolutions on CPU and tensor cores work in.
         self.method.to(self.accelerator.device)
         self.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
@@ -181,6 +190,21 @@ class Run:
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / CONFIG, config.model_dump(mode="json"))
             self.journal = Journal(out, self.step)
+
+    def take_over(self, earlier: Path | None) -> None:
+        """Fill the method's companions from an earlier run, where there is one that has them.
+
+        Raises:
+            TrainingError: the method needs them and there is no earlier run.
+            CheckpointError: a file of them is missing or does not fit.
+        """
+        if earlier is not None and (self.method.borrows or (earlier / COMPANIONS).is_dir()):
+            load_companions(self.method.companions, earlier)
+        elif self.method.borrows:
+            raise TrainingError(
+                f"Method {self.config.method} needs {', '.join(self.method.companions)} of an earlier run with these"
+                " options: set companions to its folder, or make this a stage after the one that trains them."
+            )
 
     @property
     def is_main(self) -> bool:
@@ -238,6 +262,7 @@ class Run:
         for name, optimiser in self.optimisers.items():
             set_rates(optimiser, config.optimisers[name], self.step, config.steps)
         self.method.train()
+        self.method.progress = self.step / config.steps
         for micro in range(config.accumulate):
             last = micro == config.accumulate - 1
             pair = next(stream).to(self.accelerator.device)
@@ -410,6 +435,7 @@ class Run:
             initialisation=config.initialisation,
         )
         card = write_card(details, config.about, {})
+        save_companions(self.method.companions, self.out)
         checkpoint = Checkpoint.save(self.out / "checkpoint", self.segmenter, details, card=card)
         if self.journal is not None:
             self.journal.close()
@@ -454,7 +480,7 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
 
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
     """Give every group its rate at `step`."""
-    factor = poly(step, config.horizon or steps, config.power, config.warm_up)
+    factor = poly(step, config.horizon or steps, config.power, config.warm_up, hold=config.hold)
     for group in optimiser.param_groups:
         group["lr"] = config.rate * factor * group["factor"]
 
@@ -507,6 +533,7 @@ def channels_last(pair: DomainPair) -> DomainPair:
         pair.source_labels,
         pair.target_images.contiguous(memory_format=order),
         pair.source_spaces,
+        pair.target_valid,
     )
 
 

@@ -81,3 +81,21 @@ def entropy(probabilities: Tensor) -> Tensor:
 def domain_loss(verdict: Tensor, domain: Domain) -> Tensor:
     """Binary cross-entropy of a discriminator's logits, any shape, against one domain throughout."""
     return F.binary_cross_entropy_with_logits(verdict, torch.full_like(verdict, float(domain.value)))
+
+
+def position_loss(verdict: Tensor, domain: Domain) -> Tensor:
+    """Cross-entropy of a two-way judge (B, 2, h, w) against one domain throughout, averaged over all positions.
+
+    Class 1 is the source and class 0 the target, as in CyCADA's released code; the other way round is the same game.
+    """
+    truth = 1 if domain is Domain.SOURCE else 0
+    return F.cross_entropy(verdict, torch.full_like(verdict[:, 0], truth, dtype=torch.int64))
+
+
+def gan_loss(verdict: Tensor, real: bool, form: Literal["lsgan", "log"] = "lsgan") -> Tensor:
+    """How far a judge's scores, any shape, are from real (1) or painted (0).
+
+    Squared error as in CycleGAN's code ("lsgan"), or the binary cross-entropy of logits ("log").
+    """
+    truth = torch.full_like(verdict, float(real))
+    return F.mse_loss(verdict, truth) if form == "lsgan" else F.binary_cross_entropy_with_logits(verdict, truth)

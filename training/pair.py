@@ -18,12 +18,15 @@ class DomainPair:
         target_images: (B, 3, H', W') float32 RGB in [0,1]; (0, 3, H, W) where a method learns from the source alone.
         source_spaces: name of each source image's label space. In a space that merges some of the 19 classes
             (camvid11, for oracles) labels supervise the summed probabilities of the merged classes.
+        target_valid: (B, H', W') bool, False on pixels that no pseudo label should be trusted on: margins of the whole
+            photo (the camera's own car) and padding. None where all are valid.
     """
 
     source_images: Tensor
     source_labels: Tensor
     target_images: Tensor
     source_spaces: tuple[str, ...]
+    target_valid: Tensor | None = None
 
     def __post_init__(self) -> None:
         images, labels, target = self.source_images, self.source_labels, self.target_images
@@ -35,6 +38,8 @@ class DomainPair:
             raise ValueError(
                 f"expected float images and int64 labels; got {images.dtype}, {target.dtype}, {labels.dtype}"
             )
+        if self.target_valid is not None and self.target_valid.shape != (target.shape[0], *target.shape[2:]):
+            raise ValueError(f"a mask of {tuple(self.target_valid.shape)} does not fit images of {tuple(target.shape)}")
         if len(self.source_spaces) != images.shape[0]:
             raise ValueError(f"{len(self.source_spaces)} label spaces were given for {images.shape[0]} source images")
 
@@ -45,4 +50,5 @@ class DomainPair:
             self.source_labels.to(device),
             self.target_images.to(device),
             self.source_spaces,
+            None if self.target_valid is None else self.target_valid.to(device),
         )

@@ -39,11 +39,12 @@ class FeatureDiscriminator(nn.Module):
 
     Args:
         channels: of the map judged: 4096 for FCN-8s' `fc7`, the number of classes for scores.
+        width: channels after the first convolution, halved by the next; None is the authors' for these channels.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int | None = None) -> None:
         super().__init__()
-        width = 1024 if channels == 4096 else 512
+        width = width or (1024 if channels == 4096 else 512)
         self.D = nn.Sequential(
             nn.Conv2d(channels, width, 1),
             nn.Dropout2d(0.5),

@@ -135,10 +135,13 @@ class HRDA(nn.Module):
 
     def context(self, images: Tensor) -> Context:
         """(B, 3, H, W), H and W multiples of 8 -> what the picture says at half size."""
-        # By factor rather than by size, as in the authors' code.
-        shrunk = F.interpolate(images, scale_factor=CONTEXT_SCALE, mode="bilinear", align_corners=False)
-        features = self.encoder(shrunk)
+        features = self.encode(images)
         return Context(features, self.head(features), self.attention(features))
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> the feature maps of the context alone, a feature distance's; their cells are twice as large."""
+        # By factor rather than by size, as in the authors' code.
+        return self.encoder(F.interpolate(images, scale_factor=CONTEXT_SCALE, mode="bilinear", align_corners=False))
 
     def detail(self, windows: Tensor) -> Tensor:
         """Windows at full size (N, 3, h, w) -> their logits (N, C, h/4, w/4)."""

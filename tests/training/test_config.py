@@ -28,10 +28,11 @@ def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
     config = load_recipe(name)
-    smallest = {"variant": "b0"} if config.network == "daformer" else {"backbone": "resnet18"}
-    small = {**config.network_options, **smallest}
-    method = build_method(config.method, build(config.network, options=small), config.method_options)
-    assert set(build_optimisers(config, method)) == set(method.networks)
+    for stage in config.resolve_stages().values() if config.stages else [config]:
+        smallest = {"daformer": {"variant": "b0"}, "hrda": {"variant": "b0"}, "drn": {}}
+        small = {**stage.network_options, **smallest.get(stage.network, {"backbone": "resnet18"})}
+        method = build_method(stage.method, build(stage.network, options=small), stage.method_options)
+        assert set(build_optimisers(stage, method)) == set(method.networks)
 
 
 def test_overrides_reach_nested_values() -> None:
@@ -75,3 +76,26 @@ def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="no readable TOML"):
         load_recipe(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "words"),
+    [
+        ("demo_game_to_fog__daformer_mit", "method=hrda", "Method hrda trains the network hrda; network is 'daformer'"),
+        ("demo_game_to_fog__mic_mit", "sources.0.dataset=camvid", "MIC mixes source labels with pseudo labels"),
+        (
+            "demo_game_to_fog__cycada_cnn",
+            "stages.1.optimisers={}",
+            "optimisers.segmenter is missing: method cycada",
+        ),
+        (
+            "demo_game_to_fog__cycada_cnn",
+            "stages.2.method_options.phase=feature",
+            "'segmentation', 'features' or 'joint'",
+        ),
+        ("demo_game_to_fog__hrda_mit", "target_transform.margins=[1, 2, 3]", "target_transform.margins"),
+    ],
+)
+def test_what_a_method_cannot_work_with_is_refused(recipe: str, override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(recipe, [override])

@@ -285,6 +285,15 @@ def test_optimisers_must_fit_the_method(tree: Path, tmp_path: Path) -> None:
         train(config, tmp_path / "run")
 
 
+def test_the_method_knows_how_far_the_run_is(tree: Path, tmp_path: Path) -> None:
+    run = loop.Run(recipe(tree, steps=4), tmp_path / "run", resume=False)
+    stream, told = run.pairs.stream(), list[float]()
+    for _ in range(3):
+        run.take_step(stream)
+        told.append(run.method.progress)
+    assert told == [0, 0.25, 0.5]
+
+
 def test_paper_rates_per_group(tree: Path, tmp_path: Path) -> None:
     """Classifiers learn ten times as fast; the polynomial decays towards its own horizon, not the last step."""
     sgd = {"kind": "sgd", "rate": 2.5e-4, "head_factor": 10, "horizon": 250_000}

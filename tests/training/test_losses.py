@@ -107,3 +107,10 @@ def test_warm_up_scales_the_decaying_rate() -> None:
     assert rate[0] == pytest.approx(6e-11)
     assert rate[1] == pytest.approx(2.94e-5, rel=2e-3)
     assert rate[2] == pytest.approx(5.775e-5)
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 1), (99, 1), (100, 1), (150, 0.5), (199, 0.01)])
+def test_rate_held_and_then_decayed(step: int, factor: float) -> None:
+    """CycleGAN's: constant for a hundred epochs, linear to 0 over a hundred more."""
+    assert poly(step, 200, power=1.0, hold=100) == pytest.approx(factor)
+    assert poly(step, 200, power=1.0, hold=200) == 1, "no decay at all"

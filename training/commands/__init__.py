@@ -23,7 +23,9 @@ from training.commands import (
     publish,
     render,
     space,
+    sweep,
     train,
+    translate,
 )
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
@@ -32,8 +34,10 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     checkpoints,
     render,
     train,
+    sweep,
     evaluate,
     predict,
+    translate,
     import_weights,
     datasets,
     publish,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import ConfigError, DatasetError
+from models.labels import IGNORE
 from training.datasets.base import Progress, SegmentationDataset
 from training.datasets.statistics import (
     Draw,
@@ -30,7 +31,7 @@ from training.datasets.statistics import (
     Sampler,
     class_statistics,
 )
-from training.datasets.transforms import Chain, TransformConfig
+from training.datasets.transforms import Chain, TransformConfig, margin_mask
 from training.datasets.workers import map_in_order
 from training.pair import DomainPair
 
@@ -69,6 +70,8 @@ class PairsConfig:
             raise ConfigError(f"sampling is {self.sampling!r}; known are uniform, rare_class.")
         if self.target.cat_max_ratio < 1:
             raise ConfigError("cat_max_ratio of the target looks at labels, and the target has none; leave it at 1.")
+        if self.source.margins is not None:
+            raise ConfigError("margins are where a target photo is not trusted; the source has its labels instead.")
 
 
 class DomainPairs:
@@ -147,8 +150,15 @@ class DomainPairs:
         photos, labels, spaces = zip(*(self._read_source(place) for place in places), strict=True)
         targets = [] if self.target is None else [self._read_target(self.target, place) for place in places]
         source = _stack(photos, "source")
-        target = _stack(targets, "target") if targets else source[:0]
-        return _Bytes(source, torch.from_numpy(np.stack(labels)), target, spaces)
+        target = _stack([photo for photo, _ in targets], "target") if targets else source[:0]
+        valid = [mask for _, mask in targets if mask is not None]
+        return _Bytes(
+            source,
+            torch.from_numpy(np.stack(labels)),
+            target,
+            spaces,
+            torch.from_numpy(np.stack(valid)) if valid else None,
+        )
 
     def _sampler(
         self, dataset: SegmentationDataset, cache: Path | None, workers: int, progress: Progress | None
@@ -180,12 +190,18 @@ class DomainPairs:
         photo, labels = self._source.augment(*cropped, rng)
         return photo, _present(labels), dataset.labels.name
 
-    def _read_target(self, dataset: SegmentationDataset, place: int) -> NDArray[np.uint8]:
+    def _read_target(
+        self, dataset: SegmentationDataset, place: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """Return photo and, where the recipe has margins, what of it lies within them and was not padded."""
         rng = np.random.default_rng((self.seed, TARGET_SAMPLE, place))
         photo = dataset.read_photo(_shuffled(len(dataset), place, (self.seed, TARGET_ORDER)))
-        for step in (self._target.resize, self._target.geometry, self._target.augment):
-            photo, _ = step(photo, None, rng)
-        return photo
+        photo, _ = self._target.resize(photo, None, rng)
+        # The mask travels as labels do: cropped and flipped alike, 255 where a crop is padded.
+        mask = None if self.config.target.margins is None else margin_mask(photo.shape, self.config.target.margins)
+        photo, mask = self._target.geometry(photo, mask, rng)
+        photo, _ = self._target.augment(photo, None, rng)
+        return photo, None if mask is None else mask != IGNORE
 
 
 @dataclass(frozen=True)
@@ -210,12 +226,14 @@ class _Bytes:
         labels: (B, H, W) uint8.
         target: (B, H', W', 3) uint8, or (0, H, W, 3).
         spaces: label space of each source image.
+        valid: (B, H', W') bool of the target, or None.
     """
 
     source: Tensor
     labels: Tensor
     target: Tensor
     spaces: tuple[str, ...]
+    valid: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -258,4 +276,4 @@ def _to_pair(batch: _Bytes) -> DomainPair:
         photos.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         for photos in (batch.source, batch.target)
     )
-    return DomainPair(source, batch.labels.long(), target, batch.spaces)
+    return DomainPair(source, batch.labels.long(), target, batch.spaces, batch.valid)

@@ -387,6 +387,7 @@ class TransformConfig:
         cat_max_ratio: see `RandomCrop`.
         flip: probability of a mirror image.
         augment: photometric augmentation.
+        margins: (top, bottom, left, right) pixels of a resized target photo on which no pseudo label is trusted.
     """
 
     resize: tuple[int, int] | None = None
@@ -396,6 +397,7 @@ class TransformConfig:
     cat_max_ratio: float = 1.0
     flip: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    margins: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.resampling not in FILTERS:
@@ -411,6 +413,8 @@ class TransformConfig:
             raise ConfigError(f"cat_max_ratio is {self.cat_max_ratio}; expected more than 0, at most 1.")
         if not 0 <= self.flip <= 1:
             raise ConfigError(f"flip is {self.flip}; expected a probability of 0 to 1.")
+        if self.margins is not None and min(self.margins) < 0:
+            raise ConfigError(f"margins are {self.margins}; expected pixels at the top, bottom, left and right.")
 
     def build_resize(self) -> Chain:
         """Return the part without randomness."""
@@ -434,6 +438,15 @@ def resize_photo(photo: Photo, size: tuple[int, int], resampling: Resampling) ->
     if (width, height) == size:
         return photo
     return np.asarray(Image.fromarray(photo).resize(size, FILTERS[resampling]))
+
+
+def margin_mask(shape: tuple[int, ...], margins: tuple[int, int, int, int]) -> Labels:
+    """(H, W) uint8 for a photo of shape (H, W, ...): 0, and 255 in its (top, bottom, left, right) margins."""
+    top, bottom, left, right = margins
+    height, width = shape[:2]
+    mask = np.full((height, width), IGNORE, np.uint8)
+    mask[top : max(top, height - bottom), left : max(left, width - right)] = 0
+    return mask
 
 
 def is_varied(labels: Labels, cat_max_ratio: float) -> bool:

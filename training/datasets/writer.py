@@ -106,7 +106,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
             " another folder."
         )
     out.mkdir(parents=True, exist_ok=True)
-    _write_whole(manifest, json.dumps(settings, indent=2).encode() + b"\n")
+    write_whole(manifest, json.dumps(settings, indent=2).encode() + b"\n")
 
 
 def _write_scene(style: str, size: tuple[int, int], seed: int, out: Path, split: str, index: int) -> bool:
@@ -117,18 +117,19 @@ def _write_scene(style: str, size: tuple[int, int], seed: int, out: Path, split:
     if photo.exists() and labels.exists():
         return False
     scene = render(style, index, seed=seed, size=size)
-    _write_whole(labels, _png(label_ids_from_train_ids(scene.labels)))
-    _write_whole(photo, _png(scene.photo))
+    write_whole(labels, to_png(label_ids_from_train_ids(scene.labels)))
+    write_whole(photo, to_png(scene.photo))
     return True
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def to_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode (H, W) or (H, W, 3) uint8."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=COMPRESSION)
     return buffer.getvalue()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file under another name first, so that it is never seen half written."""
     partial_path = path.with_name(f".{os.getpid()}.{path.name}")
     try:

@@ -11,7 +11,11 @@ from models.segmenter import Segmenter
 from training.methods.advent import Advent, AdventOptions
 from training.methods.base import Method, MethodOptions
 from training.methods.batch_norm import BatchNorm, BatchNormOptions
+from training.methods.cycada import CyCADA, CyCADAOptions
 from training.methods.daformer import DAFormer, DAFormerOptions
+from training.methods.dann import Dann, DannOptions
+from training.methods.hrda import HRDA, HRDAMethodOptions
+from training.methods.mic import MIC, MICOptions
 from training.methods.source_only import SourceOnly, SourceOnlyOptions
 
 
@@ -57,6 +61,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         adapts=True,
         trains=False,
     ),
+    "dann": MethodEntry(
+        method=Dann,
+        options=DannOptions,
+        title="DANN",
+        paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
+        " of Neural Networks. JMLR 2016. arXiv:1505.07818",
+        idea="Learn features from which a judge cannot tell, at any pixel, which domain they come from.",
+        adapts=True,
+    ),
     "advent": MethodEntry(
         method=Advent,
         options=AdventOptions,
@@ -66,6 +79,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
         adapts=True,
     ),
+    "cycada": MethodEntry(
+        method=CyCADA,
+        options=CyCADAOptions,
+        title="CyCADA",
+        paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
+        " Adaptation. ICML 2018. arXiv:1711.03213",
+        idea="Repaint source images as target ones, train on those, then align what the network says of both.",
+        adapts=True,
+    ),
     "daformer": MethodEntry(
         method=DAFormer,
         options=DAFormerOptions,
@@ -73,6 +95,24 @@ METHODS: Final[dict[str, MethodEntry]] = {
         paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for"
         " Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
         idea="Teach oneself: a slow copy of the network labels target images, onto which source objects are pasted.",
+        adapts=True,
+    ),
+    "hrda": MethodEntry(
+        method=HRDA,
+        options=HRDAMethodOptions,
+        title="HRDA",
+        paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation."
+        " ECCV 2022. arXiv:2204.13132",
+        idea="See the whole picture small and a part of it large, and learn whom to trust where.",
+        adapts=True,
+    ),
+    "mic": MethodEntry(
+        method=MIC,
+        options=MICOptions,
+        title="MIC",
+        paper="Hoyer, Dai, Wang, Van Gool. MIC: Masked Image Consistency for Context-Enhanced Domain Adaptation."
+        " CVPR 2023. arXiv:2212.01322",
+        idea="Hide most of a target image and ask for what the teacher sees in the whole.",
         adapts=True,
     ),
 }

@@ -16,13 +16,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from models.errors import ConfigError
 from models.options import Options
 from models.segmenter import Segmenter, SegmenterOutput
 from training.losses import Reduction, cross_entropy
 from training.pair import DomainPair
+
+PROBE_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class MethodOptions(Options):
         default="valid", description="Pixels that a cross-entropy is averaged over: labelled ones, or all."
     )
 
+    @property
+    def trains_segmenter(self) -> bool:
+        """Whether gradients change the segmenter with these options, where the method trains anything."""
+        return True
+
     def check_start(self, initialisation: str) -> None:
         """Refuse with `ConfigError` a start of the run that these options cannot go with."""
 
@@ -58,7 +67,14 @@ class Method(nn.Module, ABC):
     Args:
         segmenter: the network that is trained for use.
         networks: further trained networks, each with an optimiser of its name.
+
+    Attributes:
+        progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
+        borrows: whether its companions must come from an earlier run.
     """
+
+    progress: float = 0.0
+    borrows: bool = False
 
     def __init__(self, segmenter: Segmenter, **networks: nn.Module) -> None:
         super().__init__()
@@ -71,6 +87,11 @@ class Method(nn.Module, ABC):
     def networks(self) -> dict[str, nn.Module]:
         """The trained networks by name."""
         return {name: getattr(self, name) for name in self.trained}
+
+    @property
+    def companions(self) -> dict[str, nn.Module]:
+        """Networks beside the segmenter that are of use after the run: kept with it, and taken over by later stages."""
+        return {}
 
     @abstractmethod
     def step(self, pair: DomainPair) -> Iterator[Update]:
@@ -90,6 +111,21 @@ def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOption
     if output.auxiliary is not None and options.auxiliary_weight > 0:
         losses["segmentation/auxiliary"] = options.auxiliary_weight * loss(output.auxiliary)
     return losses
+
+
+def feature_channels(segmenter: Segmenter, name: str) -> int:
+    """Channels of the feature map of that name, found out on a blank picture.
+
+    Raises:
+        ConfigError: the network has none of that name.
+    """
+    was_training = segmenter.training
+    with torch.no_grad():
+        features = segmenter.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)).features
+    segmenter.train(was_training)
+    if name not in features:
+        raise ConfigError(f"The network has no features {name!r} to be judged; it has {', '.join(features)}.")
+    return features[name].shape[1]
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from models.errors import ConfigError
-from models.segmenter import Segmenter, SegmenterOutput
+from models.segmenter import Segmenter
 from training.losses import weighted_cross_entropy
 from training.methods.base import Method, MethodOptions, Reduction, Update, supervision
 from training.pair import DomainPair
@@ -88,22 +88,38 @@ class DAFormer(Method):
         options = self.options
         if any(space != "cityscapes19" for space in pair.source_spaces):
             raise ConfigError("DAFormer mixes source labels with pseudo labels: sources must have Cityscapes' classes.")
-        pseudo = pseudo_label(
-            self.teacher(pair.target_images).logits, options.threshold, options.ignore_top, options.ignore_bottom
-        )
-        source = self.segmenter(pair.source_images)
-        losses = supervision(source, pair, options)
+        pseudo = self.pseudo_labels(pair)
+        losses, features = self.supervise(pair)
         if options.distance != "none" and options.distance_weight > 0:
-            losses["feature_distance"] = options.distance_weight * self.feature_distance(source, pair, pseudo)
+            losses["feature_distance"] = options.distance_weight * self.feature_distance(features, pair, pseudo)
         yield Update(losses)
 
-        images, labels, weights = self.mixed(pair, pseudo)
-        output = self.segmenter(augment(images, options.jitter))
-        yield Update({"self_training": weighted_cross_entropy(output.logits, labels, weights)}, step=("segmenter",))
+        yield from self.adapt(pair, pseudo)
 
-    def feature_distance(self, source: SegmenterOutput, pair: DomainPair, pseudo: PseudoLabels) -> Tensor:
-        """The unweighted distance of the chosen kind, a scalar."""
-        features = source.features[self.options.distance_stage]
+    def adapt(self, pair: DomainPair, pseudo: PseudoLabels) -> Iterator[Update]:
+        """What is learnt from the teacher; the optimiser steps at the end."""
+        images, labels, weights = self.mixed(pair, pseudo)
+        images = augment(images, self.options.jitter)
+        yield Update(self.imitate("self_training", images, labels, weights), step=("segmenter",))
+
+    def pseudo_labels(self, pair: DomainPair) -> PseudoLabels:
+        """What the teacher says of the plain target images."""
+        options = self.options
+        logits = self.teacher(pair.target_images).logits
+        return pseudo_label(logits, options.threshold, options.ignore_top, options.ignore_bottom, pair.target_valid)
+
+    def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The student's losses on labelled source images, and its features of them by stage."""
+        output = self.segmenter(pair.source_images)
+        return supervision(output, pair, self.options), output.features
+
+    def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The student's loss under the name `term` on images (B, 3, H, W) whose labels (B, H, W) weigh `weights`."""
+        return {term: weighted_cross_entropy(self.segmenter(images).logits, labels, weights)}
+
+    def feature_distance(self, by_stage: dict[str, Tensor], pair: DomainPair, pseudo: PseudoLabels) -> Tensor:
+        """The unweighted distance of the chosen kind from the student's source features, a scalar."""
+        features = by_stage[self.options.distance_stage]
         if self.anchor is None:
             target = self.segmenter.encode(pair.target_images)[self.options.distance_stage]
             return class_mean_distance(features, pair.source_labels, target, pseudo.labels)

@@ -14,9 +14,9 @@ class PseudoLabels:
 
     Attributes:
         labels: (B, H, W) int64, the likeliest class of every pixel.
-        weights: (B, H, W) in [0,1]; the same for every pixel but those of ignored rows, where it is 0.
-        quality: share of the *batch's* pixels whose top probability reaches the threshold, counted before rows are
-            ignored; a scalar.
+        weights: (B, H, W) in [0,1]; the same for every pixel but the ignored ones, where it is 0.
+        quality: share of the *batch's* pixels whose top probability reaches the threshold, counted before any
+            are ignored; a scalar.
     """
 
     labels: Tensor
@@ -24,7 +24,9 @@ class PseudoLabels:
     quality: Tensor
 
 
-def pseudo_label(logits: Tensor, threshold: float, ignore_top: int = 0, ignore_bottom: int = 0) -> PseudoLabels:
+def pseudo_label(
+    logits: Tensor, threshold: float, ignore_top: int = 0, ignore_bottom: int = 0, valid: Tensor | None = None
+) -> PseudoLabels:
     """Turn a teacher's logits (B, C, H, W) into pseudo labels.
 
     Args:
@@ -32,10 +34,13 @@ def pseudo_label(logits: Tensor, threshold: float, ignore_top: int = 0, ignore_b
         threshold: top probability from which on a pixel counts as confident.
         ignore_top: rows of the crop whose weight is 0.
         ignore_bottom: the same at the lower edge, where the camera's own car is seen.
+        valid: (B, H, W) bool, False where the whole photo has a margin or the crop was padded: weight 0 as well.
     """
     probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
     quality = (probabilities >= threshold).to(logits.dtype).mean()
     weights = quality.expand(labels.shape).clone()
     weights[:, :ignore_top] = 0
     weights[:, max(0, weights.shape[1] - ignore_bottom) :] = 0
+    if valid is not None:
+        weights = weights * valid
     return PseudoLabels(labels, weights, torch.as_tensor(quality))

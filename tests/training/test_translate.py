@@ -1,0 +1,178 @@
+"""A staged CyCADA run from its first step to its translated pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.errors import CheckpointError, ConfigError, DatasetError
+from tests.training.methods.test_methods import PAINTERS
+from tests.training.test_cli import fails
+from tests.training.test_loop import assert_same, make_tree, recipe, weights
+from training import loop
+from training.cli import main
+from training.companions import FOLDER
+from training.config import RunConfig
+from training.datasets import open_dataset
+from training.loop import TrainingError, train
+from training.pair import DomainPair
+from training.translate import open_repainter, repaint, translate
+
+pytestmark = pytest.mark.slow
+
+ADAM = {"kind": "adam", "rate": 2e-4}
+PAINTING = {name: ADAM for name in ("to_target", "to_source", "judge_target", "judge_source")}
+LEARNING = {"segmenter": {"kind": "sgd", "rate": 1e-2}}
+STAGES = [
+    {"stage_name": "translation", "optimisers": PAINTING, "method_options": {"phase": "translation"}},
+    {"stage_name": "segmentation", "optimisers": LEARNING, "method_options": {"phase": "segmentation"}},
+    {
+        "stage_name": "features",
+        "optimisers": {**LEARNING, "discriminator": ADAM},
+        "method_options": {"phase": "features", "accuracy_gate": 0.0},
+    },
+]
+
+
+def staged(tree: Path, **changes: object) -> RunConfig:
+    values = {
+        "target": {"dataset": "cityscapes", "root": str(tree), "split": "val"},
+        "method_options": PAINTERS,
+        "optimisers": {},
+        "stages": STAGES,
+        "steps": 2,
+        "save_every": 1,
+        "evaluations": [],
+    }
+    return recipe(tree, "cycada", **{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def run(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "cycada"
+    assert train(staged(tree), out) is not None
+    return out
+
+
+def test_repainters_travel_through_the_stages_and_stay_as_they_were(run: Path) -> None:
+    files = {name: run / part / FOLDER / f"{name}.safetensors" for name in ("to_target",) for part in ("translation",)}
+    trained = files["to_target"].read_bytes()
+    for part in ("segmentation", "features", "."):
+        assert (run / part / FOLDER / "to_target.safetensors").read_bytes() == trained
+    assert (run / "translation" / FOLDER / "to_source.safetensors").exists()
+    assert not (run / "features" / FOLDER / "to_source.safetensors").exists()
+
+
+def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of images and the judge's remembered accuracy are part of the state."""
+    options = {**PAINTERS, "phase": "joint", "accuracy_gate": 0.5, "generator_dropout": True}
+    optimisers = {**PAINTING, **LEARNING, "discriminator": ADAM}
+    config = staged(tree, stages=[], method_options=options, optimisers=optimisers, steps=4)
+    train(config, tmp_path / "whole")
+    take_step = loop.Run.take_step
+
+    def stop_after_two(run: loop.Run, stream: Iterator[DomainPair]) -> dict[str, float]:
+        values = take_step(run, stream)
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return values
+
+    monkeypatch.setattr(loop.Run, "take_step", stop_after_two)
+    with pytest.raises(loop.Interrupted, match="step 2 of 4"):
+        train(config, tmp_path / "parts")
+    monkeypatch.setattr(loop.Run, "take_step", take_step)
+    train(config, tmp_path / "parts", resume=True)
+    assert weights(tmp_path / "whole")["pools.0._extra_state"].shape == (3, 3, 48, 64)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_a_stage_that_needs_repainters_says_so(tree: Path, run: Path, tmp_path: Path) -> None:
+    second = {key: value for key, value in STAGES[1].items() if key != "stage_name"}
+    options = {**PAINTERS, "phase": "segmentation"}
+    alone = staged(tree, **{**second, "stages": [], "method_options": options})
+    with pytest.raises(TrainingError, match="needs to_target of an earlier run"):
+        train(alone, tmp_path / "alone")
+    nowhere = alone.model_copy(update={"companions": str(tmp_path)})
+    with pytest.raises(CheckpointError, match=r"to_target\.safetensors is missing"):
+        train(nowhere, tmp_path / "nowhere")
+    other = alone.model_copy(update={"companions": str(run), "method_options": {**options, "generator_width": 8}})
+    with pytest.raises(CheckpointError, match="holds a network of another size"):
+        train(other, tmp_path / "other")
+    assert train(alone.model_copy(update={"companions": str(run)}), tmp_path / "fits") is not None
+
+
+def test_a_folder_of_repainted_pictures_can_be_trained_on(
+    run: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "painted"
+    arguments = ["translate", str(run), "--dataset", "cityscapes", "--root", str(tree), "--split", "train"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "6 pictures repainted, 0 were there" in capsys.readouterr().out
+    original, painted = open_dataset("cityscapes", tree, "train"), open_dataset("cityscapes", out, "train")
+    assert len(painted) == 6
+    for index in range(6):
+        assert np.array_equal(painted.read_labels(index), original.read_labels(index))
+    generator = open_repainter(run)
+    assert np.array_equal(painted.read_photo(2), repaint(generator, original.read_photo(2)))
+    assert not np.array_equal(painted.read_photo(2), original.read_photo(2))
+    preview = np.asarray(Image.open(out / "preview.png"))
+    assert preview.shape == (2 * 64, 6 * 96, 3)
+    assert np.array_equal(preview[:64, :96], original.read_photo(0))
+    assert np.array_equal(preview[64:, :96], painted.read_photo(0))
+
+    next(out.glob("leftImg8bit/train/*/*000003_leftImg8bit.png")).unlink()
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "1 pictures repainted, 5 were there" in capsys.readouterr().out
+    message = fails([*arguments, "--width", "48", "--out", str(out)], capsys)
+    assert "filled with other settings (width differ)" in message
+
+
+def test_other_sizes_other_direction_and_pictures_without_labels(run: Path, tree: Path, tmp_path: Path) -> None:
+    unlabelled = open_dataset("cityscapes", tree, "val", labelled=False)
+    stage = run / "translation"
+    assert translate(stage, unlabelled, tmp_path / "out", direction="to_source", split="val", width=50) == 6
+    assert not (tmp_path / "out" / "gtFine").exists()
+    again = open_dataset("cityscapes", tmp_path / "out", "val", labelled=False)
+    assert again.read_photo(0).shape == (33, 50, 3)  # 64 · 50 / 96; sides are no multiples of 4
+    with pytest.raises(CheckpointError, match=r"to_source\.safetensors is missing"):
+        open_repainter(run, "to_source")  # the last stage keeps only what it used
+
+
+def test_what_cannot_be_translated_is_said(run: Path, tree: Path, tmp_path: Path) -> None:
+    dataset = open_dataset("cityscapes", tree, "val")
+    with pytest.raises(ConfigError, match="holds no run"):
+        translate(tmp_path, dataset, tmp_path / "out")
+    (tmp_path / "config.json").write_text(recipe(tree).model_dump_json())
+    with pytest.raises(ConfigError, match="a run of source_only; cycada alone"):
+        open_repainter(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    with pytest.raises(DatasetError, match="not filled by this command"):
+        translate(run, dataset, tmp_path / "full")
+
+
+def test_grey_in_grey_out_of_range_never() -> None:
+    """A repainter's output of -1 and 1 is 0 and 255."""
+
+    class Extremes(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.sign() + self.weight
+
+    photo = np.array([[[0, 127, 128], [255, 1, 254]]], np.uint8)
+    assert repaint(Extremes(), photo).tolist() == [[[0, 0, 255], [255, 0, 255]]]  # pyright: ignore

@@ -1,0 +1,51 @@
+"""sim2street sweep: recipes × seeds, scored on the same sets, one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+from models.errors import ConfigError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("sweep", help="train recipes with several seeds and tabulate them")
+    parser.add_argument("sweep", metavar="FILE", help="name of a shipped sweep, or a TOML file")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of all runs; what is there is taken over"
+    )
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; repeatable")
+    parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
+    parser.add_argument("--markdown", action="store_true", help="print the table, to be pasted into a document")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a sweep; the code is 2 where a run failed."""
+    if not options.evaluate_only and importlib.util.find_spec("accelerate") is None:
+        raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
+    from training.sweep import Launcher, load_sweep, sweep_through
+    from training.sweep_table import to_markdown
+
+    launcher: Launcher | None = None
+    if not options.evaluate_only:
+        from training.sweep_runs import train_in_turn
+
+        launcher = train_in_turn
+    sweep = load_sweep(options.sweep)
+    # With --markdown stdout is the table alone.
+    stream = sys.stderr if options.markdown else sys.stdout
+    table = sweep_through(
+        sweep,
+        options.out,
+        launcher,
+        rows=options.row,
+        tell=lambda line: print(line, file=stream, flush=True),
+    )
+    if options.markdown:
+        print(to_markdown(table), end="")
+    print(f"{options.out / sweep.name}.json and .csv written.", file=stream)
+    return 2 if any(run["state"] == "failed" for row in table["rows"] for run in row["runs"]) else 0

@@ -1,0 +1,116 @@
+"""HRDA: DAFormer's self-training at two resolutions (Hoyer et al., ECCV 2022, arXiv:2204.13132).
+
+student g   of a crop the shrunk whole (context) and one random window at full size (detail), fused by attention
+teacher h   of the same crop the context and *all* overlapping windows, fused everywhere                    Sec. 3.4
+
+    0.9 · CE(fused, y) + 0.1 · CE(detail, y in its window)             for source and mixed images          Eq. 9
+    + 0.005 · feature distance of the context's encoder
+
+Everything else is DAFormer's, in training/methods/daformer.py; the network is models/networks/hrda.py. Weights of mixed
+images are cut with the window. Margins of the target are those of the whole photo, before it is cropped: the recipe's
+`target_transform.margins`, with DAFormer's rows of the crop switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from models.errors import ConfigError
+from models.networks.hrda import HRDA as HRDANetwork
+from models.networks.hrda import Box
+from models.segmenter import Segmenter
+from training.losses import cross_entropy, weighted_cross_entropy
+from training.methods.daformer import DAFormer, DAFormerOptions
+from training.pair import DomainPair
+
+GRID = 8
+"""Windows begin at multiples of this many pixels: a cell of the context's logits."""
+
+
+class HRDAMethodOptions(DAFormerOptions):
+    """DAFormer's options; the defaults are the paper's for GTA5 -> Cityscapes with crops of 1024x1024."""
+
+    ignore_top: int = Field(default=0, ge=0, description="Rows of the target crop without weight; see the margins.")
+    ignore_bottom: int = Field(default=0, ge=0, description="The same at the lower edge.")
+    detail_weight: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the detail's own loss; the rest is fused."
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the student says of a batch at two resolutions.
+
+    Attributes:
+        features: of the context, by stage.
+        fused: logits (B, C, H, W).
+        detail: logits (B, C, h, w) of the window.
+        box: the window.
+    """
+
+    features: dict[str, Tensor]
+    fused: Tensor
+    detail: Tensor
+    box: Box
+
+
+class HRDA(DAFormer):
+    """DAFormer whose student looks twice."""
+
+    def __init__(self, segmenter: Segmenter, options: HRDAMethodOptions) -> None:
+        self.check_network(segmenter)
+        super().__init__(segmenter, options)
+        self.detail_weight = options.detail_weight
+
+    @staticmethod
+    def check_network(segmenter: Segmenter) -> None:
+        """Refuse with `ConfigError` a network that the method cannot train."""
+        if not isinstance(segmenter.core, HRDANetwork):
+            raise ConfigError("Method hrda needs the network hrda, which looks at context and detail; set network.")
+
+    def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Fused and detail loss on source images, and the context's features."""
+        look, spaces = self.look(pair.source_images), pair.source_spaces
+        fused = cross_entropy(look.fused, pair.source_labels, spaces, self.options.reduction)
+        detail = cross_entropy(look.detail, look.box.of(pair.source_labels), spaces, self.options.reduction)
+        return self.shared("segmentation", fused, detail), look.features
+
+    def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Fused and detail loss on images whose labels have weights."""
+        look = self.look(images)
+        fused = weighted_cross_entropy(look.fused, labels, weights)
+        return self.shared(term, fused, weighted_cross_entropy(look.detail, look.box.of(labels), look.box.of(weights)))
+
+    def shared(self, term: str, fused: Tensor, detail: Tensor) -> dict[str, Tensor]:
+        """Both losses with their shares."""
+        return {term: (1 - self.detail_weight) * fused, f"{term}/detail": self.detail_weight * detail}
+
+    def look(self, images: Tensor) -> Look:
+        """The student on (B, 3, H, W) RGB in [0,1]: the whole shrunk, one random window at full size."""
+        core = self.segmenter.core
+        assert isinstance(core, HRDANetwork)
+        height, width = images.shape[-2:]
+        if height % GRID or width % GRID:
+            raise ConfigError(f"HRDA trains on crops of multiples of {GRID} pixels; these measure {width}x{height}.")
+        normalised = self.segmenter.normalise(images)
+        context = core.context(normalised)
+        box = random_window(height, width, core.detail_crop)
+        detail = core.detail(box.of(normalised))
+        fused = core.fuse(context, detail, box)
+        size = (box.bottom - box.top, box.right - box.left)
+        upsample = self.segmenter.upsample
+        return Look(context.features, upsample(fused, (height, width)), upsample(detail, size), box)
+
+
+def random_window(height: int, width: int, crop: tuple[int, int]) -> Box:
+    """A window of (height, width) `crop`, at most the picture's own size, at a random place on the grid."""
+    sides = []
+    for length, wanted in ((height, crop[0]), (width, crop[1])):
+        side = min(length, wanted)
+        start = GRID * int(torch.randint((length - side) // GRID + 1, ()))
+        sides += [start, start + side]
+    return Box(*sides)

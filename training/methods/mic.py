@@ -1,0 +1,82 @@
+"""MIC: predict from a target image with holes what the teacher says of the whole (Hoyer et al., CVPR 2023, arXiv:2212.01322).
+
+    x_m = M · augment(x_t), M keeps each block of 64x64 pixels with probability 0.3                    Eq. 4, 5
+    + q-weighted CE(g(x_m), y_t), y_t and q the teacher's of the unmasked x_t                          Eq. 6, 7
+
+A third loss on top of HRDA where the network is hrda, and of DAFormer on any other; everything else stays as it is there.
+Hidden blocks are zero after normalisation, which is the mean colour of the network's statistics. The colour jitter and
+blur of the masked image are drawn apart from those of the mixed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.networks.hrda import HRDA as HRDANetwork
+from models.segmenter import Segmenter
+from training.methods.base import Update
+from training.methods.daformer import DAFormer
+from training.methods.hrda import HRDA, HRDAMethodOptions
+from training.pair import DomainPair
+from training.parts.pseudo_labels import PseudoLabels
+from training.parts.strong_augmentation import augment
+
+
+class MICOptions(HRDAMethodOptions):
+    """HRDA's options and the mask; its lengths belong to 1024x1024 crops (HRDA) and 512x512 crops (DAFormer) alike."""
+
+    mask_block: int = Field(default=64, ge=1, le=1024, description="Side of the blocks that are kept or hidden.")
+    mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a block is hidden.")
+    mask_weight: float = Field(default=1.0, ge=0, description="Weight of the masked loss.")
+
+
+class MIC(HRDA):
+    """HRDA or DAFormer, by the network, with masked consistency."""
+
+    def __init__(self, segmenter: Segmenter, options: MICOptions) -> None:
+        super().__init__(segmenter, options)
+        self.mask = options
+        self.looks_twice = isinstance(segmenter.core, HRDANetwork)
+
+    @staticmethod
+    def check_network(segmenter: Segmenter) -> None:
+        """Any network will do."""
+
+    def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """HRDA's losses on its network, DAFormer's on others."""
+        return super().supervise(pair) if self.looks_twice else DAFormer.supervise(self, pair)
+
+    def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """HRDA's losses on its network, DAFormer's on others."""
+        if self.looks_twice:
+            return super().imitate(term, images, labels, weights)
+        return DAFormer.imitate(self, term, images, labels, weights)
+
+    def adapt(self, pair: DomainPair, pseudo: PseudoLabels) -> Iterator[Update]:
+        """The mixed images, then the masked ones, in one optimiser step."""
+        for update in super().adapt(pair, pseudo):
+            yield Update(update.losses)
+        masked = self.masked(augment(pair.target_images, self.options.jitter))
+        losses = self.imitate("masked", masked, pseudo.labels, pseudo.weights)
+        yield Update({term: self.mask.mask_weight * loss for term, loss in losses.items()}, step=("segmenter",))
+
+    def masked(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) RGB in [0,1] with blocks replaced by the network's mean colour."""
+        keep = block_mask(images, self.mask.mask_block, self.mask.mask_ratio)
+        mean = self.segmenter.mean / self.segmenter.normalisation.scale
+        if self.segmenter.normalisation.order == "bgr":
+            mean = mean.flip(1)
+        return torch.where(keep, images, mean)
+
+
+def block_mask(images: Tensor, block: int, ratio: float) -> Tensor:
+    """Which pixels are kept, (B, 1, H, W) bool: whole blocks, each hidden with probability `ratio` on its own."""
+    batch, _, height, width = images.shape
+    cells = (max(1, round(height / block)), max(1, round(width / block)))
+    kept = torch.rand(batch, 1, *cells, device=images.device) > ratio
+    return F.interpolate(kept.float(), size=(height, width), mode="nearest").bool()

@@ -1,0 +1,92 @@
+"""Run what a sweep plans on this machine, one after another, each in a process of its own.
+
+A process of its own costs seconds and keeps the sweep alive when the system kills a run that took too much memory.
+The commands are those that a person would type, and what they print is in `<row>/<seed>.log` beside the run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from training.loop import STATE, Interrupted, stop_signals
+from training.sweep import CONFIG, PlannedRun, differing
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+POLL_SECONDS: Final = 0.2
+INTERRUPTED: Final = 130
+"""Exit code of a run that was asked to stop and has saved its state."""
+
+
+def train_in_turn(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str | None]]:
+    """Train runs one after another; those with a saved state go on where they were.
+
+    Yields:
+        Each run as it ends, with the reason where it failed.
+
+    Raises:
+        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the run under way has saved its state.
+    """
+    for run in runs:
+        with stop_signals() as stopped:
+            reason = _train(run, stopped)
+        if stopped.is_set() and not run.is_finished:
+            raise Interrupted(f"Sweep stopped in {run.label}. Call it again to go on there.")
+        yield run, reason
+
+
+def command_of(run: PlannedRun) -> list[str]:
+    """The command line that starts a run, or goes on with it."""
+    begun = (run.out / (CONFIG if run.config.stages else STATE)).exists()
+    if begun:
+        return ["train", "--resume", str(run.out)]
+    changes = [word for override in run.overrides for word in ("--set", override)]
+    return ["train", run.row.recipe, *changes, "--out", str(run.out)]
+
+
+def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
+    command = command_of(run)
+    if "--resume" in command and (others := differing(run)):
+        return f"{run.out} holds a run with other settings: {', '.join(others)} differ. Move it away."
+    log = run.out.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches the sweep alone, which passes it on once.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training.cli", *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        told = False
+        while process.poll() is None:
+            if stopped.wait(POLL_SECONDS) and not told:
+                process.terminate()
+                told = True
+            elif told:
+                process.wait()
+    return None if process.returncode == 0 and run.is_finished else _reason(process.returncode, log)
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a run ended, in its own words where it had any."""
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if said:
+        return said[-1]
+    if code == INTERRUPTED:
+        return "It was asked to stop and has saved its state."
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"It was ended by {name}{', mostly for want of memory' if name == 'SIGKILL' else ''}. See {log}."
+    last = next((line for line in reversed(lines) if line.strip()), "nothing was printed")
+    return f"It ended with code {code}: {last.strip()[:300]}. See {log}."

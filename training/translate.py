@@ -1,0 +1,167 @@
+"""Translate: a data set -> the same pictures as a run's repainter paints them, to be looked at or trained on.
+
+    OUT/leftImg8bit/<split>/<set>/*_leftImg8bit.png   repainted
+    OUT/gtFine/<split>/<set>/*_gtFine_labelIds.png    their labels, where the set has Cityscapes' classes
+    OUT/preview.png                                   the first pictures, original above repainted
+    OUT/translation.json                              which repainter and which set; a folder is bound to them
+
+The layout is Cityscapes', so that a recipe reads it with `dataset = "cityscapes"`. A call that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from models.checkpoint import sha256_of, write_json
+from models.errors import ConfigError, DatasetError
+from models.labels import label_ids_from_train_ids
+from models.networks.cyclegan import Generator
+from models.predictor import best_device
+from training.companions import FOLDER, load_companions
+from training.config import RunConfig
+from training.datasets.base import Progress, SegmentationDataset, resize_labels
+from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
+from training.datasets.transforms import resize_photo
+from training.datasets.writer import to_png, write_whole
+from training.methods.cycada import CyCADAOptions
+
+Direction = Literal["to_target", "to_source"]
+MANIFEST: Final = "translation.json"
+RUN_CONFIG: Final = "config.json"
+PREVIEWED: Final = 8
+
+
+def open_repainter(run: Path, direction: Direction = "to_target") -> Generator:
+    """Load one of the repainters of a CyCADA run, or of its stage that trained them, in evaluation mode.
+
+    Raises:
+        ConfigError: the folder holds no run of CyCADA.
+        CheckpointError: the repainter is missing or damaged.
+    """
+    try:
+        stored = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{run} holds no run: {RUN_CONFIG} cannot be read ({error}).") from error
+    config = RunConfig.parse(stored, where=str(run / RUN_CONFIG))
+    if config.stages:
+        config = next(iter(config.resolve_stages().values()))
+    if config.method != "cycada":
+        raise ConfigError(f"{run} is a run of {config.method}; cycada alone trains repainters.")
+    options = CyCADAOptions.parse(config.method_options, where="method_options")
+    generator = Generator(options.generator_width, options.generator_blocks, dropout=options.generator_dropout)
+    load_companions({direction: generator}, run)
+    return generator.eval()
+
+
+def translate(
+    run: Path,
+    dataset: SegmentationDataset,
+    out: Path,
+    *,
+    direction: Direction = "to_target",
+    split: str = "train",
+    width: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Repaint a data set into a folder.
+
+    Args:
+        run: folder of the run, or of its stage that trained the repainters.
+        dataset: what to repaint.
+        out: folder to fill.
+        direction: "to_target" makes source pictures look like target ones, "to_source" the other way round.
+        split: folder below leftImg8bit and gtFine.
+        width: pictures are brought to this many pixels first, their shape kept; CyCADA's is 1024. None leaves them.
+        device: where to compute; None takes the best there is.
+        progress: told after each picture.
+
+    Returns:
+        How many were repainted; the rest was there.
+
+    Raises:
+        ConfigError, CheckpointError: see `open_repainter`.
+        DatasetError: the folder is bound to something else.
+    """
+    place = torch.device(device) if device else best_device()
+    generator = open_repainter(run, direction).to(place)
+    with_labels = dataset.labelled and not dataset.labels.is_merged
+    settings = {
+        "repainter": sha256_of(run / FOLDER / f"{direction}.safetensors"),
+        "direction": direction,
+        "data": dataset.fingerprint(),
+        "width": width,
+        "split": split,
+    }
+    _claim(out, settings)
+    photos, labels = (out / kind / split / dataset.name for kind in ("leftImg8bit", "gtFine"))
+    preview: list[NDArray[np.uint8]] = []
+    painted_now = 0
+    for index in range(len(dataset)):
+        key = f"{dataset.name}_000000_{index:06d}"
+        photo_file, label_file = photos / f"{key}{PHOTO_SUFFIX}", labels / f"{key}{LABEL_SUFFIX}"
+        there = photo_file.exists() and (label_file.exists() or not with_labels)
+        if not there or len(preview) < PREVIEWED:
+            photo = dataset.read_photo(index)
+            if width is not None:
+                photo = resize_photo(photo, (width, round(photo.shape[0] * width / photo.shape[1])), "bicubic")
+            painted = repaint(generator, photo)
+            if len(preview) < PREVIEWED:
+                preview.append(np.concatenate([photo, painted]))
+            if not there:
+                painted_now += 1
+                if with_labels:
+                    truth = resize_labels(dataset.read_labels(index), (photo.shape[1], photo.shape[0]))
+                    label_file.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(label_file, to_png(label_ids_from_train_ids(truth)))
+                photo_file.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(photo_file, to_png(painted))
+        if progress is not None:
+            progress(index + 1, len(dataset))
+    if preview:
+        heights = {pair.shape[0] for pair in preview}
+        write_whole(out / "preview.png", to_png(np.concatenate([p for p in preview if p.shape[0] == max(heights)], 1)))
+    return painted_now
+
+
+@torch.inference_mode()
+def repaint(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Repaint (H, W, 3) uint8 RGB of any size; the sides are continued to multiples of 4 meanwhile."""
+    height, width = photo.shape[:2]
+    device = next(generator.parameters()).device
+    # A copy: what a data set hands out may be read-only.
+    images = torch.from_numpy(photo.copy()).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    images = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+    painted = generator(images)[0, :, :height, :width].permute(1, 2, 0)
+    return ((painted + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _claim(out: Path, settings: dict[str, object]) -> None:
+    """Bind the folder to the settings, or raise `DatasetError` if it is bound to others or holds something else."""
+    manifest = out / MANIFEST
+    if manifest.exists():
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != settings:
+            differing = [key for key in settings if not isinstance(found, dict) or found.get(key) != settings[key]]
+            raise DatasetError(
+                f"{out.absolute()} was filled with other settings ({', '.join(differing)} differ). Translate into another"
+                " folder, or delete this one."
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise DatasetError(
+            f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Translate into"
+            " another folder."
+        )
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(manifest, settings)
