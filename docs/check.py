@@ -1,11 +1,15 @@
-"""Check that what README and docs say is still so: links lead somewhere, figures are those of metrics.json.
+"""Check that what README and docs say is still so: links lead somewhere, figures are those that were measured.
 
 python docs/check.py            fails with a list of what is stale
-python docs/check.py --write    writes the results table into README.md
+python docs/check.py --write    writes the tables anew
+
+A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
+checkpoints, `sweep fog` from docs/results/fog.json, without the rows that nobody has run yet.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -15,8 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 from models.catalog import SHIPPED  # noqa: E402
 from models.checkpoint import Checkpoint  # noqa: E402
+from training.sweep_table import to_markdown  # noqa: E402
 
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+TABLE = re.compile(r"<!-- (results|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
     "camvid/val": "CamVid val (real)",
     "street_scenes/game": "game",
@@ -52,18 +57,34 @@ def broken_links(document: Path) -> list[str]:
     return [target for target in local if not (document.parent / target).exists()]
 
 
+def sweep_table(name: str) -> str:
+    """The table of a sweep, from docs/results, as far as it was run."""
+    table = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    run = [row for row in table["rows"] if any(figures["seeds"] for figures in row["figures"].values())]
+    return to_markdown({**table, "rows": run}).rstrip()
+
+
+def with_tables(text: str) -> str:
+    """A document with its tables as they are measured now."""
+
+    def fresh(match: re.Match[str]) -> str:
+        name = match[1]
+        table = results_table() if name == "results" else sweep_table(name.removeprefix("sweep "))
+        return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
+
+    return TABLE.sub(fresh, text)
+
+
 def main() -> int:
     """Check, or write."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    fresh = f"{before}{BEGIN}\n{results_table()}\n{END}{after}"
-    if "--write" in sys.argv:
-        readme.write_text(fresh, encoding="utf-8")
-        return 0
-    findings = ["README.md: the results table is stale; run python docs/check.py --write"] if fresh != text else []
-    for document in [readme, *sorted((ROOT / "docs").rglob("*.md"))]:
+    findings: list[str] = []
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = document.read_text(encoding="utf-8")
+        fresh = with_tables(text)
+        if fresh != text and "--write" in sys.argv:
+            document.write_text(fresh, encoding="utf-8")
+        elif fresh != text:
+            findings.append(f"{document.relative_to(ROOT)}: a table is stale; run python docs/check.py --write")
         findings += [f"{document.relative_to(ROOT)}: {link} leads nowhere" for link in broken_links(document)]
     print("\n".join(findings) or "README and docs agree with the repository.")
     return 1 if findings else 0
