@@ -178,7 +178,9 @@ class Checkpoint:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
         try:
-            segmenter = build_unfilled(self.config.network, label_space(self.config.labels), self.config.network_options)
+            segmenter = build_unfilled(
+                self.config.network, label_space(self.config.labels), self.config.network_options
+            )
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -46,3 +48,11 @@ class DomainPair:
             self.target_images.to(device),
             self.source_spaces,
         )
+
+
+class PairStream(Protocol):
+    """Where the loop gets its pairs from."""
+
+    def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
+        """Yield pairs `start`, `start + 1`, ... without end, made by that many processes beside this one."""
+        ...

@@ -28,7 +28,7 @@ def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
     config = load_recipe(name)
-    smallest = {"variant": "b0"} if config.network == "daformer" else {"backbone": "resnet18"}
+    smallest = {"backbone": "resnet18"} if config.network == "deeplab_v2" else {"variant": "b0"}
     small = {**config.network_options, **smallest}
     method = build_method(config.method, build(config.network, options=small), config.method_options)
     assert set(build_optimisers(config, method)) == set(method.networks)
