@@ -6,7 +6,6 @@ optimisers, the weights it starts from, its data; then a step is rehearsed on th
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,24 +86,25 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
     before: RunConfig | None = None
     for name, stage in stages.items():
         prefix = f"{name}, " if name else ""
-        fits = True
-        for finding in itertools.chain(_check_networks(stage), [_check_start(stage, before)]):
-            fits &= finding.verdict is not Verdict.PROBLEM
+        networks = _check_networks(stage)
+        for finding in (networks, _check_start(stage, before)):
             yield Finding(finding.verdict, prefix + finding.subject, finding.text)
         yield from data.check(stage)
-        if fits:
+        if networks.verdict is Verdict.FINE:
             finding, cost = _check_step(stage, on_noise=not data.has(stage))
             yield Finding(finding.verdict, f"{prefix}{finding.subject}", finding.text)
             costs += [] if cost is None else [(stage, cost)]
         else:
-            yield Finding(Verdict.UNKNOWN, f"{prefix}step", "not taken, for what is said above.")
+            yield Finding(Verdict.UNKNOWN, f"{prefix}step", "not taken, since the networks cannot be trained.")
         before = stage
     yield from _sum_up(costs, whole=len(costs) == len(stages))
     yield from _check_disk(costs, data.to_store, out)
+    if len(costs) < len(stages):
+        yield Finding(Verdict.UNKNOWN, "disk", "what was not rehearsed is left out of it.")
     yield from _name_unknowns(list(stages.values()))
 
 
-def _check_networks(config: RunConfig) -> Iterator[Finding]:
+def _check_networks(config: RunConfig) -> Finding:
     """Networks and optimisers, built without memory for their weights."""
     try:
         segmenter = build_unfilled(config.network, options=config.network_options)
@@ -112,11 +112,10 @@ def _check_networks(config: RunConfig) -> Iterator[Finding]:
             method = build_method(config.method, segmenter, config.method_options)
             optimisers = build_optimisers(config, method)
     except Sim2StreetError as error:
-        yield Finding(Verdict.PROBLEM, "networks", str(error))
-        return
+        return Finding(Verdict.PROBLEM, "networks", str(error))
     millions = sum(parameter.numel() for parameter in segmenter.parameters()) / 1e6
     trained = ", ".join(optimisers) or "nothing, by gradients"
-    yield Finding(
+    return Finding(
         Verdict.FINE,
         "networks",
         f"{config.network}, {millions:.1f} million parameters; {config.method} trains {trained}",
