@@ -9,6 +9,7 @@ from typing import Any, Final
 import timm
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
+from torch import Tensor
 
 from models.catalog import find_checkpoint
 from models.errors import ConfigError
@@ -41,30 +42,70 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     if source == "random":
         return
     if source == "imagenet":
+        repository = imagenet_repository(segmenter, options)
         encoder = getattr(segmenter.core, "encoder", None)
         if isinstance(encoder, MixTransformer):
-            fill_mix_transformer(encoder, options)
+            fill_mix_transformer(encoder, repository)
         else:
-            fill_resnet(segmenter, options)
+            fill_resnet(segmenter, options.get("backbone", "resnet101"))
         return
-    weights = find_checkpoint(source).load().core.state_dict()
+    fill_from(segmenter, find_checkpoint(source).load().core.state_dict(), source)
+
+
+def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load the weights of another segmenter's core; on the meta device, see whether they fit.
+
+    Args:
+        segmenter: to be filled.
+        weights: state dict of a core, on the same device.
+        source: what they are of, for the error.
+
+    Raises:
+        ConfigError: they are another network's.
+    """
     if isinstance(segmenter.core, HRDA) and not any(key.startswith("attention.") for key in weights):
         # DAFormer's encoder and head under the same names; the attention alone begins at random.
-        weights |= {f"attention.{key}": value for key, value in segmenter.core.attention.state_dict().items()}
+        own = segmenter.core.attention.state_dict().items()
+        weights = {**weights, **{f"attention.{key}": value for key, value in own}}
     try:
         segmenter.core.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise ConfigError(f"initialisation {source!r} holds another network: {error}") from error
 
 
-def fill_mix_transformer(encoder: MixTransformer, options: Mapping[str, Any]) -> None:
-    """Load the authors' ImageNet encoder from the Hub or its cache."""
-    variant = options.get("variant", "b5")
-    if options.get("width", 1.0) != 1.0:
+def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str:
+    """Repository on the Hub whose ImageNet weights start this network; asks nobody.
+
+    Args:
+        segmenter: with whatever weights; may lie on the meta device.
+        options: the network's options.
+
+    Raises:
+        ConfigError: there are no ImageNet weights for these options.
+    """
+    core = segmenter.core
+    if isinstance(getattr(core, "encoder", None), MixTransformer):
+        if options.get("width", 1.0) != 1.0:
+            raise ConfigError(
+                "initialisation imagenet needs a Mix Transformer of width 1; there are no weights for others."
+            )
+        return MIT_REPOSITORY.format(variant=options.get("variant", "b5"))
+    if not isinstance(core, DeepLabV2) or options.get("width", 1.0) != 1.0:
+        raise ConfigError("initialisation imagenet needs a network of width 1; ImageNet weights exist for no other.")
+    if options.get("caffe_style", True):
+        # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
         raise ConfigError(
-            "initialisation imagenet needs a Mix Transformer of width 1; there are no weights for others."
+            "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
         )
-    repository = MIT_REPOSITORY.format(variant=variant)
+    name = options.get("backbone", "resnet101")
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.hf_hub_id:
+        raise ConfigError(f"timm names no ImageNet weights of {name} on the Hub.")
+    return str(known.hf_hub_id)
+
+
+def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
+    """Load the authors' ImageNet encoder from the Hub or its cache."""
     try:
         path = _download(repository)
     except Exception as error:  # whatever the network layer raises
@@ -81,19 +122,10 @@ def _download(repository: str) -> Path:
         return Path(hf_hub_download(repository, second))
 
 
-def fill_resnet(segmenter: Segmenter, options: Mapping[str, Any]) -> None:
-    """Load timm's ImageNet weights into the ResNet of a DeepLab-v2."""
-    core = segmenter.core
-    if not isinstance(core, DeepLabV2) or options.get("width", 1.0) != 1.0:
-        raise ConfigError("initialisation imagenet needs a network of width 1; ImageNet weights exist for no other.")
-    if options.get("caffe_style", True):
-        # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
-        raise ConfigError(
-            "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
-        )
-    name = options.get("backbone", "resnet101")
+def fill_resnet(segmenter: Segmenter, name: str) -> None:
+    """Load timm's ImageNet weights of the ResNet called `name` into a DeepLab-v2."""
     try:
         weights = timm.create_model(name, pretrained=True, num_classes=0, global_pool="").state_dict()
     except Exception as error:  # timm passes on whatever the network layer raises
         raise ConfigError(f"The ImageNet weights of {name} could not be fetched: {error}") from error
-    core.backbone.load_state_dict(weights, strict=True)
+    segmenter.core.get_submodule("backbone").load_state_dict(weights, strict=True)

@@ -49,13 +49,12 @@ from training.card import write_card
 from training.companions import FOLDER as COMPANIONS
 from training.companions import load_companions, save_companions
 from training.config import PREVIOUS, OptimiserConfig, RunConfig
-from training.datasets.pairs import DomainPairs
 from training.evaluate import evaluate
 from training.initialise import initialise
 from training.journal import Journal, sample_picture
 from training.methods import build_method
 from training.methods.base import Method
-from training.pair import DomainPair
+from training.pair import DomainPair, PairStream
 from training.run_folder import CONFIG, STATE, sole_use
 from training.schedules import poly
 from training.selection import open_pairs, open_selection
@@ -182,9 +181,7 @@ class Run:
         self.evaluations = [(item, open_selection(item)) for item in config.evaluations] if self.is_main else []
         # The first process fills the caches that the others then read.
         with self.accelerator.main_process_first():
-            self.pairs: DomainPairs = open_pairs(
-                config, rank=self.accelerator.process_index, ranks=self.accelerator.num_processes
-            )
+            self.pairs: PairStream = self.open_pairs()
         self.journal: Journal | None = None
         if self.is_main:
             out.mkdir(parents=True, exist_ok=True)
@@ -205,6 +202,11 @@ class Run:
                 f"Method {self.config.method} needs {', '.join(self.method.companions)} of an earlier run with these"
                 " options: set companions to its folder, or make this a stage after the one that trains them."
             )
+
+    def open_pairs(self) -> PairStream:
+        """Open what the recipe trains on, this process's share of it."""
+        processes = self.accelerator
+        return open_pairs(self.config, rank=processes.process_index, ranks=processes.num_processes)
 
     @property
     def is_main(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -52,3 +54,11 @@ class DomainPair:
             self.source_spaces,
             None if self.target_valid is None else self.target_valid.to(device),
         )
+
+
+class PairStream(Protocol):
+    """Where the loop gets its pairs from."""
+
+    def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
+        """Yield pairs `start`, `start + 1`, ... without end, made by that many processes beside this one."""
+        ...

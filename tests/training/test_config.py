@@ -29,8 +29,8 @@ def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
 def test_every_recipe_has_an_optimiser_for_each_network(name: str) -> None:
     config = load_recipe(name)
     for stage in config.resolve_stages().values() if config.stages else [config]:
-        smallest = {"daformer": {"variant": "b0"}, "hrda": {"variant": "b0"}, "drn": {}}
-        small = {**stage.network_options, **smallest.get(stage.network, {"backbone": "resnet18"})}
+        smallest = {"deeplab_v2": {"backbone": "resnet18"}, "drn": {}}
+        small = {**stage.network_options, **smallest.get(stage.network, {"variant": "b0"})}
         method = build_method(stage.method, build(stage.network, options=small), stage.method_options)
         assert set(build_optimisers(stage, method)) == set(method.networks)
 

@@ -12,6 +12,7 @@ from models.errors import ConfigError
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from training.config import RunConfig
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,11 +30,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default runs/RECIPE)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     parser.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="train nothing: say whether it could start, how long it takes, what it needs",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a recipe, or go on with a run."""
+    """Train a recipe, go on with a run, or see whether it could start (exit code 2 if not)."""
     from training.config import RunConfig, load_recipe
 
     if importlib.util.find_spec("accelerate") is None:
@@ -59,6 +65,10 @@ def run(options: argparse.Namespace) -> int:
         check_names(options.publish)
         check_token()
     out = options.resume or options.out or Path("runs") / config.name
+    if options.check:
+        if options.resume is not None:
+            raise ConfigError("--check is for a run that has not begun; leave out --resume.")
+        return report_check(config, out)
     checkpoint = train(config, out, resume=options.resume is not None)
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
@@ -79,3 +89,15 @@ def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
             f" sim2street publish {checkpoint.path} {repo_id}"
         ) from error
     print(f"{published.url}: published at {published.revision}")
+
+
+def report_check(config: RunConfig, out: Path) -> int:
+    """Print what a check finds as it finds it; 2 if the run could not start."""
+    from training.check import Verdict, check_run
+
+    could_start = True
+    for finding in check_run(config, out):
+        print(f"{finding.verdict.value:<9}  {finding.subject}: {finding.text}", flush=True)
+        could_start &= finding.verdict is not Verdict.PROBLEM
+    print("The run could start." if could_start else "The run could not start.")
+    return 0 if could_start else 2

@@ -114,14 +114,26 @@ def cache_dataset(
     else:
         width, height = size
         reader = _Reader(dataset, size, resizes=True)
+    files = _files(dataset, (width, height), folder)
+    if not all(file.is_whole() for file in files):
+        _store(reader, files, workers, progress)
+    return CachedDataset(dataset, (width, height), files[0].path, files[1].path if dataset.labelled else None)
+
+
+def bytes_to_store(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | None = None) -> int:
+    """Bytes that `cache_dataset` would write for a (width, height); 0 where the set is stored already."""
+    files = _files(dataset, size, folder)
+    return 0 if all(file.is_whole() for file in files) else sum(file.bytes for file in files)
+
+
+def _files(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | None) -> list[_File]:
+    """Where photos and, if there are any, labels are stored."""
+    width, height = size
     folder = (folder or cache_folder()) / "samples"
     stem = re.sub(r"[^\w.+-]", "-", f"{dataset.slug}_{width}x{height}_{dataset.fingerprint()[:12]}")
     photos = _File(folder / f"{stem}.photos.npy", (len(dataset), height, width, 3))
     label_images = _File(folder / f"{stem}.labels.npy", (len(dataset), height, width))
-    files = [photos, label_images] if dataset.labelled else [photos]
-    if not all(file.is_whole() for file in files):
-        _store(reader, files, workers, progress)
-    return CachedDataset(dataset, (width, height), photos.path, label_images.path if dataset.labelled else None)
+    return [photos, label_images] if dataset.labelled else [photos]
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

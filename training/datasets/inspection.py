@@ -53,6 +53,7 @@ def inspect_dataset(
     split: str | None = None,
     *,
     images: int = 200,
+    labelled: bool = True,
     progress: Progress | None = None,
 ) -> list[PartInspection]:
     """Look at every split of a data set, or at one.
@@ -62,6 +63,7 @@ def inspect_dataset(
         root: its folder; None takes the environment variable of the set.
         split: the only part to look at.
         images: most pictures per part that are opened, evenly spread; 0 = all.
+        labelled: False looks at photos alone, as training looks at a target.
         progress: called with pictures opened and pictures to open, part by part.
 
     Raises:
@@ -72,15 +74,20 @@ def inspect_dataset(
         known = [key for key, value in DATASETS.items() if issubclass(value, FolderDataset)]
         raise DatasetError(f"There is no data set {name!r} of files; known are {', '.join(known)}.")
     parts = (split,) if split is not None else kind.splits
-    return [_inspect_part(kind, root, part, images, progress) for part in parts]
+    return [_inspect_part(kind, root, part, images, labelled, progress) for part in parts]
 
 
 def _inspect_part(
-    kind: type[FolderDataset], root: str | Path | None, split: str, images: int, progress: Progress | None
+    kind: type[FolderDataset],
+    root: str | Path | None,
+    split: str,
+    images: int,
+    labelled: bool,
+    progress: Progress | None,
 ) -> PartInspection:
     kind.find_root(root)  # a folder that is not there is no finding about a part
     # A part that is not among the known ones, such as a list of file names, is looked at with its labels.
-    wants_labels = split in kind.labelled_splits or split not in kind.splits
+    wants_labels = labelled and (split in kind.labelled_splits or split not in kind.splits)
     problem = None
     try:
         dataset = open_dataset(kind.name, root, split, labelled=wants_labels)
