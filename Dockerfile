@@ -1,13 +1,14 @@
-# The Streamlit app as a container or a Docker Space; the same image runs training:
+# The Streamlit app as a container or a Docker Space (`sdk: docker`, `app_port: 8501`); the same image runs training.
 #   docker build -t sim2street .                                              CPU
 #   docker build -t sim2street --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .    CUDA
 #   docker run -p 8501:8501 sim2street
 #   docker run -v "$PWD/runs:/home/user/app/runs" sim2street sim2street train demo_source_only_game
+#   docker run -e HF_TOKEN sim2street sim2street train demo_source_only_game --publish OWNER/NAME
 FROM python:3.12-slim
 
 # Spaces run containers as user 1000; so does everybody else then.
 RUN useradd --create-home --uid 1000 user
-USER user
+USER 1000
 ENV HOME=/home/user PATH=/home/user/.local/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PORT=8501
 # Made by the user, or WORKDIR would make it as root, and the editable install could not write into it.
 RUN mkdir -p /home/user/app
@@ -15,15 +16,20 @@ WORKDIR /home/user/app
 
 # torch first and by itself: the largest layer by far, and the one that changes least.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# hadolint ignore=DL3013  # pyproject.toml says which versions will do; the index says for which hardware
 RUN pip install --user torch torchvision --index-url "$TORCH_INDEX"
 
-COPY --chown=user pyproject.toml README.md LICENSE ./
-COPY --chown=user app app
-COPY --chown=user models models
-COPY --chown=user training training
-COPY --chown=user .streamlit .streamlit
-RUN pip install --user -e ".[app,train]"
+# Then what the project depends on, which changes less often than the project.
+COPY --chown=1000 pyproject.toml README.md LICENSE ./
+RUN mkdir app models training && pip install --user -e ".[app,train]"
+
+COPY --chown=1000 .streamlit .streamlit
+COPY --chown=1000 Spacefile container.sh ./
+COPY --chown=1000 models models
+COPY --chown=1000 training training
+COPY --chown=1000 app app
 
 EXPOSE 8501
-HEALTHCHECK --interval=30s --start-period=60s CMD python -c "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/_stcore/health')"
-CMD ["sh", "-c", "exec streamlit run app/main.py --server.port \"$PORT\" --server.address 0.0.0.0 --server.headless true --server.fileWatcherType none"]
+HEALTHCHECK --interval=30s --start-period=60s \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/_stcore/health')"]
+CMD ["sh", "container.sh"]

@@ -9,10 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import gallery, session
+from app.comparison import listed_checkpoints
 from app.components import picture_strip
+from app.engine import Settings
 from app.figures import trained_on, unique_titles
 from app.gallery import Scene
-from app.session import Settings
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES
@@ -49,7 +50,7 @@ def choose_methods() -> list[Checkpoint]:
     """Let the person pick checkpoints; those that cannot be opened are listed with their reason."""
     entries = session.checkpoints()
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
-    broken = [entry for entry in entries if entry.checkpoint is None]
+    broken = [entry for entry in entries if entry.checkpoint is None and entry.download is None]
     chosen: list[str] = []
     if usable:
         titles = unique_titles(usable)
@@ -63,12 +64,29 @@ def choose_methods() -> list[Checkpoint]:
             bind="query-params",
             help="\n".join(f"- **{titles[c.name]}**: {trained_on(c.config)}" for c in usable),
         )
+    if any(entry.download is not None for entry in entries):
+        _show_downloads()
     if broken:
         with st.popover(f"{len(broken)} cannot be used", icon=":material/warning:", type="tertiary"):
             for entry in broken:
                 st.markdown(f"**{entry.name}**")
                 st.write(entry.error)
     return [checkpoint for checkpoint in usable if checkpoint.name in chosen]
+
+
+@st.fragment(run_every=2.0)
+def _show_downloads() -> None:
+    """Say how far the Hub's checkpoints have come; draw the page anew when one of them has arrived or failed."""
+    shown = [entry.name for entry in session.checkpoints() if entry.download is not None]
+    entries = [entry for entry in listed_checkpoints() if entry.name in shown]
+    if any(entry.download is None for entry in entries):
+        session.checkpoints.clear()
+        st.rerun()
+    for entry in entries:
+        assert entry.download is not None
+        done, total = entry.download.done / 2**20, entry.download.total / 2**20
+        amount = f" {done:.1f} of {total:.1f} MB" if total else ""
+        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub.{amount}")
 
 
 def choose_settings() -> Settings:
@@ -146,7 +164,7 @@ def _uploaded() -> Scene | None:
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
         )
         st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends."
+            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends. Downloads hold no place, time or camera."
         )
     with label_side:
         label = st.file_uploader(

@@ -5,7 +5,9 @@ Each ends as a `Scene`: a photo no larger than it is shown, with ground truth of
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -134,6 +136,13 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     left, top = (image.width - THUMBNAIL[0]) // 2, (image.height - THUMBNAIL[1]) // 2
     return np.asarray(image.crop((left, top, left + THUMBNAIL[0], top + THUMBNAIL[1])))
+
+
+def thumbnail_jpeg(scene: Scene) -> str:
+    """A scene's photo as a small base64 JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(thumbnail(scene.photo.pixels)).save(buffer, "JPEG", quality=85)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _scene(photo: Photo, labels: NDArray[np.uint8] | None, labels_space: LabelSpace) -> Scene:

@@ -11,6 +11,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))
 
+from app.admin.admission import who_is_admin  # noqa: E402  # found only with the path above
+
 st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.logo(str(HERE / "icon.svg"), size="large")
 st.navigation(
@@ -18,6 +20,14 @@ st.navigation(
         st.Page("views/compare.py", title="Compare", icon=":material/compare:", default=True),
         st.Page("views/benchmark.py", title="Benchmark", icon=":material/leaderboard:"),
         st.Page("views/checkpoints.py", title="Checkpoints", icon=":material/inventory_2:"),
+        # Served to whoever knows the address, which shows the door alone; in the menu for admins only.
+        st.Page(
+            "views/admin.py",
+            title="Admin",
+            icon=":material/admin_panel_settings:",
+            url_path="admin",
+            visibility="hidden" if who_is_admin(touch=False) is None else "visible",
+        ),
     ],
     position="top",
 ).run()

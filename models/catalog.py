@@ -1,4 +1,4 @@
-"""Catalog: which checkpoints there are. The shipped ones first, then those in folders of the person's own.
+"""Catalog: which checkpoints there are: shipped, in folders of the person's own, and pinned by the Spacefile on the Hub.
 
 A broken one is listed with its reason while the others work. Command line, pages and evaluation all ask here.
 """
@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from models.checkpoint import CONFIG, RUN_FOLDER, WEIGHTS, Checkpoint
-from models.errors import CheckpointError
+from models.downloads import DOWNLOADS, Download
+from models.errors import CheckpointError, ConfigError
+from models.files import promoted_folder
 from models.hub import download_checkpoint, is_repository
+from models.spacefile import DEFAULT as SPACEFILE
+from models.spacefile import read_spacefile
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
@@ -24,19 +28,27 @@ class CatalogEntry:
     """A checkpoint, or the reason why a folder is none.
 
     Attributes:
-        name: name of the folder.
-        checkpoint: None where it cannot be opened.
+        name: name of the folder or of the repository.
+        checkpoint: None where it cannot be opened (yet).
         error: the sentence that says why, else None.
+        download: where its download stands, while it is on its way.
     """
 
     name: str
     checkpoint: Checkpoint | None
     error: str | None = None
+    download: Download | None = None
 
 
-def catalog() -> list[CatalogEntry]:
-    """Open every checkpoint that can be found; of two with one name the first wins."""
-    entries = [_entry(name, path) for name, path in _places().items()]
+def catalog(*, wait: bool = True) -> list[CatalogEntry]:
+    """Open every checkpoint that can be found; of two with one name the first wins.
+
+    Args:
+        wait: fetch what is on the Hub first; pages do not wait, and get entries with a `download`.
+    """
+    places = _places()
+    entries = [_entry(name, path) for name, path in places.items()]
+    entries += _hosted(places, wait)
     missing = [folder for folder in _own_folders() if not folder.is_dir()]
     absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
     return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
@@ -58,17 +70,43 @@ def find_checkpoint(source: str) -> Checkpoint:
         return Checkpoint.open(places[source])
     # `runs/mistyped` also reads as owner/name: where the owner is a folder here, a path was meant.
     if is_repository(source) and not path.parent.is_dir():
-        return Checkpoint.open(download_checkpoint(source))
+        return download_checkpoint(source)
     names = ", ".join(places) or "none"
     raise CheckpointError(
         f"There is no checkpoint {source!r}: neither a folder, nor a name in the catalog ({names}), nor owner/name on the Hub."
     )
 
 
+def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
+    """The Spacefile's repositories, but for those whose folder is here."""
+    if not SPACEFILE.exists():  # installed without the repository around it
+        return []
+    try:
+        spacefile = read_spacefile(SPACEFILE)
+    except ConfigError as error:
+        return [CatalogEntry(SPACEFILE.name, None, str(error))]
+    entries = []
+    for model in spacefile.models:
+        name = (model.path or model.repository or "").rpartition("/")[2]
+        if model.source is None or name in places:
+            continue
+        if wait:
+            try:
+                entries.append(CatalogEntry(name, download_checkpoint(model.source)))
+            except CheckpointError as error:
+                entries.append(CatalogEntry(name, None, str(error)))
+            continue
+        state = DOWNLOADS.ask(model.source)
+        on_its_way = state.checkpoint is None and state.failure is None
+        reason = f"Being fetched from {model.repository} on the Hub." if on_its_way else state.failure
+        entries.append(CatalogEntry(name, state.checkpoint, reason, state if on_its_way else None))
+    return entries
+
+
 def _places() -> dict[str, Path]:
-    """Folders of checkpoints by name: shipped, then each own folder or those in it."""
+    """Folders of checkpoints by name: shipped, then each own folder or those in it, then promoted ones."""
     places: dict[str, Path] = {}
-    for folder in [SHIPPED, *_own_folders()]:
+    for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
         for candidate in candidates:
             path = _checkpoint_within(candidate)

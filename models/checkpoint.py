@@ -24,21 +24,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
+from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS, replace_folder, write_json
 from models.labels import LABEL_SPACES, label_space
-from models.networks import NETWORKS, build
+from models.networks import NETWORKS, build_unfilled, fill, is_finite
 from models.options import Options
 from models.origin import ImportRecord
 from models.segmenter import Segmenter
 
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
-WEIGHTS: Final = "model.safetensors"
-CONFIG: Final = "config.json"
-METRICS: Final = "metrics.json"
-CARD: Final = "README.md"
-RUN_FOLDER: Final = "checkpoint"
-"""Name of the checkpoint within the folder of a training run."""
 MAX_JSON_BYTES: Final = 4 * 2**20
+PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+"""Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
 
 
 class Window(Options):
@@ -124,21 +121,27 @@ class Checkpoint:
         path: the folder.
         config: parsed `config.json`.
         metrics: parsed `metrics.json`, `{"<data set>/<split>": {"miou": ..., "iou_per_class": {...}, ...}}`.
+        repository: `owner/name@commit` where it came from the Hub, else None.
     """
 
-    def __init__(self, path: Path, config: CheckpointConfig, metrics: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: CheckpointConfig, metrics: dict[str, Any], repository: str | None = None
+    ) -> None:
         self.path = path
         self.config = config
         self.metrics = metrics
+        self.repository = repository
 
     @property
     def name(self) -> str:
-        """By which catalog and command line know it: its folder's name, or its run's for `RUN/checkpoint`."""
+        """By which catalog and command line know it: its repository's, its folder's, or its run's for `RUN/checkpoint`."""
+        if self.repository is not None:
+            return self.repository.partition("@")[0].rpartition("/")[2]
         return self.path.parent.name if self.path.name == RUN_FOLDER else self.path.name
 
     @classmethod
-    def open(cls, source: str | Path) -> Self:
-        """Open and check a folder.
+    def open(cls, source: str | Path, *, repository: str | None = None) -> Self:
+        """Open and check a folder; `repository` says which one on the Hub it is a copy of.
 
         Raises:
             CheckpointError: a file is missing, truncated, foreign, or does not match its recorded sha256.
@@ -148,9 +151,7 @@ class Checkpoint:
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
-                pickles = [
-                    item.name for item in path.iterdir() if item.suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt")
-                ]
+                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
                 hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:
@@ -164,7 +165,7 @@ class Checkpoint:
                 f"{path / WEIGHTS} is damaged or was replaced: its sha256 is {digest[:12]}…, {CONFIG} says"
                 f" {config.weights_sha256[:12]}…. Download or train it again."
             )
-        return cls(path, config, metrics)
+        return cls(path, config, metrics, repository)
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -178,7 +179,9 @@ class Checkpoint:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
         try:
-            segmenter = build(self.config.network, label_space(self.config.labels), self.config.network_options)
+            segmenter = build_unfilled(
+                self.config.network, label_space(self.config.labels), self.config.network_options
+            )
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
@@ -197,11 +200,10 @@ class Checkpoint:
                 f"{self.path / WEIGHTS} does not fit {self.config.network}: {len(missing)} tensors missing"
                 f"{_some(missing)}, {len(foreign)} unknown{_some(foreign)}, {len(misshapen)} of another shape{_some(misshapen)}."
             )
-        broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+        broken = [key for key, value in weights.items() if value.is_floating_point() and not is_finite(value)]
         if broken:
             raise CheckpointError(f"{self.path / WEIGHTS} holds values that are not numbers{_some(broken)}.")
-        # Assigning fp16 into fp32 parameters converts; activations stay fp32 on CPU.
-        segmenter.core.load_state_dict(weights, strict=True)
+        fill(segmenter.core, weights)
         return segmenter.eval()
 
     @classmethod
@@ -244,56 +246,19 @@ class Checkpoint:
             write_json(partial / CONFIG, config.model_dump(mode="json"))
             write_json(partial / METRICS, metrics or {})
             (partial / CARD).write_text(card, encoding="utf-8")
-            cls.open(partial).load()  # what cannot be opened again is never put in place
+            written = cls.open(partial)
+            written.load()  # what cannot be opened again is never put in place
             replace_folder(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        return cls.open(path)
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move folder `new` to `place`.
-
-    A kill leaves the old one or the new one there; only between two renames neither, and then the old one waits beside
-    its place as `.NAME.old` until the next call puts it back.
-    """
-    for item in new.iterdir():
-        with item.open("rb") as file:
-            os.fsync(file.fileno())
-    old = place.parent / f".{place.name}.old"
-    if old.exists():
-        shutil.rmtree(old) if place.exists() else old.rename(place)
-    if not place.exists():
-        new.rename(place)
-        return
-    place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old)
+        return cls(path, written.config, written.metrics)
 
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON atomically: a reader or a kill sees the old file or the new one.
-
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON does not know.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class Normalisation:
     scale: float = 1.0
     order: Literal["rgb", "bgr"] = "rgb"
 
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """`mean` and `std`, each (1, 3, 1, 1)."""
+        return torch.tensor(self.mean).view(1, 3, 1, 1), torch.tensor(self.std).view(1, 3, 1, 1)
+
 
 IMAGENET = Normalisation()
 CAFFE = Normalisation(mean=(104.00698793, 116.66876762, 122.67891434), std=(1.0, 1.0, 1.0), scale=255.0, order="bgr")
@@ -84,8 +88,8 @@ class Segmenter(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         # Not part of the weights: a checkpoint rebuilds them from its config.
-        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1), persistent=False)
+        for name, value in zip(("mean", "std"), normalisation.tensors(), strict=True):
+            self.register_buffer(name, value, persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0,1] -> what `core` expects."""

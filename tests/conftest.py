@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub.constants
+import huggingface_hub.file_download
+import huggingface_hub.utils._http
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
+from tests.hub_server import WRITE, HubServer, running_hub
 
 VECTORS = Path(__file__).parent / "vectors"
 TOLERANCES = json.loads((VECTORS / "tolerances.json").read_text())
@@ -65,6 +73,23 @@ def weights_by_rule(file: str) -> dict[str, Tensor]:
         assert abs(total - entry["sum"]) <= 1e-5 * max(1.0, abs(entry["sum"])), f"{key}: sum {total}"
         weights[key] = value
     return weights
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A local Hub that the real client talks to, with an empty cache and a token that may write."""
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # large files by plain LFS, which can be served here
+    # The client waits seconds between attempts; the attempts themselves are what is tested.
+    hasty = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr(huggingface_hub.utils._http, "time", hasty)
+    monkeypatch.setattr(huggingface_hub.file_download, "time", hasty)
+    monkeypatch.setenv("HF_TOKEN", WRITE)
+    with running_hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,18 @@ FORBIDDEN = {
     "training/**/*.py": ("app", "streamlit", "gradio", "plotly"),
     "training/methods/*.py": ("training.datasets", "training.loop", "accelerate"),
     "training/datasets/*.py": ("training.methods", "training.loop", "accelerate"),
+    "training/jobs/*.py": ("training.loop", "accelerate"),
     "training/scenes/*.py": ("torch", "models", "training.datasets", "training.methods"),
-    "app/**/*.py": ("training.loop", "training.methods", "training.jobs", "accelerate"),
+    "app/**/*.py": ("training.loop", "training.methods", "accelerate"),
     "app/panels.py": ("streamlit", "gradio", "plotly", "training"),
     "app/charts.py": ("streamlit", "gradio", "training"),
     "app/result_rows.py": ("streamlit", "gradio", "plotly", "training"),
     "app/published.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/engine.py": ("streamlit", "gradio", "plotly"),
+    "app/comparison.py": ("streamlit", "gradio", "plotly"),
+    "app/html_tables.py": ("streamlit", "gradio", "plotly", "training"),
+    "app/scenes.py": ("streamlit", "gradio", "plotly"),
+    "app/demo*.py": ("streamlit", "app.session"),
 }
 
 

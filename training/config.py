@@ -6,6 +6,7 @@ its dotted key; a run keeps the resolved config beside its weights.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -236,7 +237,7 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
     Args:
-        source: a name out of `recipe_names()` or the path of a TOML file.
+        source: a name out of `recipe_names()`, the path of a TOML file, or the config.json that a run keeps.
         overrides: such as `steps=200`, `optimisers.segmenter.rate=1e-4`, `sources.0.count=50`; values are TOML, a
             bare word is taken as text.
 
@@ -248,10 +249,13 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
         path = Path(source)
     if not path.is_file():
         raise ConfigError(f"There is no recipe {source!r}: neither a file nor one of {', '.join(recipe_names())}.")
+    kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no readable TOML: {error}.") from error
+        values = (json.loads if kind == "JSON" else tomllib.loads)(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable {kind}: {error}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}; expected a recipe's keys and values.")
     values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
     for override in overrides:
         _override(values, override)

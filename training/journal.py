@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from models.predictor import Predictor
 from training.config import DatasetConfig
 from training.datasets.base import SegmentationDataset
-
-PROGRESS: Final = "progress.jsonl"
+from training.run_folder import PROGRESS, SAMPLES
 
 
 @dataclass
@@ -49,8 +48,8 @@ class Journal:
     def picture(self, item: DatasetConfig, index: int, pixels: np.ndarray[Any, Any], step: int) -> None:
         """Keep a sample picture."""
         name = f"{item.label.replace('/', '_')}_{index}"
-        (self.out / "samples").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(self.out / "samples" / f"{name}_{step:07d}.jpg", quality=90)
+        (self.out / SAMPLES).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(self.out / SAMPLES / f"{name}_{step:07d}.jpg", quality=90)
         self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:

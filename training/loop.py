@@ -56,12 +56,11 @@ from training.journal import Journal, sample_picture
 from training.methods import build_method
 from training.methods.base import Method
 from training.pair import DomainPair
+from training.run_folder import CONFIG, STATE, sole_use
 from training.schedules import poly
 from training.selection import open_pairs, open_selection
 
 STATE_FORMAT: Final = 1
-STATE: Final = "state.pt"
-CONFIG: Final = "config.json"
 SAMPLES: Final = 3
 """Pictures of each evaluation set that are drawn as samples."""
 
@@ -87,13 +86,15 @@ def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint |
 
     Raises:
         TrainingError: the folder holds another run, the loss is no number, the disk is full.
+        RunFolderError: another process is writing into the folder.
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
-    if config.stages:
-        return train_stages(config, out, resume)
-    run = Run(config, out, resume=resume)
-    run.to_the_end()
-    return run.finish()
+    with sole_use(out):
+        if config.stages:
+            return train_stages(config, out, resume)
+        run = Run(config, out, resume=resume)
+        run.to_the_end()
+        return run.finish()
 
 
 def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | None:
@@ -354,6 +355,8 @@ class Run:
         """Write losses and rates."""
         if self.journal is not None:
             rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in self.optimisers.items()}
+            if self.accelerator.device.type == "cuda":
+                content = {**content, "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20)}
             self.journal.line(self.step, {**content, "rates": rates})
             for term, value in content["losses"].items():
                 self.journal.board.add_scalar(f"loss/{term}", value, self.step)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts, choices, components, figures, panels, session
+from app.engine import device_name
 from app.figures import Entrant
 from app.gallery import Scene
 from app.viewer.report import html_report
-from models.checkpoint import Checkpoint
 
 
 def main() -> None:
@@ -35,37 +35,14 @@ def main() -> None:
         st.caption(f":material/info: {remark[0].upper()}{remark[1:]}.")
 
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    titles = figures.unique_titles(everyone)
-    entrants: list[Entrant] = []
-    waiting: list[Checkpoint] = []
-    empty_panes: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
-    for checkpoint in checkpoints:
-        place = [other.name for other in everyone].index(checkpoint.name)
-        label = {
-            "title": titles[checkpoint.name],
-            "note": figures.trained_on(checkpoint.config),
-            "colour": panels.method_colour(place),
-        }
-        known = session.known_reading(scene, checkpoint, settings)
-        if known is None:
-            waiting.append(checkpoint)
-            empty_panes["waiting"].append(label)
-        elif isinstance(known, session.Failure):
-            empty_panes["failed"].append({**label, "reason": known.reason})
-        else:
-            reading = panels.Reading(checkpoint.name, **label, pane=known)
-            score = None if scene.truth is None else panels.score(known, scene.truth)
-            entrants.append(Entrant(checkpoint, reading, score))
-
-    bundle = panels.bundle(
-        scene.photo, [entrant.reading for entrant in entrants], space=scene.space, truth=scene.truth, **empty_panes
-    )
+    state = session.known_so_far(scene, checkpoints, everyone, settings)
+    entrants, bundle = state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer")
     if entrants:
         show_figures(entrants, scene)
         show_downloads(entrants, scene, bundle)
-    if waiting:
-        session.read(scene, waiting[0], settings)
+    if state.waiting:
+        session.read(scene, state.waiting[0], settings)
         st.rerun()
 
 
@@ -91,7 +68,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
         "mIoU columns: the data sets that each checkpoint was scored on, all their images."
         if any(name.startswith("mIoU") for name in rows[0])
         else "",
-        f"Read on the {session.device_name()}.",
+        f"Read on the {device_name()}.",
     ]
     st.caption(" ".join(note for note in notes if note))
 

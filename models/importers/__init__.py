@@ -27,7 +27,7 @@ from models.importers.hrda import HRDA, MIC
 from models.importers.keys import translate
 from models.importers.published import Published
 from models.importers.segformer import SEGFORMER
-from models.networks import build
+from models.networks import build_unfilled, fill
 from models.origin import ImportedFile, ImportRecord
 from models.segmenter import Segmenter
 
@@ -133,13 +133,13 @@ def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counte
     first = plans[0]
     options: dict[str, Any] = first.options
     if len(plans) == 1:
-        segmenter = build(first.network, options=options)
+        segmenter = build_unfilled(first.network, options=options)
         return first.network, options, segmenter, _load(segmenter.core, first)
     for plan in plans[1:]:
         if (plan.network, plan.options) != (first.network, first.options):
             raise CheckpointError(f"An ensemble needs networks of one kind; given are {first.title} and {plan.title}.")
     options = {"network": first.network, "network_options": first.options, "members": len(plans)}
-    segmenter = build("ensemble", options=options)
+    segmenter = build_unfilled("ensemble", options=options)
     left_out: Counter[str] = Counter()
     for member, plan in zip(segmenter.core.members, plans, strict=True):  # pyright: ignore[reportArgumentType]
         left_out += _load(member, plan)
@@ -148,7 +148,7 @@ def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counte
 
 def _load(core: nn.Module, plan: Plan) -> Counter[str]:
     match = translate(plan.weights, plan.rename, core, title=plan.title)
-    core.load_state_dict(match.weights, strict=True)
+    fill(core, match.weights)
     return plan.left_out + match.left_out
 
 

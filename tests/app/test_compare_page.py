@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import models.catalog
+from app.engine import ENGINE
 from models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -239,14 +241,19 @@ def test_photos_of_a_data_set_come_with_their_ground_truth(
     assert all(method["meanIou"] is not None for method in bundle["methods"])
 
 
-def test_own_photos_are_kept_in_the_session_and_not_among_the_shared(page: AppTest, street: np.ndarray) -> None:
-    from app import session
-
-    shared = session._shared_readings()
-    before = set(shared._items)
+def test_own_photos_are_kept_for_the_visitor_and_go_with_the_session(page: AppTest, street: np.ndarray) -> None:
+    shared = len(ENGINE.shared)
     upload(page, png(street))
-    assert set(shared._items) == before
-    assert len(page.session_state["own_readings"]._items) == 2
+    assert len(ENGINE.shared) == shared
+    visitor = page.session_state["visit"].name
+
+    def kept() -> int:
+        return sum(key[0] == visitor for key in ENGINE.private._items)
+
+    assert kept() == 2
+    del page.session_state["visit"]
+    gc.collect()
+    assert kept() == 0
 
 
 def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:

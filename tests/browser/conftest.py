@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,18 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"), prefix="Tiny ")
+    with running_app(tmp_path_factory.mktemp("server"), SIM2STREET_CHECKPOINTS=str(folder)) as url:
+        yield url
+
+
+@contextmanager
+def running_app(folder: Path, **variables: str) -> Iterator[str]:
+    """Serve the app with these variables of ours and no others; jobs and log are kept in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIM2STREET_")}
-    log = (tmp_path_factory.mktemp("server") / "log.txt").open("w")
+    log = (folder / "log.txt").open("w")
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "streamlit", "run", "app/main.py"),
@@ -59,7 +67,7 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             *("--server.headless", "true", "--server.fileWatcherType", "none"),
         ],
         cwd=ROOT,
-        env={**environment, "SIM2STREET_CHECKPOINTS": str(folder)},
+        env={**environment, "SIM2STREET_RUNS": str(folder / "runs"), **variables},
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -76,5 +84,5 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
         log.close()

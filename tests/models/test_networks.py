@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models.checkpoint import Checkpoint, CheckpointConfig, Window
 from models.errors import ConfigError
-from models.networks import NETWORKS, build
+from models.networks import NETWORKS, build, build_unfilled, fill, is_finite
 from models.networks.cyclegan import Generator
 from models.networks.ensemble import EnsembleOptions
 from models.networks.hrda import HRDA, Box, Context
@@ -66,6 +66,35 @@ def test_gradient_reaches_every_part(name: str) -> None:
     heads = core.heads()  # pyright: ignore[reportCallIssue]
     assert heads
     assert all(isinstance(head, nn.Module) for head in heads)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_filled_network_is_the_built_one(name: str) -> None:
+    """Loading without initialising: same outputs, trainable parts, types and constants; nothing left on meta or shared."""
+    built = build(name, options=OPTIONS[name]).eval()
+    weights = built.core.state_dict()
+    filled = build_unfilled(name, options=OPTIONS[name]).eval()
+    assert all(value.is_meta for value in filled.core.state_dict().values())
+    fill(filled.core, {key: value.double() if value.is_floating_point() else value for key, value in weights.items()})
+    tensors = [*filled.parameters(), *filled.buffers()]
+    assert not any(value.is_meta for value in tensors)
+    assert [value.requires_grad for value in filled.parameters()] == [v.requires_grad for v in built.parameters()]
+    assert [value.dtype for value in tensors] == [value.dtype for value in [*built.parameters(), *built.buffers()]]
+    assert not {value.data_ptr() for value in weights.values()} & {value.data_ptr() for value in tensors}
+    images = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        assert torch.equal(filled(images).logits, built(images).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 500, 1000])
+def test_one_wrong_number_is_found_wherever_it_is(dtype: torch.dtype, value: float, place: int) -> None:
+    numbers = torch.randn(1001).to(dtype)
+    assert is_finite(numbers)
+    assert is_finite(numbers[:0])
+    numbers[place] = value
+    assert not is_finite(numbers)
 
 
 def test_ensembles_are_flat() -> None:

@@ -10,13 +10,19 @@ from types import ModuleType
 from typing import Final
 
 from training.commands import (
+    admin,
     app,
     checkpoints,
+    collection,
     datasets,
+    demo,
     evaluate,
     import_weights,
+    jobs,
     predict,
+    publish,
     render,
+    space,
     sweep,
     train,
     translate,
@@ -24,6 +30,7 @@ from training.commands import (
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     app,
+    demo,
     checkpoints,
     render,
     train,
@@ -33,4 +40,9 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     translate,
     import_weights,
     datasets,
+    publish,
+    collection,
+    space,
+    jobs,
+    admin,
 )

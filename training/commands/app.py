@@ -38,12 +38,12 @@ def run(options: argparse.Namespace) -> int:
         command += ["--server.headless", "true"]
     try:
         # From the root, where Streamlit finds its config (.streamlit/config.toml).
-        return subprocess.run(command, cwd=root, env=_absolute_folders(), check=False).returncode
+        return subprocess.run(command, cwd=root, env=absolute_folders(), check=False).returncode
     except KeyboardInterrupt:
         return 0
 
 
-def _absolute_folders() -> dict[str, str]:
+def absolute_folders() -> dict[str, str]:
     """The environment with our folders made absolute, since the app runs in another folder than the person's."""
     environment = dict(os.environ)
     for name, value in environment.items():

@@ -6,8 +6,12 @@ import argparse
 import importlib.util
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,6 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default runs/RECIPE)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
     parser.set_defaults(run=run)
 
 
@@ -34,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
     from training.loop import CONFIG, train
+    from training.publish import check_names, check_token
 
     if options.recipe is None:
         if options.resume is None:
@@ -49,8 +55,27 @@ def run(options: argparse.Namespace) -> int:
         config = load_recipe(options.recipe, options.overrides)
     if options.resume is not None and options.out is not None:
         raise ConfigError("--out is for a new run and --resume for one that has begun; give one of them.")
+    if options.publish is not None:  # hours of training should not end at a missing token
+        check_names(options.publish)
+        check_token()
     out = options.resume or options.out or Path("runs") / config.name
     checkpoint = train(config, out, resume=options.resume is not None)
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
+        if options.publish is not None:
+            publish_trained(checkpoint, options.publish)
     return 0
+
+
+def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
+    """Publish what was just trained; a failure leaves the checkpoint and says how to try again."""
+    from training.publish import PublishError, publish
+
+    try:
+        published = publish(checkpoint, repo_id)
+    except PublishError as error:
+        raise PublishError(
+            f"{error} The checkpoint itself is finished; publish it with:"
+            f" sim2street publish {checkpoint.path} {repo_id}"
+        ) from error
+    print(f"{published.url}: published at {published.revision}")

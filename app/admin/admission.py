@@ -1,0 +1,170 @@
+"""Who is signed in, asked of the server's gate each time; the browser's session holds a token and nothing else."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import streamlit as st
+
+from models.errors import Sim2StreetError
+from training.jobs import access
+from training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
+
+LOGGER: Final = logging.getLogger(__name__)
+TOKEN: Final = "admin_token"
+NOTICE: Final = "admin_notice"
+ATTEMPT: Final = "admin_password"
+
+
+def gate() -> Gate:
+    """The one gate of this server process, kept out of Streamlit's caches: those any visitor's browser can clear."""
+    return access.GATE
+
+
+def who_is_admin(*, touch: bool = True) -> str | None:
+    """Name of the admin whose session this is, or None; `touch` counts as being there."""
+    try:
+        return gate().check(st.session_state.get(TOKEN), touch=touch)
+    except AccessError:
+        return None
+
+
+def require_admin(*, touch: bool = True) -> str:
+    """Name of the admin.
+
+    Raises:
+        AccessError: the session is nobody's, or has been idle for too long.
+    """
+    return gate().check(st.session_state.get(TOKEN), touch=touch)
+
+
+def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
+    """Make a handler of `action(who, ...)`: checked on the server whenever it is called, its words kept for the page."""
+
+    @functools.wraps(action)
+    def handle(*arguments: Any, **named: Any) -> None:
+        try:
+            words = action(require_admin(), *arguments, **named)
+            if words:
+                st.session_state[NOTICE] = ("done", words)
+        except Sim2StreetError as error:
+            st.session_state[NOTICE] = ("error", str(error))
+        except OSError as error:
+            LOGGER.exception("an admin's action failed")
+            st.session_state[NOTICE] = ("error", f"The server could not do that: {error.strerror or error}.")
+
+    return handle
+
+
+def show_notice() -> None:
+    """Say once what the last action came to."""
+    kind, words = st.session_state.pop(NOTICE, (None, ""))
+    if kind == "done":
+        st.toast(words, icon=":material/check_circle:")
+    elif kind == "error":
+        st.error(words, icon=":material/error:")
+
+
+def pass_on_notice() -> None:
+    """Draw the whole page if an action has left words: a fragment is redrawn alone, and they stand outside of it."""
+    if NOTICE in st.session_state:
+        st.rerun()
+
+
+def sign_out() -> None:
+    """End the session, and the provider's where there is one."""
+    gate().sign_out(st.session_state.pop(TOKEN, None))
+    if _vouched_for() is not None:
+        st.logout()
+
+
+def show_sign_in() -> None:
+    """Ask for the password or for a provider's word, or explain that neither was set up."""
+    show_notice()
+    try:
+        has_password = stored_hash() is not None
+    except Sim2StreetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    provider = _has_provider() and bool(members())
+    _, middle, _ = st.columns([1, 1.4, 1])
+    with middle:
+        st.markdown("# Admin")
+        if not has_password and not provider:
+            _explain()
+            return
+        with st.container(border=True):
+            if has_password:
+                with st.form("sign_in", border=False):
+                    st.text_input("Password", type="password", key=ATTEMPT, max_chars=1024)
+                    st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_try_password)
+            if provider:
+                _offer_provider()
+        st.caption("Trainings are started here. Sessions end after half an hour without a click.")
+
+
+def _try_password() -> None:
+    password = str(st.session_state.get(ATTEMPT, ""))
+    st.session_state[ATTEMPT] = ""
+    try:
+        st.session_state[TOKEN] = gate().sign_in(password, address=_address())
+    except Sim2StreetError as error:
+        st.session_state[NOTICE] = ("error", str(error))
+
+
+def _offer_provider() -> None:
+    if importlib.util.find_spec("authlib") is None:
+        st.caption('Signing in with an organisation needs Authlib: pip install -e ".[admin]"')
+        return
+    person = _vouched_for()
+    if person is None:
+        st.button("Sign in with your organisation", icon=":material/login:", width="stretch", on_click=st.login)
+        return
+    st.button(f"Go on as {person}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,))
+    st.button("Sign in as somebody else", type="tertiary", on_click=st.logout)
+
+
+def _admit(_shown: str) -> None:
+    person = _vouched_for()  # asked anew: what the button carried is the browser's word
+    try:
+        if person is None:
+            raise AccessError("The provider knows nobody here; sign in again.")
+        st.session_state[TOKEN] = gate().admit(person, address=_address())
+    except Sim2StreetError as error:
+        st.session_state[NOTICE] = ("error", str(error))
+
+
+def _address() -> str:
+    """Where the visitor's connection comes from, for the audit log; Streamlit has none for this machine itself."""
+    address = st.context.ip_address
+    return address if isinstance(address, str) else "this machine"
+
+
+def _has_provider() -> bool:
+    try:
+        return "auth" in st.secrets
+    except FileNotFoundError:  # no secrets at all
+        return False
+
+
+def _vouched_for() -> str | None:
+    """E-mail address for which Streamlit's OpenID Connect cookie vouches, if the provider has verified it."""
+    if not _has_provider() or not st.user.get("is_logged_in"):
+        return None
+    email = st.user.get("email")
+    return email if isinstance(email, str) and email and st.user.get("email_verified") is True else None
+
+
+def _explain() -> None:
+    st.info("The admin page is shut: nobody has been given the key yet.", icon=":material/lock:")
+    st.markdown(
+        "On the machine that runs this server, **set a password**:\n\n"
+        "```sh\nsim2street admin set-password\n```\n\n"
+        f"or pass its hash in `{HASH_VARIABLE}`. There is no default one.\n\n"
+        f"To **sign in with your organisation** instead, fill `[auth]` in `.streamlit/secrets.toml` (OpenID Connect) and"
+        f" list the admins' e-mail addresses in `{MEMBERS_VARIABLE}`."
+    )

@@ -1,0 +1,262 @@
+"""One job as it runs and when it has run: how far, how well, what it printed, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from app import charts, curves, session
+from app.admin.admission import for_admins, pass_on_notice, require_admin
+from app.admin.launch_form import CHOSEN
+from models.errors import Sim2StreetError
+from training.config import RunConfig
+from training.datasets.street_scenes import STYLES
+from training.jobs import local, log
+from training.jobs.access import AccessError, audit
+from training.jobs.estimate import in_words
+from training.jobs.evaluation import ask_to_evaluate
+from training.jobs.hub import HubRunner
+from training.jobs.progress import Progress, read_progress, sample_pictures
+from training.jobs.publication import ask_to_publish
+from training.jobs.record import Job, JobState
+from training.jobs.store import LOG, JobStore
+
+STATES: Final = {
+    JobState.QUEUED: (":material/hourglass_empty:", "gray"),
+    JobState.RUNNING: (":material/play_circle:", "primary"),
+    JobState.SUCCEEDED: (":material/check_circle:", "green"),
+    JobState.FAILED: (":material/error:", "red"),
+    JobState.CANCELLED: (":material/stop_circle:", "gray"),
+    JobState.LOST: (":material/help:", "orange"),
+}
+SETS: Final = ("street_scenes", "camvid", "cityscapes", "gta5")
+
+
+def show_job(store: JobStore, name: str) -> None:
+    """Draw one job, again every other second while it is under way."""
+    try:
+        job = store.get(name)
+        config = store.config(name)
+    except Sim2StreetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    live = not job.state.ended or local.needs_runner(job)
+    st.fragment(_show, run_every=2 if live else None)(store, name, config, job.state)
+
+
+def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> None:
+    pass_on_notice()
+    try:
+        require_admin(touch=False)
+        local.attend(store)
+        job = store.get(name)
+    except (AccessError, Sim2StreetError):
+        st.rerun()
+    if job.where == "hub" and not job.state.ended:
+        job = _ask_hub(name)
+    if job.state is not drawn_as:
+        st.rerun()  # other buttons, another rhythm
+    progress = read_progress(config, store.run(name))
+    _headline(job, config)
+    _actions(store, job)
+    _numbers(store, job, progress)
+    losses, quality, samples, printed, recipe = st.tabs(["Losses", "Quality", "Samples", "Log", "Recipe"])
+    with losses:
+        if progress.losses:
+            st.plotly_chart(curves.loss_curves(progress.losses), config=charts.CONFIG, key="losses")
+        else:
+            st.caption("Nothing has been logged yet.")
+    with quality:
+        _quality(progress)
+    with samples:
+        _samples(store, job, config)
+    with printed:
+        lines = log.tail(store.place(name) / LOG, 80)
+        st.code("\n".join(lines) or "Nothing has been printed yet.", language=None, height=380, wrap_lines=True)
+    with recipe:
+        st.json(config.model_dump(mode="json", exclude_defaults=True), expanded=1)
+
+
+@st.cache_data(ttl=20, max_entries=32, show_spinner=False)
+def _ask_hub(name: str) -> Job:
+    return HubRunner(JobStore()).refresh(name)
+
+
+def _headline(job: Job, config: RunConfig) -> None:
+    icon, colour = STATES[job.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"## {job.title}", width="content")
+        st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
+    where = f"Hugging Face Jobs, {job.flavour}" if job.where == "hub" else "this machine"
+    st.caption(
+        f"{job.id} · {config.method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}"
+    )
+    if job.reason:
+        show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
+        show(job.reason, icon=":material/chat_info:")
+    for wish in (job.publication, job.evaluation):
+        if wish is not None and wish.error:
+            st.warning(wish.error, icon=":material/cloud_off:")
+    if job.publication is not None and job.publication.state == "published":
+        st.markdown(f":material/cloud_done: On the Hub: [{job.publication.repo_id}]({job.publication.url})")
+
+
+def _actions(store: JobStore, job: Job) -> None:
+    with st.container(horizontal=True):
+        if not job.state.ended:
+            st.button(
+                "Stopping" if job.cancel_asked else "Cancel",
+                icon=":material/stop:",
+                help="Saves its state, then stops.",
+                disabled=job.cancel_asked,
+                on_click=_cancel,
+                args=(job.id,),
+                key="cancel",
+            )
+            return
+        if job.state is not JobState.SUCCEEDED:
+            st.button(
+                "Resume", icon=":material/play_arrow:", type="primary", on_click=_retry, args=(job.id,), key="resume"
+            )
+        else:
+            _promote_form(job)
+            _evaluate_form(job)
+            _publish_form(job)
+        st.button("Delete", icon=":material/delete:", on_click=_delete, args=(job.id,), key="delete", type="tertiary")
+
+
+def _promote_form(job: Job) -> None:
+    with st.popover("Promote", icon=":material/star:", type="primary", help="Into the catalog that Compare shows."):
+        st.text_input("Name in the catalog", job.id.replace("-", "_"), key=f"promote/{job.id}", max_chars=80)
+        st.button("Put it into the catalog", on_click=_promote, args=(job.id,), key="promote", type="primary")
+
+
+def _evaluate_form(job: Job) -> None:
+    waiting = job.evaluation is not None and job.evaluation.state == "waiting"
+    with st.popover("Evaluating" if waiting else "Evaluate", icon=":material/straighten:", disabled=waiting):
+        chosen = st.selectbox("Data set", SETS, key=f"set/{job.id}")
+        if chosen == "street_scenes":
+            st.selectbox("Look", STYLES, key=f"style/{job.id}")
+            st.number_input("Scenes", 1, 1000, 100, key=f"count/{job.id}", help="Of streets that no recipe trains on.")
+        else:
+            st.text_input("Split", "val", key=f"split/{job.id}", max_chars=40)
+        st.button("Score it", on_click=_evaluate, args=(job.id,), key="evaluate", type="primary")
+
+
+def _publish_form(job: Job) -> None:
+    waiting = job.publication is not None and job.publication.state == "waiting"
+    with st.popover("Publishing" if waiting else "Publish", icon=":material/cloud_upload:", disabled=waiting):
+        st.text_input("Repository", placeholder="owner/name", key=f"repository/{job.id}", max_chars=96)
+        st.toggle("Private", value=True, key=f"private/{job.id}")
+        st.button("Publish to the Hub", on_click=_publish, args=(job.id,), key="publish", type="primary")
+
+
+def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
+    pulse = store.pulse(job.id)
+    running = job.state is JobState.RUNNING
+    if running:
+        st.progress(progress.share, text=None)
+    seconds = pulse.get("seconds", job.seconds) if running else job.seconds
+    left = in_words(progress.seconds_left) if running and progress.seconds_left is not None else None
+    pace = progress.seconds_per_step
+    memory = progress.gpu_memory_mb or pulse.get("peak_memory_mb")
+    numbers = {
+        "Step": f"{progress.step:,} of {progress.steps:,}".replace(",", "\u2009"),
+        "Left": left,
+        "Spent": in_words(seconds) if seconds else None,
+        "A step": None if pace is None else f"{pace:.2f} s" if pace >= 0.1 else f"{1000 * pace:.0f} ms",
+        "GPU memory" if progress.gpu_memory_mb else "Memory": None if not memory else f"{memory / 1024:.1f} GB",
+    }
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in numbers.items():
+            if value is not None:
+                st.markdown(f":small[:gray[{label}]]  \n**{value}**", width="content")
+    silent = pulse.get("silent_seconds", 0.0)
+    if running and silent > 60:
+        st.caption(
+            f":material/hearing_disabled: Nothing heard for {in_words(silent)}; ended after {in_words(job.patience_seconds)}."
+        )
+
+
+def _quality(progress: Progress) -> None:
+    if not progress.figures:
+        st.caption("Not evaluated yet.")
+        return
+    lines = {
+        label: (steps, [report.get("miou") for report in reports])
+        for label, (steps, reports) in progress.figures.items()
+    }
+    st.plotly_chart(curves.iou_curves(lines), config=charts.CONFIG, key="miou")
+    for label, (steps, reports) in progress.figures.items():
+        st.markdown(f"**IoU per class on {label}, %**")
+        st.plotly_chart(curves.class_map(steps, reports), config=charts.CONFIG, key=f"classes/{label}")
+
+
+def _samples(store: JobStore, job: Job, config: RunConfig) -> None:
+    pictures = sample_pictures(config, store.run(job.id))
+    if not pictures:
+        st.caption("Samples are drawn at each evaluation.")
+        return
+    steps = sorted({step for series in pictures.values() for step, _ in series})
+    step = steps[0]
+    if len(steps) > 1:
+        step = st.select_slider("Step", steps, value=steps[-1], key=f"samples/{job.id}/{len(steps)}")
+    st.caption("Photo, prediction, ground truth.")
+    for series in pictures.values():
+        path = dict(series).get(step)
+        if path is not None:
+            st.image(str(path), width="stretch", alt=f"Photo, prediction and ground truth at step {step}")
+
+
+@for_admins
+def _cancel(who: str, job: str) -> str:
+    store = JobStore()
+    HubRunner(store).cancel(job) if store.get(job).where == "hub" else local.cancel(store, job)
+    audit(who, "cancelled", job=job)
+    return "It saves and stops."
+
+
+@for_admins
+def _retry(who: str, job: str) -> str:
+    store = JobStore()
+    HubRunner(store).retry(job) if store.get(job).where == "hub" else local.retry(store, job)
+    audit(who, "resumed", job=job)
+    return "It goes on from its last state."
+
+
+@for_admins
+def _promote(who: str, job: str) -> str:
+    name = str(st.session_state.get(f"promote/{job}", "")).strip()
+    checkpoint = JobStore().promote(job, name)
+    session.checkpoints.clear()  # Compare and Checkpoints have it with their next drawing
+    audit(who, "promoted", job=job, name=name, sha256=checkpoint.config.weights_sha256)
+    return f"{checkpoint.config.title} is on Compare now."
+
+
+@for_admins
+def _evaluate(who: str, job: str) -> str:
+    state = st.session_state
+    chosen = state.get(f"set/{job}", "")
+    wish = {"dataset": chosen, "split": str(state.get(f"split/{job}", "")).strip() or None}
+    if chosen == "street_scenes":
+        wish = {"dataset": chosen, "style": state.get(f"style/{job}", ""), "count": state.get(f"count/{job}", 100)}
+    ask_to_evaluate(JobStore(), job, **wish)
+    audit(who, "asked for an evaluation", job=job, dataset=chosen)
+    return "It is scored as soon as no training needs the machine."
+
+
+@for_admins
+def _publish(who: str, job: str) -> str:
+    repository = str(st.session_state.get(f"repository/{job}", "")).strip()
+    ask_to_publish(JobStore(), job, repository, private=bool(st.session_state.get(f"private/{job}", True)))
+    audit(who, "asked for publication", job=job, repository=repository)
+    return f"On its way to {repository}."
+
+
+@for_admins
+def _delete(who: str, job: str) -> str:
+    JobStore().delete(job)
+    audit(who, "deleted", job=job)
+    st.session_state.pop(CHOSEN, None)
+    return "In the trash, under Storage, until that is emptied."

@@ -1,0 +1,279 @@
+"""The room in which a training is put together: recipe, values, data, hardware, estimate, launch."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+
+import streamlit as st
+from huggingface_hub import get_token
+
+from app.admin.admission import for_admins
+from models.errors import Sim2StreetError
+from training.config import RunConfig, recipe_names
+from training.jobs import local
+from training.jobs.access import audit
+from training.jobs.estimate import Estimate, estimate, in_words
+from training.jobs.fields import GROUPS, FormField
+from training.jobs.hub import Flavour, HubRunner, image
+from training.jobs.launch import DataFinding, check_data, differences, fields_of, method_title, prepare, shipped_recipe
+from training.jobs.processes import graphics_cards
+from training.jobs.record import JobError
+from training.jobs.store import JobStore
+
+ROOM: Final = "admin_room"
+CHOSEN: Final = "admin_job"
+RECIPE: Final = "admin_recipe"
+HERE: Final = "This machine"
+HUB: Final = "Hugging Face Jobs"
+FIRST_RECIPE: Final = "try_one_minute"
+FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
+"""Values that everybody looks at; the rest of the run's own are folded away."""
+CHECKED: Final = 30
+"""Seconds for which a look at the data sets holds."""
+
+
+def show_launch_form(store: JobStore) -> None:
+    """Draw the room; nothing is started but by the launch button's handler."""
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        names = recipe_names()
+        recipe = st.selectbox(
+            "Recipe", names, index=names.index(FIRST_RECIPE), key=RECIPE, help="All values of a training."
+        )
+        config = shipped_recipe(recipe)
+        _introduce(config)
+        fields = fields_of(config)
+        _show_fields(recipe, config, fields)
+    with right, st.container(border=True):
+        _show_plan(store, recipe, fields)
+
+
+def _introduce(config: RunConfig) -> None:
+    sources = " + ".join(item.label for item in config.sources)
+    arrow = f"{sources} → {config.target.label}" if config.target else sources
+    st.markdown(f"**{method_title(config)}** · {config.network} · {arrow} · {config.steps} steps")
+    if config.about:
+        st.caption(" ".join(config.about.split()))
+
+
+def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> None:
+    own = {field.key: field for field in fields if field.group == "run"}
+    _grid([own.pop(key) for key in FIRST if key in own], recipe)
+    for group, title in GROUPS.items():
+        members = list(own.values()) if group == "run" else [field for field in fields if field.group == group]
+        if not members:
+            continue
+        changed = sum(_entered(recipe, field) != field.value for field in members)
+        name = {"run": "More of the run", "method_options": f"Method: {method_title(config)}"}.get(group, title)
+        with st.expander(f"{name} :primary[· {changed} changed]" if changed else name, key=f"{recipe}/{group}"):
+            parts = dict.fromkeys(field.key.rpartition(".")[0] for field in members)
+            for part in parts:
+                if len(parts) > 1:
+                    st.markdown(f"**{_part_title(config, part)}**")
+                _grid([field for field in members if field.key.rpartition(".")[0] == part], recipe)
+
+
+def _part_title(config: RunConfig, part: str) -> str:
+    """What a numbered or named part of a group is: a network's name, or a data set's."""
+    group, _, name = part.partition(".")
+    return getattr(config, group)[int(name)].label if name.isdecimal() else name.replace("_", " ")
+
+
+def _grid(fields: list[FormField], recipe: str) -> None:
+    for start in range(0, len(fields), 3):
+        for column, field in zip(st.columns(3), fields[start : start + 3], strict=False):
+            with column:
+                _widget(recipe, field)
+
+
+def _widget(recipe: str, field: FormField) -> None:
+    """One value: its name, what the recipe or the paper says where that differs, and its help."""
+    key = _key(recipe, field)
+    entered = _entered(recipe, field)
+    label = field.label.replace("_", " ").capitalize()
+    if entered != field.value:
+        label += f" :primary[was {field.show(field.value) or 'none'}]"
+    elif field.paper is not None and field.show(entered) != field.show(field.paper):
+        label += f" :gray[paper {field.show(field.paper)}]"
+    help_ = field.help or None
+    if field.kind == "switch":
+        st.toggle(label, value=field.value, key=key, help=help_)
+    elif field.kind == "choice":
+        st.selectbox(label, field.choices, index=field.choices.index(field.value), key=key, help=help_)
+    elif field.kind == "whole" and not field.optional:
+        low = None if field.minimum is None else int(field.minimum)
+        high = None if field.maximum is None else int(field.maximum)
+        st.number_input(label, low, high, field.value, step=1, key=key, help=help_)
+    else:
+        most = 80 if field.kind == "text" else 200
+        placeholder = "none" if field.optional else None
+        st.text_input(label, field.show(field.value), key=key, help=help_, placeholder=placeholder, max_chars=most)
+
+
+def _key(recipe: str, field: FormField) -> str:
+    return f"field/{recipe}/{field.key}"
+
+
+def _entered(recipe: str, field: FormField) -> Any:
+    """The value that stands in the form; what cannot be read is handed on for the sentence that it gets."""
+    raw = st.session_state.get(_key(recipe, field), field.value)
+    try:
+        return field.read(raw)
+    except Sim2StreetError:
+        return raw
+
+
+def _entered_values(recipe: str, fields: list[FormField]) -> dict[str, Any]:
+    entered = {field.key: _entered(recipe, field) for field in fields}
+    return {field.key: entered[field.key] for field in fields if entered[field.key] != field.value}
+
+
+def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
+    """What would run, on what, for how long; then the button."""
+    entered = _entered_values(recipe, fields)
+    try:
+        config = prepare(recipe, entered)
+    except Sim2StreetError as error:
+        st.error(str(error), icon=":material/error:")
+        st.button("Launch", type="primary", width="stretch", disabled=True)
+        return
+    st.markdown("### This run")
+    _show_differences(recipe, entered)
+    findings = _data(config.model_dump_json())
+    st.markdown("**Data**")
+    said = set[str]()
+    for finding in findings:
+        _show_finding(finding, in_full=finding.words not in said)
+        said.add(finding.words)
+    st.markdown("**Where**")
+    where = st.segmented_control(
+        "Where", [HERE, HUB], default=HERE, required=True, key="where", label_visibility="collapsed"
+    )
+    ready, expected = _choose_hub(store, config) if where == HUB else _choose_processes(store, config)
+    _show_estimate(expected)
+    missing = [finding for finding in findings if not finding.there]
+    if missing and where == HERE:
+        st.caption(":material/block: Some data is missing, so this cannot start here.")
+    st.button(
+        "Launch",
+        type="primary",
+        icon=":material/rocket_launch:",
+        width="stretch",
+        disabled=not ready or (bool(missing) and where == HERE),
+        on_click=_launch,
+        key="launch",
+    )
+
+
+def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
+    found = differences(recipe, entered)
+    mine = [item for item in found if item.value != item.recipe]
+    papers = [item for item in found if item.paper]
+    if not mine:
+        st.caption("As the recipe says.")
+    for item in mine:
+        st.markdown(f"`{item.key}` :primary[**{item.value}**] :gray[instead of {item.recipe}]")
+    if papers:
+        with st.popover(
+            f"{len(papers)} options differ from the papers' own", type="tertiary", icon=":material/menu_book:"
+        ):
+            st.dataframe(
+                [{"Option": item.key, "Here": item.value, "Paper": item.paper} for item in papers], hide_index=True
+            )
+
+
+def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
+    sign = ":green[:material/check_circle:]" if finding.there else ":red[:material/cancel:]"
+    st.markdown(f"{sign} {finding.role}: {finding.label}", help=finding.words if finding.there else None)
+    if not finding.there and in_full:
+        st.caption(re.sub(r"([*_<>$~`\[\]])", r"\\\1", finding.words))
+
+
+def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
+    cards = _cards()
+    if cards > 1:
+        st.number_input("Graphics cards", 1, cards, 1, key="processes")
+    else:
+        cores = os.cpu_count() or 1
+        st.caption(f"On its {'graphics card' if cards else f'processor, {cores} cores'}. Jobs wait for each other.")
+    return True, estimate(config, store, processes=int(st.session_state.get("processes", 1)))
+
+
+def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
+    try:
+        image()
+        if get_token() is None:
+            raise JobError("Nobody is signed in to the Hub on this server: hf auth login, or HF_TOKEN.")
+        flavours = _flavours()
+    except Sim2StreetError as error:
+        st.caption(f":material/info: {error}")
+        return False, None
+    by_name = {flavour.name: flavour for flavour in flavours}
+    name = st.selectbox("Hardware", list(by_name), format_func=lambda key: _flavour_line(by_name[key]), key="flavour")
+    st.text_input("Repository for the checkpoint", placeholder="owner/name", key="hub_repository", max_chars=96)
+    left, right = st.columns(2)
+    left.text_input("Paid by", placeholder="the token's owner", key="hub_namespace", max_chars=96)
+    right.number_input("Ends after, minutes", 5, 7 * 24 * 60, 240, step=30, key="hub_timeout")
+    expected = estimate(config, store, flavour=by_name[name])
+    if expected is not None and expected.seconds[1] > 60 * st.session_state["hub_timeout"]:
+        st.caption(":material/timer_off: :orange[It may not be through by then; a job that is cut off is paid for.]")
+    return bool(st.session_state.get("hub_repository")), expected
+
+
+def _flavour_line(flavour: Flavour) -> str:
+    card = f"{flavour.gpus} × {flavour.gpu}" if flavour.gpus else "no graphics card"
+    return f"{flavour.title}: {card}, ${flavour.dollars_per_hour:.2f} an hour"
+
+
+def _show_estimate(expected: Estimate | None) -> None:
+    if expected is None:
+        st.caption(":material/schedule: How long it takes on this hardware is not known.")
+        return
+    shortest, longest = map(in_words, expected.seconds)
+    cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
+    number, _, unit = shortest.partition(" ")
+    span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
+    st.markdown(f":material/schedule: About **{span}**{cost}", help=expected.grounds)
+
+
+@for_admins
+def _launch(who: str) -> str:
+    """Everything is read and checked again on the server; the page only suggested it."""
+    state, store = st.session_state, JobStore()
+    recipe = state[RECIPE]
+    config = prepare(recipe, _entered_values(recipe, fields_of(shipped_recipe(recipe))))
+    if state.get("where") == HUB:
+        job = HubRunner(store).submit(
+            config,
+            flavour=state["flavour"],
+            by=who,
+            namespace=state.get("hub_namespace", "").strip(),
+            timeout_minutes=int(state.get("hub_timeout", 240)),
+            publication={"repo_id": state.get("hub_repository", "").strip()},
+        )
+    else:
+        missing = [finding for finding in check_data(config) if not finding.there]
+        if missing:
+            raise JobError(missing[0].words)
+        job = store.create(config, by=who, processes={"count": int(state.get("processes", 1))})
+        local.attend(store)
+    audit(who, "launched", job=job.id, where=job.where, title=config.title)
+    state[ROOM], state[CHOSEN] = "Jobs", job.id
+    return f"{job.title} is queued."
+
+
+@st.cache_data(ttl=CHECKED, max_entries=32, show_spinner=False)
+def _data(config: str) -> list[DataFinding]:
+    return check_data(RunConfig.model_validate_json(config))
+
+
+@st.cache_data(ttl=600, show_spinner=False)
+def _cards() -> int:
+    return graphics_cards()
+
+
+@st.cache_data(ttl=600, show_spinner="Asking the Hub for hardware and prices")
+def _flavours() -> list[Flavour]:
+    return HubRunner(JobStore()).flavours()

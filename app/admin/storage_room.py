@@ -1,0 +1,93 @@
+"""The room of storage: what takes how much, what is in the catalog, what can be brought back."""
+
+from __future__ import annotations
+
+import shutil
+
+import streamlit as st
+
+from app import session
+from app.admin.admission import for_admins
+from models.files import promoted_folder, runs_folder
+from training.jobs.access import audit
+from training.jobs.store import TRASH, JobStore, promoted_names, size_of
+
+
+def show_storage(store: JobStore) -> None:
+    """Overview, promoted checkpoints, trash."""
+    jobs, trash = store.jobs(), store.trash()
+    sizes = {job.id: size_of(store.place(job.id)) for job in jobs}
+    in_trash = size_of(store.folder / TRASH)
+    disk = shutil.disk_usage(runs_folder() if runs_folder().exists() else runs_folder().anchor)
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in (
+            ("Jobs", sum(sizes.values())),
+            ("In the catalog", size_of(promoted_folder())),
+            ("Trash", in_trash),
+            ("Free on this disk", disk.free),
+        ):
+            st.metric(label, in_units(value), border=True)
+    if disk.free < 2 * 2**30:
+        st.warning("Less than 2 GB are free: a training could stop at its next save.", icon=":material/disc_full:")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("### Jobs by size")
+        rows = [{"Job": job.id, "State": job.state.value, "MB": sizes[job.id] / 2**20} for job in jobs]
+        rows.sort(key=lambda row: -row["MB"])
+        if rows:
+            st.dataframe(rows, hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.1f")})
+        else:
+            st.caption("There are none.")
+        st.caption(f"All of it lies in `{runs_folder()}`.")
+    with right:
+        st.markdown("### Promoted")
+        for name in promoted_names():
+            _row(name, "Take out", ":material/remove_circle:", _withdraw)
+        if not promoted_names():
+            st.caption("No checkpoint of a job is in the catalog yet.")
+        st.markdown("### Trash")
+        for job in trash:
+            _row(job.id, "Bring back", ":material/undo:", _restore)
+        if trash:
+            with st.popover(f"Empty the trash ({in_units(in_trash)})", icon=":material/delete_forever:"):
+                st.markdown("States and checkpoints in it are gone for good then.")
+                st.button("Empty it", type="primary", on_click=_empty, key="empty_trash")
+        else:
+            st.caption("It is empty.")
+
+
+def in_units(size: float) -> str:
+    """Bytes for people: 3.2 MB, 1.4 GB."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GB" if size < 1024 else f"{size / 1024:.1f} TB"
+
+
+def _row(name: str, words: str, icon: str, action: object) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"`{name}`", width="stretch")
+        st.button(words, icon=icon, type="tertiary", key=f"{words}/{name}", on_click=action, args=(name,))  # pyright: ignore
+
+
+@for_admins
+def _withdraw(who: str, name: str) -> str:
+    JobStore().withdraw(name)
+    session.checkpoints.clear()
+    audit(who, "withdrew", name=name)
+    return f"{name} is no longer in the catalog."
+
+
+@for_admins
+def _restore(who: str, job: str) -> str:
+    JobStore().restore(job)
+    audit(who, "restored", job=job)
+    return f"{job} is back."
+
+
+@for_admins
+def _empty(who: str) -> str:
+    freed = JobStore().empty_trash()
+    audit(who, "emptied the trash", bytes=freed)
+    return f"{in_units(freed)} are free again."

@@ -1,0 +1,100 @@
+"""One comparison: a scene, the checkpoints that read it, and what is shown of both. No UI library in here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app import figures, panels
+from app.engine import Engine, Failure, Settings
+from app.figures import Entrant
+from app.gallery import Scene
+from models.catalog import CatalogEntry, catalog
+from models.checkpoint import Checkpoint
+
+
+def listed_checkpoints() -> list[CatalogEntry]:
+    """The catalog as it is now, source-only first; nothing is waited for."""
+    return sorted(
+        catalog(wait=False),
+        key=lambda entry: entry.checkpoint is None or entry.checkpoint.config.method != "source_only",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What is known so far of a scene.
+
+    Attributes:
+        scene: the photo and its ground truth.
+        entrants: the checkpoints that have read it.
+        bundle: all that the viewer draws, those still to come and those that failed included.
+        waiting: the checkpoints that are still to come.
+    """
+
+    scene: Scene
+    entrants: list[Entrant]
+    bundle: dict[str, Any]
+    waiting: list[Checkpoint]
+
+
+def compare(
+    engine: Engine,
+    scene: Scene,
+    checkpoints: Sequence[Checkpoint],
+    everyone: Sequence[Checkpoint],
+    settings: Settings,
+    visitor: str,
+) -> Iterator[Comparison]:
+    """Yield what is known at once, then again after each checkpoint that has read the photo.
+
+    Args:
+        engine: reads and remembers.
+        scene: what is read.
+        checkpoints: those that were chosen.
+        everyone: the catalogue, by which titles and colours go.
+        settings: how to read.
+        visitor: name of the session.
+    """
+    state = known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+    yield state
+    for checkpoint in checkpoints:
+        if engine.known(scene, checkpoint, settings, visitor) is None:
+            engine.read(scene, checkpoint, settings, visitor)
+            yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+
+
+def known_so_far(
+    engine: Engine,
+    scene: Scene,
+    checkpoints: Sequence[Checkpoint],
+    everyone: Sequence[Checkpoint],
+    settings: Settings,
+    visitor: str,
+) -> Comparison:
+    """Collect what was read already, without reading."""
+    titles = figures.unique_titles(everyone)
+    places = [other.name for other in everyone]
+    entrants: list[Entrant] = []
+    waiting: list[Checkpoint] = []
+    empty: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
+    for checkpoint in checkpoints:
+        label = {
+            "title": titles[checkpoint.name],
+            "note": figures.trained_on(checkpoint.config),
+            "colour": panels.method_colour(places.index(checkpoint.name)),
+        }
+        known = engine.known(scene, checkpoint, settings, visitor)
+        if known is None:
+            waiting.append(checkpoint)
+            empty["waiting"].append(label)
+        elif isinstance(known, Failure):
+            empty["failed"].append({**label, "reason": known.reason})
+        else:
+            reading = panels.Reading(checkpoint.name, **label, pane=known)
+            score = None if scene.truth is None else panels.score(known, scene.truth)
+            entrants.append(Entrant(checkpoint, reading, score))
+    readings = [entrant.reading for entrant in entrants]
+    bundle = panels.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
+    return Comparison(scene, entrants, bundle, waiting)

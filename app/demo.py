@@ -1,0 +1,124 @@
+"""The hosted page: a Gradio Space on ZeroGPU, or any machine. `python app/demo.py`, or `sim2street demo`.
+
+It shows what the Streamlit app shows, with the same viewer, engine and figures, and installs without accelerate.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+
+# A Space runs this file by its path, and nothing is installed there.
+if str(HERE.parent) not in sys.path:
+    sys.path.insert(0, str(HERE.parent))
+
+import gradio as gr  # noqa: E402
+
+from app import html_tables, uploads  # noqa: E402
+from app.compare_tab import CompareTab  # noqa: E402
+from app.comparison import listed_checkpoints  # noqa: E402
+from app.demo_api import DemoApi  # noqa: E402
+from app.engine import ENGINE, Engine, network, predict_pane  # noqa: E402
+from app.gradio_theme import CSS, theme  # noqa: E402
+from models.catalog import CatalogEntry, catalog  # noqa: E402
+from models.errors import CheckpointError  # noqa: E402
+
+ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
+QUEUE: Final = 64
+"""Requests that may wait; more are told to come back."""
+RECENT_SECONDS: Final = 20.0
+LEFTOVERS: Final = (60, 120)
+"""Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read."""
+
+
+def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]] | None = None) -> gr.Blocks:
+    """Build the page; a further tab is a `with gr.Tab(...)` more.
+
+    Args:
+        engine: reads photos; shared by all visitors.
+        entries: the catalog; default everything there is, without waiting for downloads.
+    """
+    listed = entries or recent_checkpoints
+    with gr.Blocks(title="Sim2Street", analytics_enabled=False, delete_cache=LEFTOVERS) as demo:
+        gr.HTML(_head(), elem_id="head")
+        with gr.Tabs():
+            with gr.Tab("Compare"):
+                CompareTab(engine, listed).build(demo)
+            with gr.Tab("Checkpoints"):
+                cards = gr.HTML()
+                demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
+            if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; elsewhere nobody could be told from anybody
+                from app.admin_tab import build_admin_tab
+
+                with gr.Tab("Admin"):
+                    build_admin_tab(demo)
+        DemoApi(engine, listed).build()
+    return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
+
+
+def recent_checkpoints() -> list[CatalogEntry]:
+    """The catalog, looked at again after some seconds: opening it reads every weight to compare its sha256."""
+    return _listed_at(int(time.monotonic() // RECENT_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _listed_at(_: int) -> list[CatalogEntry]:
+    return listed_checkpoints()
+
+
+def launch_options() -> dict[str, Any]:
+    """What `launch` needs to know: looks, limits, and tools for assistants where `gradio[mcp]` is installed."""
+    return {
+        "theme": theme(),
+        "css": CSS,
+        "favicon_path": str(HERE / "icon.svg"),
+        "max_file_size": f"{uploads.MAX_MEGABYTES}mb",
+        "footer_links": ["api"],
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
+        "ssr_mode": False,
+        "show_error": False,
+    }
+
+
+def borrow_gpu() -> None:
+    """On ZeroGPU: put every network on the (emulated) graphics card now, and read photos in the process that is lent one.
+
+    Networks that are loaded later would be loaded again at every call, so downloads are waited for here.
+    """
+    import spaces  # pyright: ignore[reportMissingImports]  # comes with ZeroGPU Spaces only
+
+    for entry in catalog():
+        if entry.checkpoint is not None:
+            try:
+                network(entry.checkpoint)
+            except CheckpointError as error:
+                print(f"{entry.name} cannot be used: {error}", file=sys.stderr)
+    ENGINE.predict = spaces.GPU(duration=20)(predict_pane)
+
+
+def _head() -> str:
+    icon = base64.b64encode((HERE / "icon.svg").read_bytes()).decode("ascii")
+    return f"""<header><img src="data:image/svg+xml;base64,{icon}" alt="">
+<div><h1>Trained on rendered streets. How well does it read yours?</h1>
+<p>Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,
+drag and swipe move all of them.</p></div></header>"""
+
+
+def main() -> None:
+    """Serve the page until the process is ended."""
+    if ON_ZERO_GPU:
+        borrow_gpu()
+    build_demo().launch(**launch_options())
+
+
+if __name__ == "__main__":
+    main()

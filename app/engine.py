@@ -1,0 +1,222 @@
+"""Engine: reads photos with checkpoints for all visitors of a process, one at a time, and keeps what it may.
+
+Networks are bounded in bytes and dropped least recently used first. Readings of gallery photos are shared by all;
+what is made of a person's own photo is kept under that visitor only, until the visit ends or lies idle. Everything
+is in memory, nothing on disk. No UI library in here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import torch
+
+from app.byte_cache import ByteCache
+from app.gallery import Scene
+from app.panels import Pane, pane
+from models.checkpoint import Checkpoint
+from models.errors import Sim2StreetError
+from models.labels import label_space
+from models.photo import Photo
+from models.predictor import Predictor, best_device
+from models.segmenter import Segmenter
+
+LOGGER: Final = logging.getLogger(__name__)
+
+NETWORK_BYTES: Final = 2 * 2**30
+"""Loaded networks; a ResNet-101 DeepLab takes 180 MB, a MiT-B5 some 340 MB."""
+SHARED_BYTES: Final = 256 * 2**20
+"""Readings of gallery photos."""
+PRIVATE_BYTES: Final = 512 * 2**20
+"""Uploaded photos and their readings, of all visitors together; at 1024 × 768 pixels a reading takes some 9 MB."""
+PRIVATE_SECONDS: Final = 3600.0
+"""Idle time after which a visitor's photo and readings are dropped, should the end of the visit go unnoticed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How photos are read.
+
+    Attributes:
+        flip: average with the mirrored photo.
+        scales: factors on the size, averaged.
+    """
+
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a checkpoint could not read a photo, as a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPhoto:
+    """A visitor's photo.
+
+    Attributes:
+        scene: as it is shown and read.
+        data: the file as it came, for a ground truth that is added later.
+        name: of the file, for people.
+    """
+
+    scene: Scene
+    data: bytes
+    name: str
+
+
+class Turns:
+    """Lets one in at a time, in order of arrival: the one queue for the device."""
+
+    def __init__(self) -> None:
+        self._line: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the turn, hold it for the block."""
+        ticket = object()
+        with self._moved:
+            self._line.append(ticket)
+        try:
+            with self._moved:
+                self._moved.wait_for(lambda: self._line[0] is ticket)
+            yield
+        finally:
+            with self._moved:
+                self._line.remove(ticket)
+                self._moved.notify_all()
+
+
+def release_memory() -> None:
+    """Hand memory of dropped networks back to the graphics card."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+NETWORKS: Final[ByteCache[Segmenter]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
+
+
+def network(checkpoint: Checkpoint) -> Segmenter:
+    """The checkpoint's network on the best device, loaded once.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the config names.
+    """
+    key = (str(checkpoint.path), checkpoint.config.weights_sha256)
+    found = NETWORKS.get(key)
+    if found is None:
+        found = checkpoint.load().to(best_device())
+        tensors = [*found.parameters(), *found.buffers()]
+        NETWORKS.put(key, found, sum(tensor.nbytes for tensor in tensors))
+    return found
+
+
+def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane:
+    """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
+    predictor = Predictor(network(checkpoint), checkpoint.config.window, flip=settings.flip, scales=settings.scales)
+    return pane(predictor(photo), label_space(space))
+
+
+Predict = Callable[[Checkpoint, Photo, str, Settings], Pane]
+
+
+class Engine:
+    """Answers by scene, checkpoint and settings.
+
+    Args:
+        predict: how a photo is read; replaced where the device is lent call by call.
+    """
+
+    def __init__(self, predict: Predict = predict_pane) -> None:
+        self.predict = predict
+        self.turns = Turns()
+        self.shared: ByteCache[Pane | Failure] = ByteCache(SHARED_BYTES)
+        self.private: ByteCache[Pane | Failure | OwnPhoto] = ByteCache(PRIVATE_BYTES, idle_seconds=PRIVATE_SECONDS)
+
+    def known(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure | None:
+        """What was read already; None where `read` has to be called."""
+        key = _key(scene, checkpoint, settings)
+        found = self.private.get((visitor, *key)) if scene.private else self.shared.get(key)
+        return None if isinstance(found, OwnPhoto) else found
+
+    def read(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure:
+        """Read a photo with a checkpoint when its turn comes, and remember the answer.
+
+        Args:
+            scene: a private one is remembered for its visitor only.
+            checkpoint: opened.
+            settings: how to read.
+            visitor: name of the session.
+        """
+        with self.turns.turn():
+            answer = self.known(scene, checkpoint, settings, visitor)  # somebody may have asked for the same meanwhile
+            if answer is not None:
+                return answer
+            answer = self._answer(scene, checkpoint, settings)
+            key, size = _key(scene, checkpoint, settings), _size(answer)
+            if scene.private:
+                self.private.put((visitor, *key), answer, size)
+            else:
+                self.shared.put(key, answer, size)
+            return answer
+
+    def keep(self, visitor: str, photo: OwnPhoto) -> None:
+        """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
+        self.private.put((visitor, "photo"), photo, photo.scene.photo.pixels.nbytes + len(photo.data))
+
+    def kept(self, visitor: str) -> OwnPhoto | None:
+        """The visitor's own photo, if there is one and it has not lain idle."""
+        found = self.private.get((visitor, "photo"))
+        return found if isinstance(found, OwnPhoto) else None
+
+    def forget(self, visitor: str) -> None:
+        """Drop all that was kept of a visitor."""
+        self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor)
+
+    def _answer(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
+        try:
+            shown = self.predict(checkpoint, scene.photo, scene.space.name, settings)
+            return replace(shown, space=scene.space)  # another process sends its own copy of it
+        except Sim2StreetError as error:
+            return Failure(str(error))
+        except (MemoryError, torch.OutOfMemoryError):
+            release_memory()
+            return Failure("There was not enough memory for this photo; try a smaller one.")
+        except RuntimeError:
+            # A network that stumbles takes down its own pane, not the page; the log tells the rest.
+            LOGGER.exception("%s could not read a photo of %s pixels", checkpoint.name, scene.photo.size)
+            return Failure("This checkpoint stumbled over the photo; the server's log says where.")
+
+
+def device_name() -> str:
+    """Where photos are read, for people."""
+    return {"cuda": "graphics card", "mps": "Apple graphics"}.get(best_device().type, "processor")
+
+
+def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, ...]:
+    return scene.photo.digest, str(checkpoint.path), checkpoint.config.weights_sha256, settings, scene.space.name
+
+
+def _size(answer: Pane | Failure) -> int:
+    """Bytes of an answer, its encoded pictures included, which are at most as large as the planes."""
+    if isinstance(answer, Failure):
+        return 1024
+    planes = (answer.labels, answer.entropy, answer.confidence, answer.candidates, answer.candidate_shares)
+    return 2 * sum(plane.nbytes for plane in planes)
+
+
+ENGINE: Final = Engine()
+"""One for the process, whichever page asks."""

@@ -1,0 +1,68 @@
+"""The viewer and the picture strip as Gradio components: the same scripts that Streamlit mounts, in a shadow root.
+
+The shadow root keeps Gradio's styles out; the theme's colours come in as the variables that the scripts know.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+VIEWER: Final = Path(__file__).parent / "viewer"
+
+# What the scripts call --st-* is taken from Gradio's theme, light and dark alike.
+COLOURS: Final = """
+.part {
+  --st-background-color: var(--body-background-fill); --st-secondary-background-color: var(--background-fill-secondary);
+  --st-text-color: var(--body-text-color); --st-primary-color: var(--color-accent); --st-font: var(--font);
+}
+"""
+
+# The module is imported as it is, out of the page itself: nothing is fetched from anywhere.
+LOAD: Final = """
+const host = element.querySelector(".part");
+const root = host.attachShadow({ mode: "open" });
+const style = document.createElement("style");
+style.textContent = %(style)s;
+root.append(style);
+import(URL.createObjectURL(new Blob([%(script)s], { type: "text/javascript" }))).then((part) => {
+  %(mount)s
+});
+"""
+
+MOUNT_VIEWER: Final = """
+let viewer = null;
+const show = () => {
+  if (!props.value) return;
+  if (viewer) viewer.update(props.value);
+  else viewer = part.mount(root, props.value, { key: "viewer" });
+};
+watch("value", show);
+show();
+"""
+
+MOUNT_STRIP: Final = """
+const choose = (_, key) => trigger("choose", { key });
+const show = () => props.value && part.default({ data: props.value, parentElement: root, setTriggerValue: choose });
+watch("value", show);
+show();
+"""
+
+
+def compare_viewer() -> gr.HTML:
+    """The viewer; its value is a bundle of `panels.bundle`, and nothing done in it comes back to the server."""
+    return _part("viewer.js", "viewer.css", MOUNT_VIEWER, elem_id="viewer", min_height=420)
+
+
+def picture_strip() -> gr.HTML:
+    """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event `choose`."""
+    return _part("strip.js", "strip.css", MOUNT_STRIP, elem_id="styles", min_height=76)
+
+
+def _part(script: str, style: str, mount: str, **options: Any) -> gr.HTML:
+    sources = {name: json.dumps((VIEWER / name).read_text(encoding="utf-8")) for name in (script, style)}
+    load = LOAD % {"style": sources[style], "script": sources[script], "mount": mount}
+    return gr.HTML(None, html_template='<div class="part"></div>', css_template=COLOURS, js_on_load=load, **options)

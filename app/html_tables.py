@@ -1,0 +1,87 @@
+"""Figures as HTML tables and cards, for pages without a table of their own. No UI library in here."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app import figures, panels
+from models.catalog import CatalogEntry
+from models.checkpoint import Checkpoint
+from models.networks import NETWORKS
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], formats: Mapping[str, str], colours: Mapping[str, str] | None = None
+) -> str:
+    """Rows as a table; None is shown as –.
+
+    Args:
+        rows: all with the same columns.
+        formats: format of the numbers by column, such as ".1f"; the default is ".1f".
+        colours: CSS colour of a dot before texts of the first column.
+    """
+    if not rows:
+        return ""
+    # Long names such as street_scenes/randomised may break where a reader would break them.
+    head = "".join(f"<th>{html.escape(name).replace('/', '/<wbr>').replace('_', '_<wbr>')}</th>" for name in rows[0])
+    body = []
+    for row in rows:
+        cells = [_cell(value, formats.get(name, ".1f")) for name, value in row.items()]
+        colour = (colours or {}).get(str(next(iter(row.values()))))
+        if colour:
+            cells[0] = f'<span class="dot" style="background:{colour}"></span>{cells[0]}'
+        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
+    """What each checkpoint learnt from, how it scored, and under which licence; the others with their reason."""
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    titles = figures.unique_titles(usable)
+    cards = [_card(checkpoint, titles[checkpoint.name], place) for place, checkpoint in enumerate(usable)]
+    cards += [problem(entry) for entry in entries if entry.checkpoint is None]
+    return "".join(cards) or "<p>No checkpoint was found.</p>"
+
+
+def problem(entry: CatalogEntry) -> str:
+    """An entry that cannot be used (yet), and why."""
+    progress = ""
+    if entry.download is not None and entry.download.total:
+        progress = f" {entry.download.done / 2**20:.1f} of {entry.download.total / 2**20:.1f} MB."
+    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(entry.error or "")}{progress}</div>'
+
+
+def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
+    config = checkpoint.config
+    target = f", pictures of {config.target} without labels" if config.target else ""
+    facts = {
+        "Learnt from": f"labels of {config.source}{target}",
+        "Network": NETWORKS[config.network].title,
+        "Training": f"{config.step} steps, seed {config.seed}",
+        "Licence": config.licence + (" (imported weights)" if config.origin == "imported" else ""),
+        "From": checkpoint.repository or checkpoint.name,
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
+    rows = [
+        {
+            "Data set": name,
+            "Photos": str(found["images"]),
+            "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
+            "Calibration error": found.get("ece"),
+            "Seconds a photo": found.get("seconds_per_image"),
+        }
+        for name, found in checkpoint.metrics.items()
+    ]
+    scores = (
+        table(rows, {"Calibration error": ".3f", "Seconds a photo": ".2f"}) or "<p>Not scored on a data set yet.</p>"
+    )
+    dot = f'<span class="dot" style="color:{panels.method_colour(place)}">●</span>'
+    return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3><dl>{listed}</dl></div>{scores}</div>'
+
+
+def _cell(value: Any, form: str) -> str:
+    if value is None:
+        return "–"
+    return html.escape(value) if isinstance(value, str) else f"{value:{form}}"

@@ -1,0 +1,70 @@
+"""Files: what those of a checkpoint are called, where things are kept, and how they are written whole or not at all.
+
+Imports nothing heavy, so that the job runner and `sim2street jobs` start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+WEIGHTS: Final = "model.safetensors"
+CONFIG: Final = "config.json"
+METRICS: Final = "metrics.json"
+CARD: Final = "README.md"
+RUN_FOLDER: Final = "checkpoint"
+"""Name of the checkpoint within the folder of a training run."""
+RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
+"""Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
+
+
+def runs_folder() -> Path:
+    """Where jobs and what comes of them are kept: SIM2STREET_RUNS, or `runs` beside the code."""
+    named = os.environ.get(RUNS_VARIABLE)
+    return Path(named).absolute() if named else Path(__file__).resolve().parent.parent / "runs"
+
+
+def promoted_folder() -> Path:
+    """Checkpoints that an admin has put into the catalog."""
+    return runs_folder() / "promoted"
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move folder `new` to `place`.
+
+    A kill leaves the old one or the new one there; only between two renames neither, and then the old one waits beside
+    its place as `.NAME.old` until the next call puts it back.
+    """
+    for item in new.iterdir():
+        with item.open("rb") as file:
+            os.fsync(file.fileno())
+    old = place.parent / f".{place.name}.old"
+    if old.exists():
+        shutil.rmtree(old) if place.exists() else old.rename(place)
+    if not place.exists():
+        new.rename(place)
+        return
+    place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON atomically: a reader or a kill sees the old file or the new one.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not know.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,204 @@
+"""The Gradio page through gradio_client: its endpoints, its limits, and what it leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from app import demo as demos
+from app import demo_api, uploads
+from app.engine import Engine
+from models.catalog import CatalogEntry
+from models.checkpoint import Checkpoint
+
+GPS = 0x8825
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gradio")
+
+
+@pytest.fixture(scope="module")
+def url(engine: Engine, temporary: Path, tiny_checkpoints: Path) -> Iterator[str]:
+    names = ("tiny_source_only", "tiny_advent")
+    entries = [CatalogEntry(name, Checkpoint.open(tiny_checkpoints / name)) for name in names]
+    entries.append(CatalogEntry("broken", None, "It is damaged."))
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(temporary)
+    page = demos.build_demo(engine, lambda: entries)
+    options = {**demos.launch_options(), "max_file_size": "100kb", "mcp_server": False}
+    _, address, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    page.close()
+    if before is None:
+        del os.environ["GRADIO_TEMP_DIR"]
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A JPEG that says where it was taken."""
+    path = tmp_path / "street.jpg"
+    exif = Image.Exif()
+    exif[0x010F] = "SECRETCAM"
+    exif.get_ifd(GPS)[1] = "N"
+    exif.get_ifd(GPS)[29] = "2026:11:23"
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif)
+    assert b"SECRETCAM" in path.read_bytes()
+    return path
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0]
+
+
+def test_methods_are_listed(client: Client) -> None:
+    listed = client.predict(api_name="/methods")
+    assert [(entry["name"], entry["title"]) for entry in listed] == [
+        ("tiny_source_only", "Source only"),
+        ("tiny_advent", "ADVENT"),
+    ]
+
+
+def test_a_rendered_street_is_scored(client: Client) -> None:
+    answer = client.predict("fog", 5, ["tiny_advent"], api_name="/segment_street")
+    assert list(answer["methods"]) == ["tiny_advent"]
+    method = answer["methods"]["tiny_advent"]
+    assert 0 <= method["mean_iou"] <= 1
+    assert sum(method["shares"].values()) == pytest.approx(1)
+    labels = Image.open(io.BytesIO(base64.b64decode(method["labels_png"])))
+    assert labels.size == (answer["width"], answer["height"]) == (512, 256)
+    assert labels.mode == "P"
+
+
+def test_a_photo_is_segmented_and_nothing_of_it_stays(
+    client: Client, engine: Engine, photo: Path, temporary: Path
+) -> None:
+    answer = client.predict(handle_file(str(photo)), [], False, api_name="/segment")
+    assert set(answer["methods"]) == {"tiny_source_only", "tiny_advent"}
+    assert (answer["width"], answer["height"]) == (96, 64)
+    assert "mean_iou" not in answer["methods"]["tiny_advent"]
+    for method in answer["methods"].values():
+        data = base64.b64decode(method["labels_png"])
+        assert b"SECRETCAM" not in data
+        assert not Image.open(io.BytesIO(data)).getexif()
+    assert files_in(temporary) == []
+    assert len(engine.private) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endpoint", "reason"),
+    [
+        (("neon", 5, []), "/segment_street", "no style 'neon'"),
+        (("fog", -1, []), "/segment_street", "from 0 to 9999"),
+        (("fog", 5, ["nothing"]), "/segment_street", "no method 'nothing'"),
+        ((None, [], False), "/segment", "no photo in the call"),
+    ],
+)
+def test_a_wrong_call_gets_a_sentence(client: Client, arguments: tuple[Any, ...], endpoint: str, reason: str) -> None:
+    with pytest.raises(AppError, match=reason):
+        client.predict(*arguments, api_name=endpoint)
+
+
+def test_a_file_that_is_no_photo_gets_a_sentence_and_is_deleted(
+    client: Client, tmp_path: Path, temporary: Path
+) -> None:
+    path = tmp_path / "street.png"
+    path.write_bytes(b"no picture")
+    with pytest.raises(AppError, match="not a picture"):
+        client.predict(handle_file(str(path)), [], False, api_name="/segment")
+    assert files_in(temporary) == []
+
+
+def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).save(path)
+    assert path.stat().st_size > 100_000
+    with pytest.raises(ValueError, match="exceeds the maximum file size"):
+        client.predict(handle_file(str(path)), [], False, api_name="/segment")
+
+
+def test_too_many_calls_are_refused_with_the_time_to_wait(
+    url: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def check(self, client: str) -> None:
+            raise demo_api.Sim2StreetError("Try again in 7 s")
+
+    monkeypatch.setattr(demo_api.RateLimit, "check", Full.check)
+    with pytest.raises(AppError, match="Try again in 7 s"):
+        client.predict("fog", 5, [], api_name="/segment_street")
+
+
+def test_only_the_typed_endpoints_are_public(client: Client) -> None:
+    described = client.view_api(return_format="dict", print_info=False)
+    assert isinstance(described, dict)
+    assert set(described["named_endpoints"]) == {"/segment", "/segment_street", "/methods"}
+    parameters = described["named_endpoints"]["/segment_street"]["parameters"]
+    assert [parameter["parameter_name"] for parameter in parameters] == ["style", "street", "methods"]
+
+
+def test_the_page_promises_what_the_tests_hold(url: str) -> None:
+    config = json.dumps(demos.build_demo(Engine(), list).get_config_file(), default=str)
+    assert "nothing is kept" in uploads.PROMISE
+    assert "nothing is kept" in config
+
+
+def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoints: Path) -> None:
+    from app.compare_tab import OWN, Choice, CompareTab
+
+    entries = [CatalogEntry("tiny_advent", Checkpoint.open(tiny_checkpoints / "tiny_advent"))]
+    tab = CompareTab(engine, lambda: entries)
+    own = uploads.take(None, str(photo), None, "")
+    assert own is not None
+    assert not photo.exists()
+    engine.keep("anna", own)
+    try:
+        state = tab._finished(Choice(OWN, "fog", 3, ["tiny_advent"], []), "anna")
+        request: Any = type("Request", (), {"session_hash": "anna"})
+        controls = (OWN, "fog", 3, ["tiny_advent"], [])
+        for make in (tab.make_report, tab.make_archive):
+            data = base64.b64decode(json.loads(make(request, *controls))["data"])
+            assert b"SECRETCAM" not in data
+            assert b"Exif" not in data
+        shown = Image.open(io.BytesIO(base64.b64decode(state.bundle["photo"]["image"])))
+        assert not shown.getexif()
+    finally:
+        engine.forget("anna")
+
+
+@pytest.mark.slow
+def test_the_page_installs_without_accelerate_and_streamlit() -> None:
+    code = (
+        "import sys; sys.modules.update({'accelerate': None, 'streamlit': None, 'tensorboard': None});"
+        "import app.demo; app.demo.build_demo(entries=list); print('built')"
+    )
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip().endswith("built"), done.stderr[-2000:]

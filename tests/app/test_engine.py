@@ -1,0 +1,202 @@
+"""The engine that all pages share: bounded memory, one at a time in order, nobody sees another's photo."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import engine as engines
+from app.byte_cache import ByteCache
+from app.engine import Engine, Failure, OwnPhoto, Settings, Turns, network
+from app.gallery import Scene
+from app.limits import LimitError, RateLimit
+from app.panels import Pane, pane
+from models.checkpoint import Checkpoint
+from models.labels import CITYSCAPES19
+from models.photo import Photo
+from tests.app.conftest import save_tiny
+from tests.app.test_panels import prediction_of
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def scene(value: int, *, private: bool = False) -> Scene:
+    return Scene(Photo(np.full((32, 48, 3), value, np.uint8), f"{value}.jpg", f"digest {value}"), private=private)
+
+
+def pane_of(value: int) -> Pane:
+    return pane(prediction_of(np.full((4, 4), value, np.uint8)))
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoints: Path) -> Checkpoint:
+    return Checkpoint.open(tiny_checkpoints / "tiny_advent")
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    dropped: list[str] = []
+    cache: ByteCache[str] = ByteCache(10, on_drop=lambda: dropped.append("told"))
+    cache.put("a", "A", 4)
+    cache.put("b", "B", 4)
+    assert cache.get("a") == "A"
+    cache.put("c", "C", 4)
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("A", None, "C")
+    assert cache.size == 8
+    assert dropped == ["told"]
+
+
+def test_one_item_larger_than_the_limit_is_kept_alone() -> None:
+    cache: ByteCache[str] = ByteCache(10)
+    cache.put("a", "A", 4)
+    cache.put("large", "L", 40)
+    assert len(cache) == 1
+    assert cache.get("large") == "L"
+    cache.put("b", "B", 1)
+    assert cache.size == 1
+
+
+def test_replacing_counts_once() -> None:
+    cache: ByteCache[str] = ByteCache(10)
+    for _ in range(5):
+        cache.put("a", "A", 8)
+    assert cache.size == 8
+
+
+def test_what_lies_idle_is_dropped() -> None:
+    clock = Clock()
+    cache: ByteCache[str] = ByteCache(10, idle_seconds=3600, clock=clock)
+    cache.put("a", "A", 1)
+    cache.put("b", "B", 1)
+    clock.now = 3000
+    cache.get("b")
+    clock.now = 3700
+    cache.expire()
+    assert (cache.get("a"), cache.get("b")) == (None, "B")
+
+
+def test_networks_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (
+        Checkpoint.open(save_tiny(tmp_path, name, "advent", name.title(), seed=seed))
+        for seed, name in enumerate(("first", "second"))
+    )
+    size = sum(tensor.nbytes for tensor in first.load().state_dict().values())
+    cache: ByteCache[Any] = ByteCache(int(1.5 * size))
+    monkeypatch.setattr(engines, "NETWORKS", cache)
+    kept = network(first)
+    assert network(first) is kept
+    network(second)
+    assert len(cache) == 1
+    assert network(first) is not kept
+
+
+def test_turns_are_taken_one_at_a_time_in_order() -> None:
+    turns, order, inside = Turns(), list[int](), list[int]()
+
+    def work(number: int) -> None:
+        with turns.turn():
+            inside.append(number)
+            assert len(inside) == 1
+            order.append(number)
+            time.sleep(0.005)
+            inside.remove(number)
+
+    threads = []
+    with turns.turn():  # all of them have to queue up behind this one
+        for number in range(8):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            while len(turns) < number + 2:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+    assert len(turns) == 0
+
+
+def test_a_turn_that_fails_lets_the_next_one_in() -> None:
+    turns = Turns()
+    with pytest.raises(ValueError, match="x"), turns.turn():
+        raise ValueError("x")
+    with turns.turn():
+        assert len(turns) == 1
+
+
+def test_a_gallery_photo_is_read_once_for_all(checkpoint: Checkpoint) -> None:
+    calls: list[str] = []
+
+    def predict(_: Checkpoint, photo: Photo, *__: object) -> Pane:
+        calls.append(photo.digest)
+        return pane_of(3)
+
+    engine = Engine(predict)
+    one = engine.read(scene(1), checkpoint, Settings(), "anna")
+    assert engine.read(scene(1), checkpoint, Settings(), "bert") is one
+    assert calls == ["digest 1"]
+    assert engine.known(scene(1), checkpoint, Settings(flip=True), "anna") is None
+
+
+def test_own_photos_are_seen_by_their_visitor_alone_and_forgotten(checkpoint: Checkpoint) -> None:
+    engine = Engine(lambda *_: pane_of(3))
+    mine = scene(1, private=True)
+    engine.keep("anna", OwnPhoto(mine, b"data", "mine.jpg"))
+    engine.read(mine, checkpoint, Settings(), "anna")
+    assert engine.known(mine, checkpoint, Settings(), "anna") is not None
+    assert engine.known(mine, checkpoint, Settings(), "bert") is None
+    assert engine.kept("bert") is None
+    assert len(engine.shared) == 0
+    engine.forget("bert")
+    assert engine.kept("anna") is not None
+    engine.forget("anna")
+    assert engine.kept("anna") is None
+    assert len(engine.private) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(MemoryError(), "not enough memory"), (RuntimeError("x"), "stumbled over the photo")]
+)
+def test_what_goes_wrong_is_a_sentence_and_the_next_photo_is_read(
+    checkpoint: Checkpoint, error: Exception, reason: str
+) -> None:
+    def predict(_: Checkpoint, photo: Photo, *__: object) -> Pane:
+        if photo.digest == "digest 1":
+            raise error
+        return pane_of(3)
+
+    engine = Engine(predict)
+    answer = engine.read(scene(1), checkpoint, Settings(), "anna")
+    assert isinstance(answer, Failure)
+    assert reason in answer.reason
+    assert isinstance(engine.read(scene(2), checkpoint, Settings(), "anna"), Pane)
+
+
+def test_a_photo_is_really_read(checkpoint: Checkpoint) -> None:
+    answer = Engine().read(scene(7), checkpoint, Settings(), "anna")
+    assert isinstance(answer, Pane)
+    assert answer.labels.shape == (32, 48)
+    assert answer.space is CITYSCAPES19
+
+
+def test_a_client_has_its_share_and_no_more() -> None:
+    clock = Clock()
+    limit = RateLimit(2, 60, clock)
+    limit.check("anna")
+    clock.now = 10
+    limit.check("anna")
+    limit.check("bert")
+    with pytest.raises(LimitError, match="Try again in 50 s"):
+        limit.check("anna")
+    clock.now = 61
+    limit.check("anna")
+    clock.now = 1000
+    limit.check("carl")
+    assert set(limit._times) == {"carl"}, "clients that are gone take no memory"

@@ -1,0 +1,185 @@
+"""The Gradio page in a real Chromium: the same viewer, an upload, stopping, downloads, and nobody else is asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.checkpoint import Checkpoint
+from tests.app.conftest import save_tiny_pair
+
+pytestmark = pytest.mark.browser
+gradio = pytest.importorskip("gradio")
+
+WAIT = 90_000
+
+
+class Page:
+    """The open page, what it asked other hosts for, and what it complained about."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page = page
+        self.foreign: list[str] = []
+        self.problems: list[str] = []
+        page.on("request", lambda request: self._note(request.url, url))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.goto(url)
+        self.wait(2)
+
+    def _note(self, asked: str, url: str) -> None:
+        if not asked.startswith((url, "data:", "blob:")):
+            self.foreign.append(asked)
+
+    def wait(self, methods: int) -> None:
+        """Until so many methods have their pane."""
+        self.page.locator("#viewer .pane[data-key^=tiny] canvas").nth(methods - 1).wait_for(timeout=WAIT)
+        self.page.locator("#viewer .pane.waiting").first.wait_for(state="detached", timeout=WAIT)
+
+    def status(self, text: str) -> None:
+        self.page.locator("#status", has_text=re.compile(text)).wait_for(timeout=WAIT)
+
+
+@pytest.fixture(scope="module")
+def hold() -> threading.Event:
+    """Cleared, readings wait."""
+    event = threading.Event()
+    event.set()
+    return event
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Iterator[tuple[str, Any]]:
+    from app import demo as demos
+    from app.engine import Engine, predict_pane
+    from models.catalog import CatalogEntry
+
+    def predict(*arguments: Any) -> Any:
+        hold.wait(60)
+        return predict_pane(*arguments)
+
+    engine = Engine(predict)
+    folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"))
+    names = ("tiny_source_only", "tiny_advent")
+    entries = [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
+    page = demos.build_demo(engine, lambda: entries)
+    _, url, _ = page.launch(
+        **{**demos.launch_options(), "mcp_server": False}, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1"
+    )
+    yield url, engine
+    hold.set()
+    page.close()
+
+
+@pytest.fixture
+def page(browser: Any, demo: tuple[str, Any]) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    opened = Page(context.new_page(), demo[0])
+    yield opened
+    context.close()
+    assert opened.problems == []
+    assert opened.foreign == [], "everything comes from the page's own server"
+
+
+def test_the_viewer_the_figures_and_a_change_of_style(page: Page) -> None:
+    inside = page.page
+    assert inside.locator("#viewer .pane").count() == 4  # photo, ground truth, two methods
+    page.status("2 methods")
+    inside.locator("#summary td", has_text="Source only").wait_for()
+    inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
+    inside.locator("#classes td", has_text="traffic sign").wait_for()
+    inside.locator("#styles button", has_text="Fog").click()
+    inside.locator("#viewer .pane .note", has_text="fog").wait_for(timeout=WAIT)
+    page.wait(2)
+    inside.locator("#methods label", has_text="ADVENT").click()
+    inside.locator('#viewer .pane[data-key="tiny_advent"]').wait_for(state="detached", timeout=WAIT)
+    page.status("1 method,")
+
+
+def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[str, Any], tmp_path: Path) -> None:
+    inside = page.page
+    path = tmp_path / "street.jpg"
+    exif = Image.Exif()
+    exif[0x010F] = "SECRETCAM"
+    Image.fromarray(np.random.default_rng(3).integers(0, 255, (96, 160, 3), np.uint8)).save(path, exif=exif)
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.locator("#photo input[type=file]").set_input_files(path)
+    inside.locator("#own", has_text="street.jpg, read at 160×96").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text="street.jpg").wait_for(timeout=WAIT)
+    page.wait(2)
+    page.status("2 methods")
+    assert inside.locator('#viewer .pane[data-key="truth"]').count() == 0
+    assert inside.locator("#promise", has_text="nothing is kept").is_visible()
+    with inside.expect_download(timeout=WAIT) as download:
+        inside.locator("#archive").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 4
+        for name in archive.namelist():
+            picture = Image.open(io.BytesIO(archive.read(name)))
+            assert picture.size == (160, 96)
+            assert b"SECRETCAM" not in archive.read(name)
+            assert not picture.getexif()
+    with inside.expect_download(timeout=WAIT) as download:
+        inside.locator("#report").click()
+    report = Path(download.value.path()).read_bytes()
+    assert b"street.jpg" in report
+    assert b"SECRETCAM" not in report
+    engine = demo[1]
+    assert len(engine.private) == 3
+    inside.close()
+    for _ in range(100):  # the server notices within a heartbeat that the page was closed
+        if len(engine.private) == 0:
+            break
+        threading.Event().wait(0.3)
+    assert len(engine.private) == 0, "what was kept goes with the page"
+
+
+def test_a_bad_upload_is_a_sentence_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
+    inside = page.page
+    path = tmp_path / "street.png"
+    path.write_bytes(b"no picture")
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.locator("#photo input[type=file]").set_input_files(path)
+    inside.locator("#own .problem", has_text="not a picture").wait_for(timeout=WAIT)
+    inside.locator("#source label", has_text="Rendered streets").click()
+    page.wait(2)
+    page.status("2 methods")
+
+
+def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
+    inside = page.page
+    hold.clear()
+    try:
+        inside.locator("#street input").fill("41")
+        inside.locator("#street input").press("Enter")
+        page.status("Reading with Source only, 1 of 2")
+        assert inside.locator("#viewer .pane.waiting").count() == 2
+        inside.locator("#stop").click()
+        page.status("Stopped; 2 methods have not read this photo")
+        assert not inside.locator("#stop").is_visible()
+        assert inside.locator("#viewer .pane.waiting").count() == 0
+    finally:
+        hold.set()
+    inside.locator("#styles button", has_text="Night").click()
+    page.status("2 methods,")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_is_wider_than_the_window(browser: Any, demo: tuple[str, Any], width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
+    opened = Page(context.new_page(), demo[0])
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    box = opened.page.locator("#viewer .viewer").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert json.loads(opened.page.evaluate("JSON.stringify(document.body.classList.contains('dark'))"))
+    context.close()

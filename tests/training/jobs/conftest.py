@@ -1,0 +1,85 @@
+"""A store in a folder of its own, and a recipe that trains in seconds on tiny rendered streets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.config import RunConfig
+from training.jobs import processes
+from training.jobs.record import Job
+from training.jobs.store import JobStore
+
+STREETS = {"dataset": "street_scenes", "count": 3, "size": [64, 32], "seed": 5}
+
+
+def tiny_config(**changes: Any) -> RunConfig:
+    network = {"backbone": "resnet18", "width": 0.125, "output_stride": 16, "dilations": [1]}
+    values = {
+        "title": "Tiny",
+        "name": "tiny",
+        "method": "source_only",
+        "network_options": {**network, "caffe_style": False, "train_norm": True},
+        "sources": [STREETS],
+        "optimisers": {"segmenter": {"kind": "sgd", "rate": 1e-2}},
+        "steps": 4,
+        "workers": 0,
+        "save_every": 1,
+        "log_every": 1,
+        "evaluations": [{**STREETS, "seed": 6, "count": 2}],
+    }
+    return RunConfig.parse({**values, **changes}, where="test")
+
+
+def endless(**changes: Any) -> RunConfig:
+    """A run that is still at work whenever a test kills it."""
+    return tiny_config(steps=100_000, evaluations=[], **changes)
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def ended(store: JobStore, job: str, seconds: float = 180) -> Job:
+    return wait_for(lambda: (found := store.get(job)).state.ended and found, f"the end of {job}", seconds)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]:
+    monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("training.jobs.local.LINGER", 0.1)
+    store = JobStore()
+    yield store
+    for job in store.jobs():  # whatever a failing test leaves behind
+        if job.trainer is not None:
+            processes.end(job.trainer, signal.SIGKILL)
+    for pid in runners(store):
+        os.kill(pid, signal.SIGKILL)
+
+
+def runners(store: JobStore) -> list[int]:
+    """Runner processes of a store, from the system's own list."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"training.jobs.local" in arguments and str(store.folder).encode() in arguments:
+                found.append(int(entry.name))
+    return found

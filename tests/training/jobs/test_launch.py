@@ -1,0 +1,125 @@
+"""From a form to a config: everything that a recipe has is a field, and nothing else gets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.errors import ConfigError
+from tests.training.jobs.conftest import tiny_config
+from training.config import load_recipe, recipe_names
+from training.jobs.estimate import estimate, in_words, step_flops
+from training.jobs.hub import Flavour
+from training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
+from training.jobs.store import JobStore
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_a_form_that_gives_it_back(name: str) -> None:
+    config = shipped_recipe(name)
+    fields = fields_of(config)
+    assert len({field.key for field in fields}) == len(fields) > 40
+    shown = {
+        field.key: field.value if field.kind in ("switch", "choice") else field.show(field.value) for field in fields
+    }
+    assert prepare(name, shown) == config
+    assert [item for item in differences(name, shown) if item.value != item.recipe] == []
+
+
+def test_entered_values_reach_the_config_and_are_told_apart_from_recipe_and_paper() -> None:
+    entered: dict[str, Any] = {
+        "steps": 200,
+        "optimisers.segmenter.rate": "2e-4",
+        "source_transform.crop": "128 × 96",
+        "method_options.adversarial_weight": "0.01",
+        "clip": "",
+    }
+    config = prepare("demo_advent_game_to_camvid", entered)
+    assert config.steps == 200
+    assert config.optimisers["segmenter"].rate == 2e-4
+    assert config.source_transform.crop == (128, 96)
+    found = {item.key: item for item in differences("demo_advent_game_to_camvid", entered)}
+    assert (found["steps"].value, found["steps"].recipe, found["steps"].paper) == ("200", "1800", "")
+    assert found["method_options.adversarial_weight"].paper == "0.001"
+    assert found["method_options.discriminator_width"].paper == "64"  # the recipe's own deviation
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sources.0.root", "/etc"),
+        ("name", "../../x"),
+        ("method", "advent"),
+        ("stages", []),
+        ("__class__", "x"),
+        ("optimisers.segmenter", {}),
+        ("steps --help", 1),
+        ("initialisation", "../../etc/passwd"),
+        ("initialisation", "/tmp/evil"),
+        ("sources.0.style", "../fog"),
+        ("evaluations.1.split", "../../../etc"),
+        ("evaluations.1.split", "val; rm -rf /"),
+        ("title", "x" * 81),
+        ("title", "two\nlines"),
+        ("title", ""),
+        ("steps", "1; ls"),
+        ("steps", True),
+        ("steps", 0),
+        ("steps", 1.5),
+        ("steps", float("nan")),
+        ("batch", -1),
+        ("workers", 65),
+        ("optimisers.segmenter.rate", "inf"),
+        ("optimisers.segmenter.rate", "$(id)"),
+        ("optimisers.segmenter.kind", "lbfgs"),
+        ("source_transform.crop", "1, 2, 3"),
+        ("source_transform.crop", "8 x 8"),
+        ("source_transform.crop", "99999 x 16"),
+        ("network_options.dilations", " ".join(["1"] * 33)),
+        ("network_options.auxiliary", "yes"),
+        ("seed", None),
+    ],
+)
+def test_tricks_in_fields_are_refused_with_a_sentence(key: str, value: object) -> None:
+    with pytest.raises(ConfigError):
+        prepare("demo_advent_game_to_camvid", {key: value})
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "", "no_such", "demo_source_only_game.toml", "--help"])
+def test_only_shipped_recipes_are_launched(name: str) -> None:
+    with pytest.raises(ConfigError, match="There is no recipe"):
+        prepare(name, {})
+
+
+def test_data_is_looked_for_and_missing_sets_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIM2STREET_CAMVID", raising=False)
+    findings = check_data(load_recipe("demo_advent_game_to_camvid"))
+    assert [(finding.role, finding.there) for finding in findings] == [
+        ("Source", True),
+        ("Target", False),
+        ("Evaluation", True),
+        ("Evaluation", False),
+    ]
+    assert "SIM2STREET_CAMVID" in findings[1].words
+
+
+def test_estimates_grow_with_the_work_and_cost_what_the_hardware_costs(store: JobStore) -> None:
+    small, large = tiny_config(steps=100), tiny_config(steps=200, batch=2)
+    assert step_flops(large) == pytest.approx(2 * step_flops(small))
+    one, four = estimate(small, store), estimate(large, store)
+    assert one is not None
+    assert four is not None
+    assert four.seconds[0] == pytest.approx(4 * one.seconds[0])
+    assert one.dollars is None
+    card = Flavour("a100-large", "A100", 3600.0, 1, "A100")
+    hosted = estimate(small, store, flavour=card)
+    assert hosted is not None
+    assert hosted.dollars == pytest.approx(hosted.seconds)  # at a dollar a second
+    assert estimate(small, store, flavour=Flavour("new", "New", 1.0, 1, "Unheard Of 9000")) is None
+    assert [in_words(seconds) for seconds in (40, 600, 9000, 200_000)] == [
+        "40 seconds",
+        "10 minutes",
+        "2.5 hours",
+        "2.3 days",
+    ]

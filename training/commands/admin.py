@@ -1,0 +1,38 @@
+"""sim2street admin: set the admin's password, without which the admin page stays shut."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+from models.errors import ConfigError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its own commands."""
+    parser = commands.add_parser("admin", help="set the admin's password")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    password = actions.add_parser("set-password", help="ask for a password and store its scrypt hash")
+    password.add_argument("--stdin", action="store_true", help="read it from standard input, one line")
+    password.add_argument(
+        "--print", action="store_true", dest="only_print", help="print the hash, for SIM2STREET_ADMIN_PASSWORD_HASH"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Set the password."""
+    from training.jobs.access import hash_password, set_password
+
+    if options.stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            raise ConfigError("The two passwords differ.")
+    if options.only_print:
+        print(hash_password(password))
+    else:
+        print(f"{set_password(password)}: stored. Open the app at /admin to sign in.")
+    return 0

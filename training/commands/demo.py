@@ -1,0 +1,33 @@
+"""sim2street demo: serve the hosted page here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from models.errors import ConfigError
+from training.commands.app import absolute_folders
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("demo", help="serve the hosted page (Gradio) on this machine")
+    parser.add_argument("--port", type=int, default=7860, help="port to serve on (default 7860)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the page as a Space does, by its file."""
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError('The demo needs Gradio: pip install -e ".[demo]"')
+    root = Path(__file__).resolve().parent.parent.parent
+    environment = {**absolute_folders(), "GRADIO_SERVER_PORT": str(options.port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    try:
+        command = [sys.executable, os.fspath(root / "app" / "demo.py")]
+        return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,180 @@
+"""sim2street jobs: submit, list, show, follow, cancel and retry trainings that survive their terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.jobs.record import Job
+    from training.jobs.store import JobStore
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its own commands."""
+    parser = commands.add_parser("jobs", help="trainings in the background: submit, list, show, logs, cancel, retry")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    submit = actions.add_parser("submit", help="queue a training and return")
+    submit.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
+    submit.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    submit.add_argument("--processes", type=int, default=1, help="one per GPU (default 1)")
+    submit.add_argument("--machines", type=int, default=1, help="machines that train together (default 1)")
+    submit.add_argument("--machine-rank", type=int, default=0, help="which of them this is (default 0)")
+    submit.add_argument("--main-address", default="127.0.0.1", help="address of machine 0")
+    submit.add_argument("--main-port", type=int, default=29500, help="port of machine 0 (default 29500)")
+    submit.add_argument(
+        "--patience", type=float, default=3600.0, metavar="SECONDS", help="silence taken for a hang (default 3600)"
+    )
+    submit.add_argument("--publish", metavar="OWNER/NAME", help="put the checkpoint on the Hub once it is there")
+    submit.add_argument("--hub", metavar="FLAVOUR", help="train on Hugging Face Jobs, such as l4x1")
+    submit.add_argument("--namespace", default="", help="user or organisation that pays for it")
+    submit.add_argument(
+        "--timeout", type=int, default=240, metavar="MINUTES", help="on Hugging Face Jobs (default 240)"
+    )
+    submit.set_defaults(act=submit_job)
+
+    listing = actions.add_parser("list", help="all jobs, the latest first")
+    listing.add_argument("--json", action="store_true", help="print a list of objects")
+    listing.set_defaults(act=list_jobs)
+    for name, act, words in (
+        ("show", show_job, "one job: state, progress, figures"),
+        ("logs", show_log, "what a job printed last"),
+        ("cancel", cancel_job, "save and stop"),
+        ("retry", retry_job, "go on from the last saved state"),
+    ):
+        action = actions.add_parser(name, help=words)
+        action.add_argument("job", help="as `jobs list` prints it")
+        if name == "logs":
+            action.add_argument("--follow", action="store_true", help="until it ends; leaving does not stop it")
+        action.set_defaults(act=act)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """See to the runner, then do what was asked."""
+    from training.jobs import local
+    from training.jobs.store import JobStore
+
+    store = JobStore()
+    local.attend(store)
+    return options.act(store, options) or 0
+
+
+def submit_job(store: JobStore, options: argparse.Namespace) -> None:
+    """Queue a training."""
+    from training.config import load_recipe
+    from training.jobs import hub, local
+
+    config = load_recipe(options.recipe, options.overrides)
+    values = {
+        "by": "command line",
+        "patience_seconds": options.patience,
+        "processes": {
+            "count": options.processes,
+            "machines": options.machines,
+            "machine_rank": options.machine_rank,
+            "main_address": options.main_address,
+            "main_port": options.main_port,
+        },
+    }
+    if options.publish is not None:
+        values["publication"] = {"repo_id": options.publish}
+    if options.hub is not None:
+        values |= {"namespace": options.namespace, "timeout_minutes": options.timeout}
+        job = hub.HubRunner(store).submit(config, flavour=options.hub, **values)
+    else:
+        job = store.create(config, **values)
+        local.attend(store)
+    print(job.id)
+
+
+def list_jobs(store: JobStore, options: argparse.Namespace) -> None:
+    """List all jobs."""
+    jobs = [_fresh(store, job) for job in store.jobs()]
+    if options.json:
+        print(json.dumps([job.model_dump(mode="json") for job in jobs], indent=2))
+        return
+    if not jobs:
+        print("There are no jobs yet. Submit one: sim2street jobs submit RECIPE")
+    for job in jobs:
+        print(_line(store, job))
+
+
+def show_job(store: JobStore, options: argparse.Namespace) -> None:
+    """Show one job."""
+    from training.jobs.progress import read_progress
+
+    job = _fresh(store, store.get(options.job))
+    print(_line(store, job))
+    print(f"    folder: {store.place(job.id)}")
+    progress = read_progress(store.config(job.id), store.run(job.id))
+    for term, (_, values) in progress.losses.items():
+        print(f"    {term}: {values[-1]:.4g}")
+    for label, (steps, reports) in progress.figures.items():
+        miou = reports[-1].get("miou")
+        print(f"    mIoU on {label}: {'–' if miou is None else f'{100 * miou:.1f}'} at step {steps[-1]}")
+    if progress.seconds_left and not job.state.ended:
+        print(f"    left: {progress.seconds_left / 60:.0f} minutes at the present pace")
+
+
+def show_log(store: JobStore, options: argparse.Namespace) -> None:
+    """Print the end of a log, and go on until the job ends where that was asked."""
+    from training.jobs import log
+    from training.jobs.hub import HubRunner
+    from training.jobs.store import LOG
+
+    job = store.get(options.job)
+    if job.where == "hub":
+        for line in HubRunner(store).log(job, follow=options.follow):
+            print(line, flush=True)
+        return
+    path, seen = store.place(job.id) / LOG, list[str]()
+    while True:
+        ended = store.get(job.id).state.ended
+        lines = log.tail(path, 200)
+        for line in log.new_lines(seen, lines):
+            print(line, flush=True)
+        seen = lines
+        if ended or not options.follow:
+            return
+        time.sleep(1)
+
+
+def cancel_job(store: JobStore, options: argparse.Namespace) -> None:
+    """Ask a job to save and stop."""
+    from training.jobs import local
+    from training.jobs.hub import HubRunner
+
+    job = store.get(options.job)
+    answer = HubRunner(store).cancel(job.id) if job.where == "hub" else local.cancel(store, job.id)
+    print(f"{answer.id} {answer.state.value}: {answer.reason}")
+
+
+def retry_job(store: JobStore, options: argparse.Namespace) -> None:
+    """Go on with a job that has ended."""
+    from training.jobs import local
+    from training.jobs.hub import HubRunner
+
+    job = store.get(options.job)
+    answer = HubRunner(store).retry(job.id) if job.where == "hub" else local.retry(store, job.id)
+    print(f"{answer.id} {answer.state.value}")
+
+
+def _fresh(store: JobStore, job: Job) -> Job:
+    from training.jobs.hub import HubRunner
+
+    return HubRunner(store).refresh(job.id) if job.where == "hub" and not job.state.ended else job
+
+
+def _line(store: JobStore, job: Job) -> str:
+    from models.errors import Sim2StreetError
+    from training.jobs.progress import Progress, read_progress
+
+    try:
+        progress = read_progress(store.config(job.id), store.run(job.id))
+    except Sim2StreetError:
+        progress = Progress(0, job.steps)
+    return f"{job.id}  {job.state.value}  {progress.step} of {job.steps} steps{f'  {job.reason}' if job.reason else ''}"

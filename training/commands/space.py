@@ -1,0 +1,98 @@
+"""sim2street space: check the Spacefile, write the Space's README, compare and deploy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from models.spacefile import Spacefile
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its four actions."""
+    parser = commands.add_parser("space", help="what is hosted: check, write its README, compare, deploy")
+    parser.add_argument("--file", type=Path, metavar="SPACEFILE", help="default the project's own")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("check", help="check the Spacefile and everything it names; asks nobody")
+    readme = actions.add_parser("readme", help="fail if space/ is not what the Spacefile says")
+    readme.add_argument("--write", action="store_true", help="bring it up to date instead")
+    actions.add_parser("diff", help="compare the Space on the Hub with the Spacefile")
+    deploy = actions.add_parser("deploy", help="make the Space what the Spacefile says")
+    deploy.add_argument("--dry-run", action="store_true", help="say all that belongs to the Space; ask nobody")
+    deploy.add_argument("--wait", action="store_true", help="return once the Space runs")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do one of the actions."""
+    from models.spacefile import DEFAULT, read_spacefile
+
+    path = (options.file or DEFAULT).resolve()
+    spacefile = read_spacefile(path)
+    actions = {"check": check, "readme": readme, "diff": diff, "deploy": deploy}
+    return actions[options.action](spacefile, path.parent, options)
+
+
+def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
+    """Everything that can be known without the Hub."""
+    from models.checkpoint import Checkpoint
+    from training.space import space_files
+
+    files = space_files(spacefile, root)
+    for model in spacefile.models:
+        if model.path is not None and (root / model.path).is_dir():
+            Checkpoint.open(root / model.path)
+    megabytes = sum(map(len, files.values())) / 2**20
+    print(
+        f"{spacefile.space.id}: {spacefile.space.sdk} on {spacefile.hardware.flavor}, {len(spacefile.models)} checkpoints,"
+        f" {len(files)} files, {megabytes:.1f} MB. The Spacefile is sound."
+    )
+    return 0
+
+
+def readme(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
+    """Compare or write the generated files."""
+    from training.space import drifted_files, write_generated
+
+    folder = root / "space"
+    if options.write:
+        changed = write_generated(spacefile, root, folder)
+        print("\n".join(f"wrote space/{name}" for name in changed) or "space/ is up to date.")
+        return 0
+    drifted = drifted_files(spacefile, root, folder)
+    if drifted:
+        raise ConfigError(
+            f"{', '.join(f'space/{name}' for name in drifted)} is not what the Spacefile says; run"
+            " `sim2street space readme --write`."
+        )
+    print("space/ is what the Spacefile says.")
+    return 0
+
+
+def diff(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
+    """Print how the Space differs."""
+    from training.space import compare
+
+    space_id, lines = compare(spacefile, root)
+    print("\n".join([f"{space_id}:", *lines]) if lines else f"{space_id} is what the Spacefile says.")
+    return 0
+
+
+def deploy(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
+    """Deploy, or say what would be."""
+    from training.space import declared_state, differences, space_files
+    from training.space import deploy as bring
+
+    if options.dry_run:
+        files = space_files(spacefile, root)
+        lines = list(differences(declared_state(spacefile, files), None))
+        print("\n".join(lines))
+        print(f"Dry run: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MB. Nothing was sent.")
+        return 0
+    url, done = bring(spacefile, root, wait=options.wait)
+    print("\n".join([*done, url]) if done else f"{url} is what the Spacefile says; nothing was sent.")
+    return 0

@@ -1,0 +1,241 @@
+"""Who may start jobs: the admin's password, sessions that end by themselves, a lock-out and an audit log.
+
+There is no default password: without one that was set nobody is an admin. Nothing here knows a UI.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from models.errors import ConfigError, Sim2StreetError
+from models.files import runs_folder, write_json
+
+HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"
+MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"
+"""Environment variable: e-mail addresses or Hub names that may sign in as admin, separated by commas."""
+SETTINGS: Final = "admin.json"
+AUDIT: Final = "audit.jsonl"
+
+SHORTEST: Final = 12
+LONGEST: Final = 1024
+# OWASP's password storage cheat sheet names N = 2^17, r = 8, p = 1 as scrypt's first choice: 128 MB and a third of a
+# second. N = 2^15, p = 3 is its choice of equal strength for small machines: 32 MB.
+COST: Final = (2**15, 8, 3)
+
+IDLE_SECONDS: Final = 30 * 60.0
+FREE_FAILURES: Final = 5
+"""Wrong passwords before the lock-out begins, over all visitors."""
+LOCK_SECONDS: Final = 30.0
+"""First lock-out; every further failure doubles it."""
+LONGEST_LOCK: Final = 15 * 60.0
+AUDIT_BYTES: Final = 8 * 2**20
+
+
+class AccessError(Sim2StreetError):
+    """Somebody who may not, or not now."""
+
+
+def hash_password(password: str) -> str:
+    """Return `scrypt$N$r$p$salt$key` of a password.
+
+    Raises:
+        ConfigError: it is too short, or longer than anybody types.
+    """
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ConfigError(f"A password has {SHORTEST} to {LONGEST} characters; found {len(password)}.")
+    salt = secrets.token_bytes(16)
+    parts = [base64.b64encode(part).decode("ascii") for part in (salt, _derive(password, salt, COST))]
+    return "$".join(["scrypt", *map(str, COST), *parts])
+
+
+def is_password(password: str, stored: str) -> bool:
+    """Compare in time that does not depend on where they differ."""
+    cost, salt, key = _parse(stored)
+    return hmac.compare_digest(_derive(password[:LONGEST], salt, cost), key)
+
+
+def set_password(password: str) -> Path:
+    """Store the hash in the runs folder, readable by its owner alone; sessions under the old one end."""
+    path = runs_folder() / SETTINGS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hashed = hash_password(password)
+    before = os.umask(0o077)
+    try:
+        write_json(path, {"password_hash": hashed})
+    finally:
+        os.umask(before)
+    return path
+
+
+def stored_hash() -> str | None:
+    """The hash that is in force: of the environment, else of the runs folder; None where none was set.
+
+    Raises:
+        ConfigError: what is there is no hash.
+    """
+    named = os.environ.get(HASH_VARIABLE)
+    if named:
+        _parse(named)
+        return named
+    path = runs_folder() / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["password_hash"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); set the password again.") from error
+    _parse(found)
+    return found
+
+
+def members() -> frozenset[str]:
+    """Who may be an admin by signing in elsewhere, in lower case."""
+    return frozenset(part.strip().lower() for part in os.environ.get(MEMBERS_VARIABLE, "").split(",") if part.strip())
+
+
+@dataclass
+class _Session:
+    who: str
+    seen: float
+    valid_for: str
+
+
+@dataclass
+class Gate:
+    """Sessions and lock-out of one server process, shared by all its visitors.
+
+    Args:
+        clock: seconds that only ever grow, so that setting the time opens nothing.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    failures: int = 0
+    locked_until: float = 0.0
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def sign_in(self, password: str, *, address: str = "") -> str:
+        """Return a new session's token.
+
+        Raises:
+            AccessError: no password was set, it is wrong, or too many were.
+        """
+        with self._lock:  # one at a time: guesses cannot run side by side, nor use up memory
+            stored = stored_hash()
+            if stored is None:
+                raise AccessError("No password has been set: sim2street admin set-password")
+            wait = self.locked_until - self.clock()
+            if wait > 0:
+                raise AccessError(f"Too many wrong passwords. Try again in {_minutes(wait)}.")
+            if not is_password(password, stored):
+                self.failures += 1
+                over = self.failures - FREE_FAILURES
+                if over >= 0:
+                    self.locked_until = self.clock() + min(LOCK_SECONDS * 2 ** min(over, 20), LONGEST_LOCK)
+                audit("password", "sign in refused", address=address, failures=self.failures)
+                raise AccessError("That is not the password.")
+            self.failures, self.locked_until = 0, 0.0
+            return self._open("password", _fingerprint(stored), address)
+
+    def admit(self, who: str, *, address: str = "") -> str:
+        """Return a new session's token for somebody whom a provider has vouched for.
+
+        Raises:
+            AccessError: the allow-list does not name them.
+        """
+        if who.strip().lower() not in members():
+            audit(who, "sign in refused", address=address)
+            raise AccessError(f"{who} is not among the admins ({MEMBERS_VARIABLE}).")
+        with self._lock:
+            return self._open(who, "member", address)
+
+    def check(self, token: object, *, touch: bool = True) -> str:
+        """Return who holds a token; `touch` starts its idle time anew, as a page that redraws by itself must not.
+
+        Raises:
+            AccessError: nobody does, it has been idle for too long, or the right to it has gone.
+        """
+        with self._lock:
+            session = self._sessions.get(token) if isinstance(token, str) else None
+            if session is None:
+                raise AccessError("Sign in first.")
+            if self.clock() - session.seen > IDLE_SECONDS or not self._still_holds(session):
+                del self._sessions[str(token)]
+                raise AccessError("The session has ended; sign in again.")
+            if touch:
+                session.seen = self.clock()
+            return session.who
+
+    def sign_out(self, token: object) -> None:
+        """End a session."""
+        with self._lock:
+            if isinstance(token, str):
+                self._sessions.pop(token, None)
+
+    def _open(self, who: str, valid_for: str, address: str) -> str:
+        ended = [key for key, session in self._sessions.items() if self.clock() - session.seen > IDLE_SECONDS]
+        for key in ended:
+            del self._sessions[key]
+        token = secrets.token_urlsafe(32)
+        self._sessions[token] = _Session(who, self.clock(), valid_for)
+        audit(who, "signed in", address=address)
+        return token
+
+    def _still_holds(self, session: _Session) -> bool:
+        if session.valid_for == "member":
+            return session.who.strip().lower() in members()
+        stored = stored_hash()
+        return stored is not None and session.valid_for == _fingerprint(stored)
+
+
+GATE: Final = Gate()
+"""Of this process."""
+
+
+def audit(who: str, action: str, **details: Any) -> None:
+    """Append a line to the audit log: when, who, what, on which job. Never a password or token."""
+    path = runs_folder() / AUDIT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > AUDIT_BYTES:
+        path.replace(path.with_suffix(".1.jsonl"))
+    line = {"time": round(time.time(), 1), "who": who[:200], "action": action, **details}
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, (json.dumps(line, ensure_ascii=False)[:4000] + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+def _derive(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:
+    n, r, p = cost
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 * 2**20, dklen=32)
+
+
+def _parse(stored: str) -> tuple[tuple[int, int, int], bytes, bytes]:
+    try:
+        kind, n, r, p, salt, key = stored.split("$")
+        cost = int(n), int(r), int(p)
+        if kind != "scrypt" or not (2**14 <= cost[0] <= 2**18 and 1 <= cost[1] <= 16 and 1 <= cost[2] <= 16):
+            raise ValueError(f"{kind} with cost {cost}")
+        return cost, base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
+    except (ValueError, AttributeError) as error:
+        raise ConfigError("The admin's password hash is none; make one with: sim2street admin set-password") from error
+
+
+def _fingerprint(stored: str) -> str:
+    return hashlib.sha256(stored.encode()).hexdigest()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,91 @@
+"""How a trainer ended, in words: from its exit code, its last lines and what it left behind."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.files import CONFIG, RUN_FOLDER
+from training.jobs.record import Job, JobState
+
+_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
+_DISK = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed", "unexpected pos")
+_ADVICE = "Retry goes on from the last saved state."
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of an end.
+
+    Attributes:
+        code: exit code as `Popen` gives it, negative for a signal; None if nobody was there to see it.
+        lines: what was printed last.
+        hung: seconds of silence after which the runner ended it, or None.
+        killed: whether the runner had to kill it because it did not stop when asked.
+        out_of_memory_kills: how often the kernel killed for want of memory meanwhile.
+    """
+
+    code: int | None
+    lines: list[str]
+    hung: float | None = None
+    killed: bool = False
+    out_of_memory_kills: int = 0
+
+
+def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
+    """The state that a job comes to, and why in a sentence or two."""
+    if (run / RUN_FOLDER / CONFIG).exists() and ending.code in (0, None):
+        return JobState.SUCCEEDED, ""
+    if ending.code == 0 and job.processes.machine_rank > 0:
+        return JobState.SUCCEEDED, "Trained as one of several machines; the checkpoint is on the first."
+    if ending.hung is not None:
+        minutes = ending.hung / 60
+        said = f"{minutes:.0f} minutes" if minutes >= 2 else f"{ending.hung:.0f} seconds"
+        return JobState.FAILED, f"It hung: nothing was heard of it for {said}, and it was ended. {_ADVICE}"
+    if job.cancel_asked:
+        if ending.killed:
+            return (
+                JobState.CANCELLED,
+                f"It did not stop within {job.grace_seconds:.0f} seconds and was killed. {_ADVICE}",
+            )
+        return JobState.CANCELLED, _stopped(ending.lines) or "Stopped before it had saved a state."
+    words = _in_words(ending)
+    if words:
+        return JobState.FAILED, words
+    if ending.code is None:
+        return (
+            JobState.LOST,
+            f"Trainer and runner ended unseen: killed, or the machine went down. {_ADVICE}",
+        )
+    return JobState.FAILED, f"It ended with code {ending.code}; the log says more. {_ADVICE}"
+
+
+def _in_words(ending: Ending) -> str:
+    text = "\n".join(ending.lines[-40:])
+    said = _last(ending.lines, "error:").removeprefix("error:").strip()
+    if any(sign in text for sign in _MEMORY):
+        return f"Out of memory: take a smaller batch or crop. {_ADVICE}"
+    if any(sign in text for sign in _DISK):
+        return f"The disk is full. {said or 'Free some space.'}"
+    if said:
+        return said
+    stopped = _stopped(ending.lines)
+    if stopped:
+        return f"It was stopped from outside, as by a shutdown. {stopped}"
+    if ending.code is not None and ending.code < 0:
+        if ending.out_of_memory_kills and ending.code == -signal.SIGKILL:
+            return f"Out of memory: the kernel killed it. Take a smaller batch, or fewer workers. {_ADVICE}"
+        return f"It was killed from outside ({signal.Signals(-ending.code).name}). {_ADVICE}"
+    if "Traceback (most recent call last):" in ending.lines:
+        return f"It failed: {ending.lines[-1][:300]}"
+    return ""
+
+
+def _stopped(lines: list[str]) -> str:
+    """What the loop said when it stopped, without its advice to whoever sits at a terminal."""
+    return _last(lines, "Stopped at").partition(" Go on with:")[0]
+
+
+def _last(lines: list[str], beginning: str) -> str:
+    return next((line for line in reversed(lines) if line.startswith(beginning)), "")

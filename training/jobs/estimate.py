@@ -1,0 +1,157 @@
+"""Estimate: how long a training takes and what it costs, from an earlier job where there is one, else by counting.
+
+Counted are the multiplications and additions of the segmenter at the recipe's crop, a picture per domain, forward and
+twice that backward; divided by what the hardware does. Discriminators, loading and evaluations are left out, and
+hardware reaches only a part of its data sheet, so a counted estimate is given as a span.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.labels import CITYSCAPES19
+from models.networks import build
+from training.config import RunConfig
+from training.jobs.hub import Flavour
+from training.jobs.progress import read_progress
+from training.jobs.record import Job, JobState
+from training.jobs.store import JobStore
+
+# Dense teraflops by NVIDIA's data sheets: in single precision without TF32, and in bf16 or fp16 on tensor cores.
+TERAFLOPS: Final[dict[str, tuple[float, float]]] = {
+    "T4": (8.1, 65.0),
+    "L4": (30.3, 121.0),
+    "A10G": (31.5, 70.0),
+    "L40S": (91.6, 362.0),
+    "A100": (19.5, 312.0),
+    "H200": (67.0, 989.0),
+    "RTX PRO 6000": (125.0, 503.0),
+}
+REACHED: Final = (0.15, 0.45)
+"""Share of the data sheet that training convolutional networks reaches, from slow to fast."""
+LOADED: Final = (0.4, 1.0)
+"""Share of a processor's measured rate on one convolution that a whole network keeps."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds from shortest to longest, dollars likewise where somebody is paid, and where the figures come from."""
+
+    seconds: tuple[float, float]
+    dollars: tuple[float, float] | None
+    grounds: str
+
+
+def estimate(
+    config: RunConfig, store: JobStore, *, processes: int = 1, flavour: Flavour | None = None
+) -> Estimate | None:
+    """How long `config` would train; None on hardware that nothing is known of.
+
+    Args:
+        config: what would run.
+        store: earlier jobs, whose pace on the same hardware counts more than any counting.
+        processes: that train together on this machine.
+        flavour: hardware on the Hub; None for this machine.
+    """
+    stages = list(config.resolve_stages().values()) if config.stages else [config]
+    steps = sum(stage.steps for stage in stages)
+    known = _measured(config, store, processes, flavour)
+    if known is not None:
+        pace, job = known
+        seconds = (steps * pace, steps * pace * 1.15)
+        grounds = f"At the pace of job {job.id}; evaluations come on top."
+    else:
+        work = sum(stage.steps * step_flops(stage) for stage in stages)
+        rates = _rates(config, flavour)
+        if rates is None:
+            return None
+        seconds = (work / rates[1], work / rates[0])
+        grounds = "Counted, not measured: the first run on this hardware will tell better."
+    dollars = None
+    if flavour is not None:
+        dollars = (seconds[0] / 3600 * flavour.dollars_per_hour, seconds[1] / 3600 * flavour.dollars_per_hour)
+    return Estimate(seconds, dollars, grounds)
+
+
+def step_flops(config: RunConfig) -> float:
+    """Floating-point operations of one optimiser step of one process, forward and backward through the segmenter."""
+    width, height = config.source_transform.crop or config.sources[0].size
+    pictures = config.batch * config.accumulate * (1 if config.target is None else 2)
+    return 3 * pictures * _forward_flops(config.network, _frozen(config.network_options), width, height)
+
+
+@functools.cache
+def processor_rate() -> float:
+    """Floating-point operations a second of this machine's processor on a typical convolution, measured once."""
+    images, kernel = torch.rand(1, 64, 96, 96), torch.rand(64, 64, 3, 3)
+    work = 2 * 64 * 64 * 9 * 96 * 96
+    F.conv2d(images, kernel, padding=1)
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        F.conv2d(images, kernel, padding=1)
+        best = min(best, time.perf_counter() - began)
+    return work / best
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: 40 seconds, 12 minutes, 3.5 hours, 2 days."""
+    for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 36 * 3600)):
+        if seconds < most:
+            number = seconds / length
+            return f"{number:.1f} {unit}" if unit == "hours" and number < 10 else f"{number:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavour | None) -> tuple[float, Job] | None:
+    """Seconds per step of the latest job that did the same work on the same hardware."""
+    same = ("method", "network", "network_options", "batch", "accumulate", "precision", "source_transform")
+    for job in store.jobs():
+        hardware = (job.where == "local", job.flavour, job.processes.count)
+        wanted = (flavour is None, "" if flavour is None else flavour.name, processes)
+        if job.state is not JobState.SUCCEEDED or hardware != wanted:
+            continue
+        other = store.config(job.id)
+        if other.stages or config.stages or any(getattr(other, key) != getattr(config, key) for key in same):
+            continue
+        pace = read_progress(other, store.run(job.id)).seconds_per_step
+        if pace:
+            return pace, job
+    return None
+
+
+def _rates(config: RunConfig, flavour: Flavour | None) -> tuple[float, float] | None:
+    gpu = torch.cuda.get_device_name() if flavour is None and torch.cuda.is_available() else ""
+    gpu = flavour.gpu if flavour is not None else gpu
+    if not gpu:
+        if flavour is not None:
+            return None
+        # One core was measured under the threads that torch uses by itself.
+        rate = processor_rate()
+        return LOADED[0] * rate, LOADED[1] * rate
+    sheet = next((rates for name, rates in TERAFLOPS.items() if name.lower() in gpu.lower().replace("-", " ")), None)
+    if sheet is None:
+        return None
+    rate = 1e12 * sheet[0 if config.precision == "fp32" else 1] * max(1, flavour.gpus if flavour else 1)
+    return REACHED[0] * rate, REACHED[1] * rate
+
+
+def _frozen(options: dict[str, object]) -> tuple[tuple[str, object], ...]:
+    return tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in sorted(options.items()))
+
+
+@functools.lru_cache(maxsize=32)
+def _forward_flops(network: str, options: tuple[tuple[str, object], ...], width: int, height: int) -> float:
+    with torch.device("meta"):
+        segmenter = build(network, CITYSCAPES19, dict(options))
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            segmenter.eval()(torch.rand(1, 3, height, width))
+    return float(counter.get_total_flops())

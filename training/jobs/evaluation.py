@@ -1,0 +1,81 @@
+"""Scoring a finished job, in a process of its own: `python -m training.jobs.evaluation FOLDER ID`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from models.errors import Sim2StreetError
+from models.files import METRICS, RUN_FOLDER, write_json
+from training.jobs.local import attend
+from training.jobs.record import Evaluation, Job, JobError, JobState
+from training.jobs.store import JobStore
+
+SCENES: Final = {"seed": 2026, "size": (512, 256)}
+"""Streets that no recipe trains on, the same on which shipped checkpoints are scored."""
+
+
+def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
+    """Wish a finished job's checkpoint scored; `wish` are fields of `Evaluation`.
+
+    Raises:
+        JobError: the job has not succeeded, or is being scored.
+        ConfigError: there is no such data set.
+    """
+    evaluation = Evaluation.parse(wish, where="evaluation")
+
+    def ask(found: Job) -> Job:
+        if found.state is not JobState.SUCCEEDED:
+            raise JobError(f"Job {job} is {found.state.value}; only a job that succeeded can be evaluated.")
+        if found.evaluation is not None and found.evaluation.state == "waiting":
+            raise JobError(f"Job {job} is being evaluated already.")
+        return found.having(evaluation=evaluation)
+
+    answer = store.change(job, ask)
+    attend(store)
+    return answer
+
+
+def evaluate_job(store: JobStore, job: str) -> Evaluation:
+    """Score, add the figures to the checkpoint's metrics, and write down what came of it."""
+    from models.checkpoint import Checkpoint
+    from models.predictor import Predictor
+    from training.datasets import open_dataset
+    from training.evaluate import evaluate
+    from training.selection import progress_bar
+
+    wish = store.get(job).evaluation
+    if wish is None:
+        raise JobError(f"Nobody asked to evaluate job {job}.")
+    try:
+        rendered = wish.dataset == "street_scenes"
+        options: dict[str, Any] = {"style": wish.style, "count": wish.count, **SCENES} if rendered else {}
+        dataset = open_dataset(wish.dataset, None, wish.split, **options)
+        checkpoint = Checkpoint.open(store.run(job) / RUN_FOLDER)
+        name = f"{wish.dataset}/{wish.style if rendered else wish.split}" + (
+            f" ({wish.count} scenes)" if rendered else ""
+        )
+        with progress_bar(f"scoring on {name}") as progress:
+            sha = checkpoint.config.weights_sha256
+            report = evaluate(Predictor.from_checkpoint(checkpoint), dataset, weights_sha256=sha, progress=progress)
+        write_json(checkpoint.path / METRICS, {**checkpoint.metrics, name: report.to_json()})
+        changes = {"state": "done", "error": ""}
+    except Sim2StreetError as error:
+        changes = {"state": "failed", "error": str(error)}
+    except (OSError, RuntimeError, MemoryError) as error:
+        changes = {"state": "failed", "error": f"{type(error).__name__}: {str(error)[:300]}"}
+    result = Evaluation.parse({**wish.model_dump(), **changes}, where="evaluation")
+    store.change(job, lambda found: found.having(evaluation=result))
+    return result
+
+
+def main() -> int:
+    """Entry of the scoring process."""
+    result = evaluate_job(JobStore(Path(sys.argv[1])), sys.argv[2])
+    print(f"evaluation: {result.state} {result.error}", flush=True)
+    return 0 if result.state == "done" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,346 @@
+"""The runner on Hugging Face Jobs: hardware by the minute, the checkpoint as a repository on the Hub.
+
+Sent are the resolved recipe and nothing else; the container's image holds Sim2Street itself (a Space's own image, or
+the one that SIM2STREET_JOB_IMAGE names). A job has succeeded when its checkpoint is on the Hub. Labels on each job
+tell which record is its own, so that the list can be rebuilt by whoever has lost it. Leaving the page stops nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from huggingface_hub import HfApi, Volume, snapshot_download
+from huggingface_hub._jobs_api import JobInfo, JobStage
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import httpx
+
+from models.checkpoint import Checkpoint
+from models.files import RUN_FOLDER, WEIGHTS, replace_folder
+from models.hub import FILES
+from training.config import RunConfig
+from training.jobs import log as logs
+from training.jobs.record import IDENTIFIER, Job, JobError, JobState, Publication
+from training.jobs.store import LOG, RUN, JobStore
+from training.run_folder import PROGRESS
+
+IMAGE_VARIABLE: Final = "SIM2STREET_JOB_IMAGE"
+BUCKET_VARIABLE: Final = "SIM2STREET_JOB_BUCKET"
+"""Environment variable: a bucket `owner/name` on the Hub that keeps states, so that a retry can resume."""
+MOUNT: Final = "/data"
+LABEL: Final = "sim2street"
+PROGRESS_MARK: Final = "progress "
+"""How lines of a hosted job's log begin that repeat its progress.jsonl."""
+_STATES: Final = {
+    JobStage.SCHEDULING.value: JobState.QUEUED,
+    JobStage.RUNNING.value: JobState.RUNNING,
+    JobStage.ERROR.value: JobState.FAILED,
+    JobStage.CANCELED.value: JobState.CANCELLED,
+    JobStage.DELETED.value: JobState.LOST,
+}
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """Hardware on Hugging Face Jobs.
+
+    Attributes:
+        name: as a job names it.
+        title: for people.
+        dollars_per_hour: as the Hub says at this moment.
+        gpus: how many.
+        gpu: which, empty for none.
+    """
+
+    name: str
+    title: str
+    dollars_per_hour: float
+    gpus: int
+    gpu: str
+
+
+class HubRunner:
+    """Submits, follows and cancels jobs of one account.
+
+    Args:
+        store: where the records are.
+        token: whose account; None takes the one of `hf auth login`. Never written to disk.
+    """
+
+    def __init__(self, store: JobStore, token: str | None = None) -> None:
+        self.store = store
+        self.token = token
+        self.api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+
+    def flavours(self) -> list[Flavour]:
+        """What hardware there is, the cheapest first.
+
+        Raises:
+            JobError: the Hub does not answer.
+        """
+        with hub_words("list the hardware"):
+            found = self.api.list_jobs_hardware()
+        flavours = []
+        for item in found:
+            gpu = item.accelerator
+            per_hour = item.unit_cost_usd * {"minute": 60, "hour": 1, "second": 3600}.get(item.unit_label, 60)
+            gpus = 0 if gpu is None else int(gpu.quantity)
+            flavours.append(Flavour(item.name, item.pretty_name, per_hour, gpus, "" if gpu is None else gpu.model))
+        return sorted(flavours, key=lambda flavour: flavour.dollars_per_hour)
+
+    def submit(self, config: RunConfig, *, flavour: str, **values: Any) -> Job:
+        """Record a job, then start it there.
+
+        Args:
+            config: what to train.
+            flavour: on what.
+            values: more fields of `Job`; `publication` says where the checkpoint goes and must be given.
+
+        Raises:
+            JobError: something is missing, or the Hub refuses; the record then says why.
+        """
+        if not values.get("publication"):
+            raise JobError("A job on the Hub needs a repository for its checkpoint, such as owner/name.")
+        image()
+        if not values.get("namespace"):
+            with hub_words("ask who is signed in"):
+                values["namespace"] = self.api.whoami()["name"]
+        # Kept before anything costs money; the label finds the job again if this process dies in between.
+        job = self.store.create(config, where="hub", flavour=flavour, **values)
+        return self._start(job, config)
+
+    def retry(self, job: str) -> Job:
+        """Start an ended job again; it resumes where its states are kept in a bucket, and begins anew elsewhere."""
+        again = self.store.change(
+            job,
+            lambda found: found.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, hub_id=""),
+        )
+        return self._start(again, self.store.config(job))
+
+    def cancel(self, job: str) -> Job:
+        """Stop a job there.
+
+        Raises:
+            JobError: it has ended, or the Hub does not answer.
+        """
+        found = self.refresh(job)
+        if found.state.ended:
+            raise JobError(f"Job {job} is {found.state.value} already.")
+        with hub_words("cancel"):
+            self.api.cancel_job(job_id=found.hub_id, namespace=found.namespace)
+        self.store.change(job, lambda record: record.having(cancel_asked=True, reason="Asked to stop."))
+        return self.refresh(job)
+
+    def refresh(self, job: str) -> Job:
+        """Ask the Hub how a job is, write it down with its progress, and fetch the checkpoint once it is there.
+
+        A Hub that cannot be reached changes nothing but the reason shown.
+        """
+        record = self.store.get(job)
+        if record.where != "hub" or record.state.ended:
+            return record
+        if not record.hub_id:
+            return self._find_by_label(record)
+        try:
+            with hub_words("ask for the job"):
+                info = self.api.inspect_job(job_id=record.hub_id, namespace=record.namespace)
+            self._collect(record)
+        except JobError as error:
+            reason = f"The Hub was not reached: {error}"
+            return self.store.change(job, lambda found: found.having(reason=reason))
+        return self._take(record, info)
+
+    def rebuild(self, namespace: str) -> list[Job]:
+        """Find jobs of ours in an account by their labels; records that were lost are made anew."""
+        with hub_words("list the jobs"):
+            infos = list(self.api.list_jobs(labels={"app": LABEL}, namespace=namespace))
+        for info in infos:
+            name = (info.labels or {}).get("job", "")
+            if not IDENTIFIER.match(name) or self.store.place(name).exists():
+                continue
+            environment = info.environment or {}
+            try:
+                config = RunConfig.parse(json.loads(environment["SIM2STREET_RECIPE"]), where=f"job {name}")
+            except (KeyError, ValueError):
+                continue
+            repository = environment.get("SIM2STREET_REPOSITORY", "")
+            given = {"publication": {"repo_id": repository}, "namespace": namespace, "hub_id": info.id}
+            created = info.created_at.timestamp() if info.created_at else time.time()
+            flavour = str(getattr(info.flavor, "value", info.flavor) or "")
+            self.store.create(config, where="hub", flavour=flavour, id=name, submitted_at=created, **given)
+        return [self.refresh(job.id) for job in self.store.jobs() if job.where == "hub"]
+
+    def log(self, job: Job, *, follow: bool = False) -> Iterator[str]:
+        """Lines that the job has printed; `follow` waits for more until it ends."""
+        if not job.hub_id:
+            return
+        with hub_words("read the log"):
+            for line in self.api.fetch_job_logs(job_id=job.hub_id, namespace=job.namespace, follow=follow):
+                if not line.startswith(PROGRESS_MARK):
+                    yield line
+
+    def _start(self, job: Job, config: RunConfig) -> Job:
+        assert job.publication is not None
+        bucket = os.environ.get(BUCKET_VARIABLE)
+        token = self.token or self.api.token or _stored_token()
+        try:
+            with hub_words("start the job"):
+                info = self.api.run_job(
+                    image=image(),
+                    command=["python", "-m", "training.jobs.remote"],
+                    env={
+                        "SIM2STREET_RECIPE": json.dumps(config.model_dump(mode="json")),
+                        "SIM2STREET_REPOSITORY": job.publication.repo_id,
+                        "SIM2STREET_PRIVATE": str(int(job.publication.private)),
+                        "SIM2STREET_RUN": f"{MOUNT}/{job.id}" if bucket else "/tmp/run",
+                    },
+                    secrets={"HF_TOKEN": token} if isinstance(token, str) else None,
+                    flavor=job.flavour,
+                    timeout=job.timeout_minutes * 60,
+                    labels={"app": LABEL, "job": job.id, "recipe": job.recipe or "own"},
+                    volumes=[Volume(type="bucket", source=bucket, mount_path=MOUNT)] if bucket else None,
+                    namespace=job.namespace,
+                )
+        except JobError as error:
+            reason = str(error)
+            self.store.change(job.id, lambda found: found.to(JobState.FAILED, reason=reason))
+            raise
+        return self.store.change(job.id, lambda found: found.having(hub_id=info.id, attempt=found.attempt + 1))
+
+    def _find_by_label(self, job: Job) -> Job:
+        """A record without a job there: started by a process that died before it could write the name down, or never."""
+        with hub_words("list the jobs"):
+            labels = {"app": LABEL, "job": job.id}
+            infos = list(self.api.list_jobs(labels=labels, namespace=job.namespace))
+        if infos:
+            return self.store.change(job.id, lambda found: found.having(hub_id=infos[0].id))
+        reason = "It never began on the Hub. Retry starts it."
+        return self.store.change(job.id, lambda found: found.to(JobState.LOST, reason=reason))
+
+    def _take(self, record: Job, info: JobInfo) -> Job:
+        stage = str(getattr(info.status.stage, "value", info.status.stage))
+        seconds = float((info.durations.running_secs if info.durations else None) or record.seconds)
+        message = info.status.message or ""
+        if stage == JobStage.COMPLETED.value:
+            return self._fetch(record, seconds)
+        state = _STATES.get(stage, record.state)
+        reason = message
+        if state is JobState.FAILED:
+            last = logs.tail(self.store.place(record.id) / LOG, 1)
+            reason = ". ".join(filter(None, [message.rstrip("."), last[0] if last else ""])) or "It failed there."
+        elif state is JobState.LOST:
+            reason = "It was deleted on the Hub."
+        ended = round(time.time(), 1) if state.ended else None
+        values = {"seconds": seconds, "reason": reason, "ended_at": ended}
+
+        def take(found: Job) -> Job:
+            return found.having(**values) if state is found.state else found.to(state, **values)
+
+        return self.store.change(record.id, take)
+
+    def _fetch(self, record: Job, seconds: float) -> Job:
+        """A job that is through: its checkpoint comes here, or is missing there."""
+        wish = record.publication
+        assert wish is not None
+        with hub_words("look for the checkpoint"):
+            revision, names = None, []
+            if self.api.repo_exists(wish.repo_id):
+                info = self.api.model_info(wish.repo_id)
+                revision, names = info.sha, [item.rfilename for item in info.siblings or []]
+        ended = {"seconds": seconds, "ended_at": round(time.time(), 1)}
+        if WEIGHTS not in names:
+            reason = f"It ended well and yet there is no checkpoint in {wish.repo_id}; the log says more."
+            return self.store.change(record.id, lambda found: found.to(JobState.FAILED, reason=reason, **ended))
+        try:
+            with hub_words("fetch the checkpoint"):
+                # Into the store itself, so that nothing is left in a cache that nobody sees.
+                partial = self.store.place(record.id) / f".{RUN}.{RUN_FOLDER}.partial"
+                snapshot_download(
+                    wish.repo_id,
+                    revision=revision,
+                    allow_patterns=list(FILES),
+                    local_dir=partial,
+                    token=self.token,
+                    endpoint=os.environ.get("HF_ENDPOINT"),
+                )
+        except JobError as error:
+            reason = f"It is done, and its checkpoint could not be fetched yet: {error}"
+            return self.store.change(record.id, lambda found: found.having(reason=reason))
+        shutil.rmtree(partial / ".cache", ignore_errors=True)
+        Checkpoint.open(partial)
+        place = self.store.run(record.id) / RUN_FOLDER
+        place.parent.mkdir(exist_ok=True)
+        replace_folder(partial, place)
+        url = f"{self.api.endpoint}/{wish.repo_id}"
+        published = Publication.parse(
+            {**wish.model_dump(), "state": "published", "revision": revision or "", "url": url, "attempts": 1},
+            where="publishing",
+        )
+        ended |= {"reason": "", "publication": published}
+
+        def finish(found: Job) -> Job:
+            running = found if found.state is JobState.RUNNING else found.to(JobState.RUNNING)
+            return running.to(JobState.SUCCEEDED, **ended)
+
+        return self.store.change(record.id, finish)
+
+    def _collect(self, job: Job) -> None:
+        """Write log and progress anew from the whole log there: what is replayed is never taken twice."""
+        with hub_words("read the log"):
+            lines = list(self.api.fetch_job_logs(job_id=job.hub_id, namespace=job.namespace))
+        progress = [line.removeprefix(PROGRESS_MARK) for line in lines if line.startswith(PROGRESS_MARK)]
+        others = [line for line in lines if not line.startswith(PROGRESS_MARK)]
+        run = self.store.run(job.id)
+        run.mkdir(exist_ok=True)
+        (run / PROGRESS).write_text("".join(f"{line}\n" for line in progress), encoding="utf-8")
+        (self.store.place(job.id) / LOG).write_text("\n".join(others)[-logs.KEPT :], encoding="utf-8")
+
+
+def image() -> str:
+    """The container's image: what SIM2STREET_JOB_IMAGE names, or on a Space that Space's own.
+
+    Raises:
+        JobError: there is none.
+    """
+    named = os.environ.get(IMAGE_VARIABLE)
+    if named:
+        return named
+    if os.environ.get("SPACE_ID"):
+        return f"hf.co/spaces/{os.environ['SPACE_ID']}"
+    raise JobError(
+        f"Jobs on the Hub need an image that holds Sim2Street: build the Dockerfile, push it, and name it in {IMAGE_VARIABLE}."
+    )
+
+
+@contextmanager
+def hub_words(doing: str) -> Iterator[None]:
+    """Turn what the client raises into a sentence.
+
+    Raises:
+        JobError: instead of whatever came.
+    """
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        advice = {
+            401: " Sign in with a token that may run jobs (hf auth login).",
+            402: " The account has no credit for jobs.",
+            403: " The token may not do this; it needs the right to run jobs.",
+            404: " It is not there any more.",
+        }.get(status, "")
+        raise JobError(f"The Hub refused to {doing} ({status}).{advice}") from error
+    except (httpx.HTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise JobError(f"The Hub could not be reached to {doing} ({type(error).__name__}). Try again later.") from error
+
+
+def _stored_token() -> str | None:
+    from huggingface_hub import get_token
+
+    return get_token()

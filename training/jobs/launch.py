@@ -1,0 +1,132 @@
+"""Launch: a recipe's name and a form's values become a checked config. What the form does not list is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.catalog import catalog
+from models.errors import ConfigError, Sim2StreetError
+from training.config import DatasetConfig, RunConfig, load_recipe, recipe_names
+from training.datasets import open_dataset
+from training.jobs.fields import FormField, form_fields
+from training.methods import method_entry
+
+
+def shipped_recipe(name: str) -> RunConfig:
+    """A recipe that comes with the project; files of anybody's own are for the command line.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in recipe_names():
+        raise ConfigError(f"There is no recipe {str(name)[:60]!r}; known are {', '.join(recipe_names())}.")
+    return load_recipe(name)
+
+
+def method_title(config: RunConfig) -> str:
+    """A recipe's method as people write it."""
+    return method_entry(config.method).title
+
+
+def fields_of(config: RunConfig) -> list[FormField]:
+    """The form of a recipe; it can start from a checkpoint of the catalog with the same network."""
+    starts = [
+        entry.checkpoint.name
+        for entry in catalog()
+        if entry.checkpoint is not None
+        and entry.checkpoint.config.network == config.network
+        and entry.checkpoint.config.network_options == config.network_options
+    ]
+    return form_fields(config, ("random", "imagenet", *starts))
+
+
+def prepare(recipe: str, entered: Mapping[str, Any]) -> RunConfig:
+    """Return the recipe with the values entered.
+
+    Args:
+        recipe: name of a shipped one.
+        entered: by dotted key, as a form or an API hands them over.
+
+    Raises:
+        ConfigError: a key is not in the form, a value is wrong, or they do not fit together.
+    """
+    config = shipped_recipe(recipe)
+    fields = {field.key: field for field in fields_of(config)}
+    unknown = sorted(str(key)[:60] for key in entered.keys() - fields.keys())
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} cannot be changed here.")
+    values = config.model_dump(mode="json")
+    for key, value in entered.items():
+        read = fields[key].read(value)
+        if read != fields[key].value:
+            _place(values, key, read)
+    return RunConfig.parse(values, where=recipe)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that is not the recipe's, or not the paper's."""
+
+    key: str
+    value: str
+    recipe: str
+    paper: str
+
+
+def differences(recipe: str, entered: Mapping[str, Any]) -> list[Difference]:
+    """What differs from the recipe, and which options of method and network differ from their paper's.
+
+    Raises:
+        ConfigError: as `prepare`.
+    """
+    found = []
+    for field in fields_of(shipped_recipe(recipe)):
+        value = field.read(entered[field.key]) if field.key in entered else field.value
+        papers = field.paper is not None and _plain(value) != _plain(field.paper)
+        if _plain(value) != _plain(field.value) or papers:
+            shown = field.show(field.paper) if papers else ""
+            found.append(Difference(field.key, field.show(value) or "none", field.show(field.value) or "none", shown))
+    return found
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """Whether a data set of a recipe is there: its own description, or what is missing and how to get it."""
+
+    role: str
+    label: str
+    there: bool
+    words: str
+
+
+def check_data(config: RunConfig) -> list[DataFinding]:
+    """Open every data set that a run would read, without reading its pictures."""
+    roles: list[tuple[str, DatasetConfig, bool]] = [("Source", item, True) for item in config.sources]
+    if config.target is not None:
+        roles.append(("Target", config.target, False))
+    roles += [("Evaluation", item, True) for item in config.evaluations]
+    findings = []
+    for role, item, labelled in roles:
+        options: dict[str, Any] = {} if labelled else {"labelled": False}
+        if item.dataset == "street_scenes":
+            options = {"style": item.style, "count": item.count, "seed": item.seed, "size": item.size}
+        try:
+            words = open_dataset(item.dataset, item.root, item.split, **options).describe()
+            findings.append(DataFinding(role, item.label, True, words))
+        except Sim2StreetError as error:
+            findings.append(DataFinding(role, item.label, False, str(error)))
+    return findings
+
+
+def _place(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    place: Any = values
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+    place[last] = value
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

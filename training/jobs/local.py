@@ -1,0 +1,387 @@
+"""The runner on this machine: a process of its own that trains queued jobs one after the other.
+
+    python -m training.jobs.local FOLDER
+
+It belongs to nobody: page, server and command line only write records and call `attend`, which starts it where none
+runs. It holds a lock that the kernel drops with it, and a trainer lives on without it, so that whatever is killed,
+the next `attend` finds the trainer again, or what is left of it. It ends by itself when nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from models.errors import Sim2StreetError
+from models.files import write_json
+from training.jobs import log as logs
+from training.jobs import processes
+from training.jobs.ending import Ending, judge
+from training.jobs.progress import has_begun
+from training.jobs.record import Job, JobError, JobState, ProcessIdentity
+from training.jobs.store import LOG, PULSE, RECIPE, JobStore
+from training.locks import Busy, hold, is_held
+from training.run_folder import PROGRESS
+
+LOGGER: Final = logging.getLogger(__name__)
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+POLL: Final = 0.25
+"""Seconds between two looks at the trainer."""
+PULSE_EVERY: Final = 3.0
+"""Seconds between two written pulses."""
+LINGER: Final = 1.0
+"""Seconds for which an idle runner waits for more before it ends."""
+WAITS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0, 1800.0, 3600.0, 3600.0, 3600.0)
+"""Seconds between tries to publish while the Hub is down; then a person has to ask again."""
+SECRETS: Final = ("SIM2STREET_ADMIN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_", "STREAMLIT_")
+"""Beginnings of environment variables that no trainer needs to know."""
+
+
+def attend(store: JobStore) -> bool:
+    """See to it that somebody looks after the local jobs; returns whether a runner was started."""
+    open_ends = [job for job in store.jobs() if job.where == "local" and needs_runner(job)]
+    if not open_ends or is_held(store.folder / ".runner"):
+        return False
+    with (store.folder / "runner.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "training.jobs.local", str(store.folder)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return True
+
+
+def needs_runner(job: Job) -> bool:
+    """Whether something is still to be done for a local job."""
+    return not job.state.ended or (job.state is JobState.SUCCEEDED and (waits_for_hub(job) or waits_for_score(job)))
+
+
+def waits_for_hub(job: Job) -> bool:
+    """Whether its checkpoint is still wished onto the Hub."""
+    return job.publication is not None and job.publication.state == "waiting"
+
+
+def waits_for_score(job: Job) -> bool:
+    """Whether its checkpoint is still to be scored."""
+    return job.evaluation is not None and job.evaluation.state == "waiting"
+
+
+def cancel(store: JobStore, job: str) -> Job:
+    """Ask a local job to save and stop; one that still waits is cancelled at once.
+
+    Raises:
+        JobError: it has ended already.
+    """
+
+    def ask(found: Job) -> Job:
+        if found.state.ended:
+            raise JobError(f"Job {job} is {found.state.value} already.")
+        if found.state is JobState.QUEUED:
+            return found.to(JobState.CANCELLED, reason="Cancelled before it began.", ended_at=round(time.time(), 1))
+        return found.having(cancel_asked=True, reason="Asked to save and stop.")
+
+    answer = store.change(job, ask)
+    attend(store)
+    return answer
+
+
+def retry(store: JobStore, job: str) -> Job:
+    """Queue an ended job again; it goes on from its last state.
+
+    Raises:
+        JobError: it has not ended, or it succeeded.
+    """
+    again = store.change(
+        job,
+        lambda found: found.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, trainer=None),
+    )
+    attend(store)
+    return again
+
+
+def trainer_command(job: Job, store: JobStore) -> list[str]:
+    """What is started for a job: a list, each part of it ours or checked, never a line for a shell."""
+    run = store.run(job.id)
+    train = ["-m", "training.cli", "train"]
+    if has_begun(run):
+        train += ["--resume", str(run)]
+    else:
+        train += [str(store.place(job.id) / RECIPE), "--out", str(run)]
+    shape = job.processes
+    if shape.count == 1 and shape.machines == 1:
+        return [sys.executable, *train]
+    # accelerate takes several processes for several GPUs; ACCELERATE_USE_CPU in the environment keeps them on CPUs.
+    launch = ["--multi_gpu", "--num_processes", str(shape.count * shape.machines)]
+    launch += ["--num_machines", str(shape.machines), "--machine_rank", str(shape.machine_rank)]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    if shape.machines > 1:
+        launch += ["--main_process_ip", shape.main_address, "--main_process_port", str(shape.main_port)]
+    else:
+        launch += ["--main_process_port", "0"]
+    return [sys.executable, "-m", "accelerate.commands.launch", *launch, *train]
+
+
+def trainer_environment(job: Job) -> dict[str, str]:
+    """The environment without secrets; on a machine without GPUs several processes train on its CPUs."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")]))
+    environment["PYTHONUNBUFFERED"] = "1"
+    if job.processes.count * job.processes.machines > 1 and processes.graphics_cards() == 0:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    return environment
+
+
+@dataclass
+class Trainer:
+    """The trainer under way, ours or found again.
+
+    Attributes:
+        job: whose it is.
+        process: who it is.
+        child: to wait for; None for one that an earlier runner had started.
+        spent: seconds of training before this runner looked at it.
+    """
+
+    job: str
+    process: ProcessIdentity
+    child: subprocess.Popen[bytes] | None
+    spent: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    sign: tuple[float, ...] = ()
+    asked_at: float | None = None
+    hung: float | None = None
+    killed: bool = False
+    peak_mb: float = 0.0
+    pulse_at: float = 0.0
+    memory_kills: int = field(default_factory=processes.out_of_memory_kills)
+
+    @property
+    def seconds(self) -> float:
+        """Spent training so far, by a clock that nobody sets."""
+        return self.spent + time.monotonic() - self.began
+
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        if self.child is None:
+            return not processes.is_alive(self.process)
+        if self.child.returncode is not None:
+            return True
+        # Not reaped yet: until `wait` its number is nobody else's.
+        return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+class Runner:
+    """Looks after the local jobs of a store until there are none to look after."""
+
+    def __init__(self, store: JobStore) -> None:
+        self.store = store
+        self.trainer: Trainer | None = None
+        self.errand: subprocess.Popen[bytes] | None = None
+        self.next_try: dict[str, float] = {}
+
+    def work(self) -> None:
+        """Train, publish, and return when nothing is left; at once if another runner is at work."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(hold(self.store.folder / ".runner", seconds=3))
+            except Busy:
+                return
+            idle_since: float | None = None
+            while True:
+                try:
+                    busy = self.look()
+                except (OSError, Sim2StreetError) as error:  # a full disk: records wait until there is room again
+                    LOGGER.error("%s; trying again", error)
+                    busy = True
+                    time.sleep(2)
+                if busy:
+                    idle_since = None
+                elif idle_since is None:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > LINGER:
+                    with self.store.locked():  # whoever submits now finds the lock free afterwards
+                        if not any(job.where == "local" and needs_runner(job) for job in self.store.jobs()):
+                            stack.close()
+                            return
+                time.sleep(POLL)
+
+    def look(self) -> bool:
+        """Do what is due; returns whether anything is under way."""
+        jobs = [job for job in reversed(self.store.jobs()) if job.where == "local"]
+        if self.trainer is None:
+            for job in jobs:
+                if job.state is JobState.RUNNING:
+                    self.find_again(job)
+                    break
+        if self.trainer is None:
+            queued = [job for job in jobs if job.state is JobState.QUEUED]
+            if queued:
+                self.start(queued[0])
+        if self.trainer is not None:
+            self.watch(self.trainer)
+        on_errands = self.run_errands(jobs)
+        return self.trainer is not None or on_errands
+
+    def find_again(self, job: Job) -> None:
+        """Take over a job that an earlier runner had left running: its trainer, or what became of it."""
+        spent = max(job.seconds, self.store.pulse(job.id).get("seconds", 0.0))
+        if job.trainer is None:
+            # That runner died between marking the job and starting its trainer.
+            following = JobState.CANCELLED if job.cancel_asked else JobState.QUEUED
+            self.store.change(job.id, lambda found: found.to(following, reason=""))
+            return
+        self.trainer = Trainer(job.id, job.trainer, None, spent)
+        LOGGER.info("found %s again as process %s", job.id, job.trainer.pid)
+
+    def start(self, job: Job) -> None:
+        """Start a queued job's trainer."""
+
+        def begin(found: Job) -> Job:
+            if found.state is not JobState.QUEUED:
+                raise JobError(f"Job {found.id} was changed meanwhile.")
+            return found.to(JobState.RUNNING, attempt=found.attempt + 1, reason="", trainer=None)
+
+        try:
+            job = self.store.change(job.id, begin)
+        except JobError:
+            return
+        try:
+            command = trainer_command(job, self.store)
+            resumed = ", resumed" if "--resume" in command else ""
+            log = logs.open_log(self.store.place(job.id) / LOG, f"{job.attempt}{resumed}")
+            try:
+                child = subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=trainer_environment(job),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(log)
+        except (Sim2StreetError, OSError) as error:
+            reason = f"It could not be started: {error}"
+            self.store.change(job.id, lambda found: found.to(JobState.FAILED, reason=reason))
+            return
+        # A child that ended at once is still ours to wait for, so it has an identity as long as we have not.
+        process = processes.identify(child.pid) or processes.identity_of_ended(child.pid)
+        self.trainer = Trainer(job.id, process, child, job.seconds)
+        self.store.change(job.id, lambda found: found.having(trainer=process))
+
+    def watch(self, trainer: Trainer) -> None:
+        """Look at the trainer once: cap its log, write its pulse, ask it to stop, or record its end."""
+        job, place = self.store.get(trainer.job), self.store.place(trainer.job)
+        logs.cap(place / LOG)
+        if trainer.has_ended():
+            self.record_end(trainer, job)
+            return
+        now = time.monotonic()
+        sign = signs_of_life(place / LOG, self.store.run(job.id))
+        if sign != trainer.sign:
+            trainer.sign, trainer.heard = sign, now
+        if now - trainer.pulse_at >= PULSE_EVERY:
+            trainer.pulse_at = now
+            memory = processes.memory_mb(trainer.process.pid)
+            trainer.peak_mb = max(trainer.peak_mb, memory)
+            pulse = {"memory_mb": memory, "peak_memory_mb": trainer.peak_mb, "seconds": trainer.seconds}
+            write_json(place / PULSE, {**pulse, "silent_seconds": now - trainer.heard})
+        if trainer.hung is None and not job.cancel_asked and now - trainer.heard > job.patience_seconds:
+            trainer.hung = now - trainer.heard
+        if trainer.asked_at is None and (job.cancel_asked or trainer.hung is not None):
+            trainer.asked_at = now
+            processes.end(trainer.process, signal.SIGTERM)
+        elif trainer.asked_at is not None and now - trainer.asked_at > job.grace_seconds:
+            trainer.killed = True
+            processes.end(trainer.process, signal.SIGKILL)
+
+    def record_end(self, trainer: Trainer, job: Job) -> None:
+        """Write down how a trainer ended."""
+        processes.end_leftovers(trainer.process)
+        code = None if trainer.child is None else trainer.child.wait()
+        place = self.store.place(job.id)
+        ending = Ending(
+            code=code,
+            lines=logs.last_attempt(place / LOG),
+            hung=trainer.hung,
+            killed=trainer.killed,
+            out_of_memory_kills=processes.out_of_memory_kills() - trainer.memory_kills,
+        )
+        state, reason = judge(job, self.store.run(job.id), ending)
+        ended = {"reason": reason, "seconds": trainer.seconds, "ended_at": round(time.time(), 1), "trainer": None}
+        self.store.change(job.id, lambda found: found.to(state, **ended))
+        self.trainer = None
+        LOGGER.info("%s %s %s", job.id, state.value, reason)
+
+    def run_errands(self, jobs: list[Job]) -> bool:
+        """Score and publish finished jobs that wish it, one at a time; returns whether any waits.
+
+        Scoring waits until no training needs the machine; publishing is tried again later where the Hub was down.
+        """
+        if self.errand is not None and self.errand.poll() is None:
+            return True
+        self.errand = None
+        done = [job for job in jobs if job.state is JobState.SUCCEEDED]
+        for job in done if self.trainer is None else ():
+            if waits_for_score(job):
+                self.send(job, "evaluation")
+                return True
+        ready = [job for job in done if waits_for_hub(job)]
+        for job in ready:
+            assert job.publication is not None
+            tries = job.publication.attempts
+            wait = (0.0, *WAITS)[min(tries, len(WAITS))]
+            if time.monotonic() >= self.next_try.setdefault(f"{job.id}/{tries}", time.monotonic() + wait):
+                # Again at the next wait, should it die before it can write down that it tried.
+                self.next_try[f"{job.id}/{tries}"] = time.monotonic() + WAITS[0] + wait
+                self.send(job, "publication")
+                break
+        return bool(ready)
+
+    def send(self, job: Job, errand: str) -> None:
+        """Start a process for an errand; it writes down itself what came of it."""
+        with (self.store.place(job.id) / LOG).open("ab") as log:
+            self.errand = subprocess.Popen(
+                [sys.executable, "-m", f"training.jobs.{errand}", str(self.store.folder), job.id],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:
+    """Sizes and times of what a living trainer touches; compared with each other only, never with a clock."""
+    signs: list[float] = []
+    for path in (log, *sorted(run.glob(f"**/{PROGRESS}"))):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        signs += [status.st_size, status.st_mtime_ns]
+    return tuple(signs)
+
+
+def main() -> int:
+    """Entry of the runner's process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    Runner(JobStore(Path(sys.argv[1]))).work()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The log of a job: appended by the trainer itself, so that it goes on when everybody else has died, and capped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+LIMIT: Final = 4 * 2**20
+"""Bytes that a log may reach before its beginning is dropped."""
+KEPT: Final = 2**20
+"""Bytes that stay."""
+ATTEMPT: Final = "=== attempt "
+"""How the line begins that opens an attempt."""
+
+
+def open_log(path: Path, headline: str) -> int:
+    """Open for appending, write the attempt's headline and return the descriptor for the trainer."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(descriptor, f"\n{ATTEMPT}{headline} ===\n".encode())
+    return descriptor
+
+
+def cap(path: Path) -> bool:
+    """Drop the beginning of a log that has grown beyond its limit; returns whether it had.
+
+    The writer goes on appending to the same file. What it writes between our reading and cutting is lost, which is
+    some lines of far too many.
+    """
+    if not path.exists() or path.stat().st_size <= LIMIT:
+        return False
+    try:
+        tail = _last_bytes(path, KEPT)
+        kept = path.with_suffix(".kept")
+        kept.write_bytes(tail)
+        os.truncate(path, 0)
+        with path.open("ab") as file:
+            file.write(b"[the beginning was dropped]\n" + tail)
+        kept.unlink()
+    except OSError:  # a full disk: cutting to nothing is what helps then
+        os.truncate(path, 0)
+    return True
+
+
+def tail(path: Path, lines: int = 60) -> list[str]:
+    """The last lines, each as a terminal would show it: progress bars overwrite themselves."""
+    if not path.exists():
+        return []
+    text = _last_bytes(path, 256 * 1024).decode("utf-8", errors="replace")
+    shown = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
+    return [line for line in shown if line][-lines:]
+
+
+def last_attempt(path: Path) -> list[str]:
+    """The last lines of the latest attempt alone."""
+    lines = tail(path, 400)
+    starts = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
+    return lines[starts[-1] + 1 :] if starts else lines
+
+
+def _last_bytes(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - count))
+        return file.read(count)
+
+
+def new_lines(before: list[str], now: list[str]) -> list[str]:
+    """What `now` holds beyond `before`, both being tails of one growing log; a bar that moved counts as new."""
+    for start in range(len(before)):
+        kept = before[start:]
+        if now[: len(kept)] == kept:
+            return now[len(kept) :]
+    return now

@@ -1,0 +1,105 @@
+"""Processes of this machine: who they are, whether they live, what they use, and how they are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from training.jobs.record import ProcessIdentity
+
+PROC = Path("/proc")
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The living process of that number; None where there is none, or only its remains that nobody has waited for."""
+    if not PROC.is_dir():
+        return _identify_by_ps(pid)
+    try:
+        # The name in brackets may hold anything, so count from its end: state is field 3, start time field 22.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in "ZX":
+        return None
+    return ProcessIdentity(pid=pid, started=fields[19], boot=_boot())
+
+
+def identity_of_ended(pid: int) -> ProcessIdentity:
+    """Of a child that ended before it could be looked at."""
+    return ProcessIdentity(pid=pid, started="ended", boot=_boot())
+
+
+def is_alive(process: ProcessIdentity) -> bool:
+    """Whether this very process lives; a later one with the same number is another."""
+    return identify(process.pid) == process
+
+
+def end(process: ProcessIdentity, number: signal.Signals) -> None:
+    """Send a signal, if it still is that process.
+
+    SIGTERM goes to the leader alone: it saves and stops its own children, for whom a second signal would be too much.
+    SIGKILL goes to its whole group.
+    """
+    if not is_alive(process):
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        if number is signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            os.kill(process.pid, number)
+
+
+def end_leftovers(process: ProcessIdentity) -> None:
+    """End what a leader that is gone has left behind: no number is given away again while its group has members."""
+    if process.boot == _boot() and identify(process.pid) is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def memory_mb(group: int) -> float:
+    """Resident memory of all processes of a group in MB, pages that they share counted for each; 0 if unknown."""
+    total = 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    for entry in PROC.iterdir() if PROC.is_dir() else ():
+        if entry.name.isdecimal():
+            with suppress(OSError, IndexError, ValueError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == group:
+                    total += int((entry / "statm").read_text().split()[1]) * page
+    return total / 2**20
+
+
+def out_of_memory_kills() -> int:
+    """How often the kernel has killed for want of memory since boot; 0 where it does not say."""
+    try:
+        lines = (PROC / "vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def graphics_cards() -> int:
+    """NVIDIA cards of this machine, counted without loading torch."""
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in found.splitlines())
+
+
+def _boot() -> str:
+    """Which boot of the machine this is; where the system does not say, times of start have to do."""
+    path = PROC / "sys/kernel/random/boot_id"
+    return path.read_text().strip() if path.exists() else sys.platform
+
+
+def _identify_by_ps(pid: int) -> ProcessIdentity | None:
+    """The same on systems without /proc, to the second."""
+    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    state, _, started = found.partition(" ")
+    return None if not started or state.startswith("Z") else ProcessIdentity(pid=pid, started=started, boot=_boot())

@@ -1,0 +1,115 @@
+"""Progress: what a run has written down, read while it writes. No clock is asked: times are those that it measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.run_folder import CONFIG, PROGRESS, SAMPLES, STATE
+
+if TYPE_CHECKING:
+    from training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. Steps count over all stages.
+
+    Attributes:
+        step: optimiser steps logged, 0 before the first line.
+        steps: in all.
+        seconds_per_step: of the latest logged steps, None before.
+        losses: per term, its steps and values.
+        figures: per evaluation set, its steps and reports (`miou`, `iou_per_class`, ...).
+        gpu_memory_mb: most that was ever allocated, None off the GPU.
+    """
+
+    step: int
+    steps: int
+    seconds_per_step: float | None = None
+    losses: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    figures: dict[str, tuple[list[int], list[dict[str, Any]]]] = field(default_factory=dict)
+    gpu_memory_mb: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the latest pace, without the evaluations still to come; None before there is a pace."""
+        return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
+
+    @property
+    def share(self) -> float:
+        """Done, in [0,1]."""
+        return min(1.0, self.step / self.steps)
+
+
+def stages_of(config: RunConfig) -> list[tuple[str, int]]:
+    """Folder below the run and number of steps of each stage; one with the folder "" where there are none."""
+    if not config.stages:
+        return [("", config.steps)]
+    return [(name, stage.steps) for name, stage in config.resolve_stages().items()]
+
+
+def has_begun(run: Path) -> bool:
+    """Whether `train --resume` goes on with this folder: there is a state, or a recipe in stages has begun."""
+    if (run / STATE).exists():
+        return True
+    try:
+        return bool(json.loads((run / CONFIG).read_text(encoding="utf-8"))["stages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_progress(config: RunConfig, run: Path) -> Progress:
+    """Read what there is; a line that is being written, or was cut short by a kill, is left out."""
+    before, step, pace, memory = 0, 0, None, None
+    losses: dict[str, tuple[list[int], list[float]]] = {}
+    figures: dict[str, tuple[list[int], list[dict[str, Any]]]] = {}
+    for name, steps in stages_of(config):
+        for line in _lines(run / name / PROGRESS):
+            at = before + line["step"]
+            step = max(step, at)
+            for term, value in line.get("losses", {}).items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    series = losses.setdefault(term, ([], []))
+                    series[0].append(at)
+                    series[1].append(value)
+            if isinstance(line.get("seconds"), int | float):
+                pace = float(line["seconds"])
+            if isinstance(line.get("gpu_memory_mb"), int | float):
+                memory = max(memory or 0.0, float(line["gpu_memory_mb"]))
+            for label, report in line.get("figures", {}).items():
+                points = figures.setdefault(label, ([], []))
+                points[0].append(at)
+                points[1].append(report)
+        before += steps
+    return Progress(step, before, pace, losses, figures, memory)
+
+
+def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, Path]]]:
+    """Sample pictures by what they show, each with the step at which it was drawn, the earliest first."""
+    found: dict[str, list[tuple[int, Path]]] = {}
+    before = 0
+    for name, steps in stages_of(config):
+        folder = run / name / SAMPLES
+        for path in sorted(folder.glob("*.jpg")) if folder.is_dir() else ():
+            shown, _, step = path.stem.rpartition("_")
+            if step.isdecimal():
+                found.setdefault(shown, []).append((before + int(step), path))
+        before += steps
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    found = []
+    if path.exists():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                found.append(line)
+    return found

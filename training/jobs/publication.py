@@ -1,0 +1,67 @@
+"""Publishing a finished job, in a process of its own: `python -m training.jobs.publication FOLDER ID`.
+
+Training is done and kept whatever happens here. A failure is written down with its reason and tried again later.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from models.errors import Sim2StreetError
+from models.files import RUN_FOLDER
+from training.jobs.local import WAITS, attend
+from training.jobs.record import Job, JobError, JobState, Publication
+from training.jobs.store import JobStore
+
+
+def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) -> Job:
+    """Wish a finished job's checkpoint onto the Hub; the runner sees to it.
+
+    Raises:
+        JobError: the job has not succeeded, or is being published.
+        ConfigError: that is no repository id.
+    """
+    wish = Publication.parse({"repo_id": repo_id, "private": private}, where="publishing")
+
+    def ask(found: Job) -> Job:
+        if found.state is not JobState.SUCCEEDED:
+            raise JobError(f"Job {job} is {found.state.value}; only a job that succeeded can be published.")
+        if found.publication is not None and found.publication.state == "waiting":
+            raise JobError(f"Job {job} is being published to {found.publication.repo_id} already.")
+        return found.having(publication=wish)
+
+    answer = store.change(job, ask)
+    attend(store)
+    return answer
+
+
+def publish_job(store: JobStore, job: str) -> Publication:
+    """Try once, and write down what came of it."""
+    from models.checkpoint import Checkpoint
+    from training.publish import publish
+
+    wish = store.get(job).publication
+    if wish is None:
+        raise JobError(f"Nobody asked to publish job {job}.")
+    attempts = wish.attempts + 1
+    try:
+        checkpoint = Checkpoint.open(store.run(job) / RUN_FOLDER)
+        done = publish(checkpoint, wish.repo_id, private=wish.private)
+        changes = {"state": "published", "url": done.url, "revision": done.revision, "error": ""}
+    except Sim2StreetError as error:
+        changes = {"state": "waiting" if attempts <= len(WAITS) else "failed", "error": str(error)}
+    result = Publication.parse({**wish.model_dump(), **changes, "attempts": attempts}, where="publishing")
+    store.change(job, lambda found: found.having(publication=result))
+    return result
+
+
+def main() -> int:
+    """Entry of the publishing process."""
+    result = publish_job(JobStore(Path(sys.argv[1])), sys.argv[2])
+    print(f"publishing to {result.repo_id}: {result.state} {result.error or result.url}", flush=True)
+    return 0 if result.state == "published" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

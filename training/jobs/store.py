@@ -1,0 +1,278 @@
+"""JobStore: one folder per job, changed under a lock, readable by anybody at any moment.
+
+<runs>/jobs/<id>/job.json      the record, replaced atomically
+                 recipe.json   the resolved recipe as submitted; later edits of the recipe do not reach it
+                 log.txt       what the trainer printed, capped
+                 pulse.json    the runner's latest look at the trainer
+                 run/          the run: state, progress, samples, checkpoint
+<runs>/jobs/.trash/<id>/       deleted, until the trash is emptied
+<runs>/promoted/<name>/        checkpoints that the catalog shows
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from models.errors import ConfigError, Sim2StreetError
+from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, write_json
+from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
+from training.locks import Busy, hold
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+    from training.config import RunConfig
+
+JOB: Final = "job.json"
+RECIPE: Final = "recipe.json"
+LOG: Final = "log.txt"
+PULSE: Final = "pulse.json"
+RUN: Final = "run"
+TRASH: Final = ".trash"
+
+
+class JobStore:
+    """The jobs below one folder.
+
+    Args:
+        folder: default `jobs` in `models.catalog.runs_folder()`; made when the first job is.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or runs_folder() / "jobs").absolute()
+        self._known: dict[Path, tuple[tuple[int, int], Job]] = {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block nobody else changes a record.
+
+        Raises:
+            JobError: somebody has held the lock for very long.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with hold(self.folder / ".lock", seconds=20):
+                yield
+        except Busy as error:
+            raise JobError(f"{self.folder} has been in use by another process for 20 seconds; try again.") from error
+
+    def place(self, job: str) -> Path:
+        """Folder of a job."""
+        return self.folder / check_identifier(job)
+
+    def run(self, job: str) -> Path:
+        """Folder of its run."""
+        return self.place(job) / RUN
+
+    def create(self, config: RunConfig, **values: Any) -> Job:
+        """Queue a job for `config`; `values` are fields of `Job`.
+
+        Raises:
+            ConfigError: a value is wrong.
+        """
+        with self.locked():
+            identifier = f"{self._next_number():04d}-{config.name or config.method}"
+            given = {"id": identifier, "title": config.title, "recipe": config.name, "steps": count_steps(config)}
+            job = Job.parse({"submitted_at": round(time.time(), 1), **given, **values}, where="job")
+            # Made beside its place: a job is there wholly or not at all.
+            partial = self.folder / f".{identifier}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write_json(partial / RECIPE, config.model_dump(mode="json"))
+            write_json(partial / JOB, job.model_dump(mode="json"))
+            partial.rename(self.place(identifier))
+        return job
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the latest first."""
+        return [self.get(name) for name in self._names(self.folder)]
+
+    def trash(self) -> list[Job]:
+        """Deleted jobs that can still be brought back, the latest first."""
+        return [self._read(self.folder / TRASH / name) for name in self._names(self.folder / TRASH)]
+
+    def get(self, job: str) -> Job:
+        """Read one job; one whose record was damaged comes back as lost, with the reason.
+
+        Raises:
+            JobError: there is none.
+        """
+        place = self.place(job)
+        if not place.is_dir():
+            known = ", ".join(self._names(self.folder)[:8]) or "none yet"
+            raise JobError(f"There is no job {job!r}. Known are {known}.")
+        return self._read(place)
+
+    def config(self, job: str) -> RunConfig:
+        """The recipe of a job as it was submitted.
+
+        Raises:
+            ConfigError: it is damaged, or of another version.
+        """
+        from training.config import RunConfig
+
+        path = self.place(job) / RECIPE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}).") from error
+        return RunConfig.parse(values, where=str(path))
+
+    def change(self, job: str, make: Callable[[Job], Job]) -> Job:
+        """Replace a record by what `make` returns for the present one, with nobody in between."""
+        with self.locked():
+            before = self.get(job)
+            after = make(before)
+            if after != before or not (self.place(job) / JOB).exists():
+                write_json(self.place(job) / JOB, after.model_dump(mode="json"))
+            return after
+
+    def pulse(self, job: str) -> dict[str, float]:
+        """The runner's latest look at the trainer: memory in MB, silence and age in seconds; empty without one."""
+        try:
+            found = json.loads((self.place(job) / PULSE).read_text(encoding="utf-8"))
+            return {str(key): float(value) for key, value in found.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def delete(self, job: str) -> None:
+        """Move an ended job into the trash, from which `restore` brings it back.
+
+        Raises:
+            JobError: it has not ended.
+        """
+        with self.locked():
+            found = self.get(job)
+            if not found.state.ended:
+                raise JobError(f"Job {job} is {found.state.value}; cancel it first.")
+            if found.publication is not None and found.publication.state == "waiting":
+                raise JobError(f"Job {job} is still being published to {found.publication.repo_id}.")
+            if found.evaluation is not None and found.evaluation.state == "waiting":
+                raise JobError(f"Job {job} is still being evaluated.")
+            (self.folder / TRASH).mkdir(exist_ok=True)
+            self.place(job).rename(self.folder / TRASH / check_identifier(job))
+
+    def restore(self, job: str) -> Job:
+        """Bring a deleted job back."""
+        with self.locked():
+            place = self.folder / TRASH / check_identifier(job)
+            if not place.is_dir():
+                raise JobError(f"Job {job} is not in the trash.")
+            place.rename(self.place(job))
+            return self.get(job)
+
+    def empty_trash(self) -> int:
+        """Remove deleted jobs for good; returns the bytes that this frees."""
+        with self.locked():
+            trash = self.folder / TRASH
+            freed = size_of(trash)
+            shutil.rmtree(trash, ignore_errors=True)
+        return freed
+
+    def promote(self, job: str, name: str) -> Checkpoint:
+        """Copy the checkpoint of a finished job into the catalog under `name`.
+
+        Raises:
+            JobError: it has no checkpoint, the name is no name or taken, or the disk is full.
+        """
+        from models.checkpoint import Checkpoint
+
+        if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
+            raise JobError(f"A checkpoint's name is letters, digits and _, up to 80 of them; found {name[:90]!r}.")
+        trained = Checkpoint.open(self.run(job) / RUN_FOLDER)
+        place = promoted_folder() / name
+        with self.locked():
+            if place.exists():
+                raise JobError(f"There is a checkpoint {name!r} in the catalog already; choose another name.")
+            partial = promoted_folder() / f".{name}.partial"
+            try:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(trained.path, partial)
+                Checkpoint.open(partial)
+                replace_folder(partial, place)
+            except OSError as error:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise JobError(f"{name} could not be written to {promoted_folder()}: {error.strerror}.") from error
+        return Checkpoint.open(place)
+
+    def withdraw(self, name: str) -> None:
+        """Take a promoted checkpoint out of the catalog; the job that it came from keeps its own.
+
+        Raises:
+            JobError: none of that name was promoted.
+        """
+        with self.locked():
+            if name not in promoted_names():
+                raise JobError(f"There is no promoted checkpoint {name[:60]!r}.")
+            gone = promoted_folder() / f".{name}.gone"
+            (promoted_folder() / name).rename(gone)
+            shutil.rmtree(gone)
+
+    def _names(self, folder: Path) -> list[str]:
+        if not folder.is_dir():
+            return []
+        return sorted((path.name for path in folder.iterdir() if IDENTIFIER.match(path.name)), reverse=True)
+
+    def _read(self, place: Path) -> Job:
+        path = place / JOB
+        try:
+            status = path.stat()
+            version = (status.st_ino, status.st_mtime_ns)
+            if place not in self._known or self._known[place][0] != version:
+                self._known[place] = version, Job.parse(json.loads(path.read_text("utf-8")), where=str(path))
+            return self._known[place][1]
+        except (OSError, ValueError, TypeError, Sim2StreetError) as error:
+            return _rebuilt(place, str(error))
+
+    def _next_number(self) -> int:
+        # Kept apart from the folders, so that a number in the audit log never means two jobs.
+        counter = self.folder / ".number"
+        names = [*self._names(self.folder), *self._names(self.folder / TRASH)]
+        last = max((int(name.partition("-")[0]) for name in names), default=0)
+        if counter.exists() and counter.read_text().strip().isdecimal():
+            last = max(last, int(counter.read_text()))
+        write_json(counter, last + 1)
+        return last + 1
+
+
+def promoted_names() -> list[str]:
+    """Checkpoints that were promoted into the catalog."""
+    folder = promoted_folder()
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+
+
+def count_steps(config: RunConfig) -> int:
+    """Optimiser steps of a recipe over all its stages."""
+    return sum(stage.steps for stage in config.resolve_stages().values()) if config.stages else config.steps
+
+
+def _rebuilt(place: Path, error: str) -> Job:
+    """What can be said of a job whose record is damaged, as after a power cut: its recipe and run are still there."""
+    from training.config import RunConfig
+
+    known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
+    try:
+        config = RunConfig.parse(json.loads((place / RECIPE).read_text(encoding="utf-8")), where=RECIPE)
+        known = {"title": config.title, "recipe": config.name, "steps": count_steps(config)}
+    except (OSError, ValueError, Sim2StreetError):
+        error += "; so is its recipe"
+    reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
+    when = place.stat().st_mtime
+    return Job(id=place.name, state=JobState.LOST, reason=reason, submitted_at=when, **known)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; those that vanish meanwhile count as nothing."""
+    total = 0
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        try:
+            total += path.lstat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
