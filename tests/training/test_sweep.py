@@ -17,10 +17,14 @@ from models.checkpoint import Checkpoint, CheckpointConfig
 from models.errors import ConfigError, DatasetError
 from models.networks import build
 from tests.training.test_loop import make_tree
+from training import sweep_jobs
 from training.cli import main
 from training.config import load_recipe
+from training.jobs.record import JobState
+from training.jobs.store import JobStore
 from training.loop import STATE
 from training.sweep import SCORES, SweepConfig, load_sweep, plan, sweep_names, sweep_through
+from training.sweep_jobs import train_as_jobs
 from training.sweep_runs import command_of
 from training.sweep_table import build_table, summarise, to_csv, to_markdown
 
@@ -154,6 +158,27 @@ def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_
     assert 0 < stopped_at < 4000
     (run,) = plan(load_sweep(str(file)), out)
     assert command_of(run) == ["train", "--resume", str(run.out)]
+
+
+@pytest.mark.slow
+def test_rows_as_jobs_are_collected_and_found_again(
+    recipe: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_jobs, "JobStore", lambda: JobStore(tmp_path / "jobs"))
+    out = tmp_path / "runs"
+    sweep = make(recipe, tree, good={"set": ["steps=2"]}, bad={"set": ["sources.0.root=/nowhere"]})
+    good, bad = sweep_through(sweep, out, train_as_jobs)["rows"]
+    (job,) = (job for job in JobStore(tmp_path / "jobs").jobs() if job.state is JobState.SUCCEEDED)
+    made = Checkpoint.open(JobStore(tmp_path / "jobs").run(job.id) / "checkpoint")
+    assert good["runs"][0]["weights_sha256"] == made.config.weights_sha256
+    assert good["runs"][0]["differs"] == ()
+    assert bad["runs"][0]["reason"].startswith("Job ")
+    assert "/nowhere" in bad["runs"][0]["reason"]
+
+    before = len(JobStore(tmp_path / "jobs").jobs())
+    (tmp_path / "runs" / "good" / "0" / "checkpoint" / "config.json").unlink()
+    assert sweep_through(sweep, out, train_as_jobs, rows=["good"])["rows"][0]["runs"][0]["state"] == "finished"
+    assert len(JobStore(tmp_path / "jobs").jobs()) == before, "the job of before, collected again"
 
 
 def test_runs_made_elsewhere_are_scored_once_and_bound_to_weights_and_set(

@@ -18,6 +18,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder of all runs; what is there is taken over"
     )
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; repeatable")
+    parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
     parser.add_argument("--markdown", action="store_true", help="print the table, to be pasted into a document")
     parser.set_defaults(run=run)
@@ -31,7 +32,13 @@ def run(options: argparse.Namespace) -> int:
     from training.sweep_table import to_markdown
 
     launcher: Launcher | None = None
-    if not options.evaluate_only:
+    if options.jobs and options.evaluate_only:
+        raise ConfigError("--jobs is for training and --evaluate-only trains nothing; give one of them.")
+    if options.jobs:
+        from training.sweep_jobs import train_as_jobs
+
+        launcher = train_as_jobs
+    elif not options.evaluate_only:
         from training.sweep_runs import train_in_turn
 
         launcher = train_in_turn
