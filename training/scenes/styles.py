@@ -21,7 +21,9 @@ GAME_AMBIENT = 0.66
 GAME_SUN = 0.52
 OVERCAST_LIGHT = 0.82
 OVERCAST_SATURATION = 0.7
-NIGHT_AMBIENT = 0.42
+NIGHT_AMBIENT = 0.25
+NIGHT_STREET_LIGHT = 0.13
+"""Of lamps along the street, uneven from left to right."""
 NIGHT_HEADLIGHT = 0.85
 NIGHT_HEADLIGHT_REACH_METRES = 13.0
 NIGHT_GLOW = 1.25
@@ -248,7 +250,7 @@ def look_night(shot: Shot) -> np.ndarray:
     fall = np.exp(np.minimum(canvas.depth, 500) * np.float32(-1 / NIGHT_HEADLIGHT_REACH_METRES))
     headlight = beam * fall * np.float32(NIGHT_HEADLIGHT * random.uniform(0.75, 1.2))
     street = np.clip(0.6 + 0.5 * noise_patch(random, 1, camera.width, 12, 1.0), 0, 2)
-    street = street * np.float32(NIGHT_AMBIENT * random.uniform(0.2, 0.9))
+    street = street * np.float32(NIGHT_STREET_LIGHT * random.uniform(0.2, 0.9))
     above = 1 - canvas.openness * np.float32(1 / 255)
     # Headlights are a little warm, street lamps orange.
     light = [
