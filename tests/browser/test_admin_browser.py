@@ -70,7 +70,10 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_role("button", name="Promote").wait_for(timeout=PATIENCE)
     assert steps_done(page) == 240
     page.get_by_text("attempt 2").first.wait_for()
-    page.get_by_role("tab", name="Samples").click()
+    settle(page)
+    samples = page.get_by_role("tab", name="Samples")
+    expect(samples).to_have_count(1, timeout=PATIENCE)  # while a fragment redraws there are the old and the new one
+    samples.click()
     page.get_by_test_id("stImage").first.wait_for()
     page.get_by_role("tab", name="Quality").click()
     page.get_by_text("IoU per class on street_scenes/game").wait_for()
