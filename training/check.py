@@ -27,8 +27,9 @@ from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
 from training.datasets.inspection import inspect_dataset
 from training.initialise import MIT_FILES, fill_from, imagenet_repository
-from training.loop import CONFIG, STATE, TrainingError, build_optimisers, check_folder
+from training.loop import CONFIG, STATE, TrainingError, check_folder
 from training.methods import build_method
+from training.optimisers import build_optimisers
 from training.rehearsal import Rehearsal, in_words, rehearse
 from training.selection import open_selection
 

@@ -24,7 +24,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -36,7 +35,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from tqdm import tqdm
 
 from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
@@ -48,16 +46,17 @@ from models.segmenter import Segmenter
 from training.card import write_card
 from training.companions import FOLDER as COMPANIONS
 from training.companions import load_companions, save_companions
-from training.config import PREVIOUS, OptimiserConfig, RunConfig
+from training.config import PREVIOUS, RunConfig
 from training.evaluate import evaluate
 from training.initialise import initialise
 from training.journal import Journal, sample_picture
 from training.methods import build_method
 from training.methods.base import Method
+from training.optimisers import build_optimisers, set_rates
 from training.pair import DomainPair, PairStream
 from training.run_folder import CONFIG, STATE, sole_use
-from training.schedules import poly
 from training.selection import open_pairs, open_selection
+from training.signals import stop_signals
 
 STATE_FORMAT: Final = 1
 SAMPLES: Final = 3
@@ -444,49 +443,6 @@ class Run:
         return checkpoint
 
 
-def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
-    """One optimiser per trained network, its classifiers and layer norms in groups of their own.
-
-    Raises:
-        TrainingError: the recipe lists other optimisers than the method has networks.
-    """
-    if set(config.optimisers) != set(method.networks):
-        raise TrainingError(
-            f"The recipe has optimisers for {', '.join(sorted(config.optimisers))}; method {config.method} trains"
-            f" {', '.join(sorted(method.networks))}. There must be one for each."
-        )
-    return {name: _optimiser(config.optimisers[name], network) for name, network in method.networks.items()}
-
-
-def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
-    heads = getattr(network.core, "heads", tuple)() if isinstance(network, Segmenter) else ()
-    in_heads = {id(parameter) for head in heads for parameter in head.parameters()}
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    layer_norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
-    spared = {id(p) for norm in layer_norms for p in norm.parameters()} if config.spare_norms else set[int]()
-    groups = [
-        {
-            "params": [p for p in trainable if (id(p) in in_heads) == head and (id(p) in spared) == spare],
-            "factor": config.head_factor if head else 1.0,
-            "weight_decay": 0.0 if spare else config.weight_decay,
-        }
-        for head in (False, True)
-        for spare in (True, False)
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[config.kind](groups, lr=config.rate, betas=config.betas)
-
-
-def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
-    """Give every group its rate at `step`."""
-    factor = poly(step, config.horizon or steps, config.power, config.warm_up, hold=config.hold)
-    for group in optimiser.param_groups:
-        group["lr"] = config.rate * factor * group["factor"]
-
-
 def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> None:
     """Refuse to overwrite another run or to resume a different one; `began` says whether the folder holds one."""
     if not resume:
@@ -503,28 +459,6 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
             f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"
             " start a new run with another --out."
         )
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Within the block SIGINT and SIGTERM ask for a stop after the step under way; a second one kills."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def ask(number: int, _frame: object) -> None:
-        if event.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        event.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def channels_last(pair: DomainPair) -> DomainPair:

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from training.loop import Interrupted, stop_signals
+from training.loop import Interrupted
 from training.run_folder import CONFIG, STATE
+from training.signals import stop_signals
 from training.sweep import PlannedRun, differing
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ import pytest
 from models.errors import ConfigError
 from models.networks import build
 from training.config import RunConfig, load_recipe, recipe_names
-from training.loop import build_optimisers
 from training.methods import build_method
+from training.optimisers import build_optimisers
 
 DEMO = "demo_source_only_game"
 

@@ -13,10 +13,10 @@ from models.networks import build
 from models.segmenter import Segmenter
 from tests.conftest import VECTORS, Vectors, normal
 from training.config import OptimiserConfig, RunConfig
-from training.loop import build_optimisers, set_rates
 from training.losses import cross_entropy, weighted_cross_entropy
 from training.methods import build_method
 from training.methods.daformer import DAFormer
+from training.optimisers import build_optimisers, set_rates
 from training.pair import DomainPair
 from training.parts.class_mix import choose_classes, class_mask, mix
 from training.parts.feature_distance import cell_labels, class_mean_distance, feature_distance, is_thing
