@@ -14,13 +14,11 @@ from app.components import picture_strip
 from app.engine import Settings
 from app.figures import trained_on, unique_titles
 from app.gallery import Scene
+from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES
 
-FIRST_STYLE: Final = "overcast"
-FIRST_STREET: Final = 3
-STREETS: Final = 10_000
 STRIP_LENGTH: Final = 8
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"

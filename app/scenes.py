@@ -10,7 +10,7 @@ from app.gallery import Scene
 from models.errors import ConfigError
 from training.datasets.street_scenes import STYLES
 
-FIRST_STYLE: Final = "overcast"
+FIRST_STYLE: Final = "fog"
 FIRST_STREET: Final = 3
 STREETS: Final = 10_000
 
