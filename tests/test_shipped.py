@@ -25,8 +25,9 @@ def test_size_licence_and_recipe(name: str) -> None:
     checkpoint = Checkpoint.open(SHIPPED / name)
     config = checkpoint.config
     assert (checkpoint.path / "model.safetensors").stat().st_size <= 8 * 2**20
-    assert config.licence == "apache-2.0"
     recipe = load_recipe(config.recipe)
+    assert config.licence == recipe.licence
+    assert config.licence == ("cc-by-nc-4.0" if "camvid" in name else "apache-2.0")
     assert config.step == recipe.steps, "the last iterate of the committed recipe"
     assert config.network_options == recipe.network_options
     assert config.window == recipe.window

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
@@ -162,7 +163,7 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         inside.locator("#street input").fill("41")
         inside.locator("#street input").press("Enter")
         page.status("Reading with Source only, 1 of 2")
-        assert inside.locator("#viewer .pane.waiting").count() == 2
+        expect(inside.locator("#viewer .pane.waiting")).to_have_count(2)
         inside.locator("#stop").click()
         page.status("Stopped; 2 methods have not read this photo")
         assert not inside.locator("#stop").is_visible()

@@ -281,7 +281,7 @@ def test_state_holds_nothing_that_executes(tree: Path, tmp_path: Path) -> None:
 
 def test_optimisers_must_fit_the_method(tree: Path, tmp_path: Path) -> None:
     config = recipe(tree, "advent", optimisers={"segmenter": {"kind": "sgd", "rate": 1}})
-    with pytest.raises(TrainingError, match="method advent trains discriminator, discriminator_auxiliary, segmenter"):
+    with pytest.raises(ConfigError, match="method advent trains discriminator, discriminator_auxiliary, segmenter"):
         train(config, tmp_path / "run")
 
 

@@ -24,18 +24,21 @@ def open_log(path: Path, headline: str) -> int:
 def cap(path: Path) -> bool:
     """Drop the beginning of a log that has grown beyond its limit; returns whether it had.
 
-    The writer goes on appending to the same file. What it writes between our reading and cutting is lost, which is
-    some lines of far too many.
+    The writer goes on appending to the same file. What it writes in the instant between our last reading and the cut is
+    lost.
     """
     if not path.exists() or path.stat().st_size <= LIMIT:
         return False
     try:
-        tail = _last_bytes(path, KEPT)
         kept = path.with_suffix(".kept")
-        kept.write_bytes(tail)
-        os.truncate(path, 0)
+        with path.open("r+b") as file:
+            file.seek(-KEPT, os.SEEK_END)
+            tail = file.read(KEPT)
+            kept.write_bytes(tail)
+            tail += file.read()  # written meanwhile: it may be the last words
+            file.truncate(0)
         with path.open("ab") as file:
-            file.write(b"[the beginning was dropped]\n" + tail)
+            file.write(b"[the beginning was dropped]\n" + tail[-KEPT:])
         kept.unlink()
     except OSError:  # a full disk: cutting to nothing is what helps then
         os.truncate(path, 0)
