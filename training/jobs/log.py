@@ -10,6 +10,7 @@ LIMIT: Final = 4 * 2**20
 """Bytes that a log may reach before its beginning is dropped."""
 KEPT: Final = 2**20
 """Bytes that stay."""
+DROPPED: Final = b"[the beginning was dropped]\n"
 ATTEMPT: Final = "=== attempt "
 """How the line begins that opens an attempt."""
 
@@ -30,16 +31,18 @@ def cap(path: Path) -> bool:
     if not path.exists() or path.stat().st_size <= LIMIT:
         return False
     try:
-        kept = path.with_suffix(".kept")
-        with path.open("r+b") as file:
-            file.seek(-KEPT, os.SEEK_END)
-            tail = file.read(KEPT)
-            kept.write_bytes(tail)
-            tail += file.read()  # written meanwhile: it may be the last words
-            file.truncate(0)
-        with path.open("ab") as file:
-            file.write(b"[the beginning was dropped]\n" + tail[-KEPT:])
-        kept.unlink()
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            end = os.fstat(descriptor).st_size
+            length = os.pwrite(descriptor, DROPPED + os.pread(descriptor, KEPT, end - KEPT), 0)
+            # Written meanwhile: it may be the last words. A writer faster than us is cut off.
+            while (more := os.pread(descriptor, KEPT, end)) and length < LIMIT // 2:
+                end += len(more)
+                length += os.pwrite(descriptor, more, length)
+            # The writer appends, so that it goes on right behind what is kept.
+            os.ftruncate(descriptor, length)
+        finally:
+            os.close(descriptor)
     except OSError:  # a full disk: cutting to nothing is what helps then
         os.truncate(path, 0)
     return True
