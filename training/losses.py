@@ -44,7 +44,7 @@ def cross_entropy(
     """
     pixels = labels.numel() if reduction == "all" else (labels != IGNORE).sum().clamp(min=1)
     if all(space == "cityscapes19" for space in spaces):
-        return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / pixels
+        return F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="sum") / pixels
     # Sums over an image do not fit into half precision, whatever autocast gave.
     total = logits.new_zeros((), dtype=torch.float32)
     for picture, truth, space in zip(logits.float().log_softmax(dim=1), labels, spaces, strict=True):
@@ -62,7 +62,16 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> T
         labels: (B, H, W) int64, 255 counts 0.
         weights: (B, H, W).
     """
-    return (F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none") * weights).mean()
+    losses = F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="none")
+    return (losses * weights.flatten()).mean()
+
+
+def _rows(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """One pixel a row, (B * H * W, C) and (B * H * W).
+
+    Of channels-last logits that is a view; log_softmax over dim 1 would first copy them into another order.
+    """
+    return logits.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
 
 def self_information(probabilities: Tensor) -> Tensor:

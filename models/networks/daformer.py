@@ -33,23 +33,45 @@ class DAFormerOptions(MixTransformerOptions):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
 
 
+class DilatedDepthwise(nn.Conv2d):
+    """Depth-wise 3x3 convolution of a dilation: (B, D, h, w) -> (B, D, h, w).
+
+    Every dilation-th row and column make a picture of their own, on which the convolution is a plain one. That is the
+    same arithmetic, and on CPUs several times as fast: PyTorch has no quick kernel there for dilated depth-wise ones.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve; on accelerators as any convolution."""
+        (batch, channels, height, width), dilation = input.shape, self.dilation[0]
+        if input.device.type != "cpu" or dilation >= max(height, width):
+            return super().forward(input)
+        rows, columns = -(-height // dilation), -(-width // dilation)
+        maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
+        # (B, rows, row in cell, columns, column in cell, D) -> one picture for each place in a cell.
+        cells = maps.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
+        pictures = cells.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
+        pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)
+        cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+        maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
+        return maps.permute(0, 3, 1, 2)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm, ReLU."""
 
-    def __init__(self, channels: int, outputs: int, kernel: int, *, dilation: int = 1, groups: int = 1) -> None:
-        padding = dilation * (kernel // 2)
-        super().__init__(
-            nn.Conv2d(channels, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-        )
+    def __init__(self, channels: int, outputs: int, kernel: int) -> None:
+        convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:
     """One of the parallel paths: a 1x1 convolution, or a dilated depth-wise 3x3 and then a 1x1."""
     if dilation == 1:
         return ConvNormAct(channels, outputs, 1)
-    depthwise = ConvNormAct(channels, channels, 3, dilation=dilation, groups=channels)
+    depthwise = nn.Sequential(DilatedDepthwise(channels, dilation), nn.BatchNorm2d(channels), nn.ReLU())
     return nn.Sequential(depthwise, ConvNormAct(channels, outputs, 1))
 
 

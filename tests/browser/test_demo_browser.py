@@ -99,7 +99,7 @@ def test_the_viewer_the_figures_and_a_change_of_style(page: Page) -> None:
     inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
     inside.locator("#classes td", has_text="traffic sign").wait_for()
     inside.locator("#styles button", has_text="Fog").click()
-    inside.locator("#viewer .pane .note", has_text="fog").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text=re.compile("^Rendered street .*fog")).wait_for(timeout=WAIT)
     page.wait(2)
     inside.locator("#methods label", has_text="ADVENT").click()
     inside.locator('#viewer .pane[data-key="tiny_advent"]').wait_for(state="detached", timeout=WAIT)
