@@ -56,7 +56,7 @@ class DilatedDepthwise(nn.Conv2d):
         pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)
         cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
-        return maps.permute(0, 3, 1, 2)
+        return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # a batch norm needs it dense
 
 
 class ConvNormAct(nn.Sequential):
