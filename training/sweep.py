@@ -180,6 +180,7 @@ def sweep_through(
     launcher: Launcher | None,
     *,
     rows: Sequence[str] = (),
+    earlier: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Bring the runs of a sweep to their end, score them and write the table.
@@ -189,13 +190,16 @@ def sweep_through(
         folder: of the sweep.
         launcher: how to run; None only scores the checkpoints that are there.
         rows: names of those to run, empty for all; the table has all of them.
+        earlier: a table of this sweep whose finished runs are taken over where the folder has none, so that several
+            machines or days fill one table. They are not run again.
         tell: called with a line for people as something ends.
 
     Returns:
         The table as it was written.
 
     Raises:
-        ConfigError: a row's recipe is wrong, or there is no row of that name.
+        ConfigError: a row's recipe is wrong, there is no row of that name, or the earlier table is of another sweep
+            or other test sets.
         DatasetError: a test set is not there. Nothing has run then.
     """
     unknown = [name for name in rows if name not in {row.name for row in sweep.rows}]
@@ -204,8 +208,10 @@ def sweep_through(
         raise ConfigError(f"The sweep {sweep.name} has no row {unknown[0]!r}; it has {known}.")
     runs = plan(sweep, folder)
     tests = {test.name: (test, open_selection(test)) for test in sweep.tests}
+    done = {} if earlier is None else earlier_runs(earlier, sweep, fingerprints(tests))
     folder.mkdir(parents=True, exist_ok=True)
     results = {run.out: RunResult(run.row.name, run.seed, *_standing(run)) for run in runs}
+    results |= {run.out: done[run.row.name, run.seed] for run in runs if (run.row.name, run.seed) in done}
 
     def settle(run: PlannedRun, reason: str | None) -> None:
         results[run.out] = result = _settle(run, tests, reason)
@@ -213,7 +219,8 @@ def sweep_through(
         tell(f"{run.label}: {outcome or result.reason or 'not run yet'}")
         write_table(folder / sweep.name, build_table(sweep, list(results.values()), fingerprints(tests)))
 
-    waiting = [run for run in runs if not run.is_finished and (not rows or run.row.name in rows)]
+    missing = [run for run in runs if not run.is_finished and (run.row.name, run.seed) not in done]
+    waiting = [run for run in missing if not rows or run.row.name in rows]
     for run in runs:
         if run.is_finished:
             settle(run, None)
@@ -223,6 +230,24 @@ def sweep_through(
     table = build_table(sweep, list(results.values()), fingerprints(tests))
     write_table(folder / sweep.name, table)
     return table
+
+
+def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> dict[tuple[str, int], RunResult]:
+    """Finished runs by row and seed out of a table that was written earlier.
+
+    Raises:
+        ConfigError: it is no table, or its figures are of other test sets than the sweep's: the renderer has changed
+            since, or the folder of a data set has.
+    """
+    table = _read(path)
+    try:
+        measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
+        runs = [RunResult(**{**run, "differs": tuple(run["differs"])}) for row in table["rows"] for run in row["runs"]]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
+    if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
+        raise ConfigError(f"{path} was measured on other test sets: {', '.join(changed)} differ. Run its rows again.")
+    return {(run.row, run.seed): run for run in runs if run.state == "finished"}
 
 
 def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from training.config import load_recipe
 from training.jobs.record import JobState
 from training.jobs.store import JobStore
 from training.loop import STATE
-from training.sweep import SCORES, SweepConfig, load_sweep, plan, sweep_names, sweep_through
+from training.sweep import SCORES, PlannedRun, SweepConfig, load_sweep, plan, sweep_names, sweep_through
 from training.sweep_jobs import train_as_jobs
 from training.sweep_runs import command_of
 from training.sweep_table import build_table, summarise, to_csv, to_markdown
@@ -212,6 +213,34 @@ def test_runs_made_elsewhere_are_scored_once_and_bound_to_weights_and_set(
     again = sweep_through(SweepConfig.parse(values_of, where="test"), tmp_path, None)
     assert again["tests"][0]["fingerprint"] != table["tests"][0]["fingerprint"]
     assert json.loads(scores.read_text())["val"]["bound_to"]["fingerprint"] == again["tests"][0]["fingerprint"]
+
+
+def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: Path, tmp_path: Path) -> None:
+    sweep = make(recipe, tree, row={"seeds": [0, 1]})
+    put_run(recipe, tmp_path / "elsewhere" / "row", 0)
+    put_run(recipe, tmp_path / "elsewhere" / "row", 1)
+    first = sweep_through(sweep, tmp_path / "elsewhere", None)
+    table = tmp_path / "elsewhere" / "test.json"
+    put_run(recipe, tmp_path / "here" / "row", 1, "steps=3")
+
+    def nothing_is_run(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str | None]]:
+        assert not runs
+        return iter(())
+
+    both = sweep_through(sweep, tmp_path / "here", nothing_is_run, earlier=table)
+    runs = both["rows"][0]["runs"]
+    assert runs[0] == first["rows"][0]["runs"][0]
+    assert runs[1]["differs"] == ("steps",), "the folder's own run counts before the table's"
+    assert both["rows"][0]["figures"]["val"]["seeds"] == 2
+
+    content = json.loads(table.read_text())
+    content["tests"][0]["fingerprint"] = "0" * 64
+    table.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="other test sets: val differ"):
+        sweep_through(sweep, tmp_path / "here", None, earlier=table)
+    table.write_text("{}")
+    with pytest.raises(ConfigError, match="is no table of a sweep"):
+        sweep_through(sweep, tmp_path / "here", None, earlier=table)
 
 
 def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree: Path, tmp_path: Path) -> None:

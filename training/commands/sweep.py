@@ -18,6 +18,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder of all runs; what is there is taken over"
     )
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; repeatable")
+    parser.add_argument(
+        "--earlier", type=Path, metavar="TABLE", help="a table of this sweep whose finished runs are taken over"
+    )
     parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
     parser.add_argument("--markdown", action="store_true", help="print the table, to be pasted into a document")
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         options.out,
         launcher,
         rows=options.row,
+        earlier=options.earlier,
         tell=lambda line: print(line, file=stream, flush=True),
     )
     if options.markdown:
