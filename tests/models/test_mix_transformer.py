@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from models.labels import CITYSCAPES19
 from models.networks import build
+from models.networks.daformer import DilatedDepthwise
 from models.networks.mix_transformer import VARIANTS, MixTransformer, MixTransformerOptions
 from tests.conftest import VECTORS, Vectors, normal, weights_by_rule
 
@@ -126,6 +127,19 @@ def test_any_size_is_segmented(network: str, size: tuple[int, int]) -> None:
     output = segmenter(torch.rand(2, 3, *size))
     assert output.logits.shape == (2, 19, *size)
     assert torch.isfinite(output.logits).all()
+
+
+@pytest.mark.parametrize("dilation", [2, 3, 6, 18])
+@pytest.mark.parametrize("size", [(1, 5), (7, 12), (18, 17), (20, 31)])
+def test_dilated_depthwise_is_the_plain_convolution(dilation: int, size: tuple[int, int]) -> None:
+    layer = DilatedDepthwise(5, dilation).double()
+    maps = normal((2, 5, *size), 1).double().requires_grad_()
+    expected = F.conv2d(maps, layer.weight, padding=dilation, dilation=dilation, groups=5)
+    torch.testing.assert_close(layer(maps), expected)
+    weight = normal(expected.shape, 2).double()
+    ours = torch.autograd.grad((layer(maps) * weight).sum(), (maps, layer.weight))
+    theirs = torch.autograd.grad((expected * weight).sum(), (maps, layer.weight))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_segformer_stacks_from_the_last_stage() -> None:
