@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import gallery, session
-from app.comparison import listed_checkpoints
+from app.comparison import listed_checkpoints, suited
 from app.components import picture_strip
 from app.engine import Settings
 from app.figures import trained_on, unique_titles
@@ -44,8 +44,11 @@ def choose_scene(source: str) -> Scene | None:
         return None
 
 
-def choose_methods() -> list[Checkpoint]:
-    """Let the person pick checkpoints; those that cannot be opened are listed with their reason."""
+def choose_methods(source: str) -> list[Checkpoint]:
+    """Let the person pick checkpoints, for rendered streets and for photos apart.
+
+    Those that cannot be opened are listed with their reason.
+    """
     entries = session.checkpoints()
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     broken = [entry for entry in entries if entry.checkpoint is None and entry.download is None]
@@ -56,9 +59,9 @@ def choose_methods() -> list[Checkpoint]:
             "Methods",
             list(titles),
             selection_mode="multi",
-            default=list(titles),
+            default=[checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)],
             format_func=lambda name: titles[name],
-            key="methods",
+            key="methods" if source == RENDERED else "photo_methods",
             bind="query-params",
             help="\n".join(f"- **{titles[c.name]}**: {trained_on(c.config)}" for c in usable),
         )

@@ -22,6 +22,22 @@ def listed_checkpoints() -> list[CatalogEntry]:
     )
 
 
+def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
+    """Those to begin with on rendered streets or on real photos; the person can choose any others.
+
+    They are the source-only ones and those adapted to pictures of that kind: what was adapted to another kind says
+    nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
+    """
+
+    def fits(checkpoint: Checkpoint) -> bool:
+        target = checkpoint.config.target
+        return target is not None and target.startswith("street_scenes/") == rendered
+
+    if not any(fits(checkpoint) for checkpoint in checkpoints):
+        return list(checkpoints)
+    return [each for each in checkpoints if each.config.target is None or fits(each)]
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What is known so far of a scene.

@@ -20,7 +20,7 @@ def main() -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = choices.choose_source()
-        checkpoints = choices.choose_methods()
+        checkpoints = choices.choose_methods(source)
         settings = choices.choose_settings()
     if not session.checkpoints():
         st.info(
