@@ -4,7 +4,8 @@ python docs/check.py            fails with a list of what is stale
 python docs/check.py --write    writes the tables anew
 
 A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
-checkpoints, `sweep fog` from docs/results/fog.json, without the rows that nobody has run yet.
+checkpoints, `sweep fog` from docs/results/fog.json, without the rows that nobody has run yet, and `overview` from all
+sweeps of one target, a row's figures of each beside each other.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
 sys.path.insert(0, str(ROOT))
 
 from models.catalog import SHIPPED  # noqa: E402
 from models.checkpoint import Checkpoint  # noqa: E402
-from training.sweep_table import to_markdown  # noqa: E402
+from training.sweep_table import percent_cell, to_markdown  # noqa: E402
 
-TABLE = re.compile(r"<!-- (results|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
+TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
     "camvid/val": "CamVid val (real)",
     "street_scenes/game": "game",
@@ -49,6 +52,44 @@ def results_table() -> str:
     return "\n".join(lines)
 
 
+TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
+"""Sweeps of the overview and how their first test is called there."""
+GROUPS = {"cnn": "CNN", "mit": "MiT"}
+ROLES = {"source_only": "source-only", "oracle": "oracle, sees target labels"}
+
+
+def overview_table() -> str:
+    """Rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
+    found: dict[tuple[str, str], dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
+    order: list[tuple[str, str]] = []
+    for sweep in TARGETS:
+        path = RESULTS / f"{sweep}.json"
+        if not path.exists():
+            continue
+        table = json.loads(path.read_text(encoding="utf-8"))
+        for row in table["rows"]:
+            key = (row["group"], row["name"].removeprefix(f"{sweep}_"))
+            order += [] if key in order else [key]
+            found.setdefault(key, {})[sweep] = (row, row["figures"][table["tests"][0]["name"]])
+    lines = [f"| | role | {' | '.join(TARGETS.values())} |", "|---" * (len(TARGETS) + 2) + "|"]
+    for group, shown in GROUPS.items():
+        for key in order:
+            cells = [_share(found[key][sweep][1]) if sweep in found[key] else "–" for sweep in TARGETS]
+            if key[0] != group or set(cells) == {"–"}:
+                continue
+            row = next(iter(found[key].values()))[0]
+            title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
+            title = title.replace(f" ({shown})", "")
+            lines.append(f"| {shown}: {title} | {ROLES.get(row['role'], row['role'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(figures: dict[str, Any]) -> str:
+    """Such as "30.4 ± 0.9 (2), 50 %"."""
+    share = figures["gap_recovered"]
+    return percent_cell(figures) + ("" if share is None else f", {100 * share:.0f} %")
+
+
 def broken_links(document: Path) -> list[str]:
     """Relative links of a Markdown file that lead nowhere."""
     text = document.read_text(encoding="utf-8")
@@ -59,7 +100,7 @@ def broken_links(document: Path) -> list[str]:
 
 def sweep_table(name: str) -> str:
     """The table of a sweep, from docs/results, as far as it was run."""
-    table = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    table = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     run = [row for row in table["rows"] if any(figures["seeds"] for figures in row["figures"].values())]
     return to_markdown({**table, "rows": run}).rstrip()
 
@@ -69,7 +110,8 @@ def with_tables(text: str) -> str:
 
     def fresh(match: re.Match[str]) -> str:
         name = match[1]
-        table = results_table() if name == "results" else sweep_table(name.removeprefix("sweep "))
+        whole = {"results": results_table, "overview": overview_table}
+        table = whole[name]() if name in whole else sweep_table(name.removeprefix("sweep "))
         return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
 
     return TABLE.sub(fresh, text)

@@ -165,7 +165,7 @@ def to_markdown(table: dict[str, Any]) -> str:
         cells = [f"{row['title']} (`{row['name']}`)", row["role"].replace("_", "-")]
         for test in tests:
             figures = row["figures"][test["name"]]
-            cells.append(_cell(figures))
+            cells.append(percent_cell(figures))
             if test["gap"]:
                 share = figures["gap_recovered"]
                 cells.append("–" if share is None else f"{100 * share:.0f} %")
@@ -184,7 +184,8 @@ def _heads(test: dict[str, Any]) -> list[str]:
     return [test["name"], "gap recovered"] if test["gap"] else [test["name"]]
 
 
-def _cell(figures: dict[str, Any]) -> str:
+def percent_cell(figures: dict[str, Any]) -> str:
+    """Mean ± deviation (seeds) in percent, such as "30.4 ± 0.9 (2)"."""
     if figures["miou"] is None:
         return "–"
     spread = "" if figures["deviation"] is None else f" ± {100 * figures['deviation']:.1f}"
