@@ -48,8 +48,12 @@ class Journal:
     def picture(self, item: DatasetConfig, index: int, pixels: np.ndarray[Any, Any], step: int) -> None:
         """Keep a sample picture."""
         name = f"{item.label.replace('/', '_')}_{index}"
-        (self.out / SAMPLES).mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(self.out / SAMPLES / f"{name}_{step:07d}.jpg", quality=90)
+        folder = self.out / SAMPLES
+        folder.mkdir(exist_ok=True)
+        # Whole or not at all: the admin page may look at this moment.
+        partial = folder / f".{name}.partial"
+        Image.fromarray(pixels).save(partial, format="JPEG", quality=90)
+        partial.replace(folder / f"{name}_{step:07d}.jpg")
         self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:
@@ -70,5 +74,5 @@ def _step_of(line: str) -> float:
     """Step of a journal line; a line cut short by a kill counts as the future and is dropped."""
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return math.inf

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from app.admin.text import plain
 from models.errors import Sim2StreetError
 from training.jobs import access
 from training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
@@ -29,7 +30,7 @@ def who_is_admin(*, touch: bool = True) -> str | None:
     """Name of the admin whose session this is, or None; `touch` counts as being there."""
     try:
         return gate().check(st.session_state.get(TOKEN), touch=touch)
-    except AccessError:
+    except Sim2StreetError:  # also where the stored hash is damaged: nobody is an admin then
         return None
 
 
@@ -66,7 +67,7 @@ def show_notice() -> None:
     if kind == "done":
         st.toast(words, icon=":material/check_circle:")
     elif kind == "error":
-        st.error(words, icon=":material/error:")
+        st.error(plain(words), icon=":material/error:")
 
 
 def pass_on_notice() -> None:

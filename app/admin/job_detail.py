@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, curves, session
 from app.admin.admission import for_admins, pass_on_notice, require_admin
 from app.admin.launch_form import CHOSEN
+from app.admin.text import plain
 from models.errors import Sim2StreetError
 from training.config import RunConfig
 from training.datasets.street_scenes import STYLES
@@ -35,11 +36,14 @@ SETS: Final = ("street_scenes", "camvid", "cityscapes", "gta5")
 
 def show_job(store: JobStore, name: str) -> None:
     """Draw one job, again every other second while it is under way."""
+    job = store.get(name)
     try:
-        job = store.get(name)
         config = store.config(name)
-    except Sim2StreetError as error:
-        st.error(str(error), icon=":material/error:")
+    except Sim2StreetError as error:  # damaged, or of a version whose recipes had other keys
+        _headline(job, job.recipe or "recipe unreadable")
+        st.error(plain(str(error)), icon=":material/error:")
+        if job.state.ended:
+            _delete_button(job)
         return
     live = not job.state.ended or local.needs_runner(job)
     st.fragment(_show, run_every=2 if live else None)(store, name, config, job.state)
@@ -58,7 +62,7 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
     if job.state is not drawn_as:
         st.rerun()  # other buttons, another rhythm
     progress = read_progress(config, store.run(name))
-    _headline(job, config)
+    _headline(job, config.method)
     _actions(store, job)
     _numbers(store, job, progress)
     losses, quality, samples, printed, recipe = st.tabs(["Losses", "Quality", "Samples", "Log", "Recipe"])
@@ -83,21 +87,19 @@ def _ask_hub(name: str) -> Job:
     return HubRunner(JobStore()).refresh(name)
 
 
-def _headline(job: Job, config: RunConfig) -> None:
+def _headline(job: Job, method: str) -> None:
     icon, colour = STATES[job.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"## {job.title}", width="content")
+        st.markdown(f"## {plain(job.title)}", width="content")
         st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
     where = f"Hugging Face Jobs, {job.flavour}" if job.where == "hub" else "this machine"
-    st.caption(
-        f"{job.id} · {config.method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}"
-    )
+    st.caption(f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}")
     if job.reason:
         show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
-        show(job.reason, icon=":material/chat_info:")
+        show(plain(job.reason), icon=":material/chat_info:")
     for wish in (job.publication, job.evaluation):
         if wish is not None and wish.error:
-            st.warning(wish.error, icon=":material/cloud_off:")
+            st.warning(plain(wish.error), icon=":material/cloud_off:")
     if job.publication is not None and job.publication.state == "published":
         st.markdown(f":material/cloud_done: On the Hub: [{job.publication.repo_id}]({job.publication.url})")
 
@@ -123,7 +125,11 @@ def _actions(store: JobStore, job: Job) -> None:
             _promote_form(job)
             _evaluate_form(job)
             _publish_form(job)
-        st.button("Delete", icon=":material/delete:", on_click=_delete, args=(job.id,), key="delete", type="tertiary")
+        _delete_button(job)
+
+
+def _delete_button(job: Job) -> None:
+    st.button("Delete", icon=":material/delete:", on_click=_delete, args=(job.id,), key="delete", type="tertiary")
 
 
 def _promote_form(job: Job) -> None:

@@ -11,6 +11,7 @@ from app import charts, curves
 from app.admin.admission import require_admin
 from app.admin.job_detail import STATES, show_job
 from app.admin.launch_form import CHOSEN
+from app.admin.text import plain
 from models.errors import Sim2StreetError
 from training.jobs import local
 from training.jobs.access import AccessError
@@ -67,7 +68,7 @@ def _list(store: JobStore) -> None:
         share = "" if job.state.ended else f" · {_progress(store, job).share:.0%}"
         when = datetime.datetime.fromtimestamp(job.submitted_at).strftime("%d %b %H:%M")
         st.button(
-            f"**{number} · {job.title}**  \n:small[{job.state.value}{share} · {when}]",
+            f"**{number} · {plain(job.title)}**  \n:small[{job.state.value}{share} · {when}]",
             key=f"choose-{job.id}",
             icon=icon,
             type="secondary" if chosen else "tertiary",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Final
 
 import streamlit as st
 from huggingface_hub import get_token
 
 from app.admin.admission import for_admins
+from app.admin.text import plain
 from models.errors import Sim2StreetError
 from training.config import RunConfig, recipe_names
 from training.jobs import local
@@ -136,7 +136,7 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
     try:
         config = prepare(recipe, entered)
     except Sim2StreetError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         st.button("Launch", type="primary", width="stretch", disabled=True)
         return
     st.markdown("### This run")
@@ -188,7 +188,7 @@ def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
     sign = ":green[:material/check_circle:]" if finding.there else ":red[:material/cancel:]"
     st.markdown(f"{sign} {finding.role}: {finding.label}", help=finding.words if finding.there else None)
     if not finding.there and in_full:
-        st.caption(re.sub(r"([*_<>$~`\[\]])", r"\\\1", finding.words))
+        st.caption(plain(finding.words))
 
 
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
@@ -261,7 +261,7 @@ def _launch(who: str) -> str:
         local.attend(store)
     audit(who, "launched", job=job.id, where=job.where, title=config.title)
     state[ROOM], state[CHOSEN] = "Jobs", job.id
-    return f"{job.title} is queued."
+    return f"{plain(job.title)} is queued."
 
 
 @st.cache_data(ttl=CHECKED, max_entries=32, show_spinner=False)

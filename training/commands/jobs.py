@@ -37,6 +37,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     submit.set_defaults(act=submit_job)
 
     listing = actions.add_parser("list", help="all jobs, the latest first")
+    listing.add_argument(
+        "--hub", metavar="ACCOUNT", help="find the jobs of this account on Hugging Face Jobs first, by their labels"
+    )
     listing.add_argument("--json", action="store_true", help="print a list of objects")
     listing.set_defaults(act=list_jobs)
     for name, act, words in (
@@ -93,6 +96,10 @@ def submit_job(store: JobStore, options: argparse.Namespace) -> None:
 
 def list_jobs(store: JobStore, options: argparse.Namespace) -> None:
     """List all jobs."""
+    if options.hub is not None:
+        from training.jobs.hub import HubRunner
+
+        HubRunner(store).rebuild(options.hub)
     jobs = [_fresh(store, job) for job in store.jobs()]
     if options.json:
         print(json.dumps([job.model_dump(mode="json") for job in jobs], indent=2))

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import threading
@@ -21,6 +22,7 @@ from typing import Any, Final
 from models.errors import ConfigError, Sim2StreetError
 from models.files import runs_folder, write_json
 
+LOGGER: Final = logging.getLogger(__name__)
 HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"
 MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"
 """Environment variable: e-mail addresses or Hub names that may sign in as admin, separated by commas."""
@@ -206,15 +208,20 @@ GATE: Final = Gate()
 def audit(who: str, action: str, **details: Any) -> None:
     """Append a line to the audit log: when, who, what, on which job. Never a password or token."""
     path = runs_folder() / AUDIT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > AUDIT_BYTES:
-        path.replace(path.with_suffix(".1.jsonl"))
     line = {"time": round(time.time(), 1), "who": who[:200], "action": action, **details}
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    text = json.dumps(line, ensure_ascii=False)[:4000] + "\n"
     try:
-        os.write(descriptor, (json.dumps(line, ensure_ascii=False)[:4000] + "\n").encode())
-    finally:
-        os.close(descriptor)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > AUDIT_BYTES:
+            path.replace(path.with_suffix(".1.jsonl"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        # A full disk must not keep out the one person who can empty the trash; the line goes to the server's own log.
+        LOGGER.error("%s could not be written (%s): %s", path, error.strerror, text.strip())
 
 
 def _derive(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:

@@ -49,7 +49,8 @@ def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
                 JobState.CANCELLED,
                 f"It did not stop within {job.grace_seconds:.0f} seconds and was killed. {_ADVICE}",
             )
-        return JobState.CANCELLED, _stopped(ending.lines) or "Stopped before it had saved a state."
+        failed_to_save = _in_words(ending) if ending.code is None or ending.code > 0 else ""
+        return JobState.CANCELLED, _stopped(ending.lines) or failed_to_save or "Stopped before it had saved a state."
     words = _in_words(ending)
     if words:
         return JobState.FAILED, words

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.errors import ConfigError
 from models.labels import CITYSCAPES19
 from models.networks import build
 from training.config import RunConfig
@@ -118,7 +119,10 @@ def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavo
         wanted = (flavour is None, "" if flavour is None else flavour.name, processes)
         if job.state is not JobState.SUCCEEDED or hardware != wanted:
             continue
-        other = store.config(job.id)
+        try:
+            other = store.config(job.id)
+        except ConfigError:  # damaged, or of a version whose recipes had other keys
+            continue
         if other.stages or config.stages or any(getattr(other, key) != getattr(config, key) for key in same):
             continue
         pace = read_progress(other, store.run(job.id)).seconds_per_step

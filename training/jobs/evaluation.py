@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from models.errors import Sim2StreetError
 from models.files import METRICS, RUN_FOLDER, write_json
-from training.jobs.local import attend
+from training.jobs.local import ERRAND, PATIENCE, attend, waits_for_score
 from training.jobs.record import Evaluation, Job, JobError, JobState
 from training.jobs.store import JobStore
+from training.locks import hold
 
 SCENES: Final = {"seed": 2026, "size": (512, 256)}
 """Streets that no recipe trains on, the same on which shipped checkpoints are scored."""
@@ -65,16 +66,19 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
         changes = {"state": "failed", "error": str(error)}
     except (OSError, RuntimeError, MemoryError) as error:
         changes = {"state": "failed", "error": f"{type(error).__name__}: {str(error)[:300]}"}
-    result = Evaluation.parse({**wish.model_dump(), **changes}, where="evaluation")
+    result = wish.having(**changes)
     store.change(job, lambda found: found.having(evaluation=result))
     return result
 
 
 def main() -> int:
-    """Entry of the scoring process."""
-    result = evaluate_job(JobStore(Path(sys.argv[1])), sys.argv[2])
-    print(f"evaluation: {result.state} {result.error}", flush=True)
-    return 0 if result.state == "done" else 1
+    """Entry of the scoring process; 0 means that what came of it is written down."""
+    store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
+    with hold(store.place(job) / ERRAND, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+        if waits_for_score(store.get(job)):
+            result = evaluate_job(store, job)
+            print(f"evaluation: {result.state} {result.error}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from training.methods import method_entry
 
 Kind = Literal["whole", "number", "switch", "choice", "text", "numbers"]
 
-# What a recipe is made of is chosen by choosing the recipe; folders are set by environment variables on the server.
-FIXED: Final = frozenset({"name", "method", "network", "stages", "root", "dataset", "licence", "about"})
+# What a recipe is made of is chosen by choosing the recipe; folders are set by environment variables on the server
+# or, as with companions, by recipes of one's own on the command line.
+FIXED: Final = frozenset({"name", "method", "network", "stages", "root", "dataset", "licence", "about", "companions"})
 SPLIT: Final = re.compile(r"^[a-z0-9_]{1,40}$")
 GROUPS: Final = {
     "run": "Run",

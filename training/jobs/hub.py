@@ -8,6 +8,7 @@ tell which record is its own, so that the list can be rebuilt by whoever has los
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -22,14 +23,16 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
 
 from models.checkpoint import Checkpoint
+from models.errors import CheckpointError, Sim2StreetError
 from models.files import RUN_FOLDER, WEIGHTS, replace_folder
 from models.hub import FILES
 from training.config import RunConfig
 from training.jobs import log as logs
-from training.jobs.record import IDENTIFIER, Job, JobError, JobState, Publication
+from training.jobs.record import Job, JobError, JobState, Publication
 from training.jobs.store import LOG, RUN, JobStore
 from training.run_folder import PROGRESS
 
+LOGGER: Final = logging.getLogger(__name__)
 IMAGE_VARIABLE: Final = "SIM2STREET_JOB_IMAGE"
 BUCKET_VARIABLE: Final = "SIM2STREET_JOB_BUCKET"
 """Environment variable: a bucket `owner/name` on the Hub that keeps states, so that a retry can resume."""
@@ -145,35 +148,41 @@ class HubRunner:
         record = self.store.get(job)
         if record.where != "hub" or record.state.ended:
             return record
-        if not record.hub_id:
-            return self._find_by_label(record)
         try:
+            if not record.hub_id:
+                return self._find_by_label(record)
             with hub_words("ask for the job"):
                 info = self.api.inspect_job(job_id=record.hub_id, namespace=record.namespace)
             self._collect(record)
+            return self._take(record, info)
         except JobError as error:
             reason = f"The Hub was not reached: {error}"
-            return self.store.change(job, lambda found: found.having(reason=reason))
-        return self._take(record, info)
+            return self.store.change(job, lambda found: found if found.state.ended else found.having(reason=reason))
 
     def rebuild(self, namespace: str) -> list[Job]:
         """Find jobs of ours in an account by their labels; records that were lost are made anew."""
-        with hub_words("list the jobs"):
-            infos = list(self.api.list_jobs(labels={"app": LABEL}, namespace=namespace))
-        for info in infos:
-            name = (info.labels or {}).get("job", "")
-            if not IDENTIFIER.match(name) or self.store.place(name).exists():
-                continue
-            environment = info.environment or {}
+        for info in self._labelled(namespace):
+            labels = info.labels or {}
+            name = labels.get("job", "")
             try:
+                if self.store.place(name).exists():
+                    continue
+                environment = info.environment or {}
                 config = RunConfig.parse(json.loads(environment["SIM2STREET_RECIPE"]), where=f"job {name}")
-            except (KeyError, ValueError):
-                continue
-            repository = environment.get("SIM2STREET_REPOSITORY", "")
-            given = {"publication": {"repo_id": repository}, "namespace": namespace, "hub_id": info.id}
-            created = info.created_at.timestamp() if info.created_at else time.time()
-            flavour = str(getattr(info.flavor, "value", info.flavor) or "")
-            self.store.create(config, where="hub", flavour=flavour, id=name, submitted_at=created, **given)
+                self.store.create(
+                    config,
+                    id=name,
+                    where="hub",
+                    attempt=int(labels.get("attempt", 1)),
+                    flavour=str(getattr(info.flavor, "value", info.flavor) or ""),
+                    submitted_at=info.created_at.timestamp() if info.created_at else time.time(),
+                    publication={"repo_id": environment.get("SIM2STREET_REPOSITORY", "")},
+                    namespace=namespace,
+                    hub_id=info.id,
+                )
+            except (KeyError, ValueError, Sim2StreetError) as error:
+                # Somebody else's idea of our labels, or a version whose recipes had other keys.
+                LOGGER.warning("job %s in %s is left out: %s", info.id, namespace, error)
         return [self.refresh(job.id) for job in self.store.jobs() if job.where == "hub"]
 
     def log(self, job: Job, *, follow: bool = False) -> Iterator[str]:
@@ -203,7 +212,12 @@ class HubRunner:
                     secrets={"HF_TOKEN": token} if isinstance(token, str) else None,
                     flavor=job.flavour,
                     timeout=job.timeout_minutes * 60,
-                    labels={"app": LABEL, "job": job.id, "recipe": job.recipe or "own"},
+                    labels={
+                        "app": LABEL,
+                        "job": job.id,
+                        "attempt": str(job.attempt + 1),
+                        "recipe": job.recipe or "own",
+                    },
                     volumes=[Volume(type="bucket", source=bucket, mount_path=MOUNT)] if bucket else None,
                     namespace=job.namespace,
                 )
@@ -211,15 +225,28 @@ class HubRunner:
             reason = str(error)
             self.store.change(job.id, lambda found: found.to(JobState.FAILED, reason=reason))
             raise
-        return self.store.change(job.id, lambda found: found.having(hub_id=info.id, attempt=found.attempt + 1))
+
+        def note(found: Job) -> Job:
+            # Whoever looked while the Hub was still answering found no such job there and took it for lost.
+            found = found.to(JobState.QUEUED, reason="", ended_at=None) if found.state is JobState.LOST else found
+            return found.having(hub_id=info.id, attempt=job.attempt + 1)
+
+        return self.store.change(job.id, note)
+
+    def _labelled(self, namespace: str, **labels: str) -> list[JobInfo]:
+        """Jobs of ours in an account that bear these labels too, the latest first."""
+        with hub_words("list the jobs"):
+            infos = list(self.api.list_jobs(labels={"app": LABEL, **labels}, namespace=namespace))
+        return sorted(infos, key=lambda info: info.created_at.timestamp() if info.created_at else 0.0, reverse=True)
 
     def _find_by_label(self, job: Job) -> Job:
         """A record without a job there: started by a process that died before it could write the name down, or never."""
-        with hub_words("list the jobs"):
-            labels = {"app": LABEL, "job": job.id}
-            infos = list(self.api.list_jobs(labels=labels, namespace=job.namespace))
+        infos = self._labelled(job.namespace, job=job.id, attempt=str(job.attempt + 1))
         if infos:
-            return self.store.change(job.id, lambda found: found.having(hub_id=infos[0].id))
+            found_id = infos[0].id
+            return self.store.change(
+                job.id, lambda found: found.having(hub_id=found_id, attempt=max(found.attempt, job.attempt + 1))
+            )
         reason = "It never began on the Hub. Retry starts it."
         return self.store.change(job.id, lambda found: found.to(JobState.LOST, reason=reason))
 
@@ -273,7 +300,12 @@ class HubRunner:
             reason = f"It is done, and its checkpoint could not be fetched yet: {error}"
             return self.store.change(record.id, lambda found: found.having(reason=reason))
         shutil.rmtree(partial / ".cache", ignore_errors=True)
-        Checkpoint.open(partial)
+        try:
+            Checkpoint.open(partial)
+        except CheckpointError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = f"What is in {wish.repo_id} is no whole checkpoint: {error}"
+            return self.store.change(record.id, lambda found: found.to(JobState.FAILED, reason=reason, **ended))
         place = self.store.run(record.id) / RUN_FOLDER
         place.parent.mkdir(exist_ok=True)
         replace_folder(partial, place)

@@ -33,6 +33,7 @@ from training.run_folder import PROGRESS
 
 LOGGER: Final = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+RUNNER_LOG: Final = "runner.log"
 POLL: Final = 0.25
 """Seconds between two looks at the trainer."""
 PULSE_EVERY: Final = 3.0
@@ -41,6 +42,10 @@ LINGER: Final = 1.0
 """Seconds for which an idle runner waits for more before it ends."""
 WAITS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0, 1800.0, 3600.0, 3600.0, 3600.0)
 """Seconds between tries to publish while the Hub is down; then a person has to ask again."""
+ERRAND: Final = ".errand"
+"""Lock in a job's folder: one process at a time scores or publishes it."""
+PATIENCE: Final = 86400.0
+"""Seconds for which a second such process waits for the first."""
 SECRETS: Final = ("SIM2STREET_ADMIN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_", "STREAMLIT_")
 """Beginnings of environment variables that no trainer needs to know."""
 
@@ -50,7 +55,7 @@ def attend(store: JobStore) -> bool:
     open_ends = [job for job in store.jobs() if job.where == "local" and needs_runner(job)]
     if not open_ends or is_held(store.folder / ".runner"):
         return False
-    with (store.folder / "runner.log").open("ab") as log:
+    with (store.folder / RUNNER_LOG).open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "training.jobs.local", str(store.folder)],
             cwd=ROOT,
@@ -182,13 +187,23 @@ class Trainer:
         return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+@dataclass
+class Errand:
+    """A process that scores or publishes a finished job."""
+
+    job: Job
+    name: str
+    child: subprocess.Popen[bytes]
+    memory_kills: int = field(default_factory=processes.out_of_memory_kills)
+
+
 class Runner:
     """Looks after the local jobs of a store until there are none to look after."""
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
         self.trainer: Trainer | None = None
-        self.errand: subprocess.Popen[bytes] | None = None
+        self.errand: Errand | None = None
         self.next_try: dict[str, float] = {}
 
     def work(self) -> None:
@@ -219,6 +234,7 @@ class Runner:
 
     def look(self) -> bool:
         """Do what is due; returns whether anything is under way."""
+        logs.cap(self.store.folder / RUNNER_LOG)
         jobs = [job for job in reversed(self.store.jobs()) if job.where == "local"]
         if self.trainer is None:
             for job in jobs:
@@ -237,13 +253,17 @@ class Runner:
     def find_again(self, job: Job) -> None:
         """Take over a job that an earlier runner had left running: its trainer, or what became of it."""
         spent = max(job.seconds, self.store.pulse(job.id).get("seconds", 0.0))
-        if job.trainer is None:
-            # That runner died between marking the job and starting its trainer.
+        # A runner that died right after starting its trainer had not written down whom it had started.
+        process = job.trainer or processes.find_leader(str(self.store.run(job.id)))
+        if process is None:
+            # It died between marking the job and starting its trainer.
             following = JobState.CANCELLED if job.cancel_asked else JobState.QUEUED
             self.store.change(job.id, lambda found: found.to(following, reason=""))
             return
-        self.trainer = Trainer(job.id, job.trainer, None, spent)
-        LOGGER.info("found %s again as process %s", job.id, job.trainer.pid)
+        self.trainer = Trainer(job.id, process, None, spent)
+        if job.trainer is None:
+            self.store.change(job.id, lambda found: found.having(trainer=process))
+        LOGGER.info("found %s again as process %s", job.id, process.pid)
 
     def start(self, job: Job) -> None:
         """Start a queued job's trainer."""
@@ -331,9 +351,12 @@ class Runner:
 
         Scoring waits until no training needs the machine; publishing is tried again later where the Hub was down.
         """
-        if self.errand is not None and self.errand.poll() is None:
-            return True
-        self.errand = None
+        if self.errand is not None:
+            if self.errand.child.poll() is None:
+                return True
+            self.settle(self.errand)
+            self.errand = None
+            return True  # its job has changed since it was read
         done = [job for job in jobs if job.state is JobState.SUCCEEDED]
         for job in done if self.trainer is None else ():
             if waits_for_score(job):
@@ -345,8 +368,6 @@ class Runner:
             tries = job.publication.attempts
             wait = (0.0, *WAITS)[min(tries, len(WAITS))]
             if time.monotonic() >= self.next_try.setdefault(f"{job.id}/{tries}", time.monotonic() + wait):
-                # Again at the next wait, should it die before it can write down that it tried.
-                self.next_try[f"{job.id}/{tries}"] = time.monotonic() + WAITS[0] + wait
                 self.send(job, "publication")
                 break
         return bool(ready)
@@ -354,7 +375,7 @@ class Runner:
     def send(self, job: Job, errand: str) -> None:
         """Start a process for an errand; it writes down itself what came of it."""
         with (self.store.place(job.id) / LOG).open("ab") as log:
-            self.errand = subprocess.Popen(
+            child = subprocess.Popen(
                 [sys.executable, "-m", f"training.jobs.{errand}", str(self.store.folder), job.id],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -362,6 +383,27 @@ class Runner:
                 stderr=log,
                 start_new_session=True,
             )
+        self.errand = Errand(job, errand, child)
+
+    def settle(self, errand: Errand) -> None:
+        """Write down for an errand that died how it did; one that came to its own end has done so itself."""
+        code = errand.child.returncode
+        if code == 0:
+            return
+        words = f"It ended with code {code}; the log says more."
+        if code < 0:
+            starved = code == -signal.SIGKILL and processes.out_of_memory_kills() > errand.memory_kills
+            name = signal.Signals(-code).name
+            words = "Out of memory: the kernel killed it." if starved else f"It was killed from outside ({name})."
+
+        def note(found: Job) -> Job:
+            if errand.name == "evaluation" and found.evaluation is not None:
+                return found.having(evaluation=found.evaluation.having(state="failed", error=words))
+            if errand.name == "publication" and found.publication is not None:
+                return found.having(publication=found.publication.after_failure(words, len(WAITS)))
+            return found
+
+        self.store.change(errand.job.id, note)
 
 
 def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:

@@ -38,6 +38,17 @@ def is_alive(process: ProcessIdentity) -> bool:
     return identify(process.pid) == process
 
 
+def find_leader(argument: str) -> ProcessIdentity | None:
+    """The living leader of a process group that was started with exactly this argument; None where /proc is missing."""
+    for entry in PROC.iterdir() if PROC.is_dir() else ():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                started_with = (entry / "cmdline").read_bytes().split(b"\0")
+                if os.fsencode(argument) in started_with and os.getpgid(int(entry.name)) == int(entry.name):
+                    return identify(int(entry.name))
+    return None
+
+
 def end(process: ProcessIdentity, number: signal.Signals) -> None:
     """Send a signal, if it still is that process.
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from models.errors import Sim2StreetError
 from models.files import RUN_FOLDER
-from training.jobs.local import WAITS, attend
+from training.jobs.local import ERRAND, PATIENCE, WAITS, attend, waits_for_hub
 from training.jobs.record import Job, JobError, JobState, Publication
 from training.jobs.store import JobStore
+from training.locks import hold
 
 
 def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) -> Job:
@@ -44,23 +45,25 @@ def publish_job(store: JobStore, job: str) -> Publication:
     wish = store.get(job).publication
     if wish is None:
         raise JobError(f"Nobody asked to publish job {job}.")
-    attempts = wish.attempts + 1
     try:
         checkpoint = Checkpoint.open(store.run(job) / RUN_FOLDER)
         done = publish(checkpoint, wish.repo_id, private=wish.private)
-        changes = {"state": "published", "url": done.url, "revision": done.revision, "error": ""}
+        attempts = wish.attempts + 1
+        result = wish.having(state="published", attempts=attempts, url=done.url, revision=done.revision, error="")
     except Sim2StreetError as error:
-        changes = {"state": "waiting" if attempts <= len(WAITS) else "failed", "error": str(error)}
-    result = Publication.parse({**wish.model_dump(), **changes, "attempts": attempts}, where="publishing")
+        result = wish.after_failure(str(error), len(WAITS))
     store.change(job, lambda found: found.having(publication=result))
     return result
 
 
 def main() -> int:
-    """Entry of the publishing process."""
-    result = publish_job(JobStore(Path(sys.argv[1])), sys.argv[2])
-    print(f"publishing to {result.repo_id}: {result.state} {result.error or result.url}", flush=True)
-    return 0 if result.state == "published" else 1
+    """Entry of the publishing process; 0 means that what came of it is written down."""
+    store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
+    with hold(store.place(job) / ERRAND, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+        if waits_for_hub(store.get(job)):
+            result = publish_job(store, job)
+            print(f"publishing to {result.repo_id}: {result.state} {result.error or result.url}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

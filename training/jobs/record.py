@@ -46,7 +46,12 @@ _FOLLOWERS: Final[dict[JobState, frozenset[JobState]]] = {
 
 IDENTIFIER: Final = re.compile(r"^\d{4,9}-[a-z0-9_]{1,80}$")
 """Identifiers are folder names: nothing else ever reaches a path."""
-REPOSITORY: Final = r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$"
+_NAME: Final = r"[A-Za-z0-9](?:[.-]?[A-Za-z0-9_])*"
+ACCOUNT: Final = rf"^{_NAME}$"
+REPOSITORY: Final = rf"^{_NAME}/{_NAME}$"
+"""As the Hub has them: ASCII, neither `..` nor `--`, no dot or dash at an end. No such name climbs out of an address."""
+LONGEST_NAME: Final = 96
+"""Characters of a repository's name on the Hub, its owner included."""
 
 
 class ProcessIdentity(Options):
@@ -70,15 +75,23 @@ class Processes(Options):
     machines: int = Field(default=1, ge=1, le=64, description="Machines that train together.")
     machine_rank: int = Field(default=0, ge=0, le=63, description="Which of them this one is; 0 is the first.")
     main_address: str = Field(
-        default="127.0.0.1", pattern=r"^[A-Za-z0-9.:-]{1,253}$", description="Address of the first machine."
+        default="127.0.0.1", pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$", description="Address of the first machine."
     )
     main_port: int = Field(default=29500, ge=1024, le=65535, description="Port of the first machine.")
 
 
-class Publication(Options):
+class _Wish(Options):
+    """Something that is wanted of a finished job."""
+
+    def having(self, **changes: Any) -> Self:
+        """Return this wish with other values, checked."""
+        return type(self).parse({**self.model_dump(), **changes}, where=type(self).__name__.lower())
+
+
+class Publication(_Wish):
     """The wish to have the checkpoint on the Hub, and how far it has come. Training is done either way."""
 
-    repo_id: str = Field(pattern=REPOSITORY)
+    repo_id: str = Field(pattern=REPOSITORY, max_length=LONGEST_NAME)
     private: bool = True
     state: Literal["waiting", "published", "failed"] = "waiting"
     attempts: int = Field(default=0, ge=0)
@@ -86,8 +99,13 @@ class Publication(Options):
     url: str = ""
     revision: str = ""
 
+    def after_failure(self, error: str, tries: int) -> Self:
+        """Return this wish after one more try in vain, of which there are `tries` after the first."""
+        attempts = self.attempts + 1
+        return self.having(state="waiting" if attempts <= tries else "failed", attempts=attempts, error=error)
 
-class Evaluation(Options):
+
+class Evaluation(_Wish):
     """The wish to have the checkpoint scored on a labelled set; figures land in its metrics.json."""
 
     dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid"]
@@ -127,7 +145,9 @@ class Job(Options):
     evaluation: Evaluation | None = None
     flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
     timeout_minutes: int = Field(default=240, ge=5, le=7 * 24 * 60, description="Of a job on Hugging Face Jobs.")
-    namespace: str = Field(default="", pattern=r"^[\w.-]{0,96}$", description="Who pays for it there.")
+    namespace: str = Field(
+        default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Who pays for it there."
+    )
     hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its name there.")
 
     def to(self, state: JobState, **changes: Any) -> Self:

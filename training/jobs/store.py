@@ -70,15 +70,17 @@ class JobStore:
         return self.place(job) / RUN
 
     def create(self, config: RunConfig, **values: Any) -> Job:
-        """Queue a job for `config`; `values` are fields of `Job`.
+        """Queue a job for `config`; `values` are fields of `Job`, with `id` for one whose record was lost.
 
         Raises:
             ConfigError: a value is wrong.
         """
         with self.locked():
-            identifier = f"{self._next_number():04d}-{config.name or config.method}"
-            given = {"id": identifier, "title": config.title, "recipe": config.name, "steps": count_steps(config)}
-            job = Job.parse({"submitted_at": round(time.time(), 1), **given, **values}, where="job")
+            identifier = values.pop("id", None) or f"{self._next_number():04d}-{config.name or config.method}"
+            given = {"title": config.title, "recipe": config.name, "steps": count_steps(config)}
+            job = Job.parse({"id": identifier, "submitted_at": round(time.time(), 1), **given, **values}, where="job")
+            if self.place(identifier).exists():
+                raise JobError(f"There is a job {identifier} already.")
             # Made beside its place: a job is there wholly or not at all.
             partial = self.folder / f".{identifier}.partial"
             shutil.rmtree(partial, ignore_errors=True)
@@ -180,6 +182,7 @@ class JobStore:
         Raises:
             JobError: it has no checkpoint, the name is no name or taken, or the disk is full.
         """
+        from models.catalog import catalog
         from models.checkpoint import Checkpoint
 
         if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
@@ -187,7 +190,8 @@ class JobStore:
         trained = Checkpoint.open(self.run(job) / RUN_FOLDER)
         place = promoted_folder() / name
         with self.locked():
-            if place.exists():
+            # Of two with one name the catalog shows the first, which is never the promoted one.
+            if place.exists() or any(entry.name == name for entry in catalog(wait=False)):
                 raise JobError(f"There is a checkpoint {name!r} in the catalog already; choose another name.")
             partial = promoted_folder() / f".{name}.partial"
             try:

@@ -142,6 +142,18 @@ def test_members_get_in_while_the_list_names_them(runs: Path, monkeypatch: pytes
     assert [line["action"] for line in lines(runs)] == ["sign in refused", "signed in"]
 
 
+def test_a_full_disk_keeps_no_admin_out(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever comes to empty the trash gets in, and what is done is in the server's own log."""
+    set_password(PASSWORD)
+    (runs / access.AUDIT).symlink_to("/dev/full")
+    gate = Gate()
+    assert gate.check(gate.sign_in(PASSWORD)) == "password"
+    assert "signed in" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
 def test_the_command_sets_it_and_prints_no_password(runs: Path) -> None:
     command = [sys.executable, "-m", "training.cli", "admin", "set-password", "--stdin"]
     done = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60)

@@ -49,6 +49,7 @@ def test_a_job_trains_there_and_its_checkpoint_comes_back(runner: HubRunner, hub
     assert there["labels"] == {
         "app": "sim2street",
         "job": job.id,
+        "attempt": "1",
         "recipe": "tiny",
         **{k: v for k, v in there["labels"].items() if k == "name"},
     }
@@ -151,11 +152,73 @@ def test_the_list_is_rebuilt_from_labels(runner: HubRunner, hub: HubServer, tmp_
     assert empty.rebuild("maker") == rebuilt
 
 
+def test_a_rebuilt_list_keeps_numbers_and_skips_what_is_not_ours(
+    runner: HubRunner, hub: HubServer, tmp_path: Path
+) -> None:
+    """The second job of an account, started again once, comes back under its own name; a garbled one is left out."""
+    first, second = submitted(runner), submitted(runner)
+    hub.jobs[second.hub_id]["status"] = {"stage": "ERROR", "message": "x"}
+    runner.refresh(second.id)
+    again = runner.retry(second.id)
+    hub.jobs[again.hub_id]["createdAt"] = "2026-01-02T00:00:00.000Z"
+    hub.jobs[first.hub_id]["environment"]["SIM2STREET_RECIPE"] = '{"key_of_old": 1}'
+    store = JobStore(tmp_path / "elsewhere")
+    (rebuilt,) = HubRunner(store).rebuild("maker")
+    assert (rebuilt.id, rebuilt.hub_id, rebuilt.attempt) == ("0002-tiny", again.hub_id, 2)
+    assert store.place("0002-tiny").is_dir()
+    assert store.create(tiny_config()).id == "0003-tiny"
+
+
+def test_the_command_line_finds_an_accounts_jobs_again(
+    runner: HubRunner, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from training.cli import main
+
+    job = submitted(runner)
+    monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "elsewhere"))
+    assert main(["jobs", "list"]) == 0
+    assert "no jobs yet" in capsys.readouterr().out
+    assert main(["jobs", "list", "--hub", "maker"]) == 0
+    assert f"{job.id}  running" in capsys.readouterr().out
+
+
+def test_a_job_looked_at_while_it_is_being_started_is_not_lost(
+    runner: HubRunner, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's page asks between the record and the Hub's answer; what costs money must stay in sight."""
+    start, seen = runner.api.run_job, list[JobState]()
+
+    def slowly(**values: object) -> object:
+        seen.append(HubRunner(runner.store).refresh("0001-tiny").state)
+        return start(**values)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(runner.api, "run_job", slowly)
+    job = submitted(runner)
+    assert seen == [JobState.LOST]
+    assert (job.state, job.reason, job.ended_at) == (JobState.QUEUED, "", None)
+    assert runner.refresh(job.id).state is JobState.RUNNING
+
+
+def test_a_damaged_checkpoint_there_is_a_failure(runner: HubRunner, hub: HubServer) -> None:
+    job = submitted(runner)
+    runner.api.create_repo(REPOSITORY)
+    files = {name: b"{" for name in ("model.safetensors", "config.json", "metrics.json", "README.md")}
+    hub.model(REPOSITORY).commit(files)
+    hub.jobs[job.hub_id]["status"] = {"stage": "COMPLETED", "message": None}
+    failed = runner.refresh(job.id)
+    assert failed.state is JobState.FAILED
+    assert "no whole checkpoint" in failed.reason
+    assert not (runner.store.run(job.id) / "checkpoint").exists()
+
+
 def test_a_record_whose_writer_died_finds_its_job_by_label(runner: HubRunner, hub: HubServer) -> None:
     job = submitted(runner)
-    runner.store.change(job.id, lambda found: found.having(hub_id=""))
+    runner.store.change(job.id, lambda found: found.having(hub_id="", attempt=0))
     assert runner.refresh(job.id).hub_id == job.hub_id
-    runner.store.change(job.id, lambda found: found.having(hub_id=""))
+    runner.store.change(job.id, lambda found: found.having(hub_id="", attempt=0))
+    hub.faults.append(Fault("GET /api/jobs/maker", "status", 503, times=50))
+    assert runner.refresh(job.id).reason.startswith("The Hub was not reached")
+    hub.faults.clear()
     hub.jobs.clear()
     lost = runner.refresh(job.id)
     assert (lost.state, lost.reason) == (JobState.LOST, "It never began on the Hub. Retry starts it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -10,8 +10,10 @@ from models.errors import ConfigError
 from tests.training.jobs.conftest import tiny_config
 from training.config import load_recipe, recipe_names
 from training.jobs.estimate import estimate, in_words, step_flops
+from training.jobs.fields import form_fields
 from training.jobs.hub import Flavour
 from training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
+from training.jobs.record import JobState
 from training.jobs.store import JobStore
 
 
@@ -55,6 +57,7 @@ def test_entered_values_reach_the_config_and_are_told_apart_from_recipe_and_pape
         ("__class__", "x"),
         ("optimisers.segmenter", {}),
         ("steps --help", 1),
+        ("companions", "/etc"),
         ("initialisation", "../../etc/passwd"),
         ("initialisation", "/tmp/evil"),
         ("sources.0.style", "../fog"),
@@ -84,6 +87,38 @@ def test_entered_values_reach_the_config_and_are_told_apart_from_recipe_and_pape
 def test_tricks_in_fields_are_refused_with_a_sentence(key: str, value: object) -> None:
     with pytest.raises(ConfigError):
         prepare("demo_advent_game_to_camvid", {key: value})
+
+
+TRICKS: Final = (
+    *("../../etc/passwd", "/etc/passwd", "..", "~/.ssh", "C:\\\\x", "file:///etc/passwd", "a/b", "%2e%2e%2f"),
+    *(
+        "; rm -rf /",
+        "$(id)",
+        "`id`",
+        "| sh",
+        "--help",
+        "--out=/tmp/x",
+        "-o",
+        "a\nb",
+        "a\0b",
+        "\u202eevil",
+        "{0.__class__}",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_field_of_any_recipe_takes_a_path_or_an_argument(name: str) -> None:
+    """All tricks in all fields: refused, but for a title, which is words that are shown and nothing else."""
+    config = shipped_recipe(name)
+    for field in form_fields(config):
+        assert field.kind != "text" or field.label in ("title", "split"), f"{field.key} is free text"
+        for trick in TRICKS:
+            if field.label == "title" and trick.isprintable():
+                assert prepare(name, {"title": trick}).name == config.name
+                continue
+            with pytest.raises(ConfigError):
+                field.read(trick)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "", "no_such", "demo_source_only_game.toml", "--help"])
@@ -116,6 +151,11 @@ def test_estimates_grow_with_the_work_and_cost_what_the_hardware_costs(store: Jo
     hosted = estimate(small, store, flavour=card)
     assert hosted is not None
     assert hosted.dollars == pytest.approx(hosted.seconds)  # at a dollar a second
+    # A job whose recipe this version cannot read, as after an update, is no reason to know nothing.
+    job = store.create(small)
+    store.change(job.id, lambda found: found.to(JobState.RUNNING).to(JobState.SUCCEEDED))
+    (store.place(job.id) / "recipe.json").write_text('{"key_of_old": 1}')
+    assert estimate(small, store) == one
     assert estimate(small, store, flavour=Flavour("new", "New", 1.0, 1, "Unheard Of 9000")) is None
     assert [in_words(seconds) for seconds in (40, 600, 9000, 200_000)] == [
         "40 seconds",

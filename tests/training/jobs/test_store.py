@@ -63,8 +63,13 @@ def test_states_follow_each_other_or_are_refused(store: JobStore) -> None:
     assert job.to(JobState.RUNNING).to(JobState.LOST).to(JobState.QUEUED).state is JobState.QUEUED
     with pytest.raises(ConfigError, match=r"processes\.count"):
         store.create(tiny_config(), processes={"count": 0})
-    with pytest.raises(ConfigError, match="main_address"):
-        store.create(tiny_config(), processes={"main_address": "host; rm -rf /"})
+    for address in ("host; rm -rf /", "--help", "-x", "a b", "http://a"):
+        with pytest.raises(ConfigError, match="main_address"):
+            store.create(tiny_config(), processes={"main_address": address})
+    for namespace in ("..", ".", "../admin", "a/b", "-x", "a b", "a..b"):
+        with pytest.raises(ConfigError, match="namespace"):
+            store.create(tiny_config(), namespace=namespace)
+    assert store.create(tiny_config(), namespace="Ada-1").namespace == "Ada-1"
 
 
 def test_commands_are_lists_of_our_own_words(store: JobStore) -> None:
@@ -118,6 +123,8 @@ def test_promoted_checkpoints_are_in_the_catalog_until_withdrawn(store: JobStore
     assert entry.checkpoint.path == promoted_folder() / "mine"
     with pytest.raises(JobError, match="already"):
         store.promote(job.id, "mine")
+    with pytest.raises(JobError, match="'source_only_game' in the catalog already"):
+        store.promote(job.id, "source_only_game")  # a shipped one, behind which it would never be seen
     with pytest.raises(JobError, match=r"no promoted checkpoint '\.\./mine'"):
         store.withdraw("../mine")
     store.withdraw("mine")
@@ -140,7 +147,19 @@ def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monke
     monkeypatch.setitem(sys.modules, "training.publish", types.SimpleNamespace(publish=publish))
     monkeypatch.setattr(local, "attend", lambda store: False)
     job = finished(store)
-    for trick in ("../x", "owner", "owner/name/more", "https://evil/x", "owner/na me", "--private/x"):
+    for trick in (
+        "a/b..c",
+        "a/-b",
+        "a/b.",
+        "naïve/x",
+        "a/" + "b" * 96,
+        "../x",
+        "owner",
+        "owner/name/more",
+        "https://evil/x",
+        "owner/na me",
+        "--private/x",
+    ):
         with pytest.raises(ConfigError, match="repo_id"):
             ask_to_publish(store, job.id, trick, private=True)
     monkeypatch.setattr("training.jobs.publication.attend", lambda store: False)
@@ -198,6 +217,14 @@ def test_an_end_that_cannot_be_written_down_is_written_later(store: JobStore, mo
     runner.look()
     assert store.get(job.id).state is JobState.FAILED
     assert "code 3" in store.get(job.id).reason
+
+
+def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path: Path) -> None:
+    job = store.create(tiny_config()).having(cancel_asked=True)
+    full = Ending(2, ["error: The state of step 7 could not be written: No space left on device."])
+    assert judge(job, tmp_path, full)[1].startswith("The disk is full. The state of step 7")
+    for ending in (Ending(-15, []), Ending(None, [])):
+        assert judge(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before it had saved a state.")
 
 
 @pytest.mark.parametrize(
