@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from models.checkpoint import CONFIG, Checkpoint, CheckpointConfig, sha256_of
+from models.checkpoint import Checkpoint, CheckpointConfig, sha256_of
 from models.errors import CheckpointError
+from models.files import CARD, CONFIG, METRICS, WEIGHTS
 from models.importers.adaptsegnet import ADAPTSEGNET
 from models.importers.advent import ADVENT
 from models.importers.card import card_of
@@ -79,7 +80,7 @@ def import_checkpoint(
     if family not in FAMILIES:
         raise CheckpointError(f"There is no family {family!r}; known are {', '.join(FAMILIES)}.")
     kind = FAMILIES[family]
-    _refuse_place(out)
+    refuse_place(out)
     given = [WeightsFile(file) if isinstance(file, Path) else file for file in files]
     records, plans = [], []
     for file in given:
@@ -152,7 +153,13 @@ def _load(core: nn.Module, plan: Plan) -> Counter[str]:
     return plan.left_out + match.left_out
 
 
-def _refuse_place(out: Path) -> None:
+def refuse_place(out: Path) -> None:
     """Raise `CheckpointError` if the folder holds something that is no checkpoint and would be lost."""
-    if out.exists() and not (out / CONFIG).exists() and (out.is_file() or any(out.iterdir())):
-        raise CheckpointError(f"{out} holds something that is no checkpoint. Name a new folder with --out.")
+    if not out.exists():
+        return
+    found = {item.name for item in out.iterdir()} if out.is_dir() else {out.name}
+    # Many other things have a config.json, so whatever else lies there counts as well.
+    if foreign := sorted(found - {CONFIG, WEIGHTS, METRICS, CARD}):
+        raise CheckpointError(
+            f"{out} holds {foreign[0]}, which is no part of a checkpoint. Name a new folder with --out."
+        )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.checkpoint import Window
-from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from models.importers import segformer
+from models.importers.family import Family, Plan, Weights, has
 from models.importers.keys import LeftOut, rename_by
-from models.importers.mix_transformer import ENCODER, student_of, variant_of, width_of
-from models.origin import Protocol
+from models.importers.mix_transformer import (
+    ENCODER,
+    HALF_SIZE,
+    HALF_SIZE_PROTOCOL,
+    student_of,
+    variant_of,
+    width_of,
+)
 
 LICENCE: Final = (
     "apache-2.0 for the repository; parts fall under the NVIDIA Source Code License (SegFormer): non-commercial"
@@ -36,14 +42,16 @@ rename = rename_by({**ENCODER, **head_rules(r"decode_head")})
 
 
 def recognises(weights: Weights) -> bool:
-    """Whether the student has a Mix Transformer and the context-aware head."""
+    """Whether the student has a Mix Transformer and the context-aware head, or the head of the paper's baselines."""
     student, _ = student_of(weights)
-    return has(student, "backbone.block", "decode_head.fuse_layer.aspp_modules.")
+    return segformer.is_daformers(student) or has(student, "backbone.block", "decode_head.fuse_layer.aspp_modules.")
 
 
 def plan(weights: Weights) -> Plan:
-    """The student."""
+    """The student; on SegFormer's head where the file is one of the paper's baselines."""
     student, left_out = student_of(weights)
+    if segformer.is_daformers(student):
+        return segformer.plan(weights)
     variant = variant_of(student)
     return Plan(
         title=f"DAFormer on MiT-{variant.upper()}",
@@ -51,15 +59,8 @@ def plan(weights: Weights) -> Plan:
         options={"variant": variant, "channels": width_of(student, "decode_head.embed_layers.0.proj.weight")},
         weights=student,
         rename=rename,
-        window=Window(short_side=512, resampling="bilinear", upsample_twice=True),
-        protocol=Protocol(
-            size=(1024, 512),
-            normalisation=IMAGENET_STATISTICS,
-            align_corners=False,
-            branches=(1, 6, 12, 18),
-            inference="whole photo, resized bilinearly; logits to 1024x512 and from there to the photo's size, bilinear",
-            weights="student, step 40000",
-        ),
+        window=HALF_SIZE,
+        protocol=HALF_SIZE_PROTOCOL.model_copy(update={"branches": (1, 6, 12, 18)}),
         left_out=left_out,
     )
 

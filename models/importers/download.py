@@ -52,8 +52,7 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
         partial.replace(place)
     except httpx.HTTPError as error:
         raise CheckpointError(
-            f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to go on; or fetch the"
-            " file by hand and name it."
+            f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to go on."
         ) from error
     except OSError as error:
         raise CheckpointError(f"{url} could not be stored in {folder}: {error.strerror or error}.") from error

@@ -33,6 +33,11 @@ MAX_EXPANSION: Final = 20
 """Most that an archive may grow; trained weights hardly shrink when they are compressed."""
 SMALL_BYTES: Final = 64 * 2**20
 """Archives may always grow to this size."""
+GZIP: Final = b"\x1f\x8b"
+TAR: Final = b"ustar"
+"""At byte 257 of a tar."""
+PAGE: Final = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
+"""How a web page begins, such as the one on which Google Drive asks to confirm a large download."""
 
 # A scalar's type, its dtype and the function that makes it, under the names of NumPy 1 and 2.
 _SCALARS: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
@@ -57,14 +62,19 @@ def read_weights(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(512)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     if size > MAX_BYTES:
         raise CheckpointError(f"{path} has {size / 2**30:.1f} GB; up to {MAX_BYTES >> 30} GB are read.")
-    if start[:2] == b"\x1f\x8b":
+    if start[:2] == GZIP or start[257:262] == TAR:
         with tempfile.TemporaryDirectory() as folder:
             return _read_pickle(_take_out(path, Path(folder)), name=path.name)
+    if PAGE.match(start):
+        raise CheckpointError(
+            f"{path.name} is a web page, not a file of weights: the site wanted an answer before the download. Open its"
+            " link in a browser and save what comes then."
+        )
     if start[8:9] == b"{":
         return _read_safetensors(path)
     return _read_pickle(path, name=path.name)
@@ -87,9 +97,12 @@ def tensors_of(content: dict[str, Any], *, known_beside: tuple[str, ...] = ("met
                 f"Beside state_dict the file holds {', '.join(foreign[:8])}; expected {' and '.join(known_beside)} only."
             )
         content = content["state_dict"]
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)] if content else ["nothing"]
-    if others:
-        raise CheckpointError(f"The file holds {', '.join(map(str, others[:8]))} where tensors were expected.")
+        if not isinstance(content, dict):
+            raise CheckpointError(f"The file's state_dict is a {type(content).__name__}; expected tensors by name.")
+    others = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if others or not content:
+        shown = ", ".join(map(str, others[:8])) or "nothing"
+        raise CheckpointError(f"The file holds {shown} where tensors by name were expected.")
     if all(key.startswith("module.") for key in content):  # saved from within DataParallel
         content = {key.removeprefix("module."): value for key, value in content.items()}
     return content
@@ -117,11 +130,14 @@ def _read_pickle(path: Path, *, name: str) -> dict[str, Any]:
             raise CheckpointError(
                 f"{name} asks to run {called}, which no weights need. It was not run, and the file is refused."
             ) from error
-        raise CheckpointError(f"{name} is no file of weights, or a damaged one: {_first_line(error)}") from error
+        # PyTorch's own words are not passed on: they advise to open the file without the restriction.
+        raise CheckpointError(
+            f"{name} is no file of weights that PyTorch writes, or a damaged one. Expected are .pth, .pt, .bin,"
+            " .safetensors, or a .tar.gz with one of them."
+        ) from error
     except Exception as error:  # a damaged pickle can raise whatever its reader stumbles over
         raise CheckpointError(
-            f"{name} is cut short, damaged, or no file of weights ({type(error).__name__}: {_first_line(error)})."
-            " Download it again."
+            f"{name} is cut short, damaged, or no file of weights that PyTorch writes. Download it again."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{name} holds a {type(content).__name__}; expected a dict of tensors.")
@@ -167,12 +183,12 @@ class _Bounded:
 
 
 def _take_out(path: Path, folder: Path) -> Path:
-    """Copy the one file of weights within a tar.gz into `folder`, under a name of our own."""
+    """Copy the one file of weights within a tar or tar.gz into `folder`, under a name of our own."""
     limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_EXPANSION * path.stat().st_size))
     taken: dict[str, Path] = {}
     try:
         with (
-            gzip.open(path) as stream,
+            gzip.open(path) if _starts_with(path, GZIP) else path.open("rb") as stream,
             tarfile.open(fileobj=_Bounded(stream, limit, path.name), mode="r|") as archive,  # pyright: ignore[reportArgumentType, reportCallIssue]
         ):
             for member in archive:
@@ -184,25 +200,29 @@ def _take_out(path: Path, folder: Path) -> Path:
                     with target.open("wb") as file:
                         while block := source.read(2**20):
                             file.write(block)
-                    taken[PurePosixPath(member.name).name] = target
+                    taken[member.name] = target
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise CheckpointError(f"{path.name} is cut short or no tar.gz ({error}). Download it again.") from error
     if not taken:
         raise CheckpointError(f"{path.name} holds no file of weights (*.pth).")
-    if len(taken) > 1 and "latest.pth" not in taken:
+    latest = [target for place, target in taken.items() if PurePosixPath(place).name == "latest.pth"]
+    chosen = latest or list(taken.values())
+    if len(chosen) > 1:
         raise CheckpointError(f"{path.name} holds {', '.join(taken)}. Unpack it and name one of them.")
-    return taken.get("latest.pth") or next(iter(taken.values()))
+    return chosen[0]
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
 
 
 def _refuse_escape(member: tarfile.TarInfo, name: str) -> None:
     """Raise `CheckpointError` for a member that points out of its archive, or is neither file, folder nor link."""
     places = [member.name] + ([member.linkname] if member.issym() or member.islnk() else [])
-    for place in map(PurePosixPath, places):
+    for place in (PurePosixPath(place.replace("\\", "/")) for place in places):
         if place.is_absolute() or ".." in place.parts:
             raise CheckpointError(f"{name} holds {place}, which points out of the archive. It is refused whole.")
-    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-        raise CheckpointError(f"{name} holds {member.name}, which is neither file nor folder. It is refused whole.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no details"])[0][:200]
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
+        # A sparse file's holes are not in the stream, so that no bound on the stream would hold it.
+        raise CheckpointError(f"{name} holds {member.name}, which is no plain file or folder. It is refused whole.")

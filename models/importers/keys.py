@@ -19,6 +19,8 @@ from models.networks import is_finite
 
 BATCHES = "num_batches_tracked"
 """Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and nothing reads it in evaluation."""
+VARIANCE = "running_var"
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def translate(theirs: Mapping[str, Tensor], rename: Rename, core: nn.Module, *, 
         elif answer is None or answer not in expected or answer in origin:
             unknown.append(key)
         else:
+            _refuse_layout(key, value)
             linear = value.ndim == 2 and tuple(expected[answer]) == (*value.shape, 1, 1)
             found.weights[answer] = value[..., None, None] if linear else value
             origin[answer] = key
@@ -109,25 +112,51 @@ def translate(theirs: Mapping[str, Tensor], rename: Rename, core: nn.Module, *, 
     return found
 
 
+def renamed(weights: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
+    """Weights under other names.
+
+    Raises:
+        CheckpointError: two tensors of the file would have the same one, so that one would be lost without a word.
+    """
+    result: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    for key, value in weights.items():
+        name = rename(key)
+        if name in result:
+            raise CheckpointError(f"The file holds {origin[name]} and {key}, which are the same tensor twice.")
+        result[name], origin[name] = value, key
+    return result
+
+
 def shapes_at(weights: Mapping[str, Tensor], pattern: str) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors whose key matches all of `pattern`."""
     return {key: tuple(value.shape) for key, value in weights.items() if re.fullmatch(pattern, key)}
 
 
+def _refuse_layout(key: str, value: Tensor) -> None:
+    """Raise `CheckpointError` for a tensor that is not simply numbers in rows."""
+    if value.layout != torch.strided or value.is_nested or value.is_meta:
+        raise CheckpointError(f"{key} is a sparse, nested or empty kind of tensor; expected plain numbers.")
+
+
 def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
     if value.shape != shape:
         hint = ""
-        if value.shape[1:] == shape[1:]:
+        if value.ndim == len(shape) and value.shape[1:] == shape[1:]:
             hint = f": {value.shape[0]} classes or channels, expected {shape[0]}"
         raise CheckpointError(f"{key} has shape {tuple(value.shape)}, {title} has {tuple(shape)}{hint}.")
     if key.endswith(BATCHES):
+        if value.is_floating_point():
+            raise CheckpointError(f"{key} holds {value.dtype} numbers; expected a count.")
         return
-    if not value.is_floating_point():
+    if value.dtype not in FLOATS:
         raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")
-    if not is_finite(value):
+    if not is_finite(value.float()):  # as it will be stored: a double may be beyond what fp32 holds
         raise CheckpointError(f"{key} holds values that are not numbers (NaN or infinite). The file is of no use.")
+    if key.endswith(VARIANCE) and bool((value < 0).any()):
+        raise CheckpointError(f"{key} holds negative variances, whose roots are not numbers. The file is of no use.")
 
 
 def _listed(keys: list[str]) -> str:
-    shown = ", ".join(sorted(keys)[:8])
+    shown = ", ".join(key or "a tensor without a name" for key in sorted(keys)[:8])
     return shown + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")

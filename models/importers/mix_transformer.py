@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from models.checkpoint import Window
 from models.errors import CheckpointError
-from models.importers.family import Weights
-from models.importers.keys import shapes_at
+from models.importers.family import IMAGENET_STATISTICS, Weights
+from models.importers.keys import renamed, shapes_at
 from models.networks.mix_transformer import HEADS, VARIANTS
+from models.origin import Protocol
 
 STUDENT: Final = "model."
 TRAINING_ONLY: Final = {
@@ -21,6 +23,15 @@ TRAINING_ONLY: Final = {
     "mic.": "masking module (mic)",
 }
 OWN: Final = ("backbone.", "decode_head.")
+HALF_SIZE: Final = Window(short_side=512, resampling="bilinear", upsample_twice=True)
+HALF_SIZE_PROTOCOL: Final = Protocol(
+    size=(1024, 512),
+    normalisation=IMAGENET_STATISTICS,
+    align_corners=False,
+    inference="whole photo, resized bilinearly; logits to 1024x512 and from there to the photo's size, bilinear",
+    weights="student, step 40000",
+)
+"""How DAFormer's repository measures."""
 
 
 def _encoder_rules() -> dict[str, str]:
@@ -55,20 +66,16 @@ def student_of(weights: Weights) -> tuple[Weights, Counter[str]]:
     """Take the evaluated network out of a file, its prefix removed, and count what only training needs."""
     if all(key.startswith(OWN) for key in weights):
         return weights, Counter()
-    student: dict[str, object] = {}
-    left_out: Counter[str] = Counter()
-    for key, value in weights.items():
-        reason = next((reason for start, reason in TRAINING_ONLY.items() if key.startswith(start)), None)
-        if reason is not None:
-            left_out[reason] += 1
-        else:
-            # Anchored: the authors' own tool removes "model." wherever it stands and mixes teacher and student up.
-            student[key.removeprefix(STUDENT)] = value
+    reasons = {key: reason for key in weights for start, reason in TRAINING_ONLY.items() if key.startswith(start)}
+    left_out = Counter(reasons.values())
+    # Anchored: the authors' own tool removes "model." wherever it stands and mixes teacher and student up.
+    kept = {key: value for key, value in weights.items() if key not in reasons}
+    student = renamed(kept, lambda key: key.removeprefix(STUDENT))
     if left_out and not student:
         raise CheckpointError(
             f"The file holds {', '.join(left_out)} but not the student (model.*), which is the network that is evaluated."
         )
-    return student, left_out  # pyright: ignore[reportReturnType]  # values are those of `weights`
+    return student, left_out
 
 
 def variant_of(weights: Weights) -> str:

@@ -153,6 +153,19 @@ PUBLISHED: Final[dict[str, Published]] = dict(
             )
         ),
         _mmseg("daformer", "DAFormer", "gta5", "cityscapes", "1pG3kDClZDGwp1vSTEXmTchkGHmnLQNdP", 68.85),
+        (
+            "gta5_to_cityscapes_segformer",
+            Published(
+                "gta5_to_cityscapes_segformer",
+                "daformer",
+                "DAFormer's SegFormer baseline gta5 → cityscapes",
+                "self_training",
+                "gta5",
+                "cityscapes",
+                _drive("1neppvQVH2kqjS2KSS82llk9iZ3QNry4h"),
+                miou=58.2,
+            ),
+        ),
         _mmseg("daformer", "DAFormer", "synthia", "cityscapes", "1V9EpoTePjGq33B8MfombxEEcq9a2rBEt"),
         _mmseg("daformer", "DAFormer", "cityscapes", "acdc", "16RSBkzJbGprWr04LjyNleqRzRZgCaEBn"),
         _mmseg("daformer", "DAFormer", "cityscapes", "dark_zurich", "1_VXKDhnp4x4sslBj5B8tqqBJXeOuI9hS"),

@@ -1,4 +1,7 @@
-"""SegFormer (Xie et al., NeurIPS 2021), in three layouts: the authors' mmcv file, and two of the transformers port.
+"""SegFormer (Xie et al., NeurIPS 2021), in four layouts: the authors' mmcv file, DAFormer's, and two of transformers.
+
+DAFormer's repository numbers the head's layers from 0 and stacks the stages the other way round, which is undone here by
+turning the blocks of the kernel that fuses them. It is the network of that paper's SegFormer baselines.
 
 The port stores one scheme of names on the Hub and, since version 5, shows another in memory; both are brought to the
 authors' names first. It keeps keys and values of attention in two layers which the authors have in one.
@@ -10,6 +13,7 @@ trained with 1e-6, so that is what they get here; `norm_epsilon` of the network 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 import torch
@@ -18,8 +22,15 @@ from torch import Tensor
 from models.checkpoint import Window
 from models.errors import CheckpointError
 from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
-from models.importers.keys import LeftOut, rename_by, translate
-from models.importers.mix_transformer import ENCODER, variant_of, width_of
+from models.importers.keys import LeftOut, rename_by, renamed, translate
+from models.importers.mix_transformer import (
+    ENCODER,
+    HALF_SIZE,
+    HALF_SIZE_PROTOCOL,
+    student_of,
+    variant_of,
+    width_of,
+)
 from models.networks.mix_transformer import MixTransformer
 from models.origin import Protocol
 
@@ -64,6 +75,16 @@ HEAD_OF_PORT: Final = {
 }
 
 
+FUSE: Final = "decode_head.linear_fuse.conv.weight"
+OWN_WINDOW: Final = Window(short_side=1024, crop=(1024, 1024), stride=(768, 768), resampling="bilinear")
+OWN_PROTOCOL: Final = Protocol(
+    size=(2048, 1024),
+    normalisation=IMAGENET_STATISTICS,
+    align_corners=False,
+    inference="windows of 1024x1024 every 768 pixels",
+    averaging="logits of overlapping windows",
+    weights="last step",
+)
 CLASSIFIER: Final = re.compile(r"(^|\.)(head|classifier)\.(weight|bias)$")
 """ImageNet's thousand classes."""
 
@@ -103,10 +124,7 @@ def is_port(weights: Weights) -> bool:
 
 def from_port(weights: Weights) -> dict[str, Tensor]:
     """Bring weights of transformers, version 4 or 5, to the authors' names; keys that nobody knows stay as they are."""
-    theirs: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        answer = to_authors_name(key)
-        theirs[answer if isinstance(answer, str) else key] = value
+    theirs = renamed(weights, _authors_name_or_same)
     for key in [key for key in theirs if re.search(r"\.attn\.key\.(weight|bias)$", key)]:
         other = key.replace(".attn.key.", ".attn.value.")
         if other not in theirs:
@@ -118,6 +136,29 @@ def from_port(weights: Weights) -> dict[str, Tensor]:
             )
         theirs[key.replace(".attn.key.", ".attn.kv.")] = torch.cat(halves)
     return theirs
+
+
+def _authors_name_or_same(key: str) -> str:
+    answer = to_authors_name(key)
+    return answer if isinstance(answer, str) else key
+
+
+def is_daformers(weights: Weights) -> bool:
+    """Whether this is the layout of DAFormer's repository."""
+    return has(weights, "backbone.block", "decode_head.linear_c.0.")
+
+
+def from_daformers(weights: Weights) -> dict[str, Tensor]:
+    """Bring weights of DAFormer's repository to the authors' names and to their order of stages, 4 to 1."""
+    theirs = renamed(weights, lambda key: re.sub(r"^decode_head\.linear_c\.([0-3])\.", _counted_from_one, key))
+    fuse = theirs.get(FUSE)
+    if fuse is not None and fuse.ndim == 4 and fuse.shape[1] % 4 == 0:  # else it is refused by its shape
+        theirs[FUSE] = torch.cat(fuse.chunk(4, dim=1)[::-1], dim=1)
+    return theirs
+
+
+def _counted_from_one(match: re.Match[str]) -> str:
+    return f"decode_head.linear_c{int(match[1]) + 1}."
 
 
 def encoder_of(weights: Weights, encoder: MixTransformer) -> dict[str, Tensor]:
@@ -138,29 +179,29 @@ def encoder_of(weights: Weights, encoder: MixTransformer) -> dict[str, Tensor]:
 
 def recognises(weights: Weights) -> bool:
     """Whether a Mix Transformer has the head of linear layers."""
-    return has(weights, "segformer.") or has(weights, "backbone.block", "decode_head.linear_")
+    student, _ = student_of(weights)
+    return has(student, "segformer.") or has(student, "backbone.block", "decode_head.linear_")
 
 
 def plan(weights: Weights) -> Plan:
-    """Any of the three layouts."""
+    """Any of the four layouts."""
     if is_port(weights):
-        weights = from_port(weights)
+        weights, left_out = from_port(weights), Counter()
+    else:
+        weights, left_out = student_of(weights)
+    window, protocol = OWN_WINDOW, OWN_PROTOCOL
+    if is_daformers(weights):
+        weights, window, protocol = from_daformers(weights), HALF_SIZE, HALF_SIZE_PROTOCOL
     variant = variant_of(weights)
     return Plan(
         title=f"SegFormer-{variant.upper()}",
         network="segformer",
-        options={"variant": variant, "channels": width_of(weights, "decode_head.linear_fuse.conv.weight")},
+        options={"variant": variant, "channels": width_of(weights, FUSE)},
         weights=weights,
         rename=rename,
-        window=Window(short_side=1024, crop=(1024, 1024), stride=(768, 768), resampling="bilinear"),
-        protocol=Protocol(
-            size=(2048, 1024),
-            normalisation=IMAGENET_STATISTICS,
-            align_corners=False,
-            inference="windows of 1024x1024 every 768 pixels",
-            averaging="logits of overlapping windows",
-            weights="last step",
-        ),
+        window=window,
+        protocol=protocol,
+        left_out=left_out,
     )
 
 

@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fetch, read, check, write."""
     from models.importers import FAMILIES as KNOWN
-    from models.importers import import_checkpoint
+    from models.importers import import_checkpoint, refuse_place
     from models.importers.published import published
 
     entry = published(options.published, options.family) if options.published else None
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("Several files make a checkpoint only as an average of their logits: add --ensemble.")
     if not options.files and entry is None:
         raise ConfigError("Name a file to import, or released weights with --published NAME.")
+    refuse_place(options.out)  # not after gigabytes have come
     print(f"{KNOWN[options.family].title}, licence: {KNOWN[options.family].licence}")
     files = _given(options.family, options.files) if options.files else _fetched(entry)
     checkpoint = import_checkpoint(
@@ -90,20 +91,30 @@ def _given(family: str, names: list[str]) -> list[WeightsFile]:
 
 def _fetched(entry: Published | None) -> list[WeightsFile]:
     """The files of released weights, from where their authors put them."""
-    from models.importers import WeightsFile
-    from models.importers.download import fetch, fetch_from_hub
     from models.importers.published import PUBLISHED
-    from training.selection import progress_bar
 
     assert entry is not None
-    if entry.members:
-        return [file for member in entry.members for file in _fetched(PUBLISHED[member])]
+    parts = [PUBLISHED[member] for member in entry.members] or [entry]
+    by_hand = (
+        f"open {entry.page}, download the {'files' if entry.members else 'file'}, and run"
+        f" sim2street import {entry.family} {' '.join('FILE' for _ in parts)} --published {entry.name} --out DIR."
+    )
+    # Before the first of several is fetched in vain.
+    if shut := [part.name for part in parts if not (part.url or part.repository)]:
+        raise CheckpointError(f"{' and '.join(shut)} is not behind a plain link: {by_hand}")
+    try:
+        return [_fetch(part) for part in parts]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} If it cannot be fetched from here, {by_hand}") from error
+
+
+def _fetch(entry: Published) -> WeightsFile:
+    """One file, over its plain link or from the Hub."""
+    from models.importers import WeightsFile
+    from models.importers.download import fetch, fetch_from_hub
+    from training.selection import progress_bar
+
     if entry.repository:
-        return [WeightsFile(fetch_from_hub(entry.repository), entry.page)]
-    if not entry.url:
-        raise CheckpointError(
-            f"{entry.name} is not behind a plain link. Open {entry.page}, download the file, and run"
-            f" sim2street import {entry.family} FILE --published {entry.name} --out DIR."
-        )
+        return WeightsFile(fetch_from_hub(entry.repository), entry.page)
     with progress_bar(f"fetching {entry.name}") as progress:
-        return [WeightsFile(fetch(entry.url, progress=progress), entry.url)]
+        return WeightsFile(fetch(entry.url, progress=progress), entry.url)

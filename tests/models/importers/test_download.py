@@ -113,6 +113,20 @@ def test_hub_repositories_without_weights(release: str, monkeypatch: pytest.Monk
         fetch_from_hub("maker/absent")
 
 
+@pytest.mark.parametrize("name", [name for name, entry in published.PUBLISHED.items() if not entry.members])
+def test_without_a_network_every_name_says_which_page_to_open(
+    release: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = published.PUBLISHED[name]
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    nowhere = {**vars(entry), "url": "http://127.0.0.1:9/model.pth" if entry.url else ""}
+    monkeypatch.setitem(published.PUBLISHED, name, published.Published(**nowhere))
+    assert main(["import", entry.family, "--published", name, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"open {entry.page}, download the file" in said
+    assert f"sim2street import {entry.family} FILE --published {name}" in said
+
+
 def test_published_weights_are_fetched_and_imported(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

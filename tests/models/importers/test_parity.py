@@ -200,6 +200,42 @@ def test_segformer_in_the_authors_layout_equals_that_of_transformers(run_import:
         torch.testing.assert_close(again[key], ours[key], rtol=0, atol=0)
 
 
+def test_segformer_of_daformers_repository_stacks_from_the_first_stage(
+    run_import: Importer, daformer_weights: dict[str, Tensor]
+) -> None:
+    """Their head by hand on the encoder's features, which the vectors hold: linear layers, stages 1 to 4, 1x1, norm."""
+    weights = {key: value for key, value in daformer_weights.items() if key.startswith("backbone.")}
+    for index, dim in enumerate((32, 64, 160, 256)):
+        weights[f"decode_head.linear_c.{index}.proj.weight"] = normal((48, dim), index) / dim**0.5
+        weights[f"decode_head.linear_c.{index}.proj.bias"] = normal((48,), index)
+    weights["decode_head.linear_fuse.conv.weight"] = normal((48, 4 * 48, 1, 1), 4) / 14
+    for number, name in enumerate(("weight", "bias", "running_mean", "running_var")):
+        weights[f"decode_head.linear_fuse.bn.{name}"] = normal((48,), 5 + number).abs() + 0.5
+    for name in ("linear_pred", "conv_seg"):
+        weights[f"decode_head.{name}.weight"] = normal((19, 48, 1, 1), 9) / 7
+        weights[f"decode_head.{name}.bias"] = normal((19,), 10)
+
+    checkpoint = run_import("daformer", mmcv_file(weights))
+    assert checkpoint.config.network == "segformer"
+    assert checkpoint.config.window.short_side == 512  # DAFormer's protocol, not SegFormer's windows
+    outputs = outputs_of(checkpoint.segmenter.core, 97, 163)
+    maps = []
+    for index in range(4):
+        feature = outputs[f"stage{index + 1}"].permute(0, 2, 3, 1)
+        linear = [weights[f"decode_head.linear_c.{index}.proj.{last}"] for last in ("weight", "bias")]
+        maps.append(F.interpolate(F.linear(feature, *linear).permute(0, 3, 1, 2), size=(25, 41), mode="bilinear"))
+    fused = F.conv2d(torch.cat(maps, dim=1), weights["decode_head.linear_fuse.conv.weight"])
+    mean, variance, scale, shift = (
+        weights[f"decode_head.linear_fuse.bn.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    fused = F.relu(F.batch_norm(fused, mean, variance, scale, shift))
+    expected = F.conv2d(fused, weights["decode_head.linear_pred.weight"], weights["decode_head.linear_pred.bias"])
+    torch.testing.assert_close(outputs["logits"], expected, rtol=1e-4, atol=1e-4)
+
+    again = run_import("segformer", mmcv_file(weights, adapting=False))
+    assert again.config.weights_sha256 == checkpoint.config.weights_sha256
+
+
 def test_translator_and_judges() -> None:
     """No family of segmenters holds them; their keys are the authors' own."""
     for name, network, images, key in (

@@ -6,6 +6,9 @@ import gzip
 import io
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -69,7 +72,20 @@ def archive(*members: tuple[str, bytes], link: tuple[str, str] | None = None) ->
     return stream.getvalue()
 
 
-def test_a_run_folder_in_a_tar_gz_is_read(run_import: Importer, daformer_weights: Weights, tmp_path: Path) -> None:
+def sparse_archive(name: str, size: int) -> bytes:
+    """A tar whose one member has `size` bytes, all of them a hole: of 512 bytes in the stream."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_run_folder_in_a_tar_is_read(
+    run_import: Importer, daformer_weights: Weights, tmp_path: Path, packed: bool
+) -> None:
     run = "211108_1622_gta2cs_daformer_s0_7f24c"
     data = archive(
         (f"{run}/config.json", b"{}"),
@@ -77,6 +93,8 @@ def test_a_run_folder_in_a_tar_gz_is_read(run_import: Importer, daformer_weights
         (f"{run}/iter_40000.pth", saved(mmcv_file(daformer_weights))),
         link=(f"{run}/latest.pth", "iter_40000.pth"),
     )
+    if not packed:
+        data = gzip.decompress(data)
     (tmp_path / "run.tar.gz").write_bytes(data)
     record = run_import("daformer", None, file="run.tar.gz").config.imported
     assert record is not None
@@ -144,6 +162,45 @@ def test_values_and_shapes_are_checked(refusal: Attempt, daformer_weights: Weigh
     assert f"{bias} has shape" in refusal("daformer", {**daformer_weights, bias: shared})
 
 
+def test_a_tensor_that_comes_twice_is_not_lost_in_silence(refusal: Attempt, daformer_weights: Weights) -> None:
+    student = {f"model.{key}": value for key, value in daformer_weights.items()}
+    twice = {**student, "backbone.norm1.weight": torch.ones(32)}
+    assert "model.backbone.norm1.weight and backbone.norm1.weight, which are the same" in refusal("daformer", twice)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda weight: weight.to_sparse(), "sparse, nested or empty kind of tensor"),
+        (lambda weight: weight.to("meta"), "sparse, nested or empty kind of tensor"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "holds float8_e4m3fn numbers"),
+        (lambda weight: weight.to(torch.complex64), "holds complex64 numbers"),
+        (lambda weight: weight.double() * 1e300, "not numbers"),  # finite in the file, infinite in fp32
+    ],
+)
+def test_tensors_of_other_kinds(
+    refusal: Attempt, daformer_weights: Weights, change: Callable[[Tensor], Tensor], sentence: str
+) -> None:
+    key = "decode_head.conv_seg.weight"
+    assert sentence in refusal("daformer", {**daformer_weights, key: change(daformer_weights[key])})
+
+
+def test_statistics_are_checked(refusal: Attempt, daformer_weights: Weights) -> None:
+    norm = "decode_head.fuse_layer.bottleneck.bn"
+    variance, counter = f"{norm}.running_var", f"{norm}.num_batches_tracked"
+    negative = {**daformer_weights, variance: -daformer_weights[variance]}
+    assert f"{variance} holds negative variances" in refusal("daformer", negative)
+    assert f"{counter} has shape (5,)" in refusal("daformer", {**daformer_weights, counter: torch.zeros(5)})
+    assert "expected a count" in refusal("daformer", {**daformer_weights, counter: torch.tensor(float("nan"))})
+
+
+def test_weights_in_half_precision_and_as_parameters_are_taken(run_import: Importer, daformer_weights: Weights) -> None:
+    key = "decode_head.conv_seg.weight"
+    half = {**daformer_weights, key: torch.nn.Parameter(daformer_weights[key].bfloat16())}
+    stored = run_import("daformer", half).segmenter.core.state_dict()["head.classify.weight"]
+    torch.testing.assert_close(stored, daformer_weights[key].bfloat16().float(), rtol=0, atol=0)
+
+
 def test_another_familys_file_is_named(refusal: Attempt, daformer_weights: Weights) -> None:
     assert "laid out as DAFormer or MIC files are, not as HRDA's" in refusal("hrda", mmcv_file(daformer_weights))
     assert "laid out as DAFormer or MIC" in refusal("advent", daformer_weights)
@@ -159,10 +216,15 @@ def test_another_familys_file_is_named(refusal: Attempt, daformer_weights: Weigh
 
 def test_contents_that_are_no_weights(refusal: Attempt) -> None:
     assert "holds a list" in refusal("advent", [1, 2])
-    assert "where tensors were expected" in refusal("advent", {"state_dict": {}})
+    assert "where tensors by name were expected" in refusal("advent", {"state_dict": {}})
     assert "holds epoch where tensors" in refusal("advent", {"epoch": 3})
-    assert "cut short, damaged, or no file of weights" in refusal("advent", b"")
-    assert "weights" in refusal("advent", b"just some text, not a pickle")
+    assert "state_dict is a list" in refusal("advent", {"state_dict": [torch.zeros(1)]})
+    assert "holds 7 where tensors by name" in refusal("advent", {7: torch.zeros(1)})
+    assert "cut short, damaged, or no file of weights that PyTorch writes" in refusal("advent", b"")
+    text = refusal("advent", b"just some text, not a pickle")
+    assert "no file of weights that PyTorch writes" in text
+    assert "weights_only" not in text  # PyTorch's own message advises to open the file unrestricted
+    assert "is a web page" in refusal("daformer", b"<!DOCTYPE html><title>Google Drive can't scan this file</title>")
     assert "no readable safetensors" in refusal("segformer", b"\x02\0\0\0\0\0\0\0{broken")
 
 
@@ -199,7 +261,7 @@ def test_truncated_files(refusal: Attempt, daformer_weights: Weights) -> None:
     assert "cut short" in refusal("daformer", stream.getvalue()[:-100_000])
 
 
-@pytest.mark.parametrize("name", ["../latest.pth", "/etc/latest.pth", "run/../../latest.pth"])
+@pytest.mark.parametrize("name", ["../latest.pth", "/etc/latest.pth", "run/../../latest.pth", r"..\..\latest.pth"])
 def test_archives_that_point_out_of_themselves(refusal: Attempt, name: str) -> None:
     assert "points out of the archive" in refusal("daformer", archive((name, b"x")))
     assert "points out of the archive" in refusal("daformer", archive(("run/a.pth", b"x"), link=("run/b", name)))
@@ -208,7 +270,9 @@ def test_archives_that_point_out_of_themselves(refusal: Attempt, name: str) -> N
 def test_archives_without_one_file_of_weights(refusal: Attempt) -> None:
     assert "holds no file of weights" in refusal("daformer", archive(("run/log", b"x")))
     two = archive(("run/iter_1.pth", b"x"), ("run/iter_2.pth", b"x"))
-    assert "iter_1.pth, iter_2.pth. Unpack it" in refusal("daformer", two)
+    assert "run/iter_1.pth, run/iter_2.pth. Unpack it" in refusal("daformer", two)
+    twice = archive(("a/latest.pth", b"x"), ("b/latest.pth", b"x"))
+    assert "a/latest.pth, b/latest.pth. Unpack it" in refusal("daformer", twice)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as file:
         file.writestr("models/GTA2Cityscapes_multi.pth", b"x")
@@ -219,6 +283,7 @@ def test_bombs(refusal: Attempt) -> None:
     zeros = bytes(100 * 2**20)
     assert "grows to more than 20 times its size" in refusal("daformer", archive(("run/latest.pth", zeros)))
     assert "no tar.gz" in refusal("daformer", gzip.compress(b"x" * 2000))
+    assert "no plain file or folder" in refusal("daformer", sparse_archive("run/latest.pth", 2**32))
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", zeros)
@@ -229,9 +294,27 @@ def test_a_folder_of_something_else_is_not_replaced(daformer_weights: Weights, t
     torch.save(daformer_weights, tmp_path / "weights.pth")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="holds something that is no checkpoint"):
+    (tmp_path / "photos" / "config.json").write_text("{}")  # which does not make it a checkpoint
+    with pytest.raises(CheckpointError, match=r"holds mine\.jpg, which is no part of a checkpoint"):
         import_checkpoint("daformer", [tmp_path / "weights.pth"], tmp_path / "photos")
-    assert [item.name for item in (tmp_path / "photos").iterdir()] == ["mine.jpg"]
+    assert sorted(item.name for item in (tmp_path / "photos").iterdir()) == ["config.json", "mine.jpg"]
+
+
+def test_a_kill_leaves_no_checkpoint_and_its_remains_go_with_the_next_import(
+    daformer_weights: Weights, tmp_path: Path
+) -> None:
+    torch.save(daformer_weights, tmp_path / "weights.pth")
+    killed_while_writing = (
+        "import os, signal, models.checkpoint, training.cli;"
+        " models.checkpoint.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        f" training.cli.main(['import', 'daformer', {str(tmp_path / 'weights.pth')!r}, '--out', {str(tmp_path / 'out')!r}])"
+    )
+    process = subprocess.run([sys.executable, "-c", killed_while_writing], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    assert len(list(tmp_path.glob(".out.*.partial"))) == 1
+    import_checkpoint("daformer", [tmp_path / "weights.pth"], tmp_path / "out")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "weights.pth"]
 
 
 def test_members_of_an_average_are_of_one_kind(daformer_weights: Weights, tmp_path: Path) -> None:
@@ -267,8 +350,13 @@ def test_command(capsys: pytest.CaptureFixture[str], daformer_weights: Weights, 
     assert "needs 2 files or more" in capsys.readouterr().err
     assert main(["import", "daformer", "--published", "gta5_to_cityscapes_daformer", *out]) == 2
     said = capsys.readouterr().err
-    assert "drive.google.com" in said
+    assert "open https://drive.google.com" in said
     assert "sim2street import daformer FILE --published gta5_to_cityscapes_daformer" in said
+
+    assert main(["import", "advent", "--published", "gta2cityscapes_advent_minent", *out]) == 2
+    said = capsys.readouterr().err
+    assert "gta2cityscapes_minent_ER is not behind a plain link: open https://github.com/valeoai/ADVENT" in said
+    assert "import advent FILE FILE --published gta2cityscapes_advent_minent" in said
 
     torch.save(mmcv_file(daformer_weights), tmp_path / "latest.pth")
     given = [str(tmp_path / "latest.pth"), "--published", "gta5_to_cityscapes_daformer", "--title", "Mine"]
