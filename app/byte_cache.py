@@ -44,7 +44,7 @@ class ByteCache(Generic[Value]):
         self._items: OrderedDict[Hashable, _Item[Value]] = OrderedDict()
         self._lock = threading.RLock()
         if idle_seconds is not None:
-            threading.Thread(target=self._sweep, args=(idle_seconds / 10,), name="sweep", daemon=True).start()
+            threading.Thread(target=self._sweep, args=(idle_seconds / 60,), name="sweep", daemon=True).start()
 
     @property
     def size(self) -> int:

@@ -8,6 +8,9 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 GRID: Final = "rgba(128,128,128,0.18)"
+BAR: Final = 9
+"""Height in pixels of a bar while a class's bars fit into `GROUP`; more methods have thinner ones."""
+GROUP: Final = 45
 
 CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
 """Options for whoever shows a figure."""
@@ -46,7 +49,7 @@ def class_bars(
         barmode="group",
         bargap=0.28,
         bargroupgap=0.05,
-        height=70 + len(shown) * (10 + 9 * max(1, len(values))),
+        height=70 + len(shown) * (10 + min(GROUP, BAR * max(1, len(values)))),
         margin={"l": 4, "r": 8, "t": 34, "b": 4},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 import gradio as gr
 
 from app import charts, figures, gradio_parts, html_tables, panels, uploads
-from app.comparison import Comparison, compare, known_so_far
+from app.comparison import Comparison, compare, known_so_far, suited
 from app.engine import Engine, Settings, device_name
 from app.gallery import ENCODINGS, Scene
 from app.limits import RateLimit
@@ -30,8 +31,10 @@ SCALES: Final = "Three sizes"
 THREE_SCALES: Final = (0.75, 1.0, 1.25)
 RATE: Final = (60, 60.0)
 """Comparisons of one client in so many seconds; every change of a control is one."""
-TIME_LIMIT: Final = 120
-"""Seconds after which a comparison is ended."""
+TIME_LIMIT: Final = 120.0
+"""Seconds after which a comparison reads no further method, so that others have their turn."""
+LOOK_SECONDS: Final = 2.0
+"""Time between two looks at the checkpoints that are on their way from the Hub; none is taken otherwise."""
 
 # Made in memory and handed to the browser: a file on the server would have to be deleted again.
 SAVE: Final = """
@@ -82,10 +85,17 @@ class CompareTab:
         self._lay_out()
         controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
-        changes = [control.change for control in controls]
-        page.load(self.refresh, None, [self.methods, self.problems, self.strip], api_visibility="private")
+        changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
+        page.load(self.refresh, None, [self.methods, self.problems, self.watch, self.strip], api_visibility="private")
+        self.watch.tick(
+            self.look_again,
+            [self.source, self.methods, self.offered],
+            [self.methods, self.problems, self.watch, self.offered],
+            show_progress="hidden",
+            api_visibility="private",
+        )
         reading = gr.on(
-            [page.load, *changes, self.arrived.change],
+            [page.load, *changes],
             self.read,
             controls,
             shown,
@@ -94,17 +104,22 @@ class CompareTab:
             show_progress_on=[self.status],
             concurrency_limit=2,  # pictures of one visitor are packed while another's photo is read
             concurrency_id="device",
-            time_limit=TIME_LIMIT,
             api_visibility="private",
         )
         self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
         self.strip.choose(self.take_style, [self.street], [self.style, self.strip], api_visibility="private")
         self.street.change(style_strip, [self.street, self.style], self.strip, api_visibility="private")
         self.another.click(lambda: random.randrange(STREETS), None, self.street, api_visibility="private")
+        self.methods.input(
+            lambda source, methods, chosen: {**chosen, source: methods},
+            [self.source, self.methods, self.chosen],
+            self.chosen,
+            api_visibility="private",
+        )
         self.source.change(
-            lambda source: (gr.update(visible=source == RENDERED), gr.update(visible=source == OWN)),
-            self.source,
-            [self.streets, self.own],
+            self.turn_to,
+            [self.source, self.chosen, self.turned],
+            [self.streets, self.own, self.methods, self.turned],
             api_visibility="private",
         )
         gr.on(
@@ -123,12 +138,15 @@ class CompareTab:
         entries = self.entries()
         with gr.Row(elem_id="choices"):
             self.source = gr.Radio([RENDERED, OWN], value=RENDERED, label="Photo", elem_id="source")
-            choices = _titles(entries)
             self.methods = gr.CheckboxGroup(
-                choices, value=[name for _, name in choices], label="Methods", elem_id="methods"
+                _titles(entries), value=_suited(entries, RENDERED), label="Methods", elem_id="methods"
             )
             self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)", elem_id="averages")
+        self.chosen = gr.State({})  # by source, once the person has chosen
+        self.offered = gr.State([name for _, name in _titles(entries)])
+        self.turned = gr.Number(0, visible="hidden")
         self.problems = gr.HTML()
+        self.watch = gr.Timer(LOOK_SECONDS, active=False)
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
         with gr.Row(elem_id="streets") as self.streets:
             self.strip = gradio_parts.picture_strip()
@@ -167,15 +185,25 @@ class CompareTab:
 
     # ---- what happens --------------------------------------------------------------------------------------------
 
-    def refresh(self) -> tuple[Any, str, dict[str, Any]]:
+    def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
         """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
         entries = self.entries()
-        choices = _titles(entries)
-        problems = "".join(html_tables.problem(entry) for entry in entries if entry.checkpoint is None)
-        if not entries:
-            problems = '<div class="problem">No checkpoint was found.</div>'
-        chosen = gr.update(choices=choices, value=[name for _, name in choices])
-        return chosen, problems, style_strip(FIRST_STREET, FIRST_STYLE)
+        methods = gr.update(choices=_titles(entries), value=_suited(entries, RENDERED))
+        return methods, _problems(entries), _watched(entries), style_strip(FIRST_STREET, FIRST_STYLE)
+
+    def look_again(self, source: str, methods: list[str], offered: list[str]) -> tuple[Any, str, Any, list[str]]:
+        """While checkpoints are on their way: say how far they are, and take those that have arrived into the choice."""
+        entries = self.entries()
+        names = [name for _, name in _titles(entries)]
+        arrived = [name for name in _suited(entries, source) if name not in offered]
+        # What is chosen stays; a choice that did not change is not read again.
+        choice = gr.update(choices=_titles(entries), value=[*methods, *arrived]) if names != offered else gr.skip()
+        return choice, _problems(entries), _watched(entries), names
+
+    def turn_to(self, source: str, chosen: dict[str, list[str]], turned: float) -> tuple[Any, Any, Any, float]:
+        """Show the controls of a source, and the methods that were chosen for it, or that suit it."""
+        methods = chosen.get(source, _suited(self.entries(), source))
+        return gr.update(visible=source == RENDERED), gr.update(visible=source == OWN), methods, turned + 1
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """Show what is known, then one method after the other."""
@@ -187,8 +215,14 @@ class CompareTab:
                 yield (gr.skip(), "Drop a photo taken from a car, a bicycle or the pavement.", *[gr.skip()] * 4)
                 return
             checkpoints, everyone = self.checkpoints(choice)
-            state = None
+            state, ends = None, time.monotonic() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
+                if state.waiting and time.monotonic() > ends:
+                    why = (
+                        f"That took {TIME_LIMIT:.0f} s, the most that one visitor gets at a time; choose fewer methods"
+                    )
+                    yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
+                    return
                 if state.waiting:
                     yield (state.bundle, self.progress(state, everyone), *[gr.skip()] * 4)
             assert state is not None
@@ -216,10 +250,16 @@ class CompareTab:
         state = known_so_far(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         if not state.waiting:
             return gr.skip(), _said(state)
+        return self.cut_short(state, everyone, choice, visitor, "Stopped")
+
+    def cut_short(
+        self, state: Comparison, everyone: list[Checkpoint], choice: Choice, visitor: str, why: str
+    ) -> tuple[Any, str]:
+        """The viewer without the panes that will not come, and the sentence that says why."""
         read = [entrant.checkpoint for entrant in state.entrants]
-        shown = known_so_far(self.engine, scene, read, everyone, choice.settings, visitor)
+        shown = known_so_far(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
-        return shown.bundle, f"Stopped; {left} method{'s have' if left > 1 else ' has'} not read this photo."
+        return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not read this photo."
 
     def take_style(self, street: float | None, event: gr.EventData) -> tuple[str, dict[str, Any]]:
         """A picture of the strip was clicked."""
@@ -288,6 +328,24 @@ class CompareTab:
 def _titles(entries: list[CatalogEntry]) -> list[tuple[str, str]]:
     titles = figures.unique_titles([entry.checkpoint for entry in entries if entry.checkpoint is not None])
     return [(title, name) for name, title in titles.items()]
+
+
+def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
+    """Names of the methods to begin with on pictures of a source."""
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    return [checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)]
+
+
+def _problems(entries: list[CatalogEntry]) -> str:
+    """Which checkpoints cannot be used (yet), and why."""
+    if not entries:
+        return '<div class="problem">No checkpoint was found.</div>'
+    return "".join(html_tables.problem(entry) for entry in entries if entry.checkpoint is None)
+
+
+def _watched(entries: list[CatalogEntry]) -> Any:
+    """The timer: it runs while something is on its way."""
+    return gr.update(active=any(entry.download is not None for entry in entries))
 
 
 def _numbers(state: Comparison) -> tuple[str, Any, str, str]:

@@ -73,12 +73,14 @@ def compare(
         settings: how to read.
         visitor: name of the session.
     """
-    state = known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
-    yield state
-    for checkpoint in checkpoints:
-        if engine.known(scene, checkpoint, settings, visitor) is None:
-            engine.read(scene, checkpoint, settings, visitor)
-            yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+    try:
+        yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+        for checkpoint in checkpoints:
+            if engine.known(scene, checkpoint, settings, visitor) is None:
+                engine.read(scene, checkpoint, settings, visitor)
+                yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+    finally:
+        engine.release(visitor)
 
 
 def known_so_far(
@@ -89,7 +91,7 @@ def known_so_far(
     settings: Settings,
     visitor: str,
 ) -> Comparison:
-    """Collect what was read already, without reading."""
+    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
     titles = figures.unique_titles(everyone)
     places = [other.name for other in everyone]
     entrants: list[Entrant] = []
@@ -111,6 +113,8 @@ def known_so_far(
             reading = panels.Reading(checkpoint.name, **label, pane=known)
             score = None if scene.truth is None else panels.score(known, scene.truth)
             entrants.append(Entrant(checkpoint, reading, score))
+    if not waiting:
+        engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]
     bundle = panels.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
     return Comparison(scene, entrants, bundle, waiting)

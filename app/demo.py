@@ -6,10 +6,11 @@ It shows what the Streamlit app shows, with the same viewer, engine and figures,
 from __future__ import annotations
 
 import base64
-import functools
 import importlib.util
+import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ if str(HERE.parent) not in sys.path:
 import gradio as gr  # noqa: E402
 
 from app import html_tables, uploads  # noqa: E402
-from app.compare_tab import CompareTab  # noqa: E402
+from app.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
 from app.comparison import listed_checkpoints  # noqa: E402
 from app.demo_api import DemoApi  # noqa: E402
 from app.engine import ENGINE, Engine, network, predict_pane  # noqa: E402
@@ -36,6 +37,7 @@ ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
 QUEUE: Final = 64
 """Requests that may wait; more are told to come back."""
 RECENT_SECONDS: Final = 20.0
+"""Age at which the catalog is looked at again."""
 LEFTOVERS: Final = (60, 120)
 """Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read."""
 
@@ -65,14 +67,27 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
 
 
-def recent_checkpoints() -> list[CatalogEntry]:
-    """The catalog, looked at again after some seconds: opening it reads every weight to compare its sha256."""
-    return _listed_at(int(time.monotonic() // RECENT_SECONDS))
+class Recent:
+    """The catalog, looked at again when it is old: opening it reads every weight to compare its sha256."""
+
+    def __init__(self, look: Callable[[], list[CatalogEntry]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._look = look
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: list[CatalogEntry] = []
+        self._until = -math.inf
+
+    def __call__(self) -> list[CatalogEntry]:
+        """Everything there is; of many who ask at the same time one looks."""
+        with self._lock:
+            if self._clock() >= self._until:
+                self._entries = self._look()
+                moving = any(entry.download is not None for entry in self._entries)
+                self._until = self._clock() + (LOOK_SECONDS / 2 if moving else RECENT_SECONDS)
+            return self._entries
 
 
-@functools.lru_cache(maxsize=1)
-def _listed_at(_: int) -> list[CatalogEntry]:
-    return listed_checkpoints()
+recent_checkpoints: Final = Recent(listed_checkpoints)
 
 
 def launch_options() -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """Engine: reads photos with checkpoints for all visitors of a process, one at a time, and keeps what it may.
 
 Networks are bounded in bytes and dropped least recently used first. Readings of gallery photos are shared by all;
-what is made of a person's own photo is kept under that visitor only, until the visit ends or lies idle. Everything
-is in memory, nothing on disk. No UI library in here.
+what is made of a person's own photo is kept under that visitor only, until the visit ends or lies idle. A comparison
+under way holds what it has read, however many others crowd the shelves. Everything is in memory, nothing on disk. No
+UI library in here.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import torch
 
@@ -34,7 +35,7 @@ NETWORK_BYTES: Final = 2 * 2**30
 SHARED_BYTES: Final = 256 * 2**20
 """Readings of gallery photos."""
 PRIVATE_BYTES: Final = 512 * 2**20
-"""Uploaded photos and their readings, of all visitors together; at 1024 × 768 pixels a reading takes some 9 MB."""
+"""Uploaded photos and their readings, of all visitors together; at 1024 × 768 pixels a reading takes some 7 MB."""
 PRIVATE_SECONDS: Final = 3600.0
 """Idle time after which a visitor's photo and readings are dropped, should the end of the visit go unnoticed."""
 
@@ -145,10 +146,18 @@ class Engine:
         self.turns = Turns()
         self.shared: ByteCache[Pane | Failure] = ByteCache(SHARED_BYTES)
         self.private: ByteCache[Pane | Failure | OwnPhoto] = ByteCache(PRIVATE_BYTES, idle_seconds=PRIVATE_SECONDS)
+        self._held: dict[str, dict[_Key, Pane | Failure]] = {}
+        self._here: Counter[str] = Counter()
+        self._left: set[str] = set()
+        self._lock = threading.Lock()
 
     def known(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure | None:
         """What was read already; None where `read` has to be called."""
         key = _key(scene, checkpoint, settings)
+        with self._lock:
+            held = self._held.get(visitor, {}).get(key)
+        if held is not None:
+            return held
         found = self.private.get((visitor, *key)) if scene.private else self.shared.get(key)
         return None if isinstance(found, OwnPhoto) else found
 
@@ -161,17 +170,27 @@ class Engine:
             settings: how to read.
             visitor: name of the session.
         """
-        with self.turns.turn():
-            answer = self.known(scene, checkpoint, settings, visitor)  # somebody may have asked for the same meanwhile
-            if answer is not None:
+        with self._lock:
+            self._here[visitor] += 1
+        try:
+            with self.turns.turn():
+                if visitor in self._left:  # nobody waits for it any more
+                    return Failure("The visit has ended.")
+                # Somebody may have asked for the same meanwhile.
+                answer = self.known(scene, checkpoint, settings, visitor) or self._answer(scene, checkpoint, settings)
+                self._remember(scene, _key(scene, checkpoint, settings), answer, visitor)
                 return answer
-            answer = self._answer(scene, checkpoint, settings)
-            key, size = _key(scene, checkpoint, settings), _size(answer)
-            if scene.private:
-                self.private.put((visitor, *key), answer, size)
-            else:
-                self.shared.put(key, answer, size)
-            return answer
+        finally:
+            with self._lock:
+                self._here[visitor] -= 1
+                if not self._here[visitor]:
+                    del self._here[visitor]
+                    self._left.discard(visitor)
+
+    def release(self, visitor: str) -> None:
+        """A comparison is done, or given up: what it has read may go when others need the room."""
+        with self._lock:
+            self._held.pop(visitor, None)
 
     def keep(self, visitor: str, photo: OwnPhoto) -> None:
         """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
@@ -183,8 +202,25 @@ class Engine:
         return found if isinstance(found, OwnPhoto) else None
 
     def forget(self, visitor: str) -> None:
-        """Drop all that was kept of a visitor."""
+        """Drop all that was kept of a visitor, and what is being read at this moment once it is read."""
+        with self._lock:
+            self._held.pop(visitor, None)
+            if visitor in self._here:
+                self._left.add(visitor)
         self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor)
+
+    def _remember(self, scene: Scene, key: _Key, answer: Pane | Failure, visitor: str) -> None:
+        with self._lock:
+            if visitor in self._left:
+                return
+            held = self._held.setdefault(visitor, {})
+            if any(other.photo != key.photo for other in held):  # the visitor has gone on to another photo
+                held.clear()
+            held[key] = answer
+            if scene.private:
+                self.private.put((visitor, *key), answer, _size(answer))
+            else:
+                self.shared.put(key, answer, _size(answer))
 
     def _answer(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
         try:
@@ -206,8 +242,17 @@ def device_name() -> str:
     return {"cuda": "graphics card", "mps": "Apple graphics"}.get(best_device().type, "processor")
 
 
-def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, ...]:
-    return scene.photo.digest, str(checkpoint.path), checkpoint.config.weights_sha256, settings, scene.space.name
+class _Key(NamedTuple):
+    """What a reading is of: the photo and how it is read, then who reads it."""
+
+    photo: tuple[str, str, Settings]
+    checkpoint: tuple[str, str]
+
+
+def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> _Key:
+    return _Key(
+        (scene.photo.digest, scene.space.name, settings), (str(checkpoint.path), checkpoint.config.weights_sha256)
+    )
 
 
 def _size(answer: Pane | Failure) -> int:

@@ -97,7 +97,7 @@ CSS: Final = """
 .table :is(th, td) { padding: 5px 12px 5px 0 !important; text-align: right; border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; white-space: nowrap; background: none; color: inherit; }
 .table :is(th, td):first-child { text-align: left; }
 .table :is(th, td):last-child { padding-right: 0 !important; }
-.table th { font-weight: 600; color: var(--body-text-color-subdued) !important; white-space: normal; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
+.table th { font-weight: 600; color: var(--body-text-color-subdued) !important; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
 .table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
 .card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
 .card h3 { margin: 0 0 6px; font-size: 1rem; font-weight: 650; }

@@ -34,7 +34,12 @@ CANDIDATES: Final = 3
 
 BUNDLE_FORMAT: Final = 1
 
-METHOD_COLOURS: Final = ("#4c78dd", "#e07b39", "#17a398", "#b35cb8", "#c9a227", "#d1495b", "#6b8f3a", "#7a7f8c")
+# fmt: off
+METHOD_COLOURS: Final = (
+    "#4c78dd", "#e07b39", "#17a398", "#b35cb8", "#c9a227", "#d1495b", "#6b8f3a", "#7a7f8c",
+    "#8a5a33", "#5bb0e0", "#e48fb0", "#6a5acd",
+)
+# fmt: on
 """One per method in the catalogue's order, the same in viewer, charts and table; none is a class's colour."""
 
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside

@@ -19,8 +19,8 @@ MAX_MEGABYTES: Final = 20
 
 PROMISE: Final = (
     "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been received; the"
-    " picture and what the methods say of it stay in memory while this page is open, an hour at the most, and are never"
-    " sent on. Whatever you download holds no metadata: no place, no time, no camera.</p>"
+    " picture and what the methods say of it stay in memory until this page is closed or has not been used for an hour, and"
+    " are never sent on. Whatever you download holds no metadata: no place, no time, no camera.</p>"
 )
 """What is kept of a photo, where and how long; `take`, `Engine.forget` and the tests make it true."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from app import engine as engines
 from app.byte_cache import ByteCache
+from app.comparison import compare
 from app.engine import Engine, Failure, OwnPhoto, Settings, Turns, network
 from app.gallery import Scene
 from app.limits import LimitError, RateLimit
@@ -159,6 +160,63 @@ def test_own_photos_are_seen_by_their_visitor_alone_and_forgotten(checkpoint: Ch
     engine.forget("anna")
     assert engine.kept("anna") is None
     assert len(engine.private) == 0
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_comparison_under_way_is_not_pushed_out_by_others(tmp_path: Path, private: bool) -> None:
+    """Ten methods and a shelf that holds three readings: every pane is there at the end, and the shelf as small."""
+    checkpoints = [
+        Checkpoint.open(save_tiny(tmp_path, f"m{seed}", "advent", f"M{seed}", seed=seed)) for seed in range(10)
+    ]
+    calls: list[str] = []
+
+    def predict(checkpoint: Checkpoint, *_: object) -> Pane:
+        calls.append(checkpoint.name)
+        return pane(prediction_of(np.zeros((32, 48), np.uint8)))
+
+    engine = Engine(predict)
+    size = engines._size(predict(checkpoints[0]))
+    engine.shared.limit = engine.private.limit = 3 * size
+    calls.clear()
+    states = list(compare(engine, scene(1, private=private), checkpoints, checkpoints, Settings(), "anna"))
+    assert [len(state.entrants) for state in states] == list(range(11))
+    assert len(calls) == 10, "none was read twice"
+    assert engine.shared.size + engine.private.size <= 3 * size
+    assert engine._held == {}, "what is done is held no longer"
+
+
+def test_what_is_held_is_one_photo_of_a_visitor(checkpoint: Checkpoint) -> None:
+    engine = Engine(lambda *_: pane_of(3))
+    for number in range(5):
+        engine.read(scene(number), checkpoint, Settings(), "anna")
+        assert len(engine._held["anna"]) == 1
+    engine.forget("anna")
+    assert engine._held == {}
+
+
+def test_who_leaves_while_being_read_leaves_nothing_behind(checkpoint: Checkpoint) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def predict(*_: object) -> Pane:
+        began.set()
+        go.wait(10)
+        return pane_of(3)
+
+    engine = Engine(predict)
+    readers = [
+        threading.Thread(target=engine.read, args=(scene(number, private=True), checkpoint, Settings(), "anna"))
+        for number in range(3)
+    ]
+    for reader in readers:
+        reader.start()
+    assert began.wait(10)
+    engine.forget("anna")
+    go.set()
+    for reader in readers:
+        reader.join(10)
+    assert (len(engine.private), engine._held, engine._left, +engine._here) == (0, {}, set(), {})
+    engine.read(scene(9, private=True), checkpoint, Settings(), "anna")  # back again, as after a lost connection
+    assert len(engine.private) == 1
 
 
 @pytest.mark.parametrize(
