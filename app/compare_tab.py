@@ -73,11 +73,18 @@ class CompareTab:
     Args:
         engine: reads photos.
         entries: the catalog, asked anew at every turn.
+        clock: seconds.
     """
 
-    def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        entries: Callable[[], list[CatalogEntry]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.engine = engine
         self.entries = entries
+        self.clock = clock
         self.rate = RateLimit(*RATE)
 
     def build(self, page: gr.Blocks) -> None:
@@ -215,9 +222,9 @@ class CompareTab:
                 yield (gr.skip(), "Drop a photo taken from a car, a bicycle or the pavement.", *[gr.skip()] * 4)
                 return
             checkpoints, everyone = self.checkpoints(choice)
-            state, ends = None, time.monotonic() + TIME_LIMIT
+            state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
-                if state.waiting and time.monotonic() > ends:
+                if state.waiting and self.clock() > ends:
                     why = (
                         f"That took {TIME_LIMIT:.0f} s, the most that one visitor gets at a time; choose fewer methods"
                     )

@@ -85,11 +85,14 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
         spacefile = read_spacefile(SPACEFILE)
     except ConfigError as error:
         return [CatalogEntry(SPACEFILE.name, None, str(error))]
-    entries = []
+    entries, taken = [], set(places)
     for model in spacefile.models:
-        name = (model.path or model.repository or "").rpartition("/")[2]
-        if model.source is None or name in places:
+        if model.source is None or model.repository is None:
             continue
+        name = model.repository.rpartition("/")[2]
+        if name in taken or (model.path or "").rpartition("/")[2] in places:
+            continue
+        taken.add(name)
         if wait:
             try:
                 entries.append(CatalogEntry(name, download_checkpoint(model.source)))

@@ -173,10 +173,15 @@ class Spacefile(Options):
     @model_validator(mode="after")
     def _fits_its_host(self) -> Self:
         space = self.space
+        if space.app_port is not None and self.variables.get("PORT", str(space.app_port)) != str(space.app_port):
+            raise ConfigError(
+                f"Spacefile: variables.PORT is {self.variables['PORT']} and space.app_port {space.app_port}; leave out"
+                " PORT, it is set from app_port."
+            )
         if self.hardware.flavor == ZERO:
             if space.sdk != "gradio":
                 raise ConfigError(f"Spacefile: {ZERO} (ZeroGPU) runs Gradio Spaces only; sdk is {space.sdk}.")
-            if not str(space.python_version).startswith(ZERO_PYTHON):
+            if ".".join(str(space.python_version).split(".")[:2]) not in ZERO_PYTHON:
                 raise ConfigError(
                     f"Spacefile: ZeroGPU offers Python {' and '.join(ZERO_PYTHON)}; python_version is {space.python_version}."
                 )
@@ -194,6 +199,11 @@ class Spacefile(Options):
         twice = {place for place in places if places.count(place) > 1}
         if twice:
             raise ConfigError(f"Spacefile: {min(map(str, twice))} is listed twice under models.")
+        names = [str(place).rpartition("/")[2] for place in (model.repository or model.path for model in self.models)]
+        if alike := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(
+                f"Spacefile: two models are named {min(alike)}; pages and commands could not tell them apart."
+            )
         return self
 
 
@@ -214,7 +224,7 @@ def read_spacefile(path: Path = DEFAULT) -> Spacefile:
 def record_publication(path: Path, folder: Path, repository: str, revision: str) -> bool:
     """Write repository and revision of a published checkpoint into its entry under models.
 
-    The comment at the head of the file stays; the rest is written anew in the same order.
+    Nothing else in the file is touched; comments and order stay.
 
     Args:
         path: the Spacefile.
@@ -226,20 +236,49 @@ def record_publication(path: Path, folder: Path, repository: str, revision: str)
         Whether an entry names the folder, or the repository, and was brought up to date.
     """
     values = _read_yaml(path)
-    for entry in values.get("models", []):
-        own = "path" in entry and (path.parent / entry["path"]).resolve() == folder.resolve()
-        if own or entry.get("repository") == repository:
-            entry.update(repository=repository, revision=revision)
-            break
-    else:
-        return False
     Spacefile.parse(values, where=path.name)
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    head = "".join(line for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))])
+    models = values["models"]
+    own = [place for place, entry in enumerate(models) if _lies_in(path, entry, folder)]
+    own += [place for place, entry in enumerate(models) if entry.get("repository") == repository]
+    if not own:
+        return False
+    place = own[0]
+    found = {"repository": repository, "revision": revision}
+    text = _with_entry(path.read_text(encoding="utf-8"), place, found)
+    models[place].update(found)
+    if yaml.safe_load(text) != values:
+        raise ConfigError(
+            f"{path.name} is written in a way that cannot be edited here. Put `repository: {repository}` and"
+            f" `revision: {revision}` into entry {place + 1} of models yourself."
+        )
+    Spacefile.parse(values, where=path.name)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return True
+
+
+def _lies_in(path: Path, entry: dict[str, str], folder: Path) -> bool:
+    return "path" in entry and (path.parent / entry["path"]).resolve() == folder.resolve()
+
+
+def _with_entry(text: str, place: int, found: dict[str, str]) -> str:
+    """Set keys of the entry at a place under models, in the text as a person wrote it."""
+    for key, value in found.items():
+        root: Any = yaml.compose(text)
+        (models,) = [node for name, node in root.value if name.value == "models"]
+        entry = models.value[place]
+        known = [node for name, node in entry.value if name.value == key]
+        if known:
+            begin, end = known[0].start_mark.index, known[0].end_mark.index
+            text = text[:begin] + value + text[end:]
+            continue
+        last = entry.value[-1][1].end_mark.index
+        between = ", " if entry.flow_style else "\n" + " " * entry.value[0][0].start_mark.column
+        # A comment behind the last value stays on its line.
+        last = last if entry.flow_style or "\n" not in text[last:] else text.index("\n", last)
+        text = f"{text[:last]}{between}{key}: {value}{text[last:]}"
+    return text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from training.publish import check_token
 
 PACKAGES: Final = ("app", "models", "training")
 SUFFIXES: Final = (".py", ".js", ".css", ".svg", ".toml")
-DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "pyproject.toml", ".streamlit/config.toml")
+DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "container.sh", "pyproject.toml", ".streamlit/config.toml")
 GENERATED: Final = ROOT / "space"
 """Where the generated files are kept in this repository, so that a change of them can be reviewed."""
 WAIT_SECONDS: Final = 1800.0
@@ -101,7 +101,13 @@ def space_requirements(spacefile: Spacefile, root: Path = ROOT) -> str:
         SpaceError: the Spacefile asks for a version that the project does not run on.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["demo"], *(extras["admin"] if spacefile.oauth is not None else [])]
+    oldest = project["requires-python"].removeprefix(">=")
+    if _number(str(spacefile.space.python_version)) < _number(oldest):
+        raise SpaceError(
+            f"Spacefile: python_version is {spacefile.space.python_version}; Sim2Street needs {oldest} or newer."
+        )
     lowest = {name: version for name, _, version in (item.partition(">=") for item in wanted)}
     pins = dict(spacefile.requirements)
     for name, version in pins.items():
@@ -168,10 +174,11 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
 
 def declared_state(spacefile: Spacefile, files: dict[str, bytes]) -> SpaceState:
     """What the Space should be."""
-    hardware = spacefile.hardware
+    hardware, port = spacefile.hardware, spacefile.space.app_port
     return SpaceState(
         {path: _digest(path, data) for path, data in files.items()},
-        dict(spacefile.variables),
+        # The container serves where PORT says, the Hub looks where app_port says.
+        ({} if port is None else {"PORT": str(port)}) | spacefile.variables,
         frozenset(spacefile.secrets),
         hardware.flavor,
         hardware.sleep_seconds,

@@ -8,8 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +21,14 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from app import demo_api, panels, uploads
 from app import demo as demos
-from app import demo_api, uploads
-from app.engine import Engine
+from app.compare_tab import OWN, RENDERED, Choice, CompareTab
+from app.engine import Engine, predict_pane
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
+from models.downloads import Download
+from tests.app.conftest import save_tiny
 
 GPS = 0x8825
 
@@ -171,8 +177,6 @@ def test_the_page_promises_what_the_tests_hold(url: str) -> None:
 
 
 def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoints: Path) -> None:
-    from app.compare_tab import OWN, Choice, CompareTab
-
     entries = [CatalogEntry("tiny_advent", Checkpoint.open(tiny_checkpoints / "tiny_advent"))]
     tab = CompareTab(engine, lambda: entries)
     own = uploads.take(None, str(photo), None, "")
@@ -191,6 +195,100 @@ def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoint
         assert not shown.getexif()
     finally:
         engine.forget("anna")
+
+
+def entries_of(folder: Path, *names: str) -> list[CatalogEntry]:
+    return [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
+
+
+@pytest.fixture
+def ten(tmp_path: Path) -> list[CatalogEntry]:
+    """As many methods as there are: two source-only, four adapted to fog, four to photos."""
+    for place in range(10):
+        target = None if place < 2 else "street_scenes/fog" if place < 6 else "camvid/train"
+        save_tiny(tmp_path, f"m{place}", "advent" if target else "source_only", f"M{place}", target=target, seed=place)
+    return entries_of(tmp_path, *(f"m{place}" for place in range(10)))
+
+
+def test_the_page_begins_with_what_suits_the_pictures_and_remembers_a_choice(ten: list[CatalogEntry]) -> None:
+    tab = CompareTab(Engine(lambda *_: pytest.fail("nothing is read")), lambda: ten)
+    methods, *_ = tab.refresh()
+    assert [name for _, name in methods["choices"]] == [f"m{place}" for place in range(10)]
+    assert methods["value"] == [f"m{place}" for place in range(6)]
+    streets, own, chosen, turned = tab.turn_to(OWN, {}, 0)
+    assert (streets["visible"], own["visible"], turned) == (False, True, 1)
+    assert chosen == ["m0", "m1", "m6", "m7", "m8", "m9"]
+    assert tab.turn_to(RENDERED, {RENDERED: ["m9"]}, 1)[2] == ["m9"]
+
+
+def test_ten_methods_have_ten_colours() -> None:
+    assert len({panels.method_colour(place) for place in range(12)}) == 12
+
+
+def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read(
+    ten: list[CatalogEntry],
+) -> None:
+    clock = [0.0]
+
+    def predict(*arguments: Any) -> Any:
+        clock[0] += 50
+        return predict_pane(*arguments)
+
+    tab = CompareTab(Engine(predict), lambda: ten, lambda: clock[0])
+    request: Any = SimpleNamespace(session_hash="anna", headers={}, client=None)
+    controls = (RENDERED, "game", 3, [f"m{place}" for place in range(6)], [])
+    *_, (bundle, status, summary, *_) = tab.read(request, *controls)
+    assert len(bundle["methods"]) == 3
+    assert bundle["waiting"] == []
+    assert "That took 120 s" in status
+    assert "3 methods have not read this photo" in status
+    assert summary.count("<tr>") == 1 + 3
+    *_, (bundle, status, *_) = tab.read(request, *controls)  # what was read is kept, so another try gets further
+    assert len(bundle["methods"]) == 6
+    assert status.startswith("6 methods,")
+
+
+def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
+    """What arrives joins the choice, what was chosen stays, and nobody looks when nothing is on its way."""
+    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3 * 2**20, total=6 * 2**20))
+    entries = [*ten[:5], late]
+    tab = CompareTab(Engine(), lambda: entries)
+    methods, problems, watch, _ = tab.refresh()
+    assert "m5" not in methods["value"]
+    assert "3.0 of 6.0 MB" in problems
+    assert watch["active"]
+    offered = [f"m{place}" for place in range(5)]
+    same, _, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
+    assert "value" not in same
+    assert watch["active"]
+    entries[5] = ten[5]
+    methods, problems, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
+    assert methods["value"] == ["m2", "m5"]
+    assert (problems, watch["active"], offered[-1]) == ("", False, "m5")
+
+
+def test_the_catalog_is_looked_at_once_for_many_and_soon_again_while_something_comes() -> None:
+    now, looks = [0.0], list[float]()
+    answer = [CatalogEntry("late", None, "Being fetched.", Download())]
+
+    def look() -> list[CatalogEntry]:
+        looks.append(now[0])
+        time.sleep(0.02)
+        return answer
+
+    recent = demos.Recent(look, lambda: now[0])
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda _: recent(), range(16))) == [answer] * 16
+    assert looks == [0]
+    now[0] = 1.5
+    answer = []
+    assert recent() == []
+    now[0] = 20
+    recent()
+    assert looks == [0, 1.5]
+    now[0] = 22
+    recent()
+    assert looks == [0, 1.5, 22]
 
 
 @pytest.mark.slow

@@ -82,7 +82,9 @@ def test_models_are_read(tmp_path: Path) -> None:
         (with_values(models=[{"path": "../secret"}]), "models.0.path"),
         (with_values(models=[{"path": "a/../../b"}]), "leaves this repository"),
         (with_values(models=[{"path": "a"}, {"path": "a"}]), "listed twice"),
+        (with_values(models=[{"path": "a/one"}, {"path": "b/one"}]), "two models are named one"),
         (with_values(models=[{}]), "expected a path"),
+        (with_values(space=DOCKER, variables={"PORT": "7860"}), "leave out PORT"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, values: object, reason: str) -> None:
@@ -97,15 +99,59 @@ def test_a_missing_one_is_said(tmp_path: Path) -> None:
         read_spacefile(tmp_path / "Spacefile")
 
 
-def test_a_publication_is_written_back_and_comments_stay(tmp_path: Path) -> None:
-    path = write(tmp_path, "# Ours.\n# Secrets by name.\n" + yaml.safe_dump(GOOD, sort_keys=False))
+BY_HAND = """\
+# Ours.
+schema: 1
+space: {id: demo, title: "Demo: streets", sdk: docker, app_port: 8501} # under one's own account
+models: # in this order on the page
+  - path: models/shipped/one # the first
+  # A flow mapping is one, too.
+  - {path: models/shipped/three}
+  - repository: maker/two
+    revision: cccccccccccccccccccccccccccccccccccccccc # pinned
+
+variables:
+  NAME: demo
+"""
+
+
+def test_a_publication_is_written_back_and_all_else_stays_as_it_was_written(tmp_path: Path) -> None:
+    path = write(tmp_path, BY_HAND)
     assert record_publication(path, tmp_path / "models/shipped/one", "maker/one", "d" * 40)
-    assert path.read_text().startswith("# Ours.\n# Secrets by name.\nschema: 1\n")
+    assert record_publication(path, tmp_path / "models/shipped/three", "maker/three", "e" * 40)
+    assert record_publication(path, tmp_path / "elsewhere", "maker/two", "f" * 40)
+    assert not record_publication(path, tmp_path / "elsewhere", "maker/four", "f" * 40)
+    expected = BY_HAND.replace(
+        "one # the first\n", f"one # the first\n    repository: maker/one\n    revision: {'d' * 40}\n"
+    )
+    expected = expected.replace("three}", f"three, repository: maker/three, revision: {'e' * 40}}}")
+    assert path.read_text() == expected.replace(f"{'c' * 40} # pinned", f"{'f' * 40} # pinned")
     first = read_spacefile(path).models[0]
     assert (first.path, first.source) == ("models/shipped/one", f"maker/one@{'d' * 40}")
-    assert record_publication(path, tmp_path / "elsewhere", "maker/two", "e" * 40)
-    assert read_spacefile(path).models[1].revision == "e" * 40
-    assert not record_publication(path, tmp_path / "elsewhere", "maker/three", "e" * 40)
+    assert record_publication(path, tmp_path / "models/shipped/one", "maker/one", "0" * 39 + "a")  # again: in place
+    assert path.read_text().count("maker/one") == 1
+
+
+def test_the_last_entry_of_a_file_without_a_last_line_end(tmp_path: Path) -> None:
+    path = write(tmp_path, BY_HAND.partition("  # A flow")[0].rstrip().removesuffix(" # the first"))
+    assert record_publication(path, tmp_path / "models/shipped/one", "maker/one", "d" * 40)
+    assert read_spacefile(path).models[0].revision == "d" * 40
+
+
+def test_what_cannot_be_edited_is_left_alone_and_said(tmp_path: Path) -> None:
+    text = BY_HAND.replace("- path: models/shipped/one", "- &one\n    path: models/shipped/one").replace(
+        "- {path: models/shipped/three}", "- {<<: *one, path: models/shipped/three}"
+    )
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match="into entry 1 of models yourself"):
+        record_publication(path, tmp_path / "models/shipped/one", "maker/one", "d" * 40)
+    assert path.read_text() == text
+
+
+def test_every_shipped_checkpoint_is_hosted() -> None:
+    listed = {model.path for model in read_spacefile().models}
+    shipped = {f"models/shipped/{path.name}" for path in catalogs.SHIPPED.iterdir() if path.is_dir()}
+    assert shipped <= listed, "list it in the Spacefile, or the hosted page would lack it"
 
 
 @pytest.fixture

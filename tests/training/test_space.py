@@ -34,7 +34,7 @@ def root(tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n")
     shutil.copytree(checkpoint.path, root / "models/shipped/one")
-    for name in ("LICENSE", "pyproject.toml", "Dockerfile", ".dockerignore"):
+    for name in ("LICENSE", "pyproject.toml", "Dockerfile", ".dockerignore", "container.sh"):
         shutil.copy(ROOT / name, root / name)
     (root / ".streamlit").mkdir()
     shutil.copy(ROOT / ".streamlit/config.toml", root / ".streamlit")
@@ -227,6 +227,17 @@ def test_a_docker_space_brings_its_dockerfile_and_no_requirements(root: Path) ->
     assert {"Dockerfile", "pyproject.toml", ".streamlit/config.toml"} <= files.keys()
     assert "requirements.txt" not in files
     assert yaml.safe_load(files["README.md"].decode().split("---")[1])["app_port"] == 8501
+    copied = [line.split()[2:-1] for line in files["Dockerfile"].decode().splitlines() if line.startswith("COPY")]
+    assert copied
+    for source in (source for sources in copied for source in sources):
+        assert any(name == source or name.startswith(f"{source}/") for name in files), f"COPY {source} would fail"
+
+
+def test_a_docker_space_serves_where_the_hub_looks(hub: HubServer, root: Path) -> None:
+    write(root, space={**DOCKER, "app_port": 7860}, hardware={"flavor": "cpu-basic"}, requirements={}, variables={})
+    assert space(root, "deploy") == 0
+    assert hub.space(SPACE).variables == {"PORT": "7860"}
+    assert space(root, "diff") == 0
 
 
 def test_oauth_and_packages_are_generated(root: Path) -> None:
@@ -235,9 +246,13 @@ def test_oauth_and_packages_are_generated(root: Path) -> None:
     front = yaml.safe_load(files["README.md"].decode().split("---")[1])
     assert (front["hf_oauth"], front["hf_oauth_scopes"], front["hf_oauth_expiration_minutes"]) == (True, ["jobs"], 60)
     assert files["packages.txt"] == b"libgl1\n"
+    assert "\nauthlib>=" in files["requirements.txt"].decode(), "signing in needs it"
 
 
 def test_a_version_that_the_project_does_not_run_on_is_refused(root: Path) -> None:
+    write(root, space={**GRADIO, "python_version": "3.10"})
+    with pytest.raises(SpaceError, match=r"python_version is 3.10; Sim2Street needs 3.11"):
+        space_requirements(read_spacefile(root / "Spacefile"), root)
     write(root, requirements={"torch": "2.11.0", "pillow": "9.0"})
     with pytest.raises(SpaceError, match=r"requirements.pillow is 9.0; Sim2Street needs"):
         space_requirements(read_spacefile(root / "Spacefile"), root)

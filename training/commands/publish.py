@@ -38,5 +38,5 @@ def run(options: argparse.Namespace) -> int:
     tag = f" ({published.tag})" if published.tag else ""
     print(f"{published.url}: published at {published.revision}{tag}")
     if DEFAULT.exists() and record_publication(DEFAULT, checkpoint.path, published.repo_id, published.revision):
-        print(f"{DEFAULT.name} names this commit now; commit the file.")
+        print(f"{DEFAULT.name} names this commit now. Run `sim2street space readme --write` and commit what changed.")
     return 0
