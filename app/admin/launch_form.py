@@ -94,7 +94,7 @@ def _widget(recipe: str, field: FormField) -> None:
     entered = _entered(recipe, field)
     label = field.label.replace("_", " ").capitalize()
     if entered != field.value:
-        label += f" :primary[was {field.show(field.value) or 'none'}]"
+        label += f" :primary[was {plain(field.show(field.value)) or 'none'}]"
     elif field.paper is not None and field.show(entered) != field.show(field.paper):
         label += f" :gray[paper {field.show(field.paper)}]"
     help_ = field.help or None
@@ -174,7 +174,7 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
     if not mine:
         st.caption("As the recipe says.")
     for item in mine:
-        st.markdown(f"`{item.key}` :primary[**{item.value}**] :gray[instead of {item.recipe}]")
+        st.markdown(f"`{item.key}` :primary[**{plain(item.value)}**] :gray[instead of {plain(item.recipe)}]")
     if papers:
         with st.popover(
             f"{len(papers)} options differ from the papers' own", type="tertiary", icon=":material/menu_book:"

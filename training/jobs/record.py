@@ -137,7 +137,8 @@ class Job(Options):
         default=3600.0, description="Silence after which the trainer is taken for hung."
     )
     grace_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=120.0, description="Time to save and stop in before a trainer is killed."
+        default=600.0,
+        description="Time to save and stop in before a trainer is killed; an evaluation under way ends first.",
     )
     processes: Processes = Processes()
     trainer: ProcessIdentity | None = None

@@ -42,7 +42,7 @@ def endless(**changes: Any) -> RunConfig:
     return tiny_config(steps=100_000, evaluations=[], **changes)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
@@ -52,7 +52,7 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> An
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
-def ended(store: JobStore, job: str, seconds: float = 180) -> Job:
+def ended(store: JobStore, job: str, seconds: float = 300) -> Job:
     return wait_for(lambda: (found := store.get(job)).state.ended and found, f"the end of {job}", seconds)
 
 
@@ -71,8 +71,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]
         os.kill(pid, signal.SIGKILL)
 
 
-def runners(store: JobStore) -> list[int]:
-    """Runner processes of a store, from the system's own list."""
+def runners(store: JobStore, module: str = "training.jobs.local") -> list[int]:
+    """Runner processes of a store, or those of its errands, from the system's own list."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -80,6 +80,6 @@ def runners(store: JobStore) -> list[int]:
                 arguments = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"training.jobs.local" in arguments and str(store.folder).encode() in arguments:
+            if module.encode() in arguments and str(store.folder).encode() in arguments:
                 found.append(int(entry.name))
     return found

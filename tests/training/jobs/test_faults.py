@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -14,8 +15,11 @@ import pytest
 import torch
 
 from models.checkpoint import Checkpoint
+from tests.app.conftest import save_tiny
+from tests.hub_server import Fault, HubServer
 from tests.training.jobs.conftest import ended, endless, runners, tiny_config, wait_for
 from training.jobs import local, log, processes
+from training.jobs.evaluation import ask_to_evaluate
 from training.jobs.progress import read_progress
 from training.jobs.record import JobState
 from training.jobs.store import JOB, LOG, JobStore
@@ -33,7 +37,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def started(store: JobStore, job: str) -> int:
     """Number of a job's trainer once it has saved a state."""
-    wait_for(lambda: (store.run(job) / STATE).exists() or store.get(job).state.ended, "a state", 150)
+    wait_for(lambda: (store.run(job) / STATE).exists() or store.get(job).state.ended, "a state")
     trainer = store.get(job).trainer
     assert trainer is not None, log.tail(store.place(job) / LOG)
     return trainer.pid
@@ -139,6 +143,88 @@ def test_the_runner_alone_is_killed_and_the_next_one_finds_the_trainer_again(sto
     assert processes.identify(trainer) is None
 
 
+def test_a_runner_that_dies_before_it_names_its_trainer_leaves_no_second_one(store: JobStore) -> None:
+    """Killed between starting the trainer and writing down whom it had started: the next one finds it by its command."""
+    job = store.create(endless())
+    local.attend(store)
+    trainer = started(store, job.id)
+    os.kill(wait_for(lambda: runners(store), "the runner")[0], signal.SIGKILL)
+    store.change(job.id, lambda found: found.having(trainer=None))
+    wait_for(lambda: local.attend(store), "another runner")
+    wait_for(lambda: store.get(job.id).trainer == processes.identify(trainer), "the trainer to be named")
+    assert store.get(job.id).attempt == 1
+    local.cancel(store, job.id)
+    assert ended(store, job.id).state is JobState.CANCELLED
+
+
+def test_the_clock_is_set_while_a_job_trains(store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runner and trainer both see the time jump: ten years back, then into the next century."""
+    (tmp_path / "jump").write_text("0")
+    # Python runs a file of this name at its start; nobody may set the machine's own clock in a test.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\nreal = time.time\n"
+        f"def set_by_somebody():\n    return real() + float(open({str(tmp_path / 'jump')!r}).read())\n"
+        "time.time = set_by_somebody\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    job = store.create(endless(), patience_seconds=600)
+    local.attend(store)
+    started(store, job.id)
+    run, config = store.run(job.id), store.config(job.id)
+
+    def logged_at() -> float:
+        return json.loads((run / "progress.jsonl").read_text().splitlines()[-2])["time"]
+
+    before = logged_at()
+    for years in (-10, 90):
+        (tmp_path / "jump.new").write_text(str(years * 365.25 * 86400))
+        (tmp_path / "jump.new").replace(tmp_path / "jump")
+        wait_for(lambda years=years: (logged_at() - before) * years > 1e8, "the trainer to see it")
+        step = read_progress(config, run).step
+        wait_for(lambda step=step: read_progress(config, run).step > step + 20, "more steps")
+        assert store.get(job.id).state is JobState.RUNNING
+        assert 0 <= store.pulse(job.id)["silent_seconds"] < 600
+    local.cancel(store, job.id)
+    done = ended(store, job.id)
+    assert done.state is JobState.CANCELLED
+    assert "the state is saved" in done.reason
+    assert 0 < done.seconds < 3600
+
+
+def test_the_hub_is_down_at_the_end_of_a_training(
+    store: JobStore, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training is kept and counts; publishing is tried again by itself, and works once the Hub answers."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    hub.faults.append(Fault("POST /api/repos/create", "status", 503, times=1000))
+    wish = {"repo_id": "maker/tiny"}
+    job = store.create(tiny_config(steps=2, evaluations=[], licence="apache-2.0"), publication=wish)
+    local.attend(store)
+    assert ended(store, job.id).state is JobState.SUCCEEDED
+    tried = wait_for(lambda: (found := store.get(job.id).publication) and found.attempts and found, "a try")
+    assert (tried.state, store.get(job.id).state) == ("waiting", JobState.SUCCEEDED)
+    assert tried.error
+    assert Checkpoint.open(store.run(job.id) / "checkpoint").config.step == 2
+    hub.faults.clear()
+    done = wait_for(lambda: (found := store.get(job.id).publication) and found.state != "waiting" and found, "the Hub")
+    assert (done.state, done.error, done.attempts) == ("published", "", 2), log.tail(store.place(job.id) / LOG)
+    assert done.revision == hub.model("maker/tiny").head
+
+
+def test_an_errand_that_is_killed_is_written_down_and_not_sent_for_ever(store: JobStore) -> None:
+    job = store.create(tiny_config())
+    save_tiny(store.run(job.id), "checkpoint", "source_only", "Tiny")
+    store.change(job.id, lambda found: found.to(JobState.RUNNING).to(JobState.SUCCEEDED))
+    ask_to_evaluate(store, job.id, dataset="street_scenes", count=5000)
+    os.kill(wait_for(lambda: runners(store, "training.jobs.evaluation"), "the errand")[0], signal.SIGKILL)
+    failed = wait_for(lambda: (found := store.get(job.id).evaluation) and found.state != "waiting" and found, "its end")
+    assert (failed.state, failed.error) == ("failed", "It was killed from outside (SIGKILL).")
+    assert store.get(job.id).state is JobState.SUCCEEDED
+    wait_for(lambda: not runners(store), "the runner to end")
+    store.delete(job.id)
+
+
 def test_a_recorded_number_that_is_another_process_by_now_is_left_alone(store: JobStore) -> None:
     """PID reuse: the record's number lives, but it is not the trainer."""
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -158,12 +244,14 @@ def test_a_recorded_number_that_is_another_process_by_now_is_left_alone(store: J
 
 
 def test_a_trainer_that_hangs_is_ended_and_says_so(store: JobStore) -> None:
-    job = store.create(endless(), patience_seconds=8, grace_seconds=1)
+    job = store.create(endless(), grace_seconds=1)
     local.attend(store)
     os.kill(started(store, job.id), signal.SIGSTOP)  # deaf to SIGTERM as well
+    # Only now, since on a busy machine a trainer may be silent for longer before its first step.
+    store.change(job.id, lambda found: found.having(patience_seconds=5.0))
     failed = ended(store, job.id)
     assert failed.state is JobState.FAILED
-    assert failed.reason.startswith("It hung: nothing was heard of it for 8 seconds")
+    assert re.match(r"It hung: nothing was heard of it for \d+ seconds", failed.reason)
 
 
 def test_a_trainer_that_does_not_stop_when_asked_is_killed(store: JobStore) -> None:
