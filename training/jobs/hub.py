@@ -120,10 +120,7 @@ class HubRunner:
 
     def retry(self, job: str) -> Job:
         """Start an ended job again; it resumes where its states are kept in a bucket, and begins anew elsewhere."""
-        again = self.store.change(
-            job,
-            lambda found: found.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, hub_id=""),
-        )
+        again = self.store.change(job, Job.again)
         return self._start(again, self.store.config(job))
 
     def cancel(self, job: str) -> Job:

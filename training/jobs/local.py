@@ -107,10 +107,7 @@ def retry(store: JobStore, job: str) -> Job:
     Raises:
         JobError: it has not ended, or it succeeded.
     """
-    again = store.change(
-        job,
-        lambda found: found.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, trainer=None),
-    )
+    again = store.change(job, Job.again)
     attend(store)
     return again
 
@@ -304,7 +301,15 @@ class Runner:
 
     def watch(self, trainer: Trainer) -> None:
         """Look at the trainer once: cap its log, write its pulse, ask it to stop, or record its end."""
-        job, place = self.store.get(trainer.job), self.store.place(trainer.job)
+        place = self.store.place(trainer.job)
+        try:
+            job = self.store.get(trainer.job)
+        except JobError as error:
+            LOGGER.warning("%s Its folder was removed; its trainer is ended.", error)
+            processes.end(trainer.process, signal.SIGKILL)
+            processes.end_leftovers(trainer.process)
+            self.trainer = None
+            return
         logs.cap(place / LOG)
         if trainer.has_ended():
             self.record_end(trainer, job)
@@ -342,7 +347,15 @@ class Runner:
         )
         state, reason = judge(job, self.store.run(job.id), ending)
         ended = {"reason": reason, "seconds": trainer.seconds, "ended_at": round(time.time(), 1), "trainer": None}
-        self.store.change(job.id, lambda found: found.to(state, **ended))
+
+        def note(found: Job) -> Job:
+            if found.may_become(state):
+                return found.to(state, **ended)
+            # Whatever somebody wrote into the record meanwhile, the next job must not wait for it.
+            LOGGER.warning("%s is %s in its record; left so", job.id, found.state.value)
+            return found
+
+        self.store.change(job.id, note)
         self.trainer = None
         LOGGER.info("%s %s %s", job.id, state.value, reason)
 

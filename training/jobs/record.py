@@ -151,13 +151,27 @@ class Job(Options):
     )
     hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its name there.")
 
+    def may_become(self, state: JobState) -> bool:
+        """Whether that state can follow the present one."""
+        return state in _FOLLOWERS[self.state]
+
+    def again(self) -> Self:
+        """Return this ended job as one that waits for another attempt.
+
+        Raises:
+            JobError: it has not ended, and somebody may be at work on it; or it succeeded.
+        """
+        if not self.state.ended:
+            raise JobError(f"Job {self.id} is {self.state.value} already.")
+        return self.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, trainer=None, hub_id="")
+
     def to(self, state: JobState, **changes: Any) -> Self:
         """Return this job in another state.
 
         Raises:
             JobError: that state cannot follow the present one.
         """
-        if state not in _FOLLOWERS[self.state]:
+        if not self.may_become(state):
             raise JobError(f"Job {self.id} is {self.state.value} and cannot become {state.value}.")
         return self.having(state=state, **changes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from models.catalog import catalog
 from models.errors import ConfigError, Sim2StreetError
 from models.files import promoted_folder
 from tests.app.conftest import save_tiny
-from tests.training.jobs.conftest import tiny_config
+from tests.training.jobs.conftest import tiny_config, wait_for
 from training.jobs import local, log, processes
 from training.jobs.ending import Ending, judge
 from training.jobs.progress import has_begun, read_progress
@@ -100,6 +101,42 @@ def test_a_queued_job_is_cancelled_at_once_and_others_are_not_deleted(
     assert local.cancel(store, job.id).state is JobState.CANCELLED
     with pytest.raises(JobError, match="cancelled already"):
         local.cancel(store, job.id)
+
+
+def test_only_a_job_that_has_ended_is_retried(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume clicked twice, or by two admins: the second click must not send back a job whose trainer is at work."""
+    monkeypatch.setattr(local, "attend", lambda store: False)
+    job = store.create(tiny_config())
+    with pytest.raises(JobError, match="is queued already"):
+        local.retry(store, job.id)
+    running = store.change(job.id, lambda found: found.to(JobState.RUNNING))
+    with pytest.raises(JobError, match="is running already"):
+        local.retry(store, job.id)
+    assert store.get(job.id) == running
+    store.change(job.id, lambda found: found.to(JobState.FAILED))
+    assert local.retry(store, job.id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("meddle", ["a state that nothing can follow", "no folder"])
+def test_a_meddled_record_does_not_stop_the_runner(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, meddle: str
+) -> None:
+    """Real trainers; the record of the first is changed, or its folder removed, while it is at work."""
+    monkeypatch.setattr(
+        local, "trainer_command", lambda job, store: [sys.executable, "-c", "import time; time.sleep(1)"]
+    )
+    first, second = store.create(tiny_config()), store.create(tiny_config())
+    runner = local.Runner(store)
+    runner.look()
+    assert runner.trainer is not None
+    assert runner.trainer.job == first.id
+    if meddle == "no folder":
+        shutil.rmtree(store.place(first.id))
+    else:
+        store.change(first.id, lambda found: found.having(state=JobState.SUCCEEDED))
+    wait_for(lambda: runner.look() and runner.trainer is not None and runner.trainer.job == second.id, "the next job")
+    wait_for(lambda: not runner.look(), "the end")
+    assert store.get(second.id).state is JobState.FAILED  # it ended well and yet there is no checkpoint
 
 
 def test_deleted_jobs_come_back_until_the_trash_is_emptied(store: JobStore) -> None:
