@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import streamlit as st
@@ -11,6 +12,7 @@ from app.admin.admission import for_admins, pass_on_notice, require_admin
 from app.admin.launch_form import CHOSEN
 from app.admin.text import plain
 from models.errors import Sim2StreetError
+from models.files import METRICS, RUN_FOLDER
 from training.config import RunConfig
 from training.datasets.street_scenes import STYLES
 from training.jobs import local, log
@@ -73,6 +75,7 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
             st.caption("Nothing has been logged yet.")
     with quality:
         _quality(progress)
+        _scores(store, job)
     with samples:
         _samples(store, job, config)
     with printed:
@@ -197,6 +200,22 @@ def _quality(progress: Progress) -> None:
     for label, (steps, reports) in progress.figures.items():
         st.markdown(f"**IoU per class on {label}, %**")
         st.plotly_chart(curves.class_map(steps, reports), config=charts.CONFIG, key=f"classes/{label}")
+
+
+def _scores(store: JobStore, job: Job) -> None:
+    """What the finished checkpoint scored, at the end of training and wherever it was evaluated since."""
+    try:
+        metrics = json.loads((store.run(job.id) / RUN_FOLDER / METRICS).read_text(encoding="utf-8"))
+        rows = [
+            {"Set": name, "mIoU, %": None if report["miou"] is None else 100 * report["miou"]}
+            for name, report in metrics.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or being replaced
+        return
+    if rows:
+        st.markdown("**The finished checkpoint**")
+        columns = {"mIoU, %": st.column_config.NumberColumn(format="%.1f")}
+        st.dataframe(rows, hide_index=True, placeholder="–", column_config=columns)
 
 
 def _samples(store: JobStore, job: Job, config: RunConfig) -> None:

@@ -43,7 +43,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def open_page(**state: Any) -> AppTest:
-    page = AppTest.from_file(str(ENTRY), default_timeout=40)
+    page = AppTest.from_file(str(ENTRY), default_timeout=240)
     for key, value in state.items():
         page.session_state[key] = value
     page.run()
@@ -230,6 +230,8 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     assert (wish.dataset, wish.style, wish.state) == ("street_scenes", "game", "waiting")
     assert evaluate_job(JobStore(), job.id).state == "done"  # as the runner would
     assert "street_scenes/game (2 scenes)" in Checkpoint.open(JobStore().run(job.id) / "checkpoint").metrics
+    page.run()
+    assert "street_scenes/game (2 scenes)" in list(page.dataframe[0].value["Set"])
     page.text_input(key=f"repository/{job.id}").set_value("https://evil.example").run()
     button(page, "Publish to the Hub").click().run()
     assert "repo_id" in said(page)
@@ -317,7 +319,7 @@ def test_organisation_sign_in_needs_a_verified_address_on_the_list(runs: Path, m
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: object()
     )  # Authlib, which only signing in itself needs
-    page = AppTest.from_file(str(ENTRY), default_timeout=40)
+    page = AppTest.from_file(str(ENTRY), default_timeout=240)
     page.secrets["auth"] = {"client_id": "x"}
     for verified, offered in ((False, False), (True, True)):
         page.user = {"is_logged_in": True, "email": "ada@example.org", "email_verified": verified}
