@@ -2,6 +2,7 @@
 
     python -m benchmarks.visitors --page demo --visitors 50
     python -m benchmarks.visitors --page app --visitors 50
+    python -m benchmarks.visitors --page app --visitors 50 --methods all
 
 Every visitor asks for a street of its own, and the labels that come back have to be those of a prediction made here
 beforehand, of that street and no other. All of them start together; the server is a process of its own.
@@ -38,9 +39,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from app.engine import Settings, predict_pane
+from app.figures import unique_titles
 from app.gallery import rendered_scene
 from benchmarks.machine import machine_line
-from models.catalog import find_checkpoint
+from models.catalog import catalog, find_checkpoint
 from models.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,12 +54,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", choices=("demo", "app"), required=True)
     parser.add_argument("--visitors", type=int, default=50)
-    parser.add_argument("--method", default="source_only_game")
+    parser.add_argument("--methods", nargs="+", default=["source_only_game"], metavar="NAME|all")
     options = parser.parse_args()
-    checkpoint = find_checkpoint(options.method)
+    names = [entry.name for entry in catalog()] if options.methods == ["all"] else options.methods
+    checkpoints = [find_checkpoint(name) for name in names]
     visit = {"demo": visit_demo, "app": visit_app}[options.page]
     with tempfile.TemporaryDirectory() as folder, serving(options.page) as (url, server):
-        visitors = [prepare(number, Path(folder), checkpoint) for number in range(options.visitors + 1)]
+        visitors = [prepare(number, Path(folder), checkpoints) for number in range(options.visitors + 1)]
         visit(url, visitors[0])  # the first one pays for loading network and textures
         before = memory(server, "VmRSS")
         start = time.perf_counter()
@@ -68,10 +71,10 @@ def main() -> int:
     seconds = sorted(seconds for seconds, _ in answers)
     wrong = [problem for _, problem in answers if problem]
     print(machine_line())
-    print("| page | visitors | wrong or failed | median s | slowest s | all s | memory before | peak |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| page | visitors | methods each | wrong or failed | median s | slowest s | all s | memory before | peak |")
+    print("|---|---|---|---|---|---|---|---|---|")
     print(
-        f"| {options.page} | {options.visitors} | {len(wrong)} | {statistics.median(seconds):.1f} | {seconds[-1]:.1f} |"
+        f"| {options.page} | {options.visitors} | {len(names)} | {len(wrong)} | {statistics.median(seconds):.1f} | {seconds[-1]:.1f} |"
         f" {wall:.1f} | {before} MB | {peak} MB |"
     )
     print("\n".join(wrong))
@@ -80,24 +83,25 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Visitor:
-    """One visitor: a street of its own, as a photo file, and what the method says of it."""
+    """One visitor: a street of its own, as a photo file, and what each method says of it, by its name."""
 
     number: int
     street: int
-    method: str
-    title: str
+    titles: list[str]
     photo: Path
     digest: str
-    labels: np.ndarray[Any, Any]
+    labels: dict[str, np.ndarray[Any, Any]]
 
 
-def prepare(number: int, folder: Path, checkpoint: Checkpoint) -> Visitor:
+def prepare(number: int, folder: Path, checkpoints: list[Checkpoint]) -> Visitor:
     street = FIRST_STREET + number
     scene = rendered_scene("game", street)
     path = folder / f"street_{street}.png"
     Image.fromarray(scene.photo.pixels).save(path)
-    labels = predict_pane(checkpoint, scene.photo, scene.space.name, Settings()).labels
-    return Visitor(number, street, checkpoint.name, checkpoint.config.title, path, scene.photo.digest, labels)
+    panes = {each.name: predict_pane(each, scene.photo, scene.space.name, Settings()) for each in checkpoints}
+    titles = unique_titles([entry.checkpoint for entry in catalog() if entry.checkpoint is not None])
+    asked = [titles[each.name] for each in checkpoints]
+    return Visitor(number, street, asked, path, scene.photo.digest, {name: pane.labels for name, pane in panes.items()})
 
 
 @contextmanager
@@ -141,38 +145,45 @@ def visit_demo(url: str, visitor: Visitor) -> tuple[float, str]:
             verbose=False,
             analytics_enabled=False,
         )
-        answer = client.predict(handle_file(str(visitor.photo)), [visitor.method], False, api_name="/segment")
-        labels = _decoded(answer["methods"][visitor.method]["labels_png"])
+        answer = client.predict(handle_file(str(visitor.photo)), list(visitor.labels), False, api_name="/segment")
+        labels = {name: method["labels_png"] for name, method in answer["methods"].items()}
     except Exception as error:  # whatever it is, it is the visitor's bad experience
         return time.perf_counter() - start, f"street {visitor.street}: {type(error).__name__}: {str(error)[:160]}"
-    return time.perf_counter() - start, _verdict(visitor, np.array_equal(labels, visitor.labels))
+    return time.perf_counter() - start, _verdict(visitor, labels)
 
 
 def visit_app(url: str, visitor: Visitor) -> tuple[float, str]:
     """Open the app on the street as a browser does, by its websocket, and wait for the method's pane."""
     start = time.perf_counter()
     try:
-        bundle = asyncio.run(asyncio.wait_for(_session(url, visitor.title, visitor.street), PATIENCE))
-        method = next(method for method in bundle["methods"] if method["key"] == visitor.method)
-        labels = _decoded(method["labels"])
+        bundle = asyncio.run(asyncio.wait_for(_session(url, visitor), PATIENCE))
+        labels = {method["key"]: method["labels"] for method in bundle["methods"]}
     except Exception as error:
         return time.perf_counter() - start, f"street {visitor.street}: {type(error).__name__}: {str(error)[:160]}"
-    right = bundle["photo"]["digest"] == visitor.digest and np.array_equal(labels, visitor.labels)
-    return time.perf_counter() - start, _verdict(visitor, right)
+    shown = bundle["photo"]
+    same = shown["digest"] == visitor.digest
+    return time.perf_counter() - start, (
+        _verdict(visitor, labels) if same else f"street {visitor.street}: {shown['name']} is shown"
+    )
 
 
-def _verdict(visitor: Visitor, right: bool) -> str:
-    return "" if right else f"street {visitor.street}: labels of something else"
+def _verdict(visitor: Visitor, labels: dict[str, str]) -> str:
+    """Compare PNGs by method with what should be in them; empty where all is right."""
+    if labels.keys() != visitor.labels.keys():
+        return f"street {visitor.street}: readings of {', '.join(labels) or 'no method'}"
+    wrong = [name for name, png in labels.items() if not np.array_equal(_decoded(png), visitor.labels[name])]
+    return f"street {visitor.street}: labels of something else by {', '.join(wrong)}" if wrong else ""
 
 
 def _decoded(png: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
-async def _session(url: str, title: str, street: int) -> dict[str, Any]:
+async def _session(url: str, visitor: Visitor) -> dict[str, Any]:
     """Run the page's script in a session of its own until the viewer shows no empty pane."""
     ask = BackMsg()
-    ask.rerun_script.query_string = urlencode({"style": "game", "street": street, "methods": title})
+    asked = {"style": "game", "street": visitor.street, "methods": visitor.titles}
+    ask.rerun_script.query_string = urlencode(asked, doseq=True)
     async with websockets.connect(url.replace("http", "ws") + "/_stcore/stream", max_size=None) as line:
         await line.send(ask.SerializeToString())
         while True:

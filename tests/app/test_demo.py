@@ -21,8 +21,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app import demo_api, panels, uploads
 from app import demo as demos
+from app import demo_api, panels, uploads
 from app.compare_tab import OWN, RENDERED, Choice, CompareTab
 from app.engine import Engine, predict_pane
 from models.catalog import CatalogEntry
