@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from app import gallery
 from app.comparison import suited
 from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
@@ -20,3 +26,22 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Pa
     assert suited([plain, fog, real], rendered=False) == [plain, real]
     assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
     assert suited([], rendered=True) == []
+
+
+def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    painting, most = [0], list[int]()
+    paint = gallery.render
+
+    def watched(*arguments: Any, **settings: Any) -> Any:
+        painting[0] += 1
+        time.sleep(0.02)
+        most.append(painting[0])
+        scene = paint(*arguments, **settings)
+        painting[0] -= 1
+        return scene
+
+    monkeypatch.setattr(gallery, "render", watched)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda number: gallery.rendered_scene("fog", number).photo.digest, range(6)))
+    assert set(most) == {1}
+    assert together == [gallery.rendered_scene("fog", number).photo.digest for number in range(6)]
