@@ -5,16 +5,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from training.datasets import street_scenes
 from training.datasets.street_scenes import STYLES, RenderedScene, render
 
 SMALL = (128, 96)
@@ -166,29 +161,3 @@ def test_wrong_arguments_are_named(arguments: dict[str, object], wording: str) -
     style, index = call.pop("style"), call.pop("index")
     with pytest.raises(ValueError, match=wording):
         render(style, index, **call)  # type: ignore[arg-type]
-
-
-def test_threads_paint_one_after_the_other_with_one_thread_of_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server paints for many visitors; OpenCV's number of threads and the pool of sprites are the process's."""
-    painting, most, threads = [0], list[int](), set[int]()
-    paint = street_scenes.paint_objects
-
-    def watched(*arguments: Any) -> None:
-        painting[0] += 1
-        time.sleep(0.02)
-        most.append(painting[0])
-        threads.add(cv2.getNumThreads())
-        paint(*arguments)
-        painting[0] -= 1
-
-    monkeypatch.setattr(street_scenes, "paint_objects", watched)
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(2)
-    try:
-        with ThreadPoolExecutor(6) as pool:
-            together = list(pool.map(lambda index: digest(render("fog", index, size=SMALL)), range(6)))
-        assert cv2.getNumThreads() == 2, "put back"
-    finally:
-        cv2.setNumThreads(before)
-    assert (set(most), threads) == ({1}, {1})
-    assert together == [digest(render("fog", index, size=SMALL)) for index in range(6)]
