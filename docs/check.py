@@ -62,19 +62,18 @@ def overview_table() -> str:
     """Rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
     found: dict[tuple[str, str], dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
     order: list[tuple[str, str]] = []
-    for sweep in TARGETS:
-        path = RESULTS / f"{sweep}.json"
-        if not path.exists():
-            continue
-        table = json.loads(path.read_text(encoding="utf-8"))
+    targets = [sweep for sweep in TARGETS if (RESULTS / f"{sweep}.json").exists()]
+    for sweep in targets:
+        table = json.loads((RESULTS / f"{sweep}.json").read_text(encoding="utf-8"))
         for row in table["rows"]:
             key = (row["group"], row["name"].removeprefix(f"{sweep}_"))
             order += [] if key in order else [key]
             found.setdefault(key, {})[sweep] = (row, row["figures"][table["tests"][0]["name"]])
-    lines = [f"| | role | {' | '.join(TARGETS.values())} |", "|---" * (len(TARGETS) + 2) + "|"]
+    heads = " | ".join(TARGETS[sweep] for sweep in targets)
+    lines = [f"| | role | {heads} |", "|---" * (len(targets) + 2) + "|"]
     for group, shown in GROUPS.items():
         for key in order:
-            cells = [_share(found[key][sweep][1]) if sweep in found[key] else "–" for sweep in TARGETS]
+            cells = [_share(found[key][sweep][1]) if sweep in found[key] else "–" for sweep in targets]
             if key[0] != group or set(cells) == {"–"}:
                 continue
             row = next(iter(found[key].values()))[0]
