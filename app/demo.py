@@ -38,8 +38,11 @@ QUEUE: Final = 64
 """Requests that may wait; more are told to come back."""
 RECENT_SECONDS: Final = 20.0
 """Age at which the catalog is looked at again."""
-LEFTOVERS: Final = (60, 120)
-"""Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read."""
+LEFTOVERS: Final = (60, 840)
+"""Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read.
+
+Calls of the API wait in the queue with theirs; fifty that asked for nine methods each waited two and a half minutes.
+"""
 
 
 def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]] | None = None) -> gr.Blocks:

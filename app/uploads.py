@@ -18,8 +18,8 @@ MAX_MEGABYTES: Final = 20
 """Largest upload; phones' photos have up to 15."""
 
 PROMISE: Final = (
-    "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been received; the"
-    " picture and what the methods say of it stay in memory until this page is closed or has not been used for an hour, and"
+    "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been read, within a"
+    " quarter of an hour if you leave before that; the picture and what the methods say of it stay in memory until this page is closed or has not been used for an hour, and"
     " are never sent on. Whatever you download holds no metadata: no place, no time, no camera.</p>"
 )
 """What is kept of a photo, where and how long; `take`, `Engine.forget` and the tests make it true."""
@@ -74,6 +74,8 @@ def _read(path: str) -> tuple[bytes, str]:
         if file.stat().st_size > MAX_MEGABYTES * 2**20:
             raise PhotoError(f"{file.name} has more than {MAX_MEGABYTES} MB; save it smaller, for example as JPEG.")
         return file.read_bytes(), file.name
+    except FileNotFoundError as error:
+        raise PhotoError(f"{file.name} has waited too long for its turn and was deleted; send it again.") from error
     except OSError as error:
         raise PhotoError(f"{file.name} did not arrive whole; upload it again.") from error
     finally:

@@ -28,6 +28,7 @@ from app.engine import Engine, predict_pane
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 from models.downloads import Download
+from models.errors import PhotoError
 from tests.app.conftest import save_tiny
 
 GPS = 0x8825
@@ -140,6 +141,15 @@ def test_a_file_that_is_no_photo_gets_a_sentence_and_is_deleted(
     with pytest.raises(AppError, match="not a picture"):
         client.predict(handle_file(str(path)), [], False, api_name="/segment")
     assert files_in(temporary) == []
+
+
+def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> None:
+    every, age = demos.LEFTOVERS
+    assert age >= 600, "calls that wait for their turn keep their photo"
+    assert every + age <= 15 * 60
+    assert "quarter of an hour" in uploads.PROMISE
+    with pytest.raises(PhotoError, match=r"street.png has waited too long .* send it again"):
+        uploads.take(None, str(tmp_path / "street.png"), None, "")
 
 
 def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
