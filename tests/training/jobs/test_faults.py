@@ -175,6 +175,7 @@ def test_the_clock_is_set_while_a_job_trains(store: JobStore, tmp_path: Path, mo
     def logged_at() -> float:
         return json.loads((run / "progress.jsonl").read_text().splitlines()[-2])["time"]
 
+    wait_for(lambda: read_progress(config, run).step > 2, "whole lines")
     before = logged_at()
     for years in (-10, 90):
         (tmp_path / "jump.new").write_text(str(years * 365.25 * 86400))
