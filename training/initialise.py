@@ -16,12 +16,14 @@ from models.errors import ConfigError
 from models.importers.files import read_weights, tensors_of
 from models.importers.segformer import encoder_of
 from models.networks.deeplab_v2 import DeepLabV2
+from models.networks.fcn8s import FCN8s
 from models.networks.hrda import HRDA
 from models.networks.mix_transformer import MixTransformer
 from models.segmenter import Segmenter
 
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
+VGG: Final = "vgg16"
 MIT_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -30,8 +32,8 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
 
     Args:
         segmenter: with random weights.
-        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder, timm's into a ResNet and the
-            authors' into a Mix Transformer (needs the network or their caches); anything else is a checkpoint's name
+        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder, timm's into a ResNet or VGG-16
+            and the authors' into a Mix Transformer (needs the network or their caches); anything else is a checkpoint's name
             or folder of the same network, for HRDA's also of DAFormer's.
         options: the network's options.
 
@@ -46,6 +48,8 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
         encoder = getattr(segmenter.core, "encoder", None)
         if isinstance(encoder, MixTransformer):
             fill_mix_transformer(encoder, repository)
+        elif isinstance(segmenter.core, FCN8s):
+            fill_vgg(segmenter.core)
         else:
             fill_resnet(segmenter, options.get("backbone", "resnet101"))
         return
@@ -90,14 +94,14 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
                 "initialisation imagenet needs a Mix Transformer of width 1; there are no weights for others."
             )
         return MIT_REPOSITORY.format(variant=options.get("variant", "b5"))
-    if not isinstance(core, DeepLabV2) or options.get("width", 1.0) != 1.0:
+    if not isinstance(core, DeepLabV2 | FCN8s) or options.get("width", 1.0) != 1.0:
         raise ConfigError("initialisation imagenet needs a network of width 1; ImageNet weights exist for no other.")
-    if options.get("caffe_style", True):
+    if isinstance(core, DeepLabV2) and options.get("caffe_style", True):
         # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
         raise ConfigError(
             "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
         )
-    name = options.get("backbone", "resnet101")
+    name = VGG if isinstance(core, FCN8s) else options.get("backbone", "resnet101")
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.hf_hub_id:
         raise ConfigError(f"timm names no ImageNet weights of {name} on the Hub.")
@@ -120,6 +124,24 @@ def _download(repository: str) -> Path:
         return Path(hf_hub_download(repository, first))
     except EntryNotFoundError:
         return Path(hf_hub_download(repository, second))
+
+
+def fill_vgg(core: FCN8s) -> None:
+    """Load timm's ImageNet VGG-16, whose fully connected layers are convolutions already; the scores stay as they were."""
+    try:
+        weights = timm.create_model(VGG, pretrained=True).state_dict()
+    except Exception as error:  # timm passes on whatever the network layer raises
+        raise ConfigError(f"The ImageNet weights of {VGG} could not be fetched: {error}") from error
+    prefixes = {"features.": "vgg.", "pre_logits.fc1.": "vgg_head.0.", "pre_logits.fc2.": "vgg_head.3."}
+    filled = {
+        ours + key.removeprefix(theirs): value
+        for theirs, ours in prefixes.items()
+        for key, value in weights.items()
+        if key.startswith(theirs)
+    }
+    # What ImageNet does not fill: the classifiers and the fixed upsampling.
+    own = {key: value for key, value in core.state_dict().items() if key not in filled and not key.startswith("vgg.")}
+    core.load_state_dict({**own, **filled}, strict=True)
 
 
 def fill_resnet(segmenter: Segmenter, name: str) -> None:

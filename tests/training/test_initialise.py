@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
@@ -79,3 +80,20 @@ def test_no_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "hf_hub_download", refuse)
     with pytest.raises(ConfigError, match=r"nvidia/mit-b0 could not be fetched: no route"):
         initialise(build("daformer", options=B0), "imagenet", B0)
+
+
+@pytest.mark.slow
+def test_fcn8s_is_filled_with_a_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+    donor = create("vgg16", pretrained=False)
+    monkeypatch.setattr(module.timm, "create_model", lambda name, pretrained: donor)
+    segmenter = build("fcn8s")
+    scores = {key: value.clone() for key, value in segmenter.core.state_dict().items() if "score" in key}
+    initialise(segmenter, "imagenet", {})
+    # Without the padding that FCN-8s adds, its layers are the classifier's up to the last one.
+    core, images = segmenter.core.eval(), normal((1, 3, 224, 224), 0)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            core.vgg_head[:-1](core.vgg(images)), donor.eval().pre_logits(donor.features(images))
+        )
+    assert all(torch.equal(value, core.state_dict()[key]) for key, value in scores.items())
