@@ -10,6 +10,8 @@ LIMIT: Final = 4 * 2**20
 """Bytes that a log may reach before its beginning is dropped."""
 KEPT: Final = 2**20
 """Bytes that stay."""
+TRIES: Final = 50
+"""How often we try to catch up with a writer before it is cut off."""
 DROPPED: Final = b"[the beginning was dropped]\n"
 ATTEMPT: Final = "=== attempt "
 """How the line begins that opens an attempt."""
@@ -33,12 +35,17 @@ def cap(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR)
         try:
-            end = os.fstat(descriptor).st_size
-            length = os.pwrite(descriptor, DROPPED + os.pread(descriptor, KEPT, end - KEPT), 0)
-            # Written meanwhile: it may be the last words. A writer faster than us is cut off.
-            while (more := os.pread(descriptor, KEPT, end)) and length < LIMIT // 2:
-                end += len(more)
-                length += os.pwrite(descriptor, more, length)
+            length = 0
+            for _ in range(TRIES):
+                end = os.fstat(descriptor).st_size
+                length = os.pwrite(descriptor, DROPPED + os.pread(descriptor, KEPT, end - KEPT), 0)
+                # Written meanwhile: it may be the last words.
+                while (more := os.pread(descriptor, KEPT, end)) and length < LIMIT // 2:
+                    end += len(more)
+                    length += os.pwrite(descriptor, more, length)
+                if not more:
+                    break
+                # The writer is faster than us: once more from where it is now.
             # The writer appends, so that it goes on right behind what is kept.
             os.ftruncate(descriptor, length)
         finally:
