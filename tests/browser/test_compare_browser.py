@@ -17,7 +17,7 @@ from models.labels import CITYSCAPES19
 pytestmark = pytest.mark.browser
 
 # Checkpoints that come with the project would only make the page slower here.
-QUERY = "/?methods=Tiny+Source+only&methods=Tiny+ADVENT"
+QUERY = "/?methods=Tiny+Source+only&methods=Tiny+ADVENT&photo_methods=Tiny+Source+only&photo_methods=Tiny+ADVENT"
 METHODS = ("tiny_source_only", "tiny_advent")
 
 PIXELS = """
