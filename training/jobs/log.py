@@ -46,6 +46,8 @@ def cap(path: Path) -> bool:
                 if not more:
                     break
                 # The writer is faster than us: once more from where it is now.
+            else:
+                os.pwrite(descriptor, b"\n", length - 1)  # what it writes next is a line of its own
             # The writer appends, so that it goes on right behind what is kept.
             os.ftruncate(descriptor, length)
         finally:

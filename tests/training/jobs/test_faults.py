@@ -352,7 +352,7 @@ def test_a_gigabyte_of_log_stays_small_on_disk(store: JobStore, monkeypatch: pyt
     while runner.trainer is not None:
         runner.look()
         largest = max(largest, path.stat().st_blocks * 512)
-    assert log.tail(path)[-1].endswith("last words"), "the cut may go through the line before it"
+    assert log.tail(path)[-1] == "last words"
     assert path.stat().st_size <= log.LIMIT + 2 * log.KEPT
     assert largest < 400 * 2**20
     assert store.get(job.id).state is JobState.FAILED
