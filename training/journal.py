@@ -40,6 +40,12 @@ class Journal:
         with (self.out / PROGRESS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **content}) + "\n")
 
+    def has_figures(self, step: int) -> bool:
+        """Whether a line with figures of this step was written."""
+        path = self.out / PROGRESS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return any(_step_of(line) == step and "figures" in json.loads(line) for line in lines)
+
     def figure(self, label: str, miou: float | None, step: int) -> None:
         """Add a point to a curve."""
         if miou is not None:

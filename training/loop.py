@@ -71,6 +71,10 @@ class Interrupted(TrainingError):
     """The run was asked to stop (SIGINT, SIGTERM) and has saved its state."""
 
 
+class _EvaluationStopped(Exception):
+    """A stop was asked for between two photos of an evaluation."""
+
+
 def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint | None:
     """Run `config` to its last step and write `out/checkpoint`.
 
@@ -217,6 +221,12 @@ class Run:
         """The network that is trained for use."""
         return self.method.segmenter
 
+    @property
+    def due(self) -> bool:
+        """Whether the weights of this step are to be scored on the way; those of the last step are by `finish`."""
+        every = self.config.evaluate_every
+        return bool(every) and 0 < self.step < self.config.steps and self.step % every == 0
+
     def to_the_end(self) -> None:
         """Take all remaining steps, logging, evaluating and saving on the way.
 
@@ -235,6 +245,8 @@ class Run:
         sums: dict[str, float] = {}
         since, started = 0, time.perf_counter()
         with bar, contextlib.closing(stream):
+            if self.due:  # resumed from the state that was saved for an evaluation
+                self.evaluate(stopped)
             while self.step < config.steps:
                 for term, value in self.take_step(stream).items():
                     sums[term] = sums.get(term, 0.0) + value
@@ -245,12 +257,12 @@ class Run:
                     bar.set_postfix_str(", ".join(f"{term} {value:.3g}" for term, value in means.items())[:120])
                     self.log({"losses": means, "seconds": (time.perf_counter() - started) / since})
                     sums, since, started = {}, 0, time.perf_counter()
-                due = config.evaluate_every and self.step % config.evaluate_every == 0
-                if due and self.step < config.steps:
-                    self.evaluate()
                 asked = self.agree(stopped.is_set())
-                if asked or self.step % config.save_every == 0 or self.step == config.steps:
+                if asked or self.due or self.step % config.save_every == 0 or self.step == config.steps:
                     self.save_state()
+                if self.due and not asked:
+                    self.evaluate(stopped)
+                    asked = self.agree(stopped.is_set())
                 if asked and self.step < config.steps:
                     raise Interrupted(
                         f"Stopped at step {self.step} of {config.steps}; the state is saved."
@@ -336,20 +348,31 @@ class Run:
         raised = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), reduction="sum")
         return bool(torch.as_tensor(raised) > 0)
 
-    def evaluate(self) -> dict[str, Any]:
-        """Score the evaluation sets with the current weights and draw samples; the first process only."""
-        figures: dict[str, Any] = {}
-        if self.is_main and self.journal is not None:
-            predictor = Predictor(self.segmenter, self.config.window, device=self.accelerator.device)
-            for item, dataset in self.evaluations:
-                report = evaluate(predictor, dataset)
-                figures[item.label] = report.to_json()
-                self.journal.figure(item.label, report.miou, self.step)
-                for index in range(min(SAMPLES, len(dataset))):
-                    self.journal.picture(item, index, sample_picture(predictor, dataset, index), self.step)
-            self.journal.line(self.step, {"figures": figures})
+    def evaluate(self, stopped: threading.Event | None = None) -> None:
+        """Score the evaluation sets with the current weights and draw samples; the first process only.
+
+        What the journal has of this step is not made again. Once `stopped` is set nothing more is scored and nothing
+        is written down, so that resuming makes up for it.
+        """
+        if self.is_main and self.journal is not None and not self.journal.has_figures(self.step):
+            with contextlib.suppress(_EvaluationStopped):
+                self.journal.line(self.step, {"figures": self._score(self.journal, stopped)})
             self.method.train()
         self.accelerator.wait_for_everyone()
+
+    def _score(self, journal: Journal, stopped: threading.Event | None) -> dict[str, Any]:
+        def look_up(_done: int, _total: int) -> None:
+            if stopped is not None and stopped.is_set():
+                raise _EvaluationStopped
+
+        figures: dict[str, Any] = {}
+        predictor = Predictor(self.segmenter, self.config.window, device=self.accelerator.device)
+        for item, dataset in self.evaluations:
+            report = evaluate(predictor, dataset, progress=look_up)
+            figures[item.label] = report.to_json()
+            journal.figure(item.label, report.miou, self.step)
+            for index in range(min(SAMPLES, len(dataset))):
+                journal.picture(item, index, sample_picture(predictor, dataset, index), self.step)
         return figures
 
     def log(self, content: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,40 @@ def test_resumed_run_is_bit_identical(tree: Path, tmp_path: Path, method: str, m
     assert opened.config.step == 6
     assert opened.config.weights_sha256 == checkpoint.config.weights_sha256
     assert opened.config.target == ("cityscapes/val" if method == "advent" else None)
+
+
+def test_a_stop_amid_an_evaluation_is_heeded_and_made_up_for(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is there before anything is scored; a stop between two photos writes no figures, resuming does."""
+    config = recipe(tree, evaluate_every=2, save_every=100)
+    scored: list[int] = []
+    real_evaluate = loop.evaluate
+
+    def stop_at_the_second_photo(*values: object, progress: Callable[[int, int], None], **options: object) -> object:
+        def look_on(done: int, total: int) -> None:
+            scored.append(done)
+            if len(scored) == 2:
+                assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 2
+                os.kill(os.getpid(), signal.SIGTERM)
+            progress(done, total)
+
+        return real_evaluate(*values, progress=look_on, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "evaluate", stop_at_the_second_photo)
+    with pytest.raises(loop.Interrupted, match="step 2 of 6"):
+        train(config, tmp_path)
+    assert scored == [1, 2]
+    assert steps_with_figures(tmp_path) == []
+
+    train(config, tmp_path, resume=True)
+    assert steps_with_figures(tmp_path) == [2, 4, 6]
+    assert len(scored) == 2 + 3 * 6
+
+
+def steps_with_figures(out: Path) -> list[int]:
+    lines = [json.loads(line) for line in (out / "progress.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if "figures" in line]
 
 
 def test_accumulated_gradients_equal_a_larger_batch(tree: Path, tmp_path: Path) -> None:
