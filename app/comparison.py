@@ -12,14 +12,17 @@ from app.figures import Entrant
 from app.gallery import Scene
 from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
+from training.methods import METHODS
 
 
 def listed_checkpoints() -> list[CatalogEntry]:
-    """The catalog as it is now, source-only first; nothing is waited for."""
-    return sorted(
-        catalog(wait=False),
-        key=lambda entry: entry.checkpoint is None or entry.checkpoint.config.method != "source_only",
-    )
+    """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
+    age = {method: place for place, method in enumerate(METHODS)}
+
+    def place(entry: CatalogEntry) -> int:
+        return len(age) if entry.checkpoint is None else age.get(entry.checkpoint.config.method, len(age))
+
+    return sorted(catalog(wait=False), key=place)
 
 
 def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:

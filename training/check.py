@@ -30,7 +30,7 @@ from training.initialise import MIT_FILES, fill_from, imagenet_repository
 from training.loop import CONFIG, STATE, TrainingError, check_folder
 from training.methods import build_method
 from training.optimisers import build_optimisers
-from training.rehearsal import Rehearsal, in_words, rehearse
+from training.rehearsal import Rehearsal, TooSlow, in_words, rehearse
 from training.selection import open_selection
 
 OPENED: Final = 3
@@ -224,6 +224,8 @@ def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsa
     """Take a step and say what it cost."""
     try:
         cost = rehearse(config, on_noise=on_noise)
+    except TooSlow as error:
+        return Finding(Verdict.UNKNOWN, "step", str(error)), None
     except Sim2StreetError as error:
         return Finding(Verdict.PROBLEM, "step", str(error)), None
     memory = "memory unknown" if cost.memory is None else f"{_gigabytes(cost.memory)} of memory at its peak"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,12 +24,19 @@ import torch
 
 from models.errors import ConfigError
 from models.labels import CITYSCAPES19
+from models.predictor import best_device
 from training.config import DatasetConfig, RunConfig, TransformOptions
 from training.loop import Run, TrainingError
 from training.pair import DomainPair, PairStream
 
 PATIENCE: Final = 60.0
 """Seconds: a first step that took longer than this is believed, though it is slower than those that follow."""
+LONGEST: Final = 180.0
+"""Seconds after which a rehearsal is given up: at such a pace nobody trains, as with a paper's recipe on a CPU."""
+
+
+class TooSlow(TrainingError):
+    """No step was over within `LONGEST`."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +79,25 @@ def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
         on_noise: do not look at its data.
 
     Raises:
+        TooSlow: the steps were not over within `LONGEST`; they are stopped.
         TrainingError: a step cannot be taken, for lack of memory or because the recipe does not fit together.
         ConfigError: noise was asked for, and the recipe does not say at which size.
         DatasetError: a picture cannot be read.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    began = time.monotonic()
+    # The folder is this process's, since the other may be gone before it can tidy up.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
         try:
-            return pool.submit(_rehearse, config, on_noise).result()
+            return pool.submit(_rehearse, config, on_noise, Path(folder) / "run", LONGEST).result()
         except BrokenProcessPool as error:
+            if time.monotonic() - began >= LONGEST:
+                raise TooSlow(
+                    f"not over within {in_words(LONGEST)} on this machine's {best_device().type}, and given up: train this"
+                    " on a faster one, or with a smaller network, crop or batch."
+                ) from error
             raise TrainingError(
                 "The first step was killed, most likely because it needs more memory than this machine has: try a"
                 " smaller crop or batch (with accumulate to make up for it)."
@@ -93,10 +113,15 @@ def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
             raise TrainingError(f"The first step asks for more memory than this machine has: {error}") from error
 
 
-def _rehearse(config: RunConfig, on_noise: bool) -> Rehearsal:
-    with tempfile.TemporaryDirectory() as folder:
-        run = _Rehearsing(config, Path(folder) / "run", on_noise=on_noise)
-        return run.measure()
+def _rehearse(config: RunConfig, on_noise: bool, out: Path, longest: float) -> Rehearsal:
+    # A step cannot be interrupted from within Python, so the process leaves; the one that waits reads the clock.
+    leave = threading.Timer(longest, os._exit, (1,))
+    leave.daemon = True
+    leave.start()
+    try:
+        return _Rehearsing(config, out, on_noise=on_noise).measure()
+    finally:
+        leave.cancel()
 
 
 class _Rehearsing(Run):

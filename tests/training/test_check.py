@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,7 +111,7 @@ def test_a_rehearsal_measures_states_as_they_are_saved(tree: Path, tmp_path: Pat
     assert cost.weights == pytest.approx(weights.stat().st_size, rel=0.2)
 
 
-def end_by_kill(config: RunConfig, on_noise: bool) -> None:
+def end_by_kill(*given: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -122,6 +123,18 @@ def test_a_step_without_memory_is_a_sentence(tree: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(rehearsal, "_rehearse", end_by_kill)
     with pytest.raises(TrainingError, match="was killed, most likely because it needs more memory"):
         rehearse(config)
+
+
+@pytest.mark.slow
+def test_a_step_that_takes_too_long_is_given_up(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "LONGEST", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(rehearsal.TooSlow, match="not over within 0.0 seconds on this machine's"):
+        rehearse(recipe(tree))
+    assert list(tmp_path.iterdir()) == []
+    found = {finding.subject: finding.verdict for finding in check_run(recipe(tree), tmp_path / "run")}
+    assert (found["step"], found["time"]) == (Verdict.UNKNOWN, Verdict.UNKNOWN)
+    assert Verdict.PROBLEM not in found.values()
 
 
 def test_a_run_that_could_start_has_no_problem(tree: Path, tmp_path: Path, no_step: list[bool]) -> None:

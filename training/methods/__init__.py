@@ -1,4 +1,4 @@
-"""The registry of methods; the command line, pages and model cards quote it."""
+"""The registry of methods; the command line, pages and model cards quote it, in its order."""
 
 from __future__ import annotations
 
@@ -70,15 +70,6 @@ METHODS: Final[dict[str, MethodEntry]] = {
         idea="Learn features from which a judge cannot tell, at any pixel, which domain they come from.",
         adapts=True,
     ),
-    "advent": MethodEntry(
-        method=Advent,
-        options=AdventOptions,
-        title="ADVENT",
-        paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
-        " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
-        idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
-        adapts=True,
-    ),
     "cycada": MethodEntry(
         method=CyCADA,
         options=CyCADAOptions,
@@ -86,6 +77,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
         " Adaptation. ICML 2018. arXiv:1711.03213",
         idea="Repaint source images as target ones, train on those, then align what the network says of both.",
+        adapts=True,
+    ),
+    "advent": MethodEntry(
+        method=Advent,
+        options=AdventOptions,
+        title="ADVENT",
+        paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
+        " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
+        idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
         adapts=True,
     ),
     "daformer": MethodEntry(

@@ -73,13 +73,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]
 
 def runners(store: JobStore, module: str = "training.jobs.local") -> list[int]:
     """Runner processes of a store, or those of its errands, from the system's own list."""
-    found = []
+    parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                status = (entry / "stat").read_text()
             except OSError:
                 continue
             if module.encode() in arguments and str(store.folder).encode() in arguments:
-                found.append(int(entry.name))
-    return found
+                parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
+    # A runner's child bears its command line for an instant, between fork and exec.
+    return [process for process, parent in parents.items() if parent not in parents]
