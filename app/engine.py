@@ -127,7 +127,8 @@ def network(checkpoint: Checkpoint) -> Segmenter:
 
 def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane:
     """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
-    predictor = Predictor(network(checkpoint), checkpoint.config.window, flip=settings.flip, scales=settings.scales)
+    window = checkpoint.config.window
+    predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
     return pane(predictor(photo), label_space(space))
 
 

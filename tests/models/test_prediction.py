@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,29 @@ def test_windows_cover_every_pixel_and_average() -> None:
     for crop, stride in (((32, 32), None), ((70, 110), None), ((64, 48), (20, 31)), ((500, 500), (16, 16))):
         windows = Predictor(segmenter, Window(crop=crop, stride=stride), device="cpu")(photo).probabilities
         np.testing.assert_allclose(windows, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_figures_are_measured_in_full_precision_unless_asked(
+    segmenter: Segmenter, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an NVIDIA GPU, which is not here; on the processor both are the same."""
+    asked: list[torch.dtype] = []
+
+    def autocast(_device: str, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
+        asked.append(dtype)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    predictor = Predictor(segmenter, Window(), device="cpu", precision=precision)  # type: ignore[arg-type]
+    predictor(np.zeros((64, 96, 3), np.uint8))
+    assert asked == []
+    predictor.device = torch.device("cuda")
+    with predictor._autocast():
+        pass
+    assert asked == ([torch.bfloat16] if precision == "bf16" else [])
+    assert Predictor(segmenter).precision == "fp32"
 
 
 def test_wrong_arrays_are_refused(segmenter: Segmenter) -> None:
