@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from app import figures, panels
 from app.engine import Engine, Failure, Settings
@@ -12,15 +12,17 @@ from app.figures import Entrant
 from app.gallery import Scene
 from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
-from training.methods import METHODS
+
+METHODS: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
+"""In the order of their years, in which checkpoints are listed."""
 
 
 def listed_checkpoints() -> list[CatalogEntry]:
     """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
-    age = {method: place for place, method in enumerate(METHODS)}
 
     def place(entry: CatalogEntry) -> int:
-        return len(age) if entry.checkpoint is None else age.get(entry.checkpoint.config.method, len(age))
+        method = entry.checkpoint and entry.checkpoint.config.method
+        return METHODS.index(method) if method in METHODS else len(METHODS)
 
     return sorted(catalog(wait=False), key=place)
 

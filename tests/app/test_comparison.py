@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from app import gallery
-from app.comparison import suited
+from app.comparison import METHODS as ORDER
+from app.comparison import listed_checkpoints, suited
 from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
+from training.methods import METHODS
 
 
 def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Path) -> None:
@@ -26,6 +28,14 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Pa
     assert suited([plain, fog, real], rendered=False) == [plain, real]
     assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
     assert suited([], rendered=True) == []
+
+
+def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
+    trained = [entry.checkpoint.config.method for entry in listed_checkpoints() if entry.checkpoint]
+    assert trained == sorted(trained, key=list(METHODS).index)
+    assert trained[0] == "source_only"
+    assert {"dann", "advent", "mic"} <= set(trained)
+    assert [method for method in ORDER if method in METHODS] == list(METHODS)
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_a_step_without_memory_is_a_sentence(tree: Path, monkeypatch: pytest.Mon
 def test_a_step_that_takes_too_long_is_given_up(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "LONGEST", 0.0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(rehearsal.TooSlow, match="not over within 0.0 seconds on this machine's"):
+    with pytest.raises(rehearsal.TooSlow, match=r"not over within 0\.0 seconds on this machine's"):
         rehearse(recipe(tree))
     assert list(tmp_path.iterdir()) == []
     found = {finding.subject: finding.verdict for finding in check_run(recipe(tree), tmp_path / "run")}
