@@ -57,11 +57,11 @@ class GroupwiseConv2d(nn.Conv2d):
 
     group = 32
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, D, h / stride, w / stride)."""
-        if self.training or maps.device.type != "cpu" or self.in_channels <= self.group:
-            return super().forward(maps)
-        parts = zip(maps.split(self.group, dim=1), self.weight.split(self.group, dim=1), strict=True)
+        if self.training or input.device.type != "cpu" or self.in_channels <= self.group:
+            return super().forward(input)
+        parts = zip(input.split(self.group, dim=1), self.weight.split(self.group, dim=1), strict=True)
         total = None
         for some, weight in parts:
             part = F.conv2d(some, weight, None, self.stride, self.padding, self.dilation)
