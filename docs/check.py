@@ -54,7 +54,7 @@ def results_table() -> str:
 
 TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
 """Sweeps of the overview and how their first test is called there."""
-GROUPS = {"cnn": "CNN", "mit": "MiT"}
+GROUPS = {"cnn": "CNN", "mit": "MiT", "mit randomised": "MiT, randomised looks too"}
 ROLES = {"source_only": "source-only", "oracle": "oracle, sees target labels"}
 
 
@@ -78,7 +78,7 @@ def overview_table() -> str:
                 continue
             row = next(iter(found[key].values()))[0]
             title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
-            title = title.replace(f" ({shown})", "")
+            title = re.sub(r" \((CNN|MiT)\)", "", title)
             lines.append(f"| {shown}: {title} | {ROLES.get(row['role'], row['role'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
