@@ -26,7 +26,11 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the console script's entry."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:  # somebody who wants to know what there is
+        parser.print_help()
+        return 2
+    options = parser.parse_args(given)
     try:
         return options.run(options) or 0
     except Sim2StreetError as error:

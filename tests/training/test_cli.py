@@ -215,6 +215,13 @@ def test_bad_use_is_code_two_and_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_alone_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr().out
+    assert "open the app in a browser" in said
+    assert "train a recipe into a checkpoint" in said
+
+
 def test_console_script_starts_without_loading_torch(tmp_path: Path) -> None:
     """`--help` answers at once: no framework is imported for it."""
     script = "import sys; sys.argv = ['sim2street', '--help']\nimport training.cli\ntry: training.cli.main()\nfinally: print('torch' in sys.modules)"
