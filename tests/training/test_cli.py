@@ -178,7 +178,6 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "required: COMMAND"),
         (["fly"], "invalid choice"),
         (["render", "--out", "x", "--size", "12"], "WIDTHxHEIGHT"),
         (["render", "--out", "x", "--style", "cartoon"], "cartoon"),
