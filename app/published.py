@@ -16,7 +16,7 @@ from models.labels import CITYSCAPES19
 from models.options import Options
 
 DATA: Final = Path(__file__).parent / "published.json"
-RESULTS: Final = Path(__file__).parent.parent / "docs" / "results"
+RESULTS: Final = Path(__file__).parent / "measured"
 """Folder of tables that `sim2street sweep` wrote for this repository."""
 RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
 """Environment variable: more such folders, separated as PATH is."""

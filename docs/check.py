@@ -4,7 +4,7 @@ python docs/check.py            fails with a list of what is stale
 python docs/check.py --write    writes the tables anew
 
 A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
-checkpoints, `sweep fog` from docs/results/fog.json, without the rows that nobody has run yet, and `overview` from all
+checkpoints, `sweep fog` from app/measured/fog.json, without the rows that nobody has run yet, and `overview` from all
 sweeps of one target, a row's figures of each beside each other.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "app" / "measured"
 sys.path.insert(0, str(ROOT))
 
 from models.catalog import SHIPPED  # noqa: E402
@@ -98,7 +98,7 @@ def broken_links(document: Path) -> list[str]:
 
 
 def sweep_table(name: str) -> str:
-    """The table of a sweep, from docs/results, as far as it was run."""
+    """The table of a sweep, from app/measured, as far as it was run."""
     table = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     run = [row for row in table["rows"] if any(figures["seeds"] for figures in row["figures"].values())]
     return to_markdown({**table, "rows": run}).rstrip()

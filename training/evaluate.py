@@ -1,22 +1,26 @@
 """Evaluate: a predictor over a labelled data set -> Report.
 
 One confusion matrix over all images, at the size of the ground truth. A 19-class network is scored on merged classes
-(CamVid) through summed probabilities, on a subset (SYNTHIA) within the 19.
+(CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of those of the 19.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
-from models.errors import DatasetError
+from models.errors import DatasetError, LabelError
+from models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
 from models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from models.predictor import Predictor
 from training.datasets.base import SegmentationDataset
+
+SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13)}
+"""Parts of Cityscapes' 19 classes over which figures are published."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,25 @@ class Report:
     ece: float | None
     seconds_per_image: float
     weights_sha256: str = ""
+
+    def over(self, space: LabelSpace) -> Report:
+        """The same figures over some of the classes, as SYNTHIA's 16 and 13 are counted: out of one matrix of all 19.
+
+        The calibration stays that of all labelled pixels.
+
+        Raises:
+            LabelError: a class of `space` has no figure here.
+        """
+        foreign = [name for name in space.names if name not in self.iou_per_class]
+        if foreign:
+            raise LabelError(
+                f"Scores on {self.label_space} say nothing of {', '.join(foreign[:3])}, which {space.name} has;"
+                f" {', '.join(SUBSETS)} are parts of {CITYSCAPES19.name}."
+            )
+        iou = {name: self.iou_per_class[name] for name in space.names}
+        occurring = [value for value in iou.values() if value is not None]
+        miou = sum(occurring) / len(occurring) if occurring else None
+        return replace(self, miou=miou, iou_per_class=iou, label_space=space.name)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -68,8 +91,7 @@ def evaluate(
     if not len(dataset):
         raise DatasetError(f"{dataset.describe()} holds no images to score.")
     space = dataset.labels
-    inner = space if space.is_merged else predictor.segmenter.labels
-    confusion = np.zeros((inner.count, inner.count), np.int64)
+    confusion = np.zeros((space.count, space.count), np.int64)
     calibration = Calibration()
     seconds = 0.0
     for index in range(len(dataset)):
@@ -77,18 +99,11 @@ def evaluate(
         prediction = predictor(sample.photo)
         seconds += prediction.seconds
         scored = prediction.in_space(space)
-        labels = sample.labels
-        if inner.name != space.name:  # a subset: its labels as Cityscapes' 19
-            table = np.full(256, space.ignore_index, np.uint8)
-            table[: space.count] = [group[0] for group in space.members]
-            labels = table[labels]
-        confusion += confusion_matrix(labels, scored.labels, inner.count)
-        calibration.update(labels, scored.labels, scored.confidence, inner.count)
+        confusion += confusion_matrix(sample.labels, scored.labels, space.count)
+        calibration.update(sample.labels, scored.labels, scored.confidence, space.count)
         if progress is not None:
             progress(index + 1, len(dataset))
     iou = iou_per_class(confusion)
-    if inner.name != space.name:
-        iou = iou[[group[0] for group in space.members]]
     return Report(
         miou=_number(mean_iou(iou)),
         iou_per_class={name: _number(value) for name, value in zip(space.names, iou.tolist(), strict=True)},

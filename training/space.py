@@ -23,8 +23,9 @@ from models.hub import FILES, HUB_ERRORS, hub_api, hub_sentence
 from models.spacefile import ROOT, Spacefile
 from training.publish import check_token
 
-PACKAGES: Final = ("app", "models", "training")
-SUFFIXES: Final = (".py", ".js", ".css", ".svg", ".toml")
+CODE: Final = (".py", ".js", ".css", ".svg", ".toml")
+PACKAGES: Final = {"app": (*CODE, ".json"), "models": CODE, "training": CODE}
+"""Folders and what a Space needs of each; the JSON of checkpoints comes with those that the Spacefile names."""
 DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "container.sh", "pyproject.toml", ".streamlit/config.toml")
 GENERATED: Final = ROOT / "space"
 """Where the generated files are kept in this repository, so that a change of them can be reviewed."""
@@ -88,7 +89,8 @@ def space_readme(spacefile: Spacefile) -> str:
 Networks trained on rendered streets, side by side on one photo: yours, or a street rendered here.
 
 This Space is generated from the project's Spacefile by `sim2street space deploy`; changes made here are overwritten.
-An uploaded photo is never kept: see the foot of the page.
+An uploaded photo is never kept: see the foot of the page. The code is under the Apache licence 2.0; of the checkpoints
+each has its own, which the page shows.
 """
 
 
@@ -155,7 +157,12 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
     Raises:
         SpaceError: a checkpoint or file that the Spacefile names is missing.
     """
-    paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*")) if path.suffix in SUFFIXES]
+    paths = [
+        path
+        for package, suffixes in PACKAGES.items()
+        for path in sorted((root / package).rglob("*"))
+        if path.suffix in suffixes
+    ]
     paths += [root / "LICENSE"]
     if spacefile.space.sdk == "docker":
         paths += [root / name for name in DOCKER_FILES]

@@ -109,6 +109,25 @@ def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_pat
     assert {"first", "second"} <= json.loads(out.read_text()).keys()
 
 
+def test_evaluate_counts_the_classes_of_synthia(
+    own: Path, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    base = ["evaluate", "--dataset", "street_scenes", "--count", "1", "--size", "96x64", "--json", str(out)]
+    base += ["--checkpoint", "first"]
+    assert main(base) == 0
+    whole = json.loads(out.read_text())["first"]
+    assert main([*base, "--classes", "synthia13"]) == 0
+    part = json.loads(out.read_text())["first"]
+    assert (part["label_space"], len(part["iou_per_class"])) == ("synthia13", 13)
+    assert part["iou_per_class"].items() <= whole["iou_per_class"].items()
+    assert not {"wall", "fence", "pole", "terrain", "truck", "train"} & part["iou_per_class"].keys()
+    present = [value for value in part["iou_per_class"].values() if value is not None]
+    assert part["miou"] == pytest.approx(np.mean(present))
+    words = fails(["evaluate", "--classes", "synthia16", "--dataset", "camvid", "--root", str(camvid), "--split", "val"], capsys)
+    assert "--classes is a part of Cityscapes' 19; camvid has camvid11" in words
+
+
 def test_predict_writes_labels_overlay_entropy_and_summary(own: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     again = tmp_path / "other" / photo.name

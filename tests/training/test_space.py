@@ -28,6 +28,7 @@ def root(tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
         "app/demo.py",
         "models/photo.py",
         "training/datasets/base.py",
+        "app/measured/fog.json",
         "app/notes.txt",
         "app/__pycache__/x.pyc",
     ):
@@ -79,7 +80,7 @@ def test_deploying_makes_the_space_what_is_declared(
     assert made.variables == {"SIM2STREET_NAME": "demo"}
     assert len(made.commits) == 2
     assert set(made.files) == {
-        "README.md", "requirements.txt", "Spacefile", "LICENSE", "app/demo.py", "models/photo.py",
+        "README.md", "requirements.txt", "Spacefile", "LICENSE", "app/demo.py", "app/measured/fog.json", "models/photo.py",
         "training/datasets/base.py", *(f"models/shipped/one/{name}" for name in ("README.md", "config.json",
         "metrics.json", "model.safetensors")),
     }  # fmt: skip
@@ -224,7 +225,7 @@ def test_drift_is_an_error_until_it_is_written(root: Path, capsys: pytest.Captur
 def test_a_docker_space_brings_its_dockerfile_and_no_requirements(root: Path) -> None:
     write(root, space=DOCKER, hardware={"flavor": "cpu-basic"}, requirements={})
     files = space_files(read_spacefile(root / "Spacefile"), root)
-    assert {"Dockerfile", "pyproject.toml", ".streamlit/config.toml"} <= files.keys()
+    assert {"Dockerfile", "pyproject.toml", ".streamlit/config.toml", "app/measured/fog.json"} <= files.keys()
     assert "requirements.txt" not in files
     assert yaml.safe_load(files["README.md"].decode().split("---")[1])["app_port"] == 8501
     copied = [line.split()[2:-1] for line in files["Dockerfile"].decode().splitlines() if line.startswith("COPY")]

@@ -25,6 +25,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
     )
+    parser.add_argument(
+        "--classes",
+        choices=("synthia16", "synthia13"),
+        help="count only these of Cityscapes' classes, as for networks trained on SYNTHIA",
+    )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -34,9 +39,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score checkpoints and print, or write, their figures."""
     from models.checkpoint import write_json
+    from models.labels import CITYSCAPES19
     from models.predictor import Predictor
     from training.datasets import open_dataset
-    from training.evaluate import evaluate
+    from training.evaluate import SUBSETS, evaluate
     from training.selection import progress_bar
 
     scenes = {key: getattr(options, key) for key in ("style", "count", "seed", "size")}
@@ -46,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     elif given:
         raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
     dataset = open_dataset(options.dataset, options.root, options.split, **given)
+    if options.classes is not None and dataset.labels is not CITYSCAPES19:
+        raise ConfigError(f"--classes is a part of Cityscapes' 19; {options.dataset} has {dataset.labels.name}.")
     if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.json, {})
@@ -55,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar(f"scoring {name}") as progress:
             sha = checkpoint.config.weights_sha256
             report = evaluate(predictor, dataset, weights_sha256=sha, progress=progress)
+        if options.classes is not None:
+            report = report.over(SUBSETS[options.classes])
         results[name] = report.to_json()
         miou = "–" if report.miou is None else f"{100 * report.miou:.2f}"
         print(
