@@ -278,14 +278,15 @@ class CompareTab:
     ) -> tuple[Any, Any, float, str]:
         """A photo or a ground truth came: keep it in memory for the visit and delete the file."""
         visitor = str(request.session_hash)
-        try:
-            self.rate.check(uploads.client_of(request))
-            own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
-        except Sim2StreetError as error:
-            return None, None, arrived, _problem(str(error)) + uploads.SHORT
-        if own is None:
-            return None, None, arrived, uploads.SHORT
-        self.engine.keep(visitor, own)
+        with self.engine.awaited(visitor):
+            try:
+                self.rate.check(uploads.client_of(request))
+                own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
+            except Sim2StreetError as error:
+                return None, None, arrived, _problem(str(error)) + uploads.SHORT
+            if own is None:
+                return None, None, arrived, uploads.SHORT
+            self.engine.keep(visitor, own)
         size = "×".join(map(str, own.scene.photo.size))
         scored = ", with ground truth" if own.scene.truth is not None else ""
         note = f"<p><b>{html.escape(own.name)}</b>, read at {size} pixels{scored}.</p>"

@@ -55,9 +55,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a checkpoint could not read a photo, as a sentence."""
+    """Why a checkpoint could not read a photo.
+
+    Attributes:
+        reason: as a sentence.
+        passing: another try may succeed, as when memory was short; such an answer is kept for nobody else.
+    """
 
     reason: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,16 +177,21 @@ class Engine:
             settings: how to read.
             visitor: name of the session.
         """
+        with self.awaited(visitor), self.turns.turn():
+            if visitor in self._left:  # nobody waits for it any more
+                return Failure("The visit has ended.")
+            # Somebody may have asked for the same meanwhile.
+            answer = self.known(scene, checkpoint, settings, visitor) or self._answer(scene, checkpoint, settings)
+            self._remember(scene, _key(scene, checkpoint, settings), answer, visitor)
+            return answer
+
+    @contextmanager
+    def awaited(self, visitor: str) -> Iterator[None]:
+        """Within the block something is made for a visitor; if they leave meanwhile, nothing of it is kept."""
         with self._lock:
             self._here[visitor] += 1
         try:
-            with self.turns.turn():
-                if visitor in self._left:  # nobody waits for it any more
-                    return Failure("The visit has ended.")
-                # Somebody may have asked for the same meanwhile.
-                answer = self.known(scene, checkpoint, settings, visitor) or self._answer(scene, checkpoint, settings)
-                self._remember(scene, _key(scene, checkpoint, settings), answer, visitor)
-                return answer
+            yield
         finally:
             with self._lock:
                 self._here[visitor] -= 1
@@ -195,7 +206,9 @@ class Engine:
 
     def keep(self, visitor: str, photo: OwnPhoto) -> None:
         """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
-        self.private.put((visitor, "photo"), photo, photo.scene.photo.pixels.nbytes + len(photo.data))
+        with self._lock:
+            if visitor not in self._left:
+                self.private.put((visitor, "photo"), photo, photo.scene.photo.pixels.nbytes + len(photo.data))
 
     def kept(self, visitor: str) -> OwnPhoto | None:
         """The visitor's own photo, if there is one and it has not lain idle."""
@@ -218,6 +231,8 @@ class Engine:
             if any(other.photo != key.photo for other in held):  # the visitor has gone on to another photo
                 held.clear()
             held[key] = answer
+            if isinstance(answer, Failure) and answer.passing:
+                return
             if scene.private:
                 self.private.put((visitor, *key), answer, _size(answer))
             else:
@@ -231,11 +246,11 @@ class Engine:
             return Failure(str(error))
         except (MemoryError, torch.OutOfMemoryError):
             release_memory()
-            return Failure("There was not enough memory for this photo; try a smaller one.")
+            return Failure("There was not enough memory for this photo; try a smaller one.", passing=True)
         except RuntimeError:
             # A network that stumbles takes down its own pane, not the page; the log tells the rest.
             LOGGER.exception("%s could not read a photo of %s pixels", checkpoint.name, scene.photo.size)
-            return Failure("This checkpoint stumbled over the photo; the server's log says where.")
+            return Failure("This checkpoint stumbled over the photo; the server's log says where.", passing=True)
 
 
 def device_name() -> str:

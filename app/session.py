@@ -6,9 +6,12 @@ visitor alone and goes with the session; nothing is written to disk.
 
 from __future__ import annotations
 
+import threading
 import uuid
 import weakref
 from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Final
 
 import streamlit as st
 
@@ -70,12 +73,25 @@ def photo_set(name: str, split: str) -> SegmentationDataset:
     return gallery.open_photo_set(name, split)
 
 
+_GONE: Final[SimpleQueue[str]] = SimpleQueue()
+"""Visitors whose session is over. A finalizer may run within any line of any thread, even one that holds the engine's
+lock, so it only says who has gone; this queue is made for that."""
+
+
+def _forget_who_has_gone() -> None:
+    while True:
+        ENGINE.forget(_GONE.get())
+
+
+threading.Thread(target=_forget_who_has_gone, name="forget", daemon=True).start()
+
+
 class _Visit:
     """Lives as long as the session; what was kept of the visitor goes with it."""
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
-        weakref.finalize(self, ENGINE.forget, self.name)
+        weakref.finalize(self, _GONE.put, self.name)
 
 
 def _visitor() -> str:

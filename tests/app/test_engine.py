@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from app import engine as engines
+from app import session
 from app.byte_cache import ByteCache
 from app.comparison import compare
-from app.engine import Engine, Failure, OwnPhoto, Settings, Turns, network
+from app.engine import ENGINE, Engine, Failure, OwnPhoto, Settings, Turns, network
 from app.gallery import Scene
 from app.limits import LimitError, RateLimit
 from app.panels import Pane, pane
@@ -219,6 +221,33 @@ def test_who_leaves_while_being_read_leaves_nothing_behind(checkpoint: Checkpoin
     assert len(engine.private) == 1
 
 
+def test_a_photo_that_is_decoded_after_its_visitor_left_is_not_kept(checkpoint: Checkpoint) -> None:
+    engine = Engine()
+    own = OwnPhoto(scene(1, private=True), b"file", "street.jpg")
+    with engine.awaited("anna"):
+        engine.forget("anna")
+        engine.keep("anna", own)
+    assert engine.kept("anna") is None
+    with engine.awaited("anna"):  # back again
+        engine.keep("anna", own)
+    assert engine.kept("anna") is own
+
+
+def test_a_session_that_is_collected_within_the_engine_does_not_stop_it(checkpoint: Checkpoint) -> None:
+    """Collection may strike on any line, also where the engine holds its lock."""
+    visit: session._Visit | None = session._Visit()
+    name = visit.name if visit else ""
+    with ENGINE._lock:
+        ENGINE._held[name] = {}
+        visit = None
+        gc.collect()
+    for _ in range(100):
+        if name not in ENGINE._held:
+            break
+        time.sleep(0.05)
+    assert name not in ENGINE._held
+
+
 @pytest.mark.parametrize(
     ("error", "reason"), [(MemoryError(), "not enough memory"), (RuntimeError("x"), "stumbled over the photo")]
 )
@@ -234,6 +263,8 @@ def test_what_goes_wrong_is_a_sentence_and_the_next_photo_is_read(
     answer = engine.read(scene(1), checkpoint, Settings(), "anna")
     assert isinstance(answer, Failure)
     assert reason in answer.reason
+    assert engine.known(scene(1), checkpoint, Settings(), "anna") is answer
+    assert engine.known(scene(1), checkpoint, Settings(), "ben") is None, "his try may succeed"
     assert isinstance(engine.read(scene(2), checkpoint, Settings(), "anna"), Pane)
 
 

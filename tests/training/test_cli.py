@@ -124,7 +124,9 @@ def test_evaluate_counts_the_classes_of_synthia(
     assert not {"wall", "fence", "pole", "terrain", "truck", "train"} & part["iou_per_class"].keys()
     present = [value for value in part["iou_per_class"].values() if value is not None]
     assert part["miou"] == pytest.approx(np.mean(present))
-    words = fails(["evaluate", "--classes", "synthia16", "--dataset", "camvid", "--root", str(camvid), "--split", "val"], capsys)
+    words = fails(
+        ["evaluate", "--classes", "synthia16", "--dataset", "camvid", "--root", str(camvid), "--split", "val"], capsys
+    )
     assert "--classes is a part of Cityscapes' 19; camvid has camvid11" in words
 
 
