@@ -64,8 +64,8 @@ class Segmenter(nn.Module):
 
     Args:
         core: module from normalised (B, 3, H, W) to a dict with `main` (B, C, h, w), where there is an auxiliary
-            head `aux` (B, C, h, w), and feature maps `stage1` ... `stage4` (FCN-8s also `fc7`); its `encode` gives the
-            stages alone.
+            head `aux` (B, C, h, w), and feature maps `stage1` ... `stage4` (FCN-8s also `fc7`); where encoder and head
+            are apart, its `encode` gives the stages alone.
         labels: the space of the C classes.
         normalisation: applied to RGB in [0,1].
         align_corners: how logits are upsampled to image size; the authors of the DeepLabV2 line say True, those

@@ -22,6 +22,7 @@ from models.catalog import find_checkpoint
 from models.errors import Sim2StreetError
 from models.networks import build_unfilled
 from models.segmenter import Segmenter
+from training.companions import FOLDER as COMPANIONS
 from training.config import PREVIOUS, DatasetConfig, RunConfig
 from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
@@ -88,7 +89,7 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
     for name, stage in stages.items():
         prefix = f"{name}, " if name else ""
         networks = _check_networks(stage)
-        for finding in (networks, _check_start(stage, before)):
+        for finding in (networks, _check_start(stage, before), *_check_companions(stage)):
             yield Finding(finding.verdict, prefix + finding.subject, finding.text)
         yield from data.check(stage)
         if networks.verdict is Verdict.FINE:
@@ -218,6 +219,18 @@ def _roles(config: RunConfig) -> list[tuple[str, DatasetConfig]]:
         *target,
         *(("evaluation", item) for item in config.evaluations),
     ]
+
+
+def _check_companions(config: RunConfig) -> Iterator[Finding]:
+    """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
+    if config.companions is None:
+        return
+    folder = Path(config.companions) / COMPANIONS
+    found = sorted(path.stem for path in folder.glob("*.safetensors"))
+    if found:
+        yield Finding(Verdict.FINE, "companions", f"{', '.join(found)} of {config.companions}")
+    else:
+        yield Finding(Verdict.PROBLEM, "companions", f"There are no networks in {folder}; expected a finished run's.")
 
 
 def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsal | None]:

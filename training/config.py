@@ -203,7 +203,7 @@ class RunConfig(Options):
         A stage's tables are merged into the recipe's, its lists and values replace them.
 
         Raises:
-            ConfigError: a stage has no name, or two have the same, or its values are wrong.
+            ConfigError: a stage has no name, or two have the same, or its values are wrong or do not fit the others'.
         """
         common = {key: value for key, value in self.model_dump(mode="json").items() if key != "stages"}
         resolved: dict[str, RunConfig] = {}
@@ -216,6 +216,8 @@ class RunConfig(Options):
             first = {} if number == 0 else {"initialisation": PREVIOUS}
             values = _merge(common, {**first, **{key: value for key, value in changes.items() if key != "stage_name"}})
             resolved[name] = RunConfig.parse(values, where=f"stage {name}")
+        if len(precisions := {stage.precision for stage in resolved.values()}) > 1:
+            raise ConfigError(f"The stages have the precisions {', '.join(sorted(precisions))}; one run has one.")
         return resolved
 
 

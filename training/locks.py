@@ -14,6 +14,19 @@ POLL: Final = 0.02
 """Seconds between two tries for a lock that somebody holds."""
 
 
+_HELD: Final[set[int]] = set()
+
+
+def _let_go() -> None:
+    """In a child: a descriptor that it has from its parent would hold the parent's lock beyond the parent's death."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class Busy(Exception):
     """Somebody else holds the lock."""
 
@@ -48,10 +61,13 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
         if time.monotonic() >= deadline:
             raise Busy(str(path))
         time.sleep(POLL)
+    _HELD.add(descriptor)
     try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _HELD:  # it is not in a child
+            _HELD.discard(descriptor)
+            os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:

@@ -119,7 +119,7 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         run.to_the_end()
         checkpoint = run.finish()
         run.accelerator.wait_for_everyone()
-    if checkpoint is None:
+    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # stages that were finished already were read by all
         return None
     if before is not None and (before / COMPANIONS).is_dir():
         shutil.copytree(before / COMPANIONS, out / COMPANIONS, dirs_exist_ok=True)
@@ -172,6 +172,11 @@ class Run:
             start = before / "checkpoint" if before is not None and config.initialisation == PREVIOUS else None
             initialise(segmenter, config.initialisation if start is None else str(start), config.network_options)
         self.method: Method = build_method(config.method, segmenter, config.method_options)
+        if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
+            raise TrainingError(
+                f"Method {config.method} with these options steps by what its judge got right, pair by pair: train it in one"
+                f" process with accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
+            )
         if not resume:
             self.take_over(Path(config.companions) if config.companions else before)
         # Channels last is what convolutions on CPU and tensor cores work in.
@@ -198,7 +203,8 @@ class Run:
             TrainingError: the method needs them and there is no earlier run.
             CheckpointError: a file of them is missing or does not fit.
         """
-        if earlier is not None and (self.method.borrows or (earlier / COMPANIONS).is_dir()):
+        asked = self.method.borrows or self.config.companions is not None
+        if earlier is not None and (asked or (earlier / COMPANIONS).is_dir()):
             load_companions(self.method.companions, earlier)
         elif self.method.borrows:
             raise TrainingError(
@@ -475,8 +481,12 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
     if not began:
         raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
     stored = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-    given = json.loads(json.dumps(config.model_dump(mode="json")))
-    differing = sorted(key for key in stored.keys() | given.keys() if stored.get(key) != given.get(key))
+    # Parsed first: keys that came to recipes since then have their defaults in both.
+    before, given = (
+        RunConfig.parse(stored, where=str(out / CONFIG)).model_dump(mode="json"),
+        config.model_dump(mode="json"),
+    )
+    differing = [key for key in given if before[key] != given[key]]
     if differing:
         raise TrainingError(
             f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"

@@ -22,7 +22,7 @@ from typing import Final
 
 import torch
 
-from models.errors import ConfigError
+from models.errors import ConfigError, Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.predictor import best_device
 from training.config import DatasetConfig, RunConfig, TransformOptions
@@ -107,10 +107,12 @@ def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
                 f"The first step needs more memory than the GPU has left ({str(error).split('. ')[0]}): try a smaller"
                 " crop or batch (with accumulate to make up for it), or bf16."
             ) from error
-        except (MemoryError, RuntimeError) as error:
-            if "memory" not in str(error):
-                raise
-            raise TrainingError(f"The first step asks for more memory than this machine has: {error}") from error
+        except Sim2StreetError:
+            raise
+        except Exception as error:  # whatever PyTorch makes of a recipe whose parts do not fit together
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                raise TrainingError(f"The first step asks for more memory than this machine has. {error}") from error
+            raise TrainingError(f"The first step cannot be taken: {error} ({type(error).__name__}).") from error
 
 
 def _rehearse(config: RunConfig, on_noise: bool, out: Path, longest: float) -> Rehearsal:

@@ -245,6 +245,14 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
         runs = [RunResult(**{**run, "differs": tuple(run["differs"])}) for row in table["rows"] for run in row["runs"]]
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
+    others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
+    for row in table["rows"]:
+        made = (row.get("recipe"), row.get("set"))
+        if any(run["state"] == "finished" for run in row["runs"]) and others.get(row["name"], made) != made:
+            raise ConfigError(
+                f"{path} has the row {row['name']!r} by another recipe or with other settings than {sweep.name}. Take the"
+                " row out of it, or name it otherwise."
+            )
     if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
         raise ConfigError(f"{path} was measured on other test sets: {', '.join(changed)} differ. Run its rows again.")
     return {(run.row, run.seed): run for run in runs if run.state == "finished"}

@@ -34,6 +34,8 @@ def train_as_jobs(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str 
     waiting = {_job_of(run, store).id: run for run in runs}
     while waiting:
         local.attend(store)
+        for name in [name for name in waiting if not store.place(name).is_dir()]:
+            yield waiting.pop(name), f"Job {name} was deleted."
         ended = [job for name in waiting if (job := store.get(name)).state.ended]
         for job in ended:
             run = waiting.pop(job.id)

@@ -52,8 +52,8 @@ class PairsConfig:
         batch: source images, and as many target images.
         source: from a source photo to what the network sees.
         target: the same for the target.
-        sampling: "uniform" takes every picture of a set once before any twice; "rare_class" follows `rare_class`. The
-            target is always drawn uniformly.
+        sampling: "uniform" takes every picture once before any twice, of several sets about equally often;
+            "rare_class" follows `rare_class`. The target is always drawn uniformly.
         rare_class: settings of the latter.
     """
 

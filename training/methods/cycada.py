@@ -107,6 +107,7 @@ class CyCADA(Method):
             )
         super().__init__(segmenter, **networks)
         self.options = options
+        self.in_step = o.phase not in ("features", "joint")  # there the judge's accuracy decides who steps
         # Repaints, and is trained in an earlier stage.
         self.borrows = o.phase in ("segmentation", "features") and o.translated
         if self.borrows:

@@ -70,6 +70,11 @@ class DAFormer(Method):
     """Student, teacher and, for the feature distance, the encoder as it was at the start."""
 
     def __init__(self, segmenter: Segmenter, options: DAFormerOptions) -> None:
+        if options.distance != "none" and options.distance_weight > 0 and not hasattr(segmenter.core, "encode"):
+            raise ConfigError(
+                f"method_options.distance is {options.distance!r}, and this network has no encoder of its own whose features"
+                " could be compared. Set it to none, or take the network daformer, segformer, hrda or deeplab_v2."
+            )
         super().__init__(segmenter)
         self.options = options
         self.teacher = Teacher(segmenter, options.teacher_momentum)

@@ -37,7 +37,7 @@ def pseudo_label(
         valid: (B, H, W) bool, False where the whole photo has a margin or the crop was padded: weight 0 as well.
     """
     probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
-    quality = (probabilities >= threshold).to(logits.dtype).mean()
+    quality = (probabilities >= threshold).float().mean()  # in bf16 a share would have two digits
     weights = quality.expand(labels.shape).clone()
     weights[:, :ignore_top] = 0
     weights[:, max(0, weights.shape[1] - ignore_bottom) :] = 0
