@@ -486,7 +486,7 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
         RunConfig.parse(stored, where=str(out / CONFIG)).model_dump(mode="json"),
         config.model_dump(mode="json"),
     )
-    differing = [key for key in given if before[key] != given[key]]
+    differing = sorted(key for key in given if before[key] != given[key])
     if differing:
         raise TrainingError(
             f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"

@@ -111,6 +111,22 @@ def test_a_rehearsal_measures_states_as_they_are_saved(tree: Path, tmp_path: Pat
     assert cost.weights == pytest.approx(weights.stat().st_size, rel=0.2)
 
 
+def fail_oddly(*given: object) -> None:
+    raise ValueError("parts that do not fit")
+
+
+@pytest.mark.slow
+def test_whatever_a_first_step_raises_is_a_finding(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_rehearse", fail_oddly)
+    config = recipe(tree).model_copy(update={"companions": str(tmp_path / "mistyped")})
+    problems = {
+        item.subject: item.text for item in check_run(config, tmp_path / "run") if item.verdict is Verdict.PROBLEM
+    }
+    assert problems.keys() == {"companions", "step"}
+    assert "There are no networks in" in problems["companions"]
+    assert problems["step"] == "The first step cannot be taken: parts that do not fit (ValueError)."
+
+
 def end_by_kill(*given: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

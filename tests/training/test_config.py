@@ -94,6 +94,7 @@ def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
             "'segmentation', 'features' or 'joint'",
         ),
         ("demo_game_to_fog__hrda_mit", "target_transform.margins=[1, 2, 3]", "target_transform.margins"),
+        ("demo_game_to_fog__cycada_cnn", "stages.1.precision=bf16", "precisions bf16, fp32; one run has one"),
     ],
 )
 def test_what_a_method_cannot_work_with_is_refused(recipe: str, override: str, words: str) -> None:

@@ -142,6 +142,23 @@ def test_a_stop_amid_an_evaluation_is_heeded_and_made_up_for(
     assert len(scored) == 2 + 3 * 6
 
 
+def test_a_run_of_an_older_version_is_gone_on_with(tree: Path, tmp_path: Path) -> None:
+    """A key that recipes did not have then has its default."""
+    config = recipe(tree, save_every=2)
+    train(config.model_copy(update={"steps": 2}), tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["clip"], stored["optimisers"]["segmenter"]["spare_norms"]
+    (tmp_path / "config.json").write_text(json.dumps({**stored, "steps": 6}))
+    assert train(config, tmp_path, resume=True) is not None
+
+
+def test_a_judge_that_decides_who_steps_is_alone(tree: Path, tmp_path: Path) -> None:
+    options = {"phase": "features", "translated": False}
+    config = recipe(tree, "advent").model_copy(update={"method": "cycada", "method_options": options, "accumulate": 2})
+    with pytest.raises(TrainingError, match="in one process with accumulate = 1; here are 1 and 2"):
+        train(config, tmp_path / "run")
+
+
 def steps_with_figures(out: Path) -> list[int]:
     lines = [json.loads(line) for line in (out / "progress.jsonl").read_text().splitlines()]
     return [line["step"] for line in lines if "figures" in line]

@@ -234,6 +234,10 @@ def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: P
     assert both["rows"][0]["figures"]["val"]["seeds"] == 2
 
     content = json.loads(table.read_text())
+    longer = json.loads(sweep.model_dump_json())
+    longer["rows"][0]["set"] = ["steps=500"]
+    with pytest.raises(ConfigError, match="the row 'row' by another recipe or with other settings"):
+        sweep_through(SweepConfig.parse(longer, where="test"), tmp_path / "here", None, earlier=table)
     content["tests"][0]["fingerprint"] = "0" * 64
     table.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="other test sets: val differ"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -301,6 +302,27 @@ def test_locks_are_exclusive_and_end_with_their_process(tmp_path: Path) -> None:
     holder.wait()
     with hold(path, seconds=5):
         assert is_held(path)
+
+
+def test_a_forked_child_that_outlives_the_holder_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """As a loader process does when its trainer is killed."""
+    path = tmp_path / ".lock"
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom training.locks import hold\n"
+        f"with hold(Path({str(path)!r}), seconds=0):\n    child = os.fork()\n"
+        "    if child == 0:\n        time.sleep(60)\n        os._exit(0)\n    print(child, flush=True)\n    time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    try:
+        assert is_held(path)
+        holder.kill()
+        holder.wait()
+        os.kill(child, 0)
+        assert not is_held(path)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -90,6 +90,13 @@ def make(name: str, options: dict[str, Any]) -> Method:
     return method
 
 
+def test_a_distance_of_features_needs_an_encoder() -> None:
+    segmenter = build("fcn8s", options={"width": 0.0625})
+    with pytest.raises(ConfigError, match="this network has no encoder of its own"):
+        build_method("daformer", segmenter, {"distance": "rendered"})
+    assert build_method("daformer", segmenter, {"distance": "none"})
+
+
 def reached(network: nn.Module) -> bool:
     return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
 
