@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +23,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
-from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS, replace_folder, write_json
+from models.files import (
+    CARD,
+    CONFIG,
+    METRICS,
+    RUN_FOLDER,
+    WEIGHTS,
+    partial_of,
+    remove_left_behind,
+    replace_folder,
+    write_json,
+)
 from models.labels import LABEL_SPACES, label_space
 from models.networks import NETWORKS, build_unfilled, fill, is_finite
 from models.options import Options
@@ -231,9 +239,9 @@ class Checkpoint:
         """
         path = Path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.parent / f".{path.name}.{os.getpid()}.partial"
-        for left in {partial, *_left_behind(path)}:
-            shutil.rmtree(left, ignore_errors=True)
+        partial = partial_of(path)
+        shutil.rmtree(partial, ignore_errors=True)
+        remove_left_behind(path)
         partial.mkdir()
         try:
             weights = {
@@ -255,25 +263,6 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return cls(path, written.config, written.metrics)
-
-
-def _left_behind(path: Path) -> list[Path]:
-    """Half-written folders beside `path` whose writers were killed, gigabytes that nobody would miss."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
-    matches = [(item, pattern.fullmatch(item.name)) for item in path.parent.iterdir()]
-    return [item for item, match in matches if match is not None and not _runs(int(match[1]))]
-
-
-def _runs(process: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is no question but an interruption
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
 
 
 def sha256_of(path: Path) -> str:

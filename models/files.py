@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,36 @@ def runs_folder() -> Path:
 def promoted_folder() -> Path:
     """Checkpoints that an admin has put into the catalog."""
     return runs_folder() / "promoted"
+
+
+def partial_of(path: Path) -> Path:
+    """Where this process writes what is to replace the file or folder `path`, beside it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def remove_left_behind(path: Path) -> None:
+    """Remove what writers of `path` left half written when they were killed: gigabytes that nobody would miss."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
+    for item in path.parent.iterdir():
+        match = pattern.fullmatch(item.name)
+        if match is None or _runs(int(match[1])):
+            continue
+        if item.is_dir():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is no question but an interruption
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def replace_folder(new: Path, place: Path) -> None:
@@ -58,7 +89,7 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         with partial.open("w", encoding="utf-8") as file:

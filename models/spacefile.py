@@ -13,7 +13,6 @@ takes its pinned repositories. Secrets stand in it by name only.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -22,6 +21,7 @@ import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from models.errors import ConfigError
+from models.files import partial_of
 from models.options import Options
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -252,7 +252,7 @@ def record_publication(path: Path, folder: Path, repository: str, revision: str)
             f" `revision: {revision}` into entry {place + 1} of models yourself."
         )
     Spacefile.parse(values, where=path.name)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return True

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.errors import CheckpointError
+from models.files import partial_of
 
 FOLDER: Final = "companions"
 
@@ -24,7 +24,7 @@ def save_companions(networks: Mapping[str, nn.Module], run: Path) -> None:
     for name, network in networks.items():
         place = run / FOLDER / f"{name}.safetensors"
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+        partial = partial_of(place)
         try:
             save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, partial)
             partial.replace(place)

@@ -7,7 +7,6 @@ A finished job's checkpoint is copied into the sweep's folder; the job keeps its
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from models.checkpoint import RUN_FOLDER, replace_folder, write_json
+from models.files import partial_of
 from training.jobs import local
 from training.jobs.record import Job, JobError, JobState
 from training.jobs.store import JobStore
@@ -54,7 +54,7 @@ def collect(source: Path, out: Path) -> None:
     shutil.copyfile(source / CONFIG, out / CONFIG)
     if (source / "companions").is_dir():
         shutil.copytree(source / "companions", out / "companions", dirs_exist_ok=True)
-    partial = out / f".{RUN_FOLDER}.{os.getpid()}.partial"
+    partial = partial_of(out / RUN_FOLDER)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source / RUN_FOLDER, partial)
     replace_folder(partial, out / RUN_FOLDER)

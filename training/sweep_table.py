@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from models.checkpoint import write_json
+from models.files import partial_of
 from training.config import load_recipe
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def write_table(stem: Path, table: dict[str, Any]) -> None:
     """Write `<stem>.json` and `<stem>.csv`, each atomically."""
     write_json(stem.with_name(f"{stem.name}.json"), table)
     place = stem.with_name(f"{stem.name}.csv")
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    partial = partial_of(place)
     try:
         partial.write_text(to_csv(table), encoding="utf-8")
         partial.replace(place)

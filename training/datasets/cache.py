@@ -6,7 +6,6 @@ bytes: 1000 samples of 512x256 make 0.5 GB, of 1024x512 2 GB.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.cache import cache_folder
 from models.errors import DatasetError
+from models.files import partial_of, remove_left_behind
 from training.datasets.base import Progress, SegmentationDataset, resize_labels
 from training.datasets.transforms import resize_photo
 from training.datasets.workers import map_in_order
@@ -194,7 +194,9 @@ def _store(reader: _Reader, files: list[_File], workers: int, progress: Progress
         )
     count = len(reader.dataset)
     # Two processes may store the same set at once: each writes its own files, and the later rename changes nothing.
-    partial = [file.path.with_name(f".{os.getpid()}.{file.path.name}") for file in files]
+    partial = [partial_of(file.path) for file in files]
+    for file in files:
+        remove_left_behind(file.path)
     try:
         maps = [open_memmap(path, "w+", np.uint8, file.shape) for path, file in zip(partial, files, strict=True)]
         for index, arrays in enumerate(map_in_order(reader, range(count), workers)):

@@ -6,7 +6,6 @@ rarer the likelier, then a picture that shows enough of it, then a crop that doe
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 import zlib
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.cache import cache_folder
 from models.errors import ConfigError, DatasetError
+from models.files import partial_of
 from training.datasets.base import Progress, SegmentationDataset
 from training.datasets.workers import map_in_order
 
@@ -108,8 +108,9 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.int64] | None:
 
 def _write(path: Path, counts: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez_compressed(partial_path, counts=counts)
+    partial_path = partial_of(path)
+    with partial_path.open("wb") as file:  # to a name NumPy would add its own ending
+        np.savez_compressed(file, counts=counts)
     partial_path.replace(path)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import DatasetError
+from models.files import partial_of
 from models.labels import label_ids_from_train_ids
 from training.datasets.base import Progress
 from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
@@ -131,7 +131,7 @@ def to_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under another name first, so that it is never seen half written."""
-    partial_path = path.with_name(f".{os.getpid()}.{path.name}")
+    partial_path = partial_of(path)
     try:
         partial_path.write_bytes(data)
         partial_path.replace(path)

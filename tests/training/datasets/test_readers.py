@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -500,6 +501,21 @@ def test_a_truncated_cache_is_written_anew(tmp_path):
         assert bool(again.photos.read_bytes() == whole)
         assert int(again.read_photo(2)[0, 0, 0]) == 52
     assert not [path for path in (tmp_path / "cache").rglob(".*")]
+
+
+def test_what_a_killed_writer_left_of_a_cache_is_removed(tmp_path):
+    origin = open_dataset("camvid", **build_camvid(tmp_path / "data"))
+    place = cache_dataset(origin, folder=tmp_path / "cache").photos
+    place.unlink()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, under_way = (place.with_name(f".{place.name}.{process}.partial") for process in (dead.pid, os.getppid()))
+    left.write_bytes(b"half")
+    under_way.write_bytes(b"another process writes this")
+    cache_dataset(origin, folder=tmp_path / "cache")
+    assert place.exists()
+    assert not left.exists()
+    assert under_way.exists()
 
 
 def test_a_cache_has_one_size(tmp_path):
