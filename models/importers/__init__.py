@@ -84,8 +84,12 @@ def import_checkpoint(
     given = [WeightsFile(file) if isinstance(file, Path) else file for file in files]
     records, plans = [], []
     for file in given:
-        weights = tensors_of(read_weights(file.path))
-        plans.append(_plan(family, weights, file.path.name))
+        try:
+            plans.append(_plan(family, tensors_of(read_weights(file.path)), file.path.name))
+        except CheckpointError as error:
+            if not file.url:
+                raise
+            raise CheckpointError(f"{error} Fetched to {file.path}: remove that file to fetch it anew.") from error
         records.append(ImportedFile(name=file.path.name, sha256=sha256_of(file.path), url=file.url))
     network, options, segmenter, left_out = _fill(plans)
     protocol = plans[0].protocol

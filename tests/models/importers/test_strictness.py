@@ -22,7 +22,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, ConfigError
-from models.importers import FAMILIES, import_checkpoint
+from models.importers import FAMILIES, WeightsFile, import_checkpoint
 from models.importers.files import read_weights, tensors_of
 from models.importers.published import PUBLISHED, published
 from tests.models.importers.conftest import Importer, mmcv_file
@@ -298,6 +298,16 @@ def test_a_folder_of_something_else_is_not_replaced(daformer_weights: Weights, t
     with pytest.raises(CheckpointError, match=r"holds mine\.jpg, which is no part of a checkpoint"):
         import_checkpoint("daformer", [tmp_path / "weights.pth"], tmp_path / "photos")
     assert sorted(item.name for item in (tmp_path / "photos").iterdir()) == ["config.json", "mine.jpg"]
+
+
+def test_a_fetched_file_that_cannot_be_read_is_named_to_be_removed(tmp_path: Path) -> None:
+    place = tmp_path / "gta5.pth"
+    place.write_bytes(b"cut short")
+    with pytest.raises(CheckpointError, match=rf"no file of weights.* Fetched to {place}: remove that file"):
+        import_checkpoint("advent", [WeightsFile(place, "https://example.org/gta5.pth")], tmp_path / "out")
+    with pytest.raises(CheckpointError) as told:
+        import_checkpoint("advent", [place], tmp_path / "out")
+    assert "Fetched to" not in str(told.value)
 
 
 def test_a_kill_leaves_no_checkpoint_and_its_remains_go_with_the_next_import(
