@@ -78,8 +78,11 @@ def overview_table() -> str:
                 continue
             row = next(iter(found[key].values()))[0]
             title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
-            title = re.sub(r" \((CNN|MiT)\)", "", title)
-            lines.append(f"| {shown}: {title} | {ROLES.get(row['role'], row['role'])} | {' | '.join(cells)} |")
+            title = re.sub(r" \((CNN|MiT|randomised looks too)\)", "", title)
+            role = ROLES.get(row["role"], row["role"])
+            if role == "control" and "oracle" in row["name"]:
+                role = "control, sees target labels"
+            lines.append(f"| {shown}: {title} | {role} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
