@@ -24,9 +24,10 @@ from app import curves
 from models.errors import ConfigError, Sim2StreetError
 from models.files import runs_folder
 from training.config import recipe_names
+from training.durations import in_words
 from training.jobs import log
 from training.jobs.access import MEMBERS_VARIABLE, AccessError, audit, members
-from training.jobs.estimate import estimate, in_words
+from training.jobs.estimate import estimate
 from training.jobs.hub import HubRunner
 from training.jobs.launch import differences, prepare
 from training.jobs.progress import read_progress

@@ -27,11 +27,12 @@ from training.config import PREVIOUS, DatasetConfig, RunConfig
 from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
 from training.datasets.inspection import inspect_dataset
+from training.durations import in_words
 from training.initialise import MIT_FILES, fill_from, imagenet_repository
 from training.loop import CONFIG, STATE, TrainingError, check_folder
 from training.methods import build_method
 from training.optimisers import build_optimisers
-from training.rehearsal import Rehearsal, TooSlow, in_words, rehearse
+from training.rehearsal import Rehearsal, TooSlow, rehearse
 from training.selection import open_selection
 
 OPENED: Final = 3

@@ -40,7 +40,7 @@ from tqdm import tqdm
 from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
 from models.errors import Sim2StreetError
 from models.labels import CITYSCAPES19
-from models.networks import build
+from models.networks import build, is_finite
 from models.predictor import Predictor, best_device
 from models.segmenter import Segmenter
 from training.card import write_card
@@ -398,7 +398,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         if not self.is_main:
             return
-        ruined = [key for key, value in self.method.state_dict().items() if not torch.isfinite(value).all()]
+        ruined = [key for key, value in self.method.state_dict().items() if not is_finite(value)]
         if ruined:
             raise TrainingError(
                 f"The run diverged: {ruined[0]} holds no numbers after step {self.step}. {self._advice()}"

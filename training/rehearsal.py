@@ -26,6 +26,7 @@ from models.errors import ConfigError, Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.predictor import best_device
 from training.config import DatasetConfig, RunConfig, TransformOptions
+from training.durations import in_words
 from training.loop import Run, TrainingError
 from training.pair import DomainPair, PairStream
 
@@ -233,15 +234,6 @@ def size_at_network(transform: TransformOptions, dataset: DatasetConfig) -> tupl
     if size is None or (transform.crop is None and transform.scale is not None):
         raise ConfigError(f"At which size {dataset.label} is trained on is known once its photos are there.")
     return size
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people: 40 seconds, 12 minutes, 3.5 hours, 2.1 days."""
-    for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 36 * 3600)):
-        if seconds < most:
-            number = seconds / length
-            return f"{number:.1f} {unit}" if number < 10 and unit != "minutes" else f"{number:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"
 
 
 def peak_of_process() -> int | None:

@@ -15,9 +15,9 @@ from models.errors import Sim2StreetError
 from models.files import METRICS, RUN_FOLDER
 from training.config import RunConfig
 from training.datasets.street_scenes import STYLES
+from training.durations import in_words
 from training.jobs import local, log
 from training.jobs.access import AccessError, audit
-from training.jobs.estimate import in_words
 from training.jobs.evaluation import ask_to_evaluate
 from training.jobs.hub import HubRunner
 from training.jobs.progress import Progress, read_progress, sample_pictures

@@ -12,9 +12,10 @@ from app.admin.admission import for_admins
 from app.admin.text import plain
 from models.errors import Sim2StreetError
 from training.config import RunConfig, recipe_names
+from training.durations import in_words
 from training.jobs import local
 from training.jobs.access import audit
-from training.jobs.estimate import Estimate, estimate, in_words
+from training.jobs.estimate import Estimate, estimate
 from training.jobs.fields import GROUPS, FormField
 from training.jobs.hub import Flavour, HubRunner, image
 from training.jobs.launch import DataFinding, check_data, differences, fields_of, method_title, prepare, shipped_recipe

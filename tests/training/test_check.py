@@ -21,8 +21,9 @@ from training import rehearsal
 from training.check import Finding, Verdict, check_run
 from training.cli import main
 from training.config import RunConfig
+from training.durations import in_words
 from training.loop import Run, TrainingError, train
-from training.rehearsal import Rehearsal, in_words, rehearse
+from training.rehearsal import Rehearsal, rehearse
 
 COST = Rehearsal("cpu", "1 threads", 2.0, 3.0, 10**9, 8 * 10**9, 5 * 10**8, 10**8, on_noise=False)
 

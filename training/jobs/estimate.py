@@ -102,15 +102,6 @@ def processor_rate() -> float:
     return work / best
 
 
-def in_words(seconds: float) -> str:
-    """A duration for people: 40 seconds, 12 minutes, 3.5 hours, 2 days."""
-    for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 36 * 3600)):
-        if seconds < most:
-            number = seconds / length
-            return f"{number:.1f} {unit}" if unit == "hours" and number < 10 else f"{number:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavour | None) -> tuple[float, Job] | None:
     """Seconds per step of the latest job that did the same work on the same hardware."""
     same = ("method", "network", "network_options", "batch", "accumulate", "precision", "source_transform")

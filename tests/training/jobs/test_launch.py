@@ -9,7 +9,8 @@ import pytest
 from models.errors import ConfigError
 from tests.training.jobs.conftest import tiny_config
 from training.config import load_recipe, recipe_names
-from training.jobs.estimate import estimate, in_words, step_flops
+from training.durations import in_words
+from training.jobs.estimate import estimate, step_flops
 from training.jobs.fields import form_fields
 from training.jobs.hub import Flavour
 from training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
