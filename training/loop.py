@@ -92,6 +92,10 @@ def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint |
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
     with sole_use(out):
+        finished = out / "checkpoint"
+        if resume and (finished / "config.json").exists():  # figures were added to it since, perhaps
+            check_folder(config, out, resume, began=True)
+            return Checkpoint.open(finished) if os.environ.get("RANK", "0") == "0" else None
         if config.stages:
             return train_stages(config, out, resume)
         run = Run(config, out, resume=resume)
@@ -119,7 +123,7 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         run.to_the_end()
         checkpoint = run.finish()
         run.accelerator.wait_for_everyone()
-    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # stages that were finished already were read by all
+    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
         return None
     if before is not None and (before / COMPANIONS).is_dir():
         shutil.copytree(before / COMPANIONS, out / COMPANIONS, dirs_exist_ok=True)

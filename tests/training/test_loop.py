@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, write_json
 from models.errors import ConfigError
 from training import loop
 from training.config import RunConfig
+from training.evaluate import Report
 from training.loop import STATE, TrainingError, train
 
 pytestmark = pytest.mark.slow
@@ -319,6 +321,12 @@ def test_runs_do_not_overwrite_or_mix(tree: Path, tmp_path: Path) -> None:
         train(config, out)
     with pytest.raises(TrainingError, match="other settings: seed, steps differ"):
         train(recipe(tree, steps=2, seed=1), out, resume=True)
+    figures = {"camvid/val": Report(0.5, {"road": 0.5}, "camvid11", 1, None, 0.1).to_json()}
+    write_json(out / "checkpoint" / "metrics.json", figures)
+    finished = train(config, out, resume=True)
+    assert finished is not None
+    assert finished.metrics == figures, "nothing was left to do, and nothing was done"
+    shutil.rmtree(out / "checkpoint")
     (out / STATE).write_bytes((out / STATE).read_bytes()[:5000])
     with pytest.raises(TrainingError, match="cannot be resumed from"):
         train(config, out, resume=True)
