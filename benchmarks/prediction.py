@@ -15,7 +15,7 @@ import torch
 from benchmarks.machine import machine_line
 from models.catalog import catalog
 from models.predictor import Predictor
-from training.cli import parse_size
+from training.commands.arguments import parse_size
 
 
 def main() -> None:

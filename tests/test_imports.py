@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_only_the_loop_imports_accelerate() -> None:
         if any(name.split(".")[0] == "accelerate" for _, name in imports_of(path))
     }
     assert importers == {"training/loop.py"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_find_what_they_measure(path: Path) -> None:
+    importlib.import_module(f"benchmarks.{path.stem}")
 
 
 def test_no_module_beside_the_entry_file_hides_a_package() -> None:
