@@ -310,7 +310,7 @@ def test_a_forked_child_that_outlives_the_holder_does_not_keep_the_lock(tmp_path
     script = (
         "import os, sys, time\nfrom pathlib import Path\nfrom training.locks import hold\n"
         f"with hold(Path({str(path)!r}), seconds=0):\n    child = os.fork()\n"
-        "    if child == 0:\n        time.sleep(60)\n        os._exit(0)\n    print(child, flush=True)\n    time.sleep(60)"
+        "    if child == 0:\n        print(os.getpid(), flush=True)\n    time.sleep(60)\n    os._exit(0)"
     )
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
