@@ -49,7 +49,7 @@ class DRNOptions(Options):
 
 
 class GroupwiseConv2d(nn.Conv2d):
-    """A convolution that, evaluated on a processor, sums its products group by group of 32 channels.
+    """A convolution without bias that, evaluated on a processor, sums its products group by group of 32 channels.
 
     oneDNN may sum all of them one after another. Where AVX-512 is missing, that took the logits, which reach 111, 3.5e-4
     from those of float64; group by group they are 1.1e-4 from them, as the authors' numbers are, for no more time.
