@@ -11,17 +11,15 @@ from streamlit.delta_generator import DeltaGenerator
 from app import gallery, session
 from app.comparison import listed_checkpoints, suited
 from app.components import picture_strip
-from app.engine import Settings
+from app.engine import THREE_SCALES, Settings
 from app.figures import trained_on, unique_titles
-from app.gallery import Scene
+from app.gallery import OWN, RENDERED, Scene
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES
 
 STRIP_LENGTH: Final = 8
-RENDERED: Final = "Rendered streets"
-OWN: Final = "Your photo"
 
 
 def choose_source() -> str:
@@ -97,7 +95,7 @@ def choose_settings() -> Settings:
         scales = st.toggle(
             "Average over three sizes", key="scales", help="0.75, 1 and 1.25 times; some four times the time."
         )
-    return Settings(flip, (0.75, 1.0, 1.25) if scales else (1.0,))
+    return Settings(flip, THREE_SCALES if scales else (1.0,))
 
 
 def _rendered() -> Scene:

@@ -15,8 +15,8 @@ import gradio as gr
 
 from app import charts, figures, gradio_parts, html_tables, panels, uploads
 from app.comparison import Comparison, compare, known_so_far, suited
-from app.engine import Engine, Settings, device_name
-from app.gallery import ENCODINGS, Scene
+from app.engine import THREE_SCALES, Engine, Settings, device_name
+from app.gallery import ENCODINGS, OWN, RENDERED, Scene
 from app.limits import RateLimit
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from app.viewer.report import html_report
@@ -24,11 +24,8 @@ from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 
-RENDERED: Final = "Rendered streets"
-OWN: Final = "Your photo"
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
-THREE_SCALES: Final = (0.75, 1.0, 1.25)
 RATE: Final = (60, 60.0)
 """Comparisons of one client in so many seconds; every change of a control is one."""
 TIME_LIMIT: Final = 120.0

@@ -39,6 +39,9 @@ PRIVATE_BYTES: Final = 512 * 2**20
 PRIVATE_SECONDS: Final = 3600.0
 """Idle time after which a visitor's photo and readings are dropped, should the end of the visit go unnoticed."""
 
+THREE_SCALES: Final = (0.75, 1.0, 1.25)
+"""Factors on the size that a person may average over."""
+
 
 @dataclass(frozen=True)
 class Settings:

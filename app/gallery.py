@@ -30,6 +30,9 @@ PHOTO_SETS: Final = {
     "camvid": ("CamVid", "SIM2STREET_CAMVID", ("val", "test", "train")),
 }
 """Data sets of real photos: title, environment variable that names the folder, splits."""
+RENDERED: Final = "Rendered streets"
+OWN: Final = "Your photo"
+"""Both pages' words for the sources that are always there."""
 
 FIRST_SCENE: Final = 2_000_000
 """Index of the gallery's street 0, beyond every scene that is trained on or scored."""

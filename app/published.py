@@ -90,8 +90,8 @@ class SweepTable:
         title: of the sweep, or the file's name.
         about: a sentence or two.
         columns: labels of the tests.
-        rows: `Method`, `Network`, then per test the mIoU in percent as text with its deviation, and the share of the
-            gap from source-only to oracle that was closed.
+        rows: `Method`, `Network`, then per test the mIoU in percent as text with its deviation and number of seeds,
+            and the share of the gap from source-only to oracle that was closed.
         error: None, or the sentence that says why it cannot be shown.
     """
 
@@ -156,10 +156,11 @@ def _read(path: Path) -> SweepTable:
 
 
 def _cell(figures: _Figures | None) -> str:
-    """Such as "41.9 ± 0.3 · 62 % of the gap"."""
+    """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
     if figures is None or figures.miou is None:
         return "–"
     text = f"{100 * figures.miou:.1f}"
     if figures.deviation is not None:
         text += f" ± {100 * figures.deviation:.1f}"
+    text += f" ({figures.seeds})"
     return text if figures.gap_recovered is None else f"{text} · {100 * figures.gap_recovered:.0f} % of the gap"

@@ -32,7 +32,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DatasetConfig(Options):
-    """Which pictures to read; `training.datasets.open_dataset` opens it."""
+    """Which pictures to read; `training.selection.open_selection` opens it."""
 
     dataset: Literal[
         "street_scenes",

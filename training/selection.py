@@ -18,13 +18,12 @@ from training.datasets.statistics import RareClassSampling
 from training.datasets.transforms import AUGMENTS, TransformConfig
 
 
-def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int = 0) -> SegmentationDataset:
-    """Open one data set of a recipe; where it asks for it, from an uncompressed copy on disk.
+def open_originals(config: DatasetConfig, *, labelled: bool = True) -> SegmentationDataset:
+    """Open one data set of a recipe as it lies there or is rendered, without its stored copy; reads no picture.
 
     Args:
         config: what to open.
         labelled: False for a target domain, whose label files are then never opened and need not exist.
-        workers: processes that render or decode while the copy is written.
 
     Raises:
         DatasetError: files are missing; the text says which and how to get them.
@@ -34,7 +33,21 @@ def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int
         options = {"style": config.style, "count": config.count, "seed": config.seed, "size": config.size}
     elif not labelled:
         options = {"labelled": False}
-    dataset = open_dataset(config.dataset, config.root, config.split, **options)
+    return open_dataset(config.dataset, config.root, config.split, **options)
+
+
+def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int = 0) -> SegmentationDataset:
+    """Open one data set of a recipe; where it asks for it, from an uncompressed copy on disk.
+
+    Args:
+        config: what to open.
+        labelled: see `open_originals`.
+        workers: processes that render or decode while the copy is written.
+
+    Raises:
+        DatasetError: see `open_originals`.
+    """
+    dataset = open_originals(config, labelled=labelled)
     if config.store is None:
         return dataset
     with progress_bar(f"storing {config.label}") as report:

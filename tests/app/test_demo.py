@@ -23,8 +23,9 @@ from PIL import Image
 
 from app import demo as demos
 from app import demo_api, panels, uploads
-from app.compare_tab import OWN, RENDERED, Choice, CompareTab
+from app.compare_tab import Choice, CompareTab
 from app.engine import Engine, predict_pane
+from app.gallery import OWN, RENDERED
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 from models.downloads import Download

@@ -90,7 +90,7 @@ def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "d.json").write_text(json.dumps(sweep(rows=[unscored])))
     good, broken, newer, empty = sweep_tables()
     assert (good.title, good.columns, good.error) == ("Game to fog", ("street_scenes/fog",), None)
-    expected = {"Method": "ADVENT", "Network": "deeplab_v2", "street_scenes/fog": "42.0 ± 2.0 · 62 % of the gap"}
+    expected = {"Method": "ADVENT", "Network": "deeplab_v2", "street_scenes/fog": "42.0 ± 2.0 (3) · 62 % of the gap"}
     assert good.rows == (expected,)
     assert "b.json cannot be read" in str(broken.error)
     assert "format is 2" in str(newer.error)

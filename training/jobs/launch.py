@@ -9,9 +9,9 @@ from typing import Any
 from models.catalog import catalog
 from models.errors import ConfigError, Sim2StreetError
 from training.config import DatasetConfig, RunConfig, load_recipe, recipe_names
-from training.datasets import open_dataset
 from training.jobs.fields import FormField, form_fields
 from training.methods import method_entry
+from training.selection import open_originals
 
 
 def shipped_recipe(name: str) -> RunConfig:
@@ -109,11 +109,8 @@ def check_data(config: RunConfig) -> list[DataFinding]:
     roles += [("Evaluation", item, True) for item in config.evaluations]
     findings = []
     for role, item, labelled in roles:
-        options: dict[str, Any] = {} if labelled else {"labelled": False}
-        if item.dataset == "street_scenes":
-            options = {"style": item.style, "count": item.count, "seed": item.seed, "size": item.size}
         try:
-            words = open_dataset(item.dataset, item.root, item.split, **options).describe()
+            words = open_originals(item, labelled=labelled).describe()
             findings.append(DataFinding(role, item.label, True, words))
         except Sim2StreetError as error:
             findings.append(DataFinding(role, item.label, False, str(error)))
