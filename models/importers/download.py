@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from huggingface_hub.utils import httpx
@@ -31,7 +32,8 @@ FILES_OF_PORT: Final = (WEIGHTS, "pytorch_model.bin")
 def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Path:
     """Fetch a file into the cache, going on where an earlier try was cut short; one that is there is not fetched again.
 
-    It is verified against the server's length and, where its name carries one, the beginning of its sha256.
+    Of two who want the same file one fetches and the other waits. A file that has changed on the server since an earlier
+    try begins anew, where the server gives it a tag. It is verified against the server's length and, where its name carries one, the beginning of its sha256.
 
     Args:
         url: http or https.
@@ -47,9 +49,12 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
         return place
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _download(url, partial, progress)
-        _verify(partial, name, url)
-        partial.replace(place)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if not place.exists():
+                _download(url, partial, progress)
+                _verify(partial, name, url)
+                partial.replace(place)
+                _tag_of(partial).unlink(missing_ok=True)
     except httpx.HTTPError as error:
         raise CheckpointError(
             f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to go on."
@@ -79,7 +84,11 @@ def fetch_from_hub(repository: str) -> Path:
 def _download(url: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:
     """Fill `partial`; bytes that it holds are not asked for again."""
     there = partial.stat().st_size if partial.exists() else 0
-    headers = {"Range": f"bytes={there}-", "Accept-Encoding": "identity"} if there else {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
+    if there:
+        headers["Range"] = f"bytes={there}-"
+        if _tag_of(partial).exists():  # of another tag, the whole file comes
+            headers["If-Range"] = _tag_of(partial).read_text(encoding="ascii")
     with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=SECONDS) as answer:
         if answer.status_code == 416:  # there is nothing after what is there: complete, or another file by now
             partial.unlink()
@@ -88,6 +97,11 @@ def _download(url: str, partial: Path, progress: Callable[[int, int], None] | No
         if answer.headers.get("content-type", "").startswith("text/html"):
             raise CheckpointError(f"{url} answers with a web page, not with a file. Open it in a browser.")
         resumed = answer.status_code == 206
+        tag = answer.headers.get("etag", "")
+        if not resumed:
+            _tag_of(partial).unlink(missing_ok=True)
+            if tag.startswith('"') and tag.isascii():  # a weak one, W/"...", says nothing about bytes
+                _tag_of(partial).write_text(tag, encoding="ascii")
         done = there if resumed else 0
         total = done + int(answer.headers.get("content-length") or 0)
         if total > MAX_BYTES:
@@ -102,6 +116,11 @@ def _download(url: str, partial: Path, progress: Callable[[int, int], None] | No
                     progress(done, total)
     if total and done != total:
         raise httpx.HTTPError(f"{done} of {total} bytes came")
+
+
+def _tag_of(partial: Path) -> Path:
+    """Where the server's tag of a file under way is noted."""
+    return partial.with_name(f"{partial.name}.etag")
 
 
 def _verify(path: Path, name: str, url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -21,11 +22,15 @@ from training.cli import main
 
 
 class Release(BaseHTTPRequestHandler):
-    """Serves `files` by name, from the byte asked for; the first answer breaks off after `break_after` bytes."""
+    """Serves `files` by name, from the byte asked for; the first answer breaks off after `break_after` bytes.
+
+    With `tagged` each has the digest of its content as a tag, and a part of another content is not handed out.
+    """
 
     files: ClassVar[dict[str, bytes]] = {}
     asked: ClassVar[list[str | None]] = []
     break_after: ClassVar[int | None] = None
+    tagged: ClassVar[bool] = False
 
     def log_message(self, *_: object) -> None: ...
 
@@ -35,11 +40,15 @@ class Release(BaseHTTPRequestHandler):
         if name not in self.files:
             return self.send_error(404)
         data = self.files[name]
-        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        fits = self.headers.get("If-Range", tag) == tag
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if fits else 0
         if start >= len(data):
             return self.send_error(416)
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(data) - start))
+        if self.tagged:
+            self.send_header("ETag", tag)
         self.send_header("Content-Type", "text/html" if name == "page.pth" else "application/octet-stream")
         self.end_headers()
         end = len(data) if Release.break_after is None else start + Release.break_after
@@ -52,7 +61,7 @@ class Release(BaseHTTPRequestHandler):
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of a server whose files a test fills in."""
-    Release.files, Release.asked, Release.break_after = {}, [], None
+    Release.files, Release.asked, Release.break_after, Release.tagged = {}, [], None, False
     monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Release)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -83,6 +92,25 @@ def test_a_broken_download_goes_on_where_it_stopped(release: str) -> None:
     assert Release.asked[1] is not None
     assert 0 < int(Release.asked[1][6:-1]) <= 1_500_000
     assert [item.name for item in path.parent.iterdir()] == ["model.pth"]
+
+
+def test_a_file_that_changed_meanwhile_begins_anew(release: str) -> None:
+    old, new = bytes(range(256)) * 9000, bytes(range(255, -1, -1)) * 9000
+    Release.files, Release.tagged, Release.break_after = {"model.pth": old}, True, 1_500_000
+    with pytest.raises(CheckpointError, match="Run the command again to go on"):
+        fetch(f"{release}/model.pth")
+    Release.files = {"model.pth": new}
+    path = fetch(f"{release}/model.pth")
+    assert path.read_bytes() == new
+    assert [item.name for item in path.parent.iterdir()] == ["model.pth"]
+
+
+def test_two_who_want_one_file_fetch_it_once(release: str) -> None:
+    Release.files = {"model.pth": bytes(range(256)) * 90_000}
+    with ThreadPoolExecutor(4) as threads:
+        paths = set(threads.map(fetch, [f"{release}/model.pth"] * 4))
+    assert [path.read_bytes() for path in paths] == [Release.files["model.pth"]]
+    assert Release.asked == [None]
 
 
 def test_digest_in_a_name_is_verified(release: str) -> None:
