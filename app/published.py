@@ -23,6 +23,9 @@ RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
 SETTINGS: Final = ("GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes")
 SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
 """As checkpoints name the source of a setting."""
+GROUPS: Final = {"cnn": "CNN", "mit": "MiT", "mit randomised": "MiT, randomised looks too"}
+"""What the groups of this repository's sweeps are called; others go by their own names."""
+ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
 
 
 class PublishedResult(Options):
@@ -82,33 +85,9 @@ def measured_on_cityscapes(entries: list[CatalogEntry], setting: str) -> list[di
     return rows
 
 
-@dataclass(frozen=True)
-class SweepTable:
-    """What `sim2street sweep` measured, or why a file is no such table.
+class Figures(Options):
+    """What a sweep's row reached on one test: fractions, means over seeds."""
 
-    Attributes:
-        title: of the sweep, or the file's name.
-        about: a sentence or two.
-        columns: labels of the tests.
-        rows: `Method`, `Network`, then per test the mIoU in percent as text with its deviation and number of seeds,
-            and the share of the gap from source-only to oracle that was closed.
-        error: None, or the sentence that says why it cannot be shown.
-    """
-
-    title: str
-    about: str = ""
-    columns: tuple[str, ...] = ()
-    rows: tuple[dict[str, str], ...] = ()
-    error: str | None = None
-
-
-def sweep_tables() -> list[SweepTable]:
-    """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
-    own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
-    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
-
-
-class _Figures(Options):
     seeds: int
     miou_per_seed: tuple[float, ...]
     miou: float | None
@@ -116,16 +95,30 @@ class _Figures(Options):
     gap_recovered: float | None = None
     iou_per_class: dict[str, float | None]
 
+    def cell(self) -> str:
+        """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
+        if self.miou is None:
+            return "–"
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        share = "" if self.gap_recovered is None else f" · {100 * self.gap_recovered:.0f} % of the gap"
+        return f"{100 * self.miou:.1f}{spread} ({self.seeds}){share}"
 
-class _Test(Options, extra="ignore"):
+
+class MeasuredTest(Options, extra="ignore"):
+    """A labelled set that a sweep scores on."""
+
     name: str
     label: str
 
 
-class _Row(Options, extra="ignore"):
+class MeasuredRow(Options, extra="ignore"):
+    """A recipe with its seeds; rows of one group share network, start and budget."""
+
     title: str
     network: str
-    figures: dict[str, _Figures]
+    group: str
+    role: Literal["source_only", "control", "method", "oracle"]
+    figures: dict[str, Figures]
 
 
 class _Table(Options):
@@ -135,8 +128,54 @@ class _Table(Options):
     name: str
     title: str
     about: str = ""
-    tests: tuple[_Test, ...]
-    rows: tuple[_Row, ...]
+    tests: tuple[MeasuredTest, ...]
+    rows: tuple[MeasuredRow, ...]
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """What `sim2street sweep` measured, or why a file is no such table.
+
+    Attributes:
+        title: of the sweep, or the file's name.
+        about: a sentence or two.
+        tests: what all rows are scored on; the first is the domain adapted to.
+        rows: in the sweep's order.
+        error: None, or the sentence that says why it cannot be shown.
+    """
+
+    title: str
+    about: str = ""
+    tests: tuple[MeasuredTest, ...] = ()
+    rows: tuple[MeasuredRow, ...] = ()
+    error: str | None = None
+
+    def groups(self) -> dict[str, list[MeasuredRow]]:
+        """Rows that have a figure on the first test, by group."""
+        found: dict[str, list[MeasuredRow]] = {}
+        for row in self.rows:
+            if self.figures(row) is not None:
+                found.setdefault(row.group, []).append(row)
+        return found
+
+    def figures(self, row: MeasuredRow) -> Figures | None:
+        """Of the first test; None where no seed was run."""
+        figures = row.figures.get(self.tests[0].name) if self.tests else None
+        return None if figures is None or figures.miou is None else figures
+
+    def cells(self) -> list[dict[str, str]]:
+        """All rows and tests as text."""
+        return [
+            {"Method": row.title, "Role": ROLES[row.role], "Network": row.network}
+            | {test.label: row.figures[test.name].cell() if test.name in row.figures else "–" for test in self.tests}
+            for row in self.rows
+        ]
+
+
+def sweep_tables() -> list[SweepTable]:
+    """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
+    own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
+    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
 
 
 def _read(path: Path) -> SweepTable:
@@ -146,21 +185,4 @@ def _read(path: Path) -> SweepTable:
         return SweepTable(path.name, error=f"{path} cannot be read: {error}.")
     except ConfigError as error:
         return SweepTable(path.name, error=str(error))
-    rows = []
-    for row in table.rows:
-        shown = {"Method": row.title, "Network": row.network}
-        for test in table.tests:
-            shown[test.label] = _cell(row.figures.get(test.name))
-        rows.append(shown)
-    return SweepTable(table.title, table.about, tuple(test.label for test in table.tests), tuple(rows))
-
-
-def _cell(figures: _Figures | None) -> str:
-    """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
-    if figures is None or figures.miou is None:
-        return "–"
-    text = f"{100 * figures.miou:.1f}"
-    if figures.deviation is not None:
-        text += f" ± {100 * figures.deviation:.1f}"
-    text += f" ({figures.seeds})"
-    return text if figures.gap_recovered is None else f"{text} · {100 * figures.gap_recovered:.0f} % of the gap"
+    return SweepTable(table.title, table.about, table.tests, table.rows)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "app" / "measured"
 sys.path.insert(0, str(ROOT))
 
+from app.published import GROUPS, ROLES  # noqa: E402
 from models.catalog import SHIPPED  # noqa: E402
 from models.checkpoint import Checkpoint  # noqa: E402
 from training.sweep_table import percent_cell, to_markdown  # noqa: E402
@@ -54,8 +55,6 @@ def results_table() -> str:
 
 TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
 """Sweeps of the overview and how their first test is called there."""
-GROUPS = {"cnn": "CNN", "mit": "MiT", "mit randomised": "MiT, randomised looks too"}
-ROLES = {"source_only": "source-only", "oracle": "oracle, sees target labels"}
 
 
 def overview_table() -> str:
@@ -79,9 +78,9 @@ def overview_table() -> str:
             row = next(iter(found[key].values()))[0]
             title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
             title = re.sub(r" \((CNN|MiT|randomised looks too)\)", "", title)
-            role = ROLES.get(row["role"], row["role"])
-            if role == "control" and "oracle" in row["name"]:
-                role = "control, sees target labels"
+            role = ROLES[row["role"]]
+            if "oracle" in row["name"]:
+                role += ", sees target labels"
             lines.append(f"| {shown}: {title} | {role} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, panels, published, session
-from app.published import PublishedResult
-from app.result_rows import result_rows
+from app import charts, panels, published, result_rows, session
+from app.published import PublishedResult, SweepTable
 from models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
@@ -33,7 +32,7 @@ def main() -> None:
     if all_rows:
         show_table(every, synthia=setting.startswith("SYNTHIA"))
     else:
-        st.html(result_rows(quoted))
+        st.html(result_rows.published_rows(quoted))
     show_reproduced(setting)
     show_classes(every if all_rows else quoted)
     show_measured()
@@ -124,14 +123,11 @@ def show_measured() -> None:
         "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
         " helps, not how it ranks above**: data, networks and sizes are others."
     )
-    for table in published.sweep_tables():
+    tables = published.sweep_tables()
+    for table in tables:
         if table.error is not None:
             st.warning(table.error, icon=":material/warning:")
-            continue
-        st.markdown(f"**{table.title}**")
-        if table.about:
-            st.caption(table.about)
-        st.dataframe(list(table.rows), hide_index=True, height="content")
+    show_sweep([table for table in tables if table.error is None and table.groups()])
     rows = [
         {"Checkpoint": entry.checkpoint.config.title, "Learnt from": entry.checkpoint.config.source}
         | {
@@ -154,6 +150,23 @@ def show_measured() -> None:
         height="content",
         column_config={name: number(format="%.1f") for name in columns[2:]},
     )
+
+
+def show_sweep(tables: list[SweepTable]) -> None:
+    """The table that the person picks, as bars, and all its columns on request."""
+    if not tables:
+        return
+    place = st.segmented_control(
+        "Pair", range(len(tables)), format_func=lambda i: tables[i].title, default=0, required=True, key="pair"
+    )
+    table = tables[place]
+    st.caption(
+        f"{table.about} mIoU in percent; dotted lines: source-only and the oracle, which sees the target's labels."
+        " Controls see no target label, except the oracle's own."
+    )
+    st.html(result_rows.measured_rows(table))
+    with st.expander("All figures"):
+        st.dataframe(table.cells(), hide_index=True, height="content")
 
 
 main()

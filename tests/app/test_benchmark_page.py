@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import models.catalog
 from app import published
+from tests.app.test_published import sweep
 
 PAGE = Path(__file__).parents[2] / "app" / "views" / "benchmark.py"
 
@@ -54,6 +56,24 @@ def test_what_was_measured_stands_below(page: AppTest, tmp_path: Path) -> None:
     (tmp_path / "results" / "broken.json").write_text("{")
     page.run()
     assert "broken.json cannot be read" in page.warning[0].value
+
+
+def test_each_sweep_is_shown_as_bars(page: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.json").write_text(json.dumps(sweep(title="Mine <b>", about="My words.")))
+    page.run()
+    tables = [table for table in published.sweep_tables() if table.groups()]
+    for place, table in enumerate(tables):
+        page.segmented_control(key="pair").set_value(place).run()
+        assert not page.exception
+        rows = page.get("html")[1].proto.body
+        assert rows.count('role="listitem"') == sum(map(len, table.groups().values()))
+        widths = [float(width) for width in re.findall(r"<i style=\"width:([\d.]+)%", rows)]
+        assert 90 < max(widths) < 100  # the best row's bar, of the scale that all share
+    assert 'aria-label="Mine &lt;b&gt;"' in rows
+    assert ">42.0 ± 2.0 <small>3 seeds</small>" in rows
+    assert "62 % of the gap" in rows
+    assert any("My words." in caption.value for caption in page.caption)
 
 
 def test_no_method_chosen_is_no_error(page: AppTest) -> None:

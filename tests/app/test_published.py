@@ -67,6 +67,8 @@ def sweep(**changes: Any) -> dict[str, Any]:
         "name": "a",
         "title": "ADVENT",
         "network": "deeplab_v2",
+        "group": "cnn",
+        "role": "method",
         "figures": {"fog": {**figures, "iou_per_class": {}}},
     }
     tests = [{"name": "fog", "label": "street_scenes/fog", "dataset": "street_scenes"}]
@@ -86,15 +88,18 @@ def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "a.json").write_text(json.dumps(sweep()))
     (tmp_path / "b.json").write_text("{")
     (tmp_path / "c.json").write_text(json.dumps(sweep(format=2)))
-    unscored = {"name": "b", "title": "Failed", "network": "drn", "figures": {}}
+    unscored = {"name": "b", "title": "Failed", "network": "drn", "group": "cnn", "role": "control", "figures": {}}
     (tmp_path / "d.json").write_text(json.dumps(sweep(rows=[unscored])))
     good, broken, newer, empty = sweep_tables()
-    assert (good.title, good.columns, good.error) == ("Game to fog", ("street_scenes/fog",), None)
-    expected = {"Method": "ADVENT", "Network": "deeplab_v2", "street_scenes/fog": "42.0 ± 2.0 (3) · 62 % of the gap"}
-    assert good.rows == (expected,)
+    assert (good.title, good.tests[0].label, good.error) == ("Game to fog", "street_scenes/fog", None)
+    figures = "42.0 ± 2.0 (3) · 62 % of the gap"
+    expected = {"Method": "ADVENT", "Role": "method", "Network": "deeplab_v2", "street_scenes/fog": figures}
+    assert good.cells() == [expected]
+    assert list(good.groups()) == ["cnn"]
     assert "b.json cannot be read" in str(broken.error)
     assert "format is 2" in str(newer.error)
-    assert empty.rows[0]["street_scenes/fog"] == "–"
+    assert empty.cells()[0]["street_scenes/fog"] == "–"
+    assert empty.groups() == {}
 
 
 def test_imported_checkpoints_stand_beside_their_published_figures(
