@@ -37,6 +37,13 @@ class HRDAOptions(DAFormerOptions):
     """Options of `hrda`; the defaults are the paper's network."""
 
     attention_channels: int = Field(default=256, ge=8, le=2048, description="Width of the attention's head.")
+    attention_bias: float = Field(
+        default=0.0,
+        ge=-10,
+        le=10,
+        description="What the attention begins with before the sigmoid: at 0 context and detail count alike, as in the"
+        " paper; below, a start that has only seen the context's size is trusted there first.",
+    )
     detail_crop: tuple[int, int] = Field(
         default=(512, 512), description="(height, width) of the windows at full size, multiples of 8."
     )
@@ -92,7 +99,8 @@ class ScaleAttention(nn.Module):
         self.dropout = nn.Dropout2d(options.dropout)
         self.classify = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.classify.weight, std=0.01)
-        nn.init.zeros_(self.classify.bias)  # pyright: ignore[reportArgumentType]  # there is one
+        assert self.classify.bias is not None
+        nn.init.constant_(self.classify.bias, options.attention_bias)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 1 to 4, fuse, judge."""

@@ -53,6 +53,15 @@ def test_network(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(opened.segmenter(images).logits, output.logits, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(("bias", "trust"), [(0.0, 0.5), (-3.0, 0.047), (3.0, 0.953)])
+def test_hrda_begins_with_the_trust_that_it_is_given(bias: float, trust: float) -> None:
+    torch.manual_seed(0)
+    segmenter = build("hrda", options={**OPTIONS["hrda"], "attention_bias": bias}).eval()
+    with torch.inference_mode():
+        attention = segmenter.core(torch.rand(1, 3, 64, 96))["attention"]
+    assert float(attention.mean()) == pytest.approx(trust, abs=0.01)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradient_reaches_every_part(name: str) -> None:
     torch.manual_seed(0)
