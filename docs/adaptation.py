@@ -31,12 +31,13 @@ def main() -> None:
     """Rank the streets and draw the four."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default="source_only_game_mit")
-    parser.add_argument("--after", default="daformer_game_to_fog_mit")
+    parser.add_argument("--after", default="daformer_game_and_randomised_to_fog_mit")
     parser.add_argument("--style", default="fog")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "adaptation.png")
     options = parser.parse_args()
     streets = open_dataset("street_scenes", style=options.style, count=COUNT, seed=SEED, size=SIZE)
-    networks = [Predictor.from_checkpoint(find_checkpoint(name)) for name in (options.before, options.after)]
+    checkpoints = [find_checkpoint(name) for name in (options.before, options.after)]
+    networks = [Predictor.from_checkpoint(checkpoint) for checkpoint in checkpoints]
     changes: list[float] = []
     for index in range(COUNT):
         sample = streets.read(index)
@@ -50,12 +51,11 @@ def main() -> None:
     for row, index in enumerate(rows):
         sample = streets.read(index)
         maps = [sample.labels, *(network(sample.photo).labels for network in networks)]
-        scores = [f", {100 * accuracy(each, sample.labels):.0f} % of pixels right" for each in maps[1:]]
+        scores = [f"{100 * accuracy(each, sample.labels):.0f} % of pixels right" for each in maps[1:]]
         titles = [
             f"street {index} in {options.style}",
             "ground truth",
-            options.before + scores[0],
-            options.after + scores[1],
+            *(f"{each.config.title}: {score}" for each, score in zip(checkpoints, scores, strict=True)),
         ]
         pictures = [sample.photo, *(CITYSCAPES19.colourise(each) for each in maps)]
         for column, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
