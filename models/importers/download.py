@@ -10,10 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
-from huggingface_hub.utils import httpx
+from huggingface_hub.utils import WeakFileLock, httpx
 
 from models.cache import cache_folder
 from models.checkpoint import WEIGHTS
@@ -49,7 +48,7 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
         return place
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
+        with WeakFileLock(folder.with_name(f"{folder.name}.lock")):
             if not place.exists():
                 _download(url, partial, progress)
                 _verify(partial, name, url)
