@@ -156,7 +156,7 @@ def show_sweep(tables: list[SweepTable]) -> None:
     """The table that the person picks, as bars, and all its columns on request."""
     if not tables:
         return
-    place = st.segmented_control(
+    place = st.pills(
         "Pair", range(len(tables)), format_func=lambda i: tables[i].title, default=0, required=True, key="pair"
     )
     table = tables[place]

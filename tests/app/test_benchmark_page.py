@@ -64,7 +64,7 @@ def test_each_sweep_is_shown_as_bars(page: AppTest, tmp_path: Path) -> None:
     page.run()
     tables = [table for table in published.sweep_tables() if table.groups()]
     for place, table in enumerate(tables):
-        page.segmented_control(key="pair").set_value(place).run()
+        page.pills(key="pair").set_value(place).run()
         assert not page.exception
         rows = page.get("html")[1].proto.body
         assert rows.count('role="listitem"') == sum(map(len, table.groups().values()))
