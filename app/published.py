@@ -95,13 +95,22 @@ class Figures(Options):
     gap_recovered: float | None = None
     iou_per_class: dict[str, float | None]
 
+    @property
+    def percent(self) -> str:
+        """Such as "41.9 ± 0.3", or – where no seed was run."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        return "–" if self.miou is None else f"{100 * self.miou:.1f}{spread}"
+
+    @property
+    def share(self) -> str:
+        """Such as "62 % of the gap", empty where that is undefined."""
+        return "" if self.gap_recovered is None else f"{100 * self.gap_recovered:.0f} % of the gap"
+
+    @property
     def cell(self) -> str:
         """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
-        if self.miou is None:
-            return "–"
-        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
-        share = "" if self.gap_recovered is None else f" · {100 * self.gap_recovered:.0f} % of the gap"
-        return f"{100 * self.miou:.1f}{spread} ({self.seeds}){share}"
+        seeds = f" ({self.seeds})" if self.seeds else ""
+        return f"{self.percent}{seeds}" + (f" · {self.share}" if self.share else "")
 
 
 class MeasuredTest(Options, extra="ignore"):
@@ -167,7 +176,7 @@ class SweepTable:
         """All rows and tests as text."""
         return [
             {"Method": row.title, "Role": ROLES[row.role], "Network": row.network}
-            | {test.label: row.figures[test.name].cell() if test.name in row.figures else "–" for test in self.tests}
+            | {test.label: row.figures[test.name].cell if test.name in row.figures else "–" for test in self.tests}
             for row in self.rows
         ]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from app.published import GROUPS, ROLES, Figures, MeasuredRow, PublishedResult, SweepTable
+from app.published import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
 
 READ: Final = {"primary": "Read with its authors", "secondary": "Read in a quotation", "none": "Not found"}
 
@@ -90,20 +90,14 @@ def _group(table: SweepTable, group: str, rows: Sequence[MeasuredRow], scale: fl
 def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> str:
     figures = table.figures(row)
     assert figures is not None  # groups() gives no others
-    number, seeds, share = _words(figures)
     title = html.escape(row.title)
+    seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
     return (
         f'<div class="row {row.role}" role="listitem"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'
-        f'<div class="figure">{number} <small>{seeds}</small></div>'
+        f'<div class="figure">{figures.percent} <small>{seeds}</small></div>'
         f'<div class="track"><i style="width:{100 * _miou(table, row) / scale:.1f}%"></i>{lines}</div>'
-        f'<div class="share">{share}</div></div>'
+        f'<div class="share">{figures.share}</div></div>'
     )
-
-
-def _words(figures: Figures) -> tuple[str, str, str]:
-    number, _, rest = figures.cell().partition(" (")
-    seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
-    return number, seeds, rest.partition(" · ")[2]
 
 
 def _miou(table: SweepTable, row: MeasuredRow) -> float:

@@ -127,7 +127,7 @@ def show_measured() -> None:
     for table in tables:
         if table.error is not None:
             st.warning(table.error, icon=":material/warning:")
-    show_sweep([table for table in tables if table.error is None and table.groups()])
+    show_sweep([table for table in tables if table.error is None])
     rows = [
         {"Checkpoint": entry.checkpoint.config.title, "Learnt from": entry.checkpoint.config.source}
         | {
@@ -164,7 +164,10 @@ def show_sweep(tables: list[SweepTable]) -> None:
         f"{table.about} mIoU in percent; dotted lines: source-only and the oracle, which sees the target's labels."
         " Controls see no target label, except the oracle's own."
     )
-    st.html(result_rows.measured_rows(table))
+    if table.groups():
+        st.html(result_rows.measured_rows(table))
+    else:
+        st.info("No row of this sweep has a figure yet; `sim2street sweep` goes on with it.")
     with st.expander("All figures"):
         st.dataframe(table.cells(), hide_index=True, height="content")
 

@@ -76,6 +76,22 @@ def test_each_sweep_is_shown_as_bars(page: AppTest, tmp_path: Path) -> None:
     assert any("My words." in caption.value for caption in page.caption)
 
 
+def test_a_sweep_without_figures_says_so_and_may_vanish(page: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    unscored = {"name": "b", "title": "Failed", "network": "drn", "group": "cnn", "role": "control", "figures": {}}
+    file = tmp_path / "results" / "mine.json"
+    file.write_text(json.dumps(sweep(title="Mine", rows=[unscored])))
+    page.run()
+    page.pills(key="pair").set_value(len(published.sweep_tables()) - 1).run()
+    assert not page.exception
+    assert "No row of this sweep has a figure yet" in page.info[0].value
+    assert page.dataframe[0].value["Method"].tolist() == ["Failed"]
+    file.unlink()
+    page.run()
+    assert not page.exception
+    assert 'role="listitem"' in page.get("html")[1].proto.body
+
+
 def test_no_method_chosen_is_no_error(page: AppTest) -> None:
     page.multiselect[0].set_value([]).run()
     assert not page.exception

@@ -37,6 +37,17 @@ def test_benchmark(page: Any) -> None:
     assert filled["width"] / bar["width"] == pytest.approx(0.738, abs=0.02)
     assert filled["height"] > 2
 
+    # A pair of the measured sweeps: its own rows, the oracle's bar ends at the oracle's line.
+    page.get_by_text("Clean look to night", exact=True).click()
+    oracle = page.locator(".measured .row.oracle").filter(has_text="Oracle, night").first
+    oracle.wait_for(timeout=30_000)
+    ends = oracle.evaluate(
+        "row => [row.querySelector('i').getBoundingClientRect().right,"
+        " Math.max(...[...row.querySelectorAll('u')].map(line => line.getBoundingClientRect().left))]"
+    )
+    assert ends[0] == pytest.approx(ends[1], abs=2)
+    assert page.evaluate(overflow) <= 0
+
     page.get_by_text("All 63 published rows").click()
     page.locator(".published").wait_for(state="detached", timeout=30_000)
     page.locator('[data-testid="stDataFrame"]').first.wait_for()
