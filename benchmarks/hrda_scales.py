@@ -1,0 +1,72 @@
+"""Measures what HRDA's two scales say apart: mIoU of context alone, of detail alone, and of both fused.
+
+Run from the repository root: python -m benchmarks.hrda_scales [--checkpoint NAME] [--style fog]
+
+Where the fused figure is below the context's, the attention trusts a detail that knows less. Streets are the development
+streets of `benchmarks.shifts`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from typing import Literal
+
+from torch import Tensor, nn
+
+from benchmarks.machine import machine_line
+from benchmarks.shifts import score
+from models.catalog import find_checkpoint
+from models.networks.hrda import HRDA
+from models.predictor import Predictor
+
+Scale = Literal["context", "detail", "main"]
+TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone", "main": "fused"}
+
+
+class OneScale(nn.Module):
+    """An HRDA network that answers with one of its outputs; keeps the attention of what it has seen.
+
+    Args:
+        core: the bare network, (B, 3, H, W) -> outputs.
+        scale: which output stands for `main`.
+    """
+
+    def __init__(self, core: HRDA, scale: Scale) -> None:
+        super().__init__()
+        self.core = core
+        self.scale: Scale = scale
+        self.attentions: list[float] = []
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised (B, 3, H, W) -> `main` alone, at the stride of its scale."""
+        outputs = self.core(images)
+        self.attentions.append(float(outputs["attention"].mean()))
+        return {"main": outputs[self.scale]}
+
+
+def main() -> None:
+    """Print a table of three rows, and the attention's mean."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="hrda_game_to_fog_mit")
+    parser.add_argument("--style", default="fog")
+    parser.add_argument("--scenes", type=int, default=50)
+    options = parser.parse_args()
+    checkpoint = find_checkpoint(options.checkpoint)
+    segmenter = checkpoint.load()
+    if not isinstance(segmenter.core, HRDA):
+        parser.error(f"{options.checkpoint} is of network {checkpoint.config.network}; hrda is needed.")
+    print(machine_line())
+    print(f"{options.checkpoint}, {options.scenes} streets in {options.style}, mIoU in percent\n| | mIoU |\n|---|---|")
+    attentions: list[float] = []
+    for scale, title in TITLES.items():
+        one = copy.deepcopy(segmenter)
+        one.core = OneScale(segmenter.core, scale)
+        predictor = Predictor(one, checkpoint.config.window)
+        print(f"| {title} | {100 * score(predictor, options.style, options.scenes):.1f} |", flush=True)
+        attentions = one.core.attentions
+    print(f"mean attention {sum(attentions) / len(attentions):.2f}: 0 is the context alone, 1 the detail")
+
+
+if __name__ == "__main__":
+    main()
