@@ -200,6 +200,16 @@ def test_margins_weigh_nothing_and_may_cover_everything() -> None:
     assert pseudo_label(logits, 0.968, 15, 120).weights.sum() == 0
 
 
+def test_weighting_by_pixel_believes_the_confident_ones_alone() -> None:
+    logits = torch.zeros(1, 19, 4, 4)
+    logits[:, 3, 1:] = 20
+    by_image, by_pixel = (pseudo_label(logits, 0.968, 0, 1, weighting=which) for which in ("image", "pixel"))
+    assert by_image.weights[0, :, 0].tolist() == [0.75, 0.75, 0.75, 0]
+    assert by_pixel.weights[0, :, 0].tolist() == [0, 1, 1, 0], "the first row is a guess, the last one ignored"
+    assert by_pixel.quality == by_image.quality == 0.75
+    assert torch.equal(by_pixel.labels, by_image.labels)
+
+
 def test_optimiser_groups_and_rates_equal_the_authors() -> None:
     values = {
         "title": "x",

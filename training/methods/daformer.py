@@ -32,7 +32,7 @@ from training.methods.base import Method, MethodOptions, Reduction, Update, supe
 from training.pair import DomainPair
 from training.parts.class_mix import choose_classes, class_mask, mix
 from training.parts.feature_distance import class_mean_distance, feature_distance
-from training.parts.pseudo_labels import PseudoLabels, pseudo_label
+from training.parts.pseudo_labels import PseudoLabels, Weighting, pseudo_label
 from training.parts.strong_augmentation import augment
 from training.parts.teacher import Teacher
 
@@ -43,6 +43,9 @@ class DAFormerOptions(MethodOptions):
     reduction: Reduction = Field(default="all", description="Pixels that a cross-entropy is averaged over.")
     teacher_momentum: float = Field(default=0.999, ge=0, lt=1, description="a: how slowly the teacher follows.")
     threshold: float = Field(default=0.968, gt=0, le=1, description="Top probability of a confident pixel.")
+    weighting: Weighting = Field(
+        default="image", description="Whom confidence weighs: all pixels by its share, or each pixel by its own."
+    )
     ignore_top: int = Field(default=15, ge=0, description="Rows of the target crop that are given no weight.")
     ignore_bottom: int = Field(default=120, ge=0, description="The same at the lower edge: the camera's own car.")
     jitter: float = Field(default=0.2, ge=0, le=0.5, description="Strength of the mixed images' colour jitter.")
@@ -111,7 +114,14 @@ class DAFormer(Method):
         """What the teacher says of the plain target images."""
         options = self.options
         logits = self.teacher(pair.target_images).logits
-        return pseudo_label(logits, options.threshold, options.ignore_top, options.ignore_bottom, pair.target_valid)
+        return pseudo_label(
+            logits,
+            options.threshold,
+            options.ignore_top,
+            options.ignore_bottom,
+            pair.target_valid,
+            options.weighting,
+        )
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The student's losses on labelled source images, and its features of them by stage."""
