@@ -61,6 +61,7 @@ def choose_methods(source: str) -> list[Checkpoint]:
             format_func=lambda name: titles[name],
             key="methods" if source == RENDERED else "photo_methods",
             bind="query-params",
+            wrap=True,
             help="\n".join(f"- **{titles[c.name]}**: {trained_on(c.config)}" for c in usable),
         )
     if any(entry.download is not None for entry in entries):

@@ -360,16 +360,15 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
         return "", None, "", ""
     colours = {entrant.reading.title: entrant.reading.colour for entrant in entrants}
     rows = figures.summary(entrants)
-    formats = {"Mean entropy": ".3f", "Seconds": ".2f", "Difference": "+.1f"}
+    formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
     classes = figures.per_class(entrants)
     values = {title: [row[title] for row in classes] for title in colours}
     scored = scene.truth is not None
     unit = "IoU of this image, %" if scored else "share of the pixels, %"
     names = [row["Class"] for row in classes]
     chart = charts.class_bars(names, values, colours, unit=unit, order=charts.classes_in_use(values))
-    signs = {name: "+.1f" for name in classes[0] if name.endswith("Δ")}
     notes = (
-        f"IoU of this image in percent, over the classes in it ({scene.space.name}); not a data set's mIoU. – is a class"
+        "IoU of this image in percent, over the classes in it; not a data set's mIoU. – is a class"
         " that is neither in the photo nor predicted."
         if scored
         else "No ground truth: what can be said is how sure each method is and what it sees."
@@ -377,7 +376,7 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     return (
         html_tables.table(rows, formats, colours),
         chart,
-        html_tables.table(classes, signs),
+        html_tables.table(classes, {}),
         notes,
     )
 

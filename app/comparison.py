@@ -122,4 +122,7 @@ def known_so_far(
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]
     bundle = panels.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
+    for method, entrant in zip(bundle["methods"], entrants, strict=True):
+        baseline = figures.baseline_of(entrant, entrants)
+        method["baseline"] = baseline and baseline.reading.key
     return Comparison(scene, entrants, bundle, waiting)

@@ -14,7 +14,8 @@ COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3
 SMALL: Final = 11
 POINTS: Final = 400
 """Points of a curve that are drawn at most; the eye sees no more, and the page stays light."""
-IOU_SCALE: Final = [[0.0, "rgba(11,143,136,0.04)"], [0.5, "rgba(11,143,136,0.45)"], [1.0, "rgba(11,143,136,1)"]]
+IOU_SCALE: Final = [[0.0, "rgba(11,143,136,0.04)"], [0.5, "rgba(11,143,136,0.4)"], [1.0, "rgba(11,143,136,0.8)"]]
+"""Translucent to the end, so that a theme's text can be read on every cell, light or dark."""
 
 
 def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:
@@ -125,10 +126,21 @@ def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.
             showscale=False,
             xgap=2,
             ygap=2,
-            texttemplate="%{z:.0f}" if len(steps) <= 12 else None,
             hovertemplate="%{y} at step %{x}: <b>%{z:.1f}</b><extra></extra>",
         )
     )
+    if len(steps) <= 12:
+        # A trace of its own: for text of a heat map Plotly picks black or white as if the cells lay on white.
+        cells = [(step, name, row[i]) for name, row in zip(names, percent, strict=True) for i, step in enumerate(steps)]
+        known = [(str(step), name, f"{value:.0f}") for step, name, value in cells if value is not None]
+        figure.add_scatter(
+            x=[step for step, _, _ in known],
+            y=[name for _, name, _ in known],
+            text=[said for _, _, said in known],
+            mode="text",
+            hoverinfo="skip",
+            showlegend=False,
+        )
     _style(figure, height=60 + 19 * len(names))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=6)
     figure.update_xaxes(type="category", showgrid=False, title={"text": "step", "font": {"size": SMALL}, "standoff": 4})

@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from app.names import reports_by_title, source_title
 from app.panels import Reading, Score
 from models.checkpoint import Checkpoint, CheckpointConfig
+from models.networks import NETWORKS, encoder_name
+
+AGAINST: Final = "vs source-only"
+MIOU: Final = "mIoU "
+"""Columns of `summary`: points against `baseline_of`, and what those with a data set's figure begin with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +34,20 @@ class Entrant:
 
 def trained_on(config: CheckpointConfig) -> str:
     """Where labels and style came from, such as "game → fog"."""
-    source = config.source.removeprefix("street_scenes/")
-    return source if config.target is None else f"{source} → {config.target.removeprefix('street_scenes/')}"
+    source = source_title(config.source)
+    return source if config.target is None else f"{source} → {source_title(config.target)}"
+
+
+def learnt_from(config: CheckpointConfig) -> str:
+    """The same in words."""
+    target = f", pictures of {source_title(config.target)} without labels" if config.target else ""
+    return f"labels of {source_title(config.source)}{target}"
+
+
+def network_of(config: CheckpointConfig) -> str:
+    """Such as "DAFormer on MiT-B0 × 0.75"."""
+    title, encoder = NETWORKS[config.network].title, encoder_name(config.network, config.network_options)
+    return title if encoder == title else f"{title} on {encoder}"
 
 
 def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
@@ -47,12 +65,25 @@ def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
 
 
 def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None:
-    """The source-only entrant of the same source, else the first source-only one; None for itself or if none is shown."""
-    candidates = [other for other in entrants if other.checkpoint.config.method == "source_only"]
-    if entrant in candidates or not candidates:
+    """The source-only entrant on the same encoder, of the same source where there is one; None if none is shown.
+
+    A difference between two encoders is not the method's doing, so there is none. A source-only entrant has no baseline.
+    """
+    config = entrant.checkpoint.config
+    if config.method == "source_only":
         return None
-    same = [other for other in candidates if other.checkpoint.config.source == entrant.checkpoint.config.source]
-    return (same or candidates)[0]
+
+    def encoder(of: CheckpointConfig) -> str:
+        return encoder_name(of.network, of.network_options)
+
+    others = [other.checkpoint.config for other in entrants]
+    candidates = [
+        other
+        for other, theirs in zip(entrants, others, strict=True)
+        if theirs.method == "source_only" and theirs.target is None and encoder(theirs) == encoder(config)
+    ]
+    same = [other for other in candidates if other.checkpoint.config.source == config.source]
+    return next(iter(same or candidates), None)
 
 
 def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
@@ -60,26 +91,30 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
     rows = []
     for entrant in entrants:
         pane = entrant.reading.pane
-        row: dict[str, Any] = {"Method": entrant.reading.title, "Trained on": entrant.reading.note}
+        row: dict[str, Any] = {"Method": entrant.reading.title}
         if entrant.score is not None:
             base = baseline_of(entrant, entrants)
             row["Mean IoU, this image"] = percent(entrant.score.mean_iou)
-            row["Difference"] = (
+            row[AGAINST] = (
                 None if base is None or base.score is None else difference(entrant.score.mean_iou, base.score.mean_iou)
             )
             row["Pixels right"] = percent(entrant.score.accuracy)
         row["Mean entropy"] = pane.mean_entropy
         row["Seconds"] = pane.seconds
-        for name, metrics in entrant.checkpoint.metrics.items():
-            if isinstance(metrics, dict) and isinstance(metrics.get("miou"), int | float):
-                row[f"mIoU, {name}"] = percent(metrics["miou"])
+        row["Trained on"] = entrant.reading.note
+        for title, report in reports_by_title(entrant.checkpoint.metrics).items():
+            if isinstance(report.get("miou"), int | float):
+                row[f"{MIOU}{title}"] = percent(report["miou"])
         rows.append(row)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [{column: row.get(column) for column in columns} for row in rows]
 
 
-def per_class(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
-    """One row per class: IoU and difference to source-only with ground truth, else the share of the pixels; percent."""
+def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[str, Any]]:
+    """One row per class: IoU with ground truth, else the share of the pixels; percent.
+
+    With `gains`, points against `baseline_of` in their place, of the entrants that have one.
+    """
     if not entrants:
         return []
     rows = []
@@ -91,10 +126,10 @@ def per_class(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
                 share = entrant.reading.pane.class_shares[value]
                 row[title] = percent(share) if share else None
                 continue
-            row[title] = percent(entrant.score.iou[value])
-            base = baseline_of(entrant, entrants)
-            if base is not None and base.score is not None:
-                row[f"{title} Δ"] = difference(entrant.score.iou[value], base.score.iou[value])
+            if not gains:
+                row[title] = percent(entrant.score.iou[value])
+            elif (base := baseline_of(entrant, entrants)) is not None and base.score is not None:
+                row[title] = difference(entrant.score.iou[value], base.score.iou[value])
         rows.append(row)
     return rows
 

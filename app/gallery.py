@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.names import DATA_SETS
 from app.panels import LONG_SIDE, display_space, display_truth
 from models.errors import LabelError
 from models.labels import CAMVID11, CITYSCAPES19, IGNORE, LabelSpace, train_ids_from_label_ids
@@ -26,8 +27,8 @@ from training.datasets import SegmentationDataset, open_dataset
 from training.datasets.street_scenes import render
 
 PHOTO_SETS: Final = {
-    "cityscapes": ("Cityscapes", "SIM2STREET_CITYSCAPES", ("val", "train")),
-    "camvid": ("CamVid", "SIM2STREET_CAMVID", ("val", "test", "train")),
+    "cityscapes": (DATA_SETS["cityscapes"], "SIM2STREET_CITYSCAPES", ("val", "train")),
+    "camvid": (DATA_SETS["camvid"], "SIM2STREET_CAMVID", ("val", "test", "train")),
 }
 """Data sets of real photos: title, environment variable that names the folder, splits."""
 RENDERED: Final = "Rendered streets"
@@ -134,6 +135,12 @@ def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, labe
     space.check(labels, source=label_name)
     if (labels == IGNORE).all():
         raise LabelError(f"No pixel of {label_name} carries a class when read as {encoding}. Choose another numbering.")
+    if space is not CAMVID11 and stored[stored != IGNORE].max(initial=0) <= CAMVID11.count:
+        # Such a file is read without complaint and scored against the wrong classes.
+        remark = (
+            f"{label_name} holds no number above {CAMVID11.count}, like CamVid's; if it is one of those, say so above"
+        )
+        photo = replace(photo, remarks=(*photo.remarks, remark))
     return replace(_scene(photo, labels, space), private=True)
 
 

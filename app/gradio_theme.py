@@ -95,7 +95,7 @@ CSS: Final = """
 .table table { border-collapse: collapse; width: 100%; font-size: 14px; border: 0 !important; margin: 0; }
 .table :is(thead, tbody, tr) { border: 0 !important; background: none !important; }
 .table :is(th, td) { padding: 5px 12px 5px 0 !important; text-align: right; border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; white-space: nowrap; background: none; color: inherit; }
-.table :is(th, td):first-child { text-align: left; }
+.table :is(th, td).text { text-align: left; }
 .table :is(th, td):last-child { padding-right: 0 !important; }
 .table th { font-weight: 600; color: var(--body-text-color-subdued) !important; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
 .table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app import figures, panels
+from app.names import reports_by_title
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
-from models.networks import NETWORKS
 
 
 def table(
@@ -24,15 +24,17 @@ def table(
     """
     if not rows:
         return ""
-    # Long names such as street_scenes/randomised may break where a reader would break them.
-    head = "".join(f"<th>{html.escape(name).replace('/', '/<wbr>').replace('_', '_<wbr>')}</th>" for name in rows[0])
+    texts = {name for name in rows[0] if any(isinstance(row[name], str) for row in rows)}
+    classes = {name: ' class="text"' if name in texts else "" for name in rows[0]}
+    head = "".join(f"<th{classes[name]}>{html.escape(name)}</th>" for name in rows[0])
     body = []
     for row in rows:
         cells = [_cell(value, formats.get(name, ".1f")) for name, value in row.items()]
         colour = (colours or {}).get(str(next(iter(row.values()))))
         if colour:
             cells[0] = f'<span class="dot" style="background:{colour}"></span>{cells[0]}'
-        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        aligned = "".join(f"<td{classes[name]}>{cell}</td>" for name, cell in zip(row, cells, strict=True))
+        body.append(f"<tr>{aligned}</tr>")
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
@@ -55,10 +57,9 @@ def problem(entry: CatalogEntry) -> str:
 
 def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
     config = checkpoint.config
-    target = f", pictures of {config.target} without labels" if config.target else ""
     facts = {
-        "Learnt from": f"labels of {config.source}{target}",
-        "Network": NETWORKS[config.network].title,
+        "Learnt from": figures.learnt_from(config),
+        "Network": figures.network_of(config),
         "Training": f"{config.step} steps, seed {config.seed}",
         "Licence": config.licence + (" (imported weights)" if config.origin == "imported" else ""),
         "From": checkpoint.repository or checkpoint.name,
@@ -66,16 +67,17 @@ def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
     rows = [
         {
-            "Data set": name,
-            "Photos": str(found["images"]),
+            "Data set": title,
             "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
+            "Photos": found.get("images"),
             "Calibration error": found.get("ece"),
             "Seconds a photo": found.get("seconds_per_image"),
         }
-        for name, found in checkpoint.metrics.items()
+        for title, found in reports_by_title(checkpoint.metrics).items()
     ]
     scores = (
-        table(rows, {"Calibration error": ".3f", "Seconds a photo": ".2f"}) or "<p>Not scored on a data set yet.</p>"
+        table(rows, {"Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
+        or "<p>Not scored on a data set yet.</p>"
     )
     dot = f'<span class="dot" style="color:{panels.method_colour(place)}">●</span>'
     return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3><dl>{listed}</dl></div>{scores}</div>'

@@ -56,7 +56,7 @@ def published_results() -> list[PublishedResult]:
 
 
 def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
-    """The rows that everybody quotes, from source-only to HRDA."""
+    """The rows that everybody quotes, from source-only to MIC."""
     placed = [(result.place, result) for result in results if result.place is not None]
     return [result for _, result in sorted(placed, key=lambda item: item[0])]
 

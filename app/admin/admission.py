@@ -85,16 +85,17 @@ def sign_out() -> None:
 
 def show_sign_in() -> None:
     """Ask for the password or for a provider's word, or explain that neither was set up."""
-    show_notice()
     try:
         has_password = stored_hash() is not None
     except Sim2StreetError as error:
+        show_notice()
         st.error(str(error), icon=":material/error:")
         return
     provider = _has_provider() and bool(members())
     _, middle, _ = st.columns([1, 1.4, 1])
     with middle:
         st.markdown("# Admin")
+        show_notice()
         if not has_password and not provider:
             _explain()
             return

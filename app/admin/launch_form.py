@@ -180,9 +180,8 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
         with st.popover(
             f"{len(papers)} options differ from the papers' own", type="tertiary", icon=":material/menu_book:"
         ):
-            st.dataframe(
-                [{"Option": item.key, "Here": item.value, "Paper": item.paper} for item in papers], hide_index=True
-            )
+            for item in papers:
+                st.markdown(f"`{item.key}` **{plain(item.value)}** :gray[paper: {plain(item.paper)}]")
 
 
 def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
@@ -236,7 +235,10 @@ def _show_estimate(expected: Estimate | None) -> None:
     cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
     number, _, unit = shortest.partition(" ")
     span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
-    st.markdown(f":material/schedule: About **{span}**{cost}", help=expected.grounds)
+    st.markdown(
+        f":material/schedule: About **{span}**{cost}",
+        help=f"{expected.grounds} Rendering or storing the data, where it is not stored yet, comes before.",
+    )
 
 
 @for_admins

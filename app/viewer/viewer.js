@@ -405,13 +405,14 @@ class Viewer {
     return this.subjects.find((subject) => subject.key === key);
   }
 
-  /** What is on a side of the swipe: as chosen, else the first and the last method, else photo and ground truth. */
+  /** What is on a side of the swipe: as chosen, else the last method and what it is compared with, else photo and truth. */
   side(name) {
     const chosen = this.settings[name];
     if (this.find(chosen)) return chosen;
     const methods = this.subjects.filter((subject) => subject.kind === "method");
-    if (name === "left") return methods.length > 1 ? methods[0].key : "photo";
-    return this.subjects.at(-1).key;
+    if (name === "right") return this.subjects.at(-1).key;
+    const baseline = this.find(this.side("right"))?.source?.baseline;
+    return this.find(baseline) ? baseline : methods.length > 1 ? methods[0].key : "photo";
   }
 
   /** Choose columns so that the panes are as large as they can be while all of them stay on the screen. */
@@ -437,7 +438,7 @@ class Viewer {
       const tall = Math.min(cell * ratio, (height - rows * (head + gap)) / rows);
       const area = tall * Math.min(cell, tall / ratio);
       // Of nearly equal sizes the one with more columns wins: less empty ground, and everything is nearer.
-      if (tall > 40 && area > best.area * 0.7) best = { area: Math.max(area, best.area), columns, tall };
+      if (tall > 40 && area > best.area * 0.6) best = { area: Math.max(area, best.area), columns, tall };
     }
     if (best.area < 0) best = { columns: Math.min(2, count), tall: (room / 2) * ratio };
     this.grid.style.setProperty("--columns", best.columns);
@@ -528,7 +529,7 @@ class Viewer {
         },
         node("span", { class: "swatch" }),
         node("span", { class: "name" }, c.name),
-        node("span", { class: "share" }, share >= 0.0005 ? `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %` : "–"),
+        node("span", { class: "share", title: "Share of the pixels, mean over the panes" }, share >= 0.0005 ? `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %` : "–"),
       );
       return node(
         "div",

@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, panels, published, result_rows, session
+from app import charts, figures, panels, published, result_rows, session
+from app.names import reports_by_title
 from app.published import PublishedResult, SweepTable
 from models.labels import CITYSCAPES19
 
@@ -121,21 +122,23 @@ def show_measured() -> None:
     st.markdown("## Measured here")
     st.markdown(
         "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
-        " helps, not how it ranks above**: data, networks and sizes are others."
+        " helps; they cannot be set beside the published figures above**, whose data, networks and sizes are others."
     )
     tables = published.sweep_tables()
     for table in tables:
         if table.error is not None:
             st.warning(table.error, icon=":material/warning:")
     show_sweep([table for table in tables if table.error is None])
+    usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    titles = figures.unique_titles(usable)
     rows = [
-        {"Checkpoint": entry.checkpoint.config.title, "Learnt from": entry.checkpoint.config.source}
+        {"Checkpoint": titles[checkpoint.name]}
         | {
-            name: None if report.get("miou") is None else 100 * report["miou"]
-            for name, report in entry.checkpoint.metrics.items()
+            title: None if report.get("miou") is None else 100 * report["miou"]
+            for title, report in reports_by_title(checkpoint.metrics).items()
         }
-        for entry in session.checkpoints()
-        if entry.checkpoint is not None and entry.checkpoint.metrics
+        for checkpoint in usable
+        if checkpoint.metrics
     ]
     if not rows:
         st.caption("No checkpoint on this machine has been scored yet; `sim2street evaluate` does.")
@@ -148,7 +151,8 @@ def show_measured() -> None:
         hide_index=True,
         placeholder="–",
         height="content",
-        column_config={name: number(format="%.1f") for name in columns[2:]},
+        column_config={name: number(format="%.1f") for name in columns[1:]}
+        | {"Checkpoint": st.column_config.TextColumn(pinned=True)},
     )
 
 
@@ -161,8 +165,9 @@ def show_sweep(tables: list[SweepTable]) -> None:
     )
     table = tables[place]
     st.caption(
-        f"{table.about} mIoU in percent; dotted lines: source-only and the oracle, which sees the target's labels."
-        " Controls see no target label, except the oracle's own."
+        f"{table.about} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
+        " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is what"
+        " a method has to beat: it learns without the target's labels, but for that of the oracle."
     )
     if table.groups():
         st.html(result_rows.measured_rows(table))

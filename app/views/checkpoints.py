@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from app import figures, panels, session
+from app.names import reports_by_title
 from models.checkpoint import Checkpoint
-from models.networks import NETWORKS
+from models.labels import LABEL_SPACES
 
 LICENCES = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
 
@@ -42,17 +43,14 @@ def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
     facts, scores = st.columns([2, 3], gap="large")
     with facts:
         st.html(f'<span style="color:{colour}">●</span> <strong>{html.escape(title)}</strong>')
-        learnt = f"labels of {config.source}" + (
-            f", pictures of {config.target} without labels" if config.target else ""
-        )
         training = f"{config.step} steps, seed {config.seed}"
         if config.imported is not None:
             reported = config.imported.reported_miou
             said = "" if reported is None else f", who report an mIoU of {reported:g} (not measured here)"
             training = f"by its authors{said}"
         lines = {
-            "Learnt from": learnt,
-            "Network": NETWORKS[config.network].title,
+            "Learnt from": figures.learnt_from(config),
+            "Network": figures.network_of(config),
             "Training": training,
             "Licence": LICENCES.get(config.licence, config.licence)
             + (" (imported weights)" if config.origin == "imported" else ""),
@@ -70,6 +68,7 @@ def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
             hide_index=True,
             placeholder="–",
             column_config={
+                "Data set": st.column_config.TextColumn(pinned=True),
                 "mIoU, %": number(format="%.1f"),
                 "Calibration error": number(
                     format="%.3f", help="Expected gap between confidence and accuracy, 0 is best."
@@ -83,15 +82,14 @@ def data_set_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per data set and split that the checkpoint was scored on."""
     return [
         {
-            "Data set": name,
-            "Photos": found.get("images"),
-            "Classes": found.get("label_space"),
+            "Data set": title,
             "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
+            "Classes": LABEL_SPACES[found["label_space"]].count if found.get("label_space") in LABEL_SPACES else None,
+            "Photos": found.get("images"),
             "Calibration error": found.get("ece"),
             "Seconds a photo": found.get("seconds_per_image"),
         }
-        for name, found in metrics.items()
-        if isinstance(found, dict)
+        for title, found in reports_by_title(metrics).items()
     ]
 
 

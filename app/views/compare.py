@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from app import charts, choices, components, figures, panels, session
@@ -38,6 +40,8 @@ def main() -> None:
     state = session.known_so_far(scene, checkpoints, everyone, settings)
     entrants, bundle = state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer")
+    if not checkpoints and session.checkpoints():
+        st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")
     if entrants:
         show_figures(entrants, scene)
         show_downloads(entrants, scene, bundle)
@@ -56,17 +60,20 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
     columns |= {
         "Mean entropy": number(format="%.3f"),
         "Seconds": number(format="%.2f"),
-        "Difference": number(format="%+.1f"),
+        figures.AGAINST: number(format="%+.1f"),
+        "Method": st.column_config.TextColumn(pinned=True),
     }
     st.dataframe(rows, column_config=columns, hide_index=True, placeholder="–")
     bases = {base.reading.title for entrant in entrants if (base := figures.baseline_of(entrant, entrants))}
     notes = [
-        f"IoU of this image in percent, over the classes in it ({scene.space.name}); not a data set's mIoU."
+        "IoU of this image in percent, over the classes in it; not a data set's mIoU."
         if scored
         else "No ground truth: what can be said is how sure each method is and what it sees.",
-        f"Differences are points against {' and '.join(sorted(bases))}." if scored and bases else "",
-        "mIoU columns: the data sets that each checkpoint was scored on, all their images."
-        if any(name.startswith("mIoU") for name in rows[0])
+        f"Differences are points against source-only on the same encoder: {' or '.join(sorted(bases))}."
+        if scored and bases
+        else "",
+        "mIoU columns: the looks of rendered streets and the data sets that each checkpoint was scored on."
+        if any(name.startswith(figures.MIOU) for name in rows[0])
         else "",
         f"Read on the {device_name()}.",
     ]
@@ -82,11 +89,13 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
         chart = charts.class_bars(names, values, colours, unit=unit, order=charts.classes_in_use(values))
         st.plotly_chart(chart, config=charts.CONFIG, key="classes_chart")
     with right:
-        columns = {
-            name: number(format="%+.1f" if name.endswith("Δ") else "%.1f") for name in per_class[0] if name != "Class"
-        }
-        st.dataframe(per_class, column_config=columns, hide_index=True, placeholder="–", height="content")
-        st.caption(f"{unit[0].upper()}{unit[1:]}. – is a class that is neither in the photo nor predicted.")
+        gains = bool(bases) and scored and st.toggle("Differences to source-only", key="gains")
+        table = figures.per_class(entrants, gains=True) if gains else per_class
+        columns: dict[str, Any] = {name: number(format="%+.1f" if gains else "%.1f") for name in table[0]}
+        columns["Class"] = st.column_config.TextColumn(pinned=True)
+        st.dataframe(table, column_config=columns, hide_index=True, placeholder="–", height="content")
+        said = "Points of IoU of this image" if gains else f"{unit[0].upper()}{unit[1:]}"
+        st.caption(f"{said}. – is a class that is neither in the photo nor predicted.")
 
 
 def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, object]) -> None:

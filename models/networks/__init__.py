@@ -17,6 +17,7 @@ from models.networks.drn import DRNOptions, drn
 from models.networks.ensemble import EnsembleOptions, ensemble
 from models.networks.fcn8s import FCN8sOptions, fcn8s
 from models.networks.hrda import HRDAOptions, hrda
+from models.networks.mix_transformer import MixTransformerOptions
 from models.networks.segformer import SegFormerOptions, segformer
 from models.options import Options
 from models.segmenter import Segmenter
@@ -28,11 +29,13 @@ class Network:
 
     Attributes:
         title: as people write it.
+        encoder: options -> what its features come from, such as "ResNet-101", a reduced width included.
         options: everything that can be chosen; the defaults are the paper's.
         build: label space and options -> segmenter with random weights.
     """
 
     title: str
+    encoder: Callable[[Any], str]
     options: type[Options]
     build: Callable[[LabelSpace, Any], Segmenter]
 
@@ -43,14 +46,31 @@ def _ensemble(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
     return ensemble([build(options.network, labels, options.network_options) for _ in range(options.members)])
 
 
+def _width(options: Any) -> str:
+    return "" if options.width == 1 else f" × {options.width:g}"
+
+
+def _resnet(options: DeepLabV2Options) -> str:
+    return f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
+
+
+def _mit(options: MixTransformerOptions) -> str:
+    return f"MiT-{options.variant.upper()}{_width(options)}"
+
+
 NETWORKS: Final[dict[str, Network]] = {
-    "deeplab_v2": Network("DeepLab-v2", DeepLabV2Options, deeplab_v2),
-    "daformer": Network("DAFormer", DAFormerOptions, daformer),
-    "hrda": Network("HRDA", HRDAOptions, hrda),
-    "segformer": Network("SegFormer", SegFormerOptions, segformer),
-    "fcn8s": Network("FCN-8s", FCN8sOptions, fcn8s),
-    "drn": Network("DRN-C-26", DRNOptions, drn),
-    "ensemble": Network("Ensemble", EnsembleOptions, _ensemble),
+    "deeplab_v2": Network("DeepLab-v2", _resnet, DeepLabV2Options, deeplab_v2),
+    "daformer": Network("DAFormer", _mit, DAFormerOptions, daformer),
+    "hrda": Network("HRDA", _mit, HRDAOptions, hrda),
+    "segformer": Network("SegFormer", _mit, SegFormerOptions, segformer),
+    "fcn8s": Network("FCN-8s", lambda options: f"VGG-16{_width(options)}", FCN8sOptions, fcn8s),
+    "drn": Network("DRN-C-26", lambda options: f"DRN-C-26{_width(options)}", DRNOptions, drn),
+    "ensemble": Network(
+        "Ensemble",
+        lambda options: encoder_name(options.network, options.network_options),
+        EnsembleOptions,
+        _ensemble,
+    ),
 }
 
 
@@ -64,6 +84,15 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
         raise ConfigError(f"There is no network {name!r}; known are {', '.join(NETWORKS)}.")
     network = NETWORKS[name]
     return network.build(labels, network.options.parse(options or {}, where=f"network {name}"))
+
+
+def encoder_name(name: str, options: Mapping[str, Any]) -> str:
+    """What a network's features come from, such as "MiT-B0 × 0.75": three quarters of its channels.
+
+    Figures of two checkpoints tell their trainings apart only where this is the same.
+    """
+    network = NETWORKS[name]
+    return network.encoder(network.options.parse(options, where=f"network {name}"))
 
 
 def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, Any] | None = None) -> Segmenter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,21 +22,23 @@ TINY = {
 }
 
 
-def save_tiny(folder: Path, name: str, method: str, title: str, *, target: str | None = None, seed: int = 0) -> Path:
-    """Write a checkpoint of some hundred kilobytes."""
+def save_tiny(
+    folder: Path, name: str, method: str, title: str, *, target: str | None = None, seed: int = 0, **options: Any
+) -> Path:
+    """Write a checkpoint of some hundred kilobytes; `options` of its network differ from `TINY`."""
     torch.manual_seed(seed)
     config = CheckpointConfig(
         title=title,
         method=method,
         network="deeplab_v2",
-        network_options=TINY,
+        network_options=TINY | options,
         source="street_scenes/game",
         target=target,
         seed=seed,
         step=20,
     )
     metrics = {"camvid/val": {"miou": 0.3 + 0.1 * seed, "images": 101, "label_space": "camvid11"}}
-    return Checkpoint.save(folder / name, build("deeplab_v2", options=TINY), config, metrics=metrics).path
+    return Checkpoint.save(folder / name, build("deeplab_v2", options=TINY | options), config, metrics=metrics).path
 
 
 def save_tiny_pair(folder: Path, prefix: str = "") -> Path:

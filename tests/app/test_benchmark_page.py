@@ -29,12 +29,21 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
 def test_the_comparison_is_shown(page: AppTest) -> None:
     assert not page.exception
     rows = page.get("html")[0].proto.body
-    assert re.findall(r'class="figure">([\d.–]+)', rows) == ["36.6", "39.5", "42.7", "43.8", "45.5", "68.3", "73.8"]
+    assert re.findall(r'class="figure">([\d.–]+)', rows) == [
+        "36.6",
+        "39.5",
+        "42.7",
+        "43.8",
+        "45.5",
+        "68.3",
+        "73.8",
+        "75.9",
+    ]
     assert "DRN-26" in rows
     assert "Read in a quotation: AdaptSegNet paper baseline" in rows
     words = " ".join(caption.value for caption in page.caption)
     assert "None of these was measured here" in words
-    assert "per class: CyCADA pixel+feature, DAFormer, HRDA" in words
+    assert "per class: CyCADA pixel+feature, DAFormer, HRDA, MIC (HRDA)" in words
 
 
 def test_all_rows_and_the_other_settings(page: AppTest) -> None:
@@ -51,7 +60,7 @@ def test_all_rows_and_the_other_settings(page: AppTest) -> None:
 
 
 def test_what_was_measured_stands_below(page: AppTest, tmp_path: Path) -> None:
-    assert any("camvid/val" in table.value.columns for table in page.dataframe)  # after the tables of sweeps
+    assert any("CamVid val" in table.value.columns for table in page.dataframe)  # after the tables of sweeps
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "broken.json").write_text("{")
     page.run()

@@ -260,5 +260,6 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
     page.switch_page("views/checkpoints.py").run()
     assert not page.exception
     text = " ".join(item.value for item in page.markdown)
-    assert "street_scenes/game" in text
+    assert "labels of game" in text
+    assert "DeepLab-v2 on ResNet-18 × 0.125" in text
     assert page.dataframe[0].value["mIoU, %"].tolist() == [pytest.approx(30)]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from models.errors import ConfigError
-from training.commands.app import absolute_folders
+from training.commands.server import ROOT, absolute_folders, serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,10 +22,6 @@ def run(options: argparse.Namespace) -> int:
     """Start the page as a Space does, by its file."""
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError('The demo needs Gradio: pip install -e ".[demo]"')
-    root = Path(__file__).resolve().parent.parent.parent
-    environment = {**absolute_folders(), "GRADIO_SERVER_PORT": str(options.port), "GRADIO_ANALYTICS_ENABLED": "False"}
-    try:
-        command = [sys.executable, os.fspath(root / "app" / "demo.py")]
-        return subprocess.run(command, cwd=root, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    environment = absolute_folders()
+    environment |= {"GRADIO_SERVER_PORT": str(options.port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    return serve([sys.executable, os.fspath(ROOT / "app" / "demo.py")], environment)
