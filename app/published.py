@@ -6,10 +6,11 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from app.names import data_set_title
 from models.catalog import CatalogEntry
 from models.errors import ConfigError
 from models.labels import CITYSCAPES19
@@ -85,15 +86,18 @@ def measured_on_cityscapes(entries: list[CatalogEntry], setting: str) -> list[di
     return rows
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Figures(Options):
     """What a sweep's row reached on one test: fractions, means over seeds."""
 
-    seeds: int
-    miou_per_seed: tuple[float, ...]
-    miou: float | None
-    deviation: float | None
+    seeds: int = Field(ge=0)
+    miou_per_seed: tuple[Share, ...]
+    miou: Share | None
+    deviation: Share | None
     gap_recovered: float | None = None
-    iou_per_class: dict[str, float | None]
+    iou_per_class: dict[str, Share | None]
 
     @property
     def percent(self) -> str:
@@ -173,10 +177,18 @@ class SweepTable:
         return None if figures is None or figures.miou is None else figures
 
     def cells(self) -> list[dict[str, str]]:
-        """All rows and tests as text."""
+        """All rows and tests as text; tests of one set are told apart by their names."""
+        titles = [data_set_title(test.label) for test in self.tests]
+        heads = [
+            title if titles.count(title) == 1 else f"{title} ({test.name})"
+            for title, test in zip(titles, self.tests, strict=True)
+        ]
         return [
             {"Method": row.title, "Role": ROLES[row.role], "Network": row.network}
-            | {test.label: row.figures[test.name].cell if test.name in row.figures else "–" for test in self.tests}
+            | {
+                head: row.figures[test.name].cell if test.name in row.figures else "–"
+                for head, test in zip(heads, self.tests, strict=True)
+            }
             for row in self.rows
         ]
 

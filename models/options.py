@@ -18,7 +18,7 @@ from models.errors import ConfigError
 class Options(BaseModel):
     """Frozen, typed values; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any] | Self, *, where: str) -> Self:
@@ -34,7 +34,15 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(" ".join(_sentence(cls, where, item) for item in error.errors())) from error
+            found = [item for item in error.errors() if not _follows(item, error.errors())]
+            raise ConfigError(" ".join(_sentence(cls, where, item) for item in found)) from error
+
+
+def _follows(error: Any, others: list[Any]) -> bool:
+    """Whether a list is called too short for the elements alone that are wrong themselves, which are named."""
+    place = error["loc"]
+    deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
+    return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)
 
 
 def _sentence(model: type[BaseModel], where: str, error: Any) -> str:

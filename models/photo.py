@@ -155,7 +155,8 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
         try:
             # The size is asked first: reading 10 GB in order to refuse them would be no refusal.
             size = path.stat().st_size
-            data = path.read_bytes() if size <= MAX_BYTES else b""
+            with path.open("rb") as file:  # a device or a pipe has a size of 0 and no end
+                data = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b""
         except OSError as error:
             raise PhotoError(f"{path} cannot be read: {error.strerror or error}.") from error
         if size > MAX_BYTES:

@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Reader of our output has gone (`| head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        print("error: There is not enough memory for this. Ask for less: batch, crop, size or count.", file=sys.stderr)
+        return 2
     except OSError as error:
         # A full disk, a folder that may not be written: the person's to mend, and no bug.
         print(f"error: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)

@@ -49,8 +49,8 @@ class DatasetConfig(Options):
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
     style: str = Field(default="game", description="Look of street scenes.")
-    count: int = Field(default=1000, ge=1, description="How many street scenes.")
-    seed: int = Field(default=0, ge=0, description="Which streets.")
+    count: int = Field(default=1000, ge=1, le=10_000_000, description="How many street scenes.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Which streets.")
     size: tuple[Side, Side] = Field(default=(512, 256), description="(width, height) of street scenes.")
     store: tuple[Side, Side] | None = Field(
         default=None,
@@ -151,11 +151,11 @@ class RunConfig(Options):
 
     optimisers: dict[str, OptimiserConfig] = Field(default_factory=dict)
     steps: int = Field(ge=1)
-    batch: int = Field(default=1, ge=1, description="Pictures per domain, process and step.")
+    batch: int = Field(default=1, ge=1, le=65_536, description="Pictures per domain, process and step.")
     accumulate: int = Field(default=1, ge=1, description="Pairs per optimiser step.")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip: float | None = Field(default=None, gt=0, description="Largest gradient norm per network; none = no clipping.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     workers: int = Field(default=1, ge=0, le=64, description="Processes that load pairs.")
 
     window: Window = Field(default_factory=Window, description="How the finished network is shown a photo.")

@@ -29,9 +29,13 @@ class Journal:
     def __post_init__(self) -> None:
         path = self.out / PROGRESS
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
+            kept = [
+                line
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if _step_of(line) <= self.step
+            ]
             partial = path.with_suffix(".partial")
-            partial.write_text("".join(f"{line}\n" for line in kept))
+            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
             partial.replace(path)
         self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.step + 1)
 
@@ -79,6 +83,6 @@ def sample_picture(predictor: Predictor, dataset: SegmentationDataset, index: in
 def _step_of(line: str) -> float:
     """Step of a journal line; a line cut short by a kill counts as the future and is dropped."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return math.inf

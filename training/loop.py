@@ -445,7 +445,10 @@ class Run:
         except TrainingError:
             raise
         except Exception as error:  # whatever a damaged file makes torch raise
-            raise TrainingError(f"{path} cannot be resumed from: {error}") from error
+            why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise TrainingError(
+                f"{path} cannot be resumed from: {why}. Remove it to begin this run again from its config."
+            ) from error
 
     def finish(self) -> Checkpoint | None:
         """Evaluate the last iterate and write the checkpoint folder."""

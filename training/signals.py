@@ -11,7 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Within the block SIGINT and SIGTERM ask for a stop after the step under way; a second one kills."""
+    """Within the block SIGINT, SIGTERM and a closed terminal ask for a stop after the step under way; a second one kills.
+
+    What was told to outlive its terminal (nohup) does.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -23,7 +26,10 @@ def stop_signals() -> Iterator[threading.Event]:
             os.kill(os.getpid(), number)
         event.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield event
     finally:

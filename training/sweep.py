@@ -26,6 +26,7 @@ Runs that failed are tried again when the sweep is called again.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,7 @@ from training.config import DatasetConfig, RunConfig, load_recipe
 from training.datasets.base import SegmentationDataset
 from training.evaluate import evaluate
 from training.selection import open_selection, progress_bar
-from training.sweep_table import RunResult, build_table, write_table
+from training.sweep_table import FORMAT, RunResult, build_table, write_table
 
 SWEEPS: Final = Path(__file__).parent / "sweeps"
 SCORES: Final = "scores.json"
@@ -239,11 +240,26 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
         ConfigError: it is no table, or its figures are of other test sets than the sweep's: the renderer has changed
             since, or the folder of a data set has.
     """
-    table = _read(path)
     try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. --earlier takes a table of a sweep.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON, and so no table of a sweep, such as {sweep.name}.json.") from error
+    try:
+        if table["format"] != FORMAT:
+            raise ConfigError(f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Make it again.")
         measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
         runs = [RunResult(**{**run, "differs": tuple(run["differs"])}) for row in table["rows"] for run in row["runs"]]
-    except (KeyError, TypeError) as error:
+        for run in runs:
+            if not isinstance(run.row, str) or type(run.seed) is not int:
+                raise TypeError(f"row {run.row!r}, seed {run.seed!r}")
+            reports = run.scores if isinstance(run.scores, dict) else {}
+            if run.state == "finished" and not (
+                reports.keys() >= measured_on.keys() and all(map(_is_report, reports.values()))
+            ):
+                raise TypeError(f"the figures of {run.row}, seed {run.seed}")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
     others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
     for row in table["rows"]:
@@ -310,7 +326,7 @@ def _scores(
             "fingerprint": dataset.fingerprint(),
         }
         entry = kept.get(name)
-        if isinstance(entry, dict) and isinstance(entry.get("report"), dict) and entry.get("bound_to") == binding:
+        if isinstance(entry, dict) and entry.get("bound_to") == binding and _is_report(entry.get("report")):
             continue
         predictor = predictor or Predictor.from_checkpoint(checkpoint)
         with progress_bar(f"{run.label} on {name}") as progress:
@@ -340,6 +356,14 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _is_report(found: Any) -> bool:
+    """Whether figures have the form and range in which `Report.to_json` writes them."""
+    if not isinstance(found, dict) or not isinstance(found.get("iou_per_class"), dict):
+        return False
+    values = [found.get("miou", math.nan), *found["iou_per_class"].values()]
+    return all(value is None or (isinstance(value, int | float) and 0 <= value <= 1) for value in values)
 
 
 def _percent(value: float | None) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from training.loop import Interrupted
-from training.run_folder import CONFIG, STATE
+from training.run_folder import CONFIG, STATE, RunFolderError, sole_use
 from training.signals import stop_signals
 from training.sweep import PlannedRun, differing
 
@@ -52,7 +52,24 @@ def command_of(run: PlannedRun) -> list[str]:
     return ["train", run.row.recipe, *changes, "--out", str(run.out)]
 
 
+def _wait_for_others(run: PlannedRun, stopped: threading.Event) -> None:
+    """Let another process finish with the run's folder: a second sweep, or a training that outlived a killed one."""
+    told = False
+    while not stopped.is_set():
+        try:
+            with sole_use(run.out):
+                return
+        except RunFolderError:
+            if not told:
+                print(f"{run.label} is being trained by another process; it is waited for.", file=sys.stderr)
+                told = True
+            stopped.wait(POLL_SECONDS)
+
+
 def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
+    _wait_for_others(run, stopped)
+    if run.is_finished or stopped.is_set():
+        return None
     command = command_of(run)
     if "--resume" in command and (others := differing(run)):
         return f"{run.out} holds a run with other settings: {', '.join(others)} differ. Move it away."

@@ -43,6 +43,8 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
     """
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     folder = cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:12]
+    if name in ("", ".", ".."):
+        raise CheckpointError(f"{url} names no file. Give the address of the file itself.")
     place, partial = folder / name, folder / f"{name}.partial"
     if place.exists():
         return place
@@ -97,7 +99,11 @@ def _download(url: str, partial: Path, progress: Callable[[int, int], None] | No
             raise CheckpointError(f"{url} answers with a web page, not with a file. Open it in a browser.")
         resumed = answer.status_code == 206
         tag = answer.headers.get("etag", "")
+        if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {there}-"):
+            partial.unlink()
+            raise httpx.HTTPError("the server went on at another place than it was asked to; what there was is removed")
         if not resumed:
+            partial.unlink(missing_ok=True)  # before the tag: old bytes must never stand beside a new one
             _tag_of(partial).unlink(missing_ok=True)
             if tag.startswith('"') and tag.isascii():  # a weak one, W/"...", says nothing about bytes
                 _tag_of(partial).write_text(tag, encoding="ascii")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import charts, figures, panels
+from app import charts, curves, figures, panels
 from models.checkpoint import Checkpoint
 from models.labels import CITYSCAPES19
 from tests.app.conftest import save_tiny
@@ -90,6 +90,18 @@ def test_class_bars_draw_one_colour_per_method_and_leave_gaps() -> None:
     assert list(figure.data[0].y) == ["x", "z"]
     assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
     figure.to_json()
+
+
+def test_the_heat_map_writes_what_is_known_in_the_themes_colour() -> None:
+    figure = curves.class_map(
+        [2, 4], [{"iou_per_class": {"road": 0.5}}, {"iou_per_class": {"road": 0.62, "sky": None}}]
+    )
+    cells, words = figure.data
+    assert [list(row) for row in cells.z] == [[50, 62], [None, None]]
+    assert (list(words.x), list(words.y), list(words.text)) == (["2", "4"], ["road", "road"], ["50", "62"])
+    assert words.textfont.color is None
+    many = list(range(13))
+    assert len(curves.class_map(many, [{"iou_per_class": {"road": 0.5}}] * 13).data) == 1, "no room for numbers"
 
 
 def test_no_method_is_no_class_in_use() -> None:

@@ -146,8 +146,10 @@ def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) 
     truth = np.full((96, 160), CAMVID11.count, np.uint8)
     truth[50:] = CAMVID11.names.index("road")
     page.file_uploader(key="upload_labels").upload("truth.png", png(truth), "image/png").run()
+    assert any("no number above 11, like CamVid's" in caption.value for caption in page.caption)
     page.selectbox(key="encoding").set_value("CamVid classes (0–10)").run()
     assert not page.error
+    assert not any("like CamVid's" in caption.value for caption in page.caption)
     bundle = bundle_of(page)
     assert bundle["space"] == "camvid11"
     assert len(bundle["methods"][0]["iou"]) == 11
@@ -173,6 +175,21 @@ def test_unfit_ground_truth_gives_a_sentence_and_the_photo_stays(
     bundle = bundle_of(page)
     assert bundle["truth"] is None
     assert len(bundle["methods"]) == 2
+
+
+def test_with_no_method_chosen_the_page_says_what_to_do(page: AppTest) -> None:
+    page.pills(key="methods").set_value([]).run()
+    assert not page.exception
+    assert "Choose a method" in page.info[0].value
+
+
+def test_differences_to_source_only_stand_in_the_table_on_request(page: AppTest) -> None:
+    assert list(page.dataframe[1].value.columns) == ["Class", "Source only", "ADVENT"]
+    page.toggle(key="gains").set_value(True).run()
+    assert list(page.dataframe[1].value.columns) == ["Class", "ADVENT"]
+    methods = {method["title"]: method for method in bundle_of(page)["methods"]}
+    assert methods["ADVENT"]["baseline"] == methods["Source only"]["key"]
+    assert methods["Source only"]["baseline"] is None
 
 
 def test_without_any_checkpoint_the_page_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,12 +94,12 @@ def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     good, broken, newer, empty = sweep_tables()
     assert (good.title, good.tests[0].label, good.error) == ("Game to fog", "street_scenes/fog", None)
     figures = "42.0 ± 2.0 (3) · 62 % of the gap"
-    expected = {"Method": "ADVENT", "Role": "method", "Network": "deeplab_v2", "street_scenes/fog": figures}
+    expected = {"Method": "ADVENT", "Role": "method", "Network": "deeplab_v2", "fog": figures}
     assert good.cells() == [expected]
     assert list(good.groups()) == ["cnn"]
     assert "b.json cannot be read" in str(broken.error)
     assert "format is 2" in str(newer.error)
-    assert empty.cells()[0]["street_scenes/fog"] == "–"
+    assert empty.cells()[0]["fog"] == "–"
     assert empty.groups() == {}
 
 

@@ -131,6 +131,12 @@ def test_two_hundred_megabytes_are_refused_without_reading_them(tmp_path: Path) 
         read_photo(sparse)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="a device without an end")
+def test_what_has_no_end_is_refused() -> None:
+    with pytest.raises(PhotoError, match="zero"):
+        read_photo("/dev/zero")
+
+
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="cannot be read"):
         read_photo(tmp_path / "absent.jpg")

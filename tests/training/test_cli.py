@@ -107,6 +107,9 @@ def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_pat
     assert report["weights_sha256"] == Checkpoint.open(own / "first").config.weights_sha256
     assert main(base) == 0  # the whole catalog
     assert {"first", "second"} <= json.loads(out.read_text()).keys()
+    before = out.read_text()
+    assert main([*base, "--checkpoint", "nobody/knows@nothing"]) == 2
+    assert out.read_text() == before, "figures stay until there are others"
 
 
 def test_evaluate_counts_the_classes_of_synthia(

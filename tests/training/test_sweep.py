@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,9 +26,10 @@ from training.config import load_recipe
 from training.jobs.record import JobState
 from training.jobs.store import JobStore
 from training.loop import STATE
+from training.run_folder import sole_use
 from training.sweep import SCORES, PlannedRun, SweepConfig, load_sweep, plan, sweep_names, sweep_through
 from training.sweep_jobs import train_as_jobs
-from training.sweep_runs import command_of
+from training.sweep_runs import command_of, train_in_turn
 from training.sweep_table import build_table, summarise, to_csv, to_markdown
 
 RECIPE = """# Six tiny steps.
@@ -247,6 +250,68 @@ def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: P
         sweep_through(sweep, tmp_path / "here", None, earlier=table)
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda table: table["rows"][0]["runs"][0].update(seed="0"), "seed '0'"),
+        (lambda table: table["rows"][0]["runs"][0].update(scores={}), "the figures of row, seed 0"),
+        (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(miou="x"), "the figures of row, seed 0"),
+        (lambda table: table.update(format=2), "format 2"),
+    ],
+    ids=["seed", "no scores", "no number", "format"],
+)
+def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edit: Any, words: str) -> None:
+    sweep = make(recipe, tree, row={})
+    put_run(recipe, tmp_path / "elsewhere" / "row", 0)
+    content = sweep_through(sweep, tmp_path / "elsewhere", None)
+    edit(content)
+    table = tmp_path / "edited.json"
+    table.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        sweep_through(sweep, tmp_path / "here", None, earlier=table)
+
+
+def test_a_table_that_is_none_is_named(recipe: str, tree: Path, tmp_path: Path) -> None:
+    sweep = make(recipe, tree, row={})
+    with pytest.raises(ConfigError, match="No such file"):
+        sweep_through(sweep, tmp_path, None, earlier=tmp_path / "nowhere.json")
+    (tmp_path / "half.json").write_text("{")
+    with pytest.raises(ConfigError, match="is no JSON"):
+        sweep_through(sweep, tmp_path, None, earlier=tmp_path / "half.json")
+
+
+def test_damaged_figures_of_a_run_are_made_anew(recipe: str, tree: Path, tmp_path: Path) -> None:
+    sweep = make(recipe, tree, good={})
+    put_run(recipe, tmp_path / "good", 0)
+    whole = sweep_through(sweep, tmp_path, None)["rows"][0]["figures"]["val"]
+    scores = tmp_path / "good" / "0" / SCORES
+    kept = json.loads(scores.read_text())
+    for damage in ({}, {**kept["val"]["report"], "miou": 99}, {**kept["val"]["report"], "iou_per_class": None}):
+        scores.write_text(json.dumps({"val": {**kept["val"], "report": damage}}))
+        assert sweep_through(sweep, tmp_path, None)["rows"][0]["figures"]["val"] == whole
+
+
+def test_a_run_that_another_process_trains_is_waited_for(
+    recipe: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = plan(make(recipe, tree, good={}), tmp_path)
+
+    def other() -> None:
+        with sole_use(run.out):
+            held.set()
+            time.sleep(1)
+            put_run(recipe, tmp_path / "good", 0)
+
+    held = threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    assert list(train_in_turn([run])) == [(run, None)]
+    thread.join()
+    assert "good, seed 0 is being trained by another process" in capsys.readouterr().err
+    assert not run.out.with_suffix(".log").exists(), "nothing was started"
+
+
 def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree: Path, tmp_path: Path) -> None:
     sweep = make(recipe, tree, good={"seeds": [0, 1]})
     put_run(recipe, tmp_path / "good", 0, "steps=9", "workers=2")
@@ -262,8 +327,6 @@ def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree:
 
 
 def test_a_begun_run_with_other_settings_is_not_gone_on_with(recipe: str, tree: Path, tmp_path: Path) -> None:
-    from training.sweep_runs import train_in_turn
-
     (run,) = plan(make(recipe, tree, good={}), tmp_path)
     run.out.mkdir(parents=True)
     (run.out / STATE).touch()

@@ -51,7 +51,7 @@ def check_device(name: str | None) -> str | None:
     if name is None:
         return None
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()  # read back: the meta device only pretends
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"The device {name!r} cannot be used here: {str(error).splitlines()[0]}.") from error
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--classes is a part of Cityscapes' 19; {options.dataset} has {dataset.labels.name}.")
     if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.json, {})
+        if options.json.is_dir():
+            raise ConfigError(f"--json {options.json} is a folder; name the file to write.")
+        with tempfile.TemporaryFile(dir=options.json.parent):  # figures that are there stay until there are others
+            pass
     results: dict[str, Any] = {}
     for name, checkpoint in chosen_checkpoints(options.checkpoint):
         predictor = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)

@@ -30,6 +30,11 @@ FOREIGN: Final = 254
 """Marks values that a label table does not know; no label space has that many classes."""
 
 
+def why_unread(error: OSError | UnicodeDecodeError) -> str:
+    """Why a list of files could not be read, in few words."""
+    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One labelled picture.

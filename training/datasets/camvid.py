@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from models.errors import DatasetError
 from models.labels import CAMVID11, IGNORE
-from training.datasets.base import FolderDataset, label_table
+from training.datasets.base import FolderDataset, label_table, why_unread
 
 UNLABELLED = 11
 """Stored value of pixels without a class."""
@@ -34,9 +34,9 @@ class CamVid(FolderDataset):
         path = self.root / f"{self.split}.txt"
         try:
             pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(
-                f"The split {self.split!r} of camvid was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
+                f"The split {self.split!r} of camvid was looked for in {path.absolute()}: {why_unread(error)}. {self.how_to_get}"
             ) from error
         self._refuse_empty(pairs, path)
         wanted = 2 if self.labelled else 1

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from models.errors import DatasetError
 from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
-from training.datasets.base import FolderDataset, label_table
+from training.datasets.base import FolderDataset, label_table, why_unread
 
 ALL = "all"
 
@@ -56,8 +56,8 @@ class Gta5(FolderDataset):
         path = self.root / f"{self.split}.txt"
         try:
             lines = path.read_text(encoding="utf-8").split()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(
-                f"The split {self.split!r} of {self.name} was looked for in {path.absolute()}: {error.strerror}. {self.how_to_get}"
+                f"The split {self.split!r} of {self.name} was looked for in {path.absolute()}: {why_unread(error)}. {self.how_to_get}"
             ) from error
         return [f"{Path(line).stem}.png" for line in lines]

@@ -24,13 +24,15 @@ from training.cli import main
 class Release(BaseHTTPRequestHandler):
     """Serves `files` by name, from the byte asked for; the first answer breaks off after `break_after` bytes.
 
-    With `tagged` each has the digest of its content as a tag, and a part of another content is not handed out.
+    With `tagged` each has the digest of its content as a tag, and a part of another content is not handed out. With
+    `astray` another part is sent than the one asked for.
     """
 
     files: ClassVar[dict[str, bytes]] = {}
     asked: ClassVar[list[str | None]] = []
     break_after: ClassVar[int | None] = None
     tagged: ClassVar[bool] = False
+    astray: ClassVar[bool] = False
 
     def log_message(self, *_: object) -> None: ...
 
@@ -46,6 +48,9 @@ class Release(BaseHTTPRequestHandler):
         if start >= len(data):
             return self.send_error(416)
         self.send_response(206 if start else 200)
+        if start:
+            start = 0 if self.astray else start
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         if self.tagged:
             self.send_header("ETag", tag)
@@ -62,6 +67,7 @@ class Release(BaseHTTPRequestHandler):
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of a server whose files a test fills in."""
     Release.files, Release.asked, Release.break_after, Release.tagged = {}, [], None, False
+    Release.astray = False
     monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Release)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -103,6 +109,17 @@ def test_a_file_that_changed_meanwhile_begins_anew(release: str) -> None:
     path = fetch(f"{release}/model.pth")
     assert path.read_bytes() == new
     assert [item.name for item in path.parent.iterdir()] == ["model.pth"]
+
+
+def test_a_server_that_sends_another_part_is_not_believed(release: str) -> None:
+    Release.files, Release.break_after, Release.astray = {"model.pth": bytes(range(256)) * 9000}, 1_500_000, True
+    with pytest.raises(CheckpointError, match="Run the command again to go on"):
+        fetch(f"{release}/model.pth")
+    with pytest.raises(CheckpointError, match="went on at another place"):
+        fetch(f"{release}/model.pth")
+    assert fetch(f"{release}/model.pth").read_bytes() == Release.files["model.pth"]
+    with pytest.raises(CheckpointError, match="names no file"):
+        fetch(f"{release}/..")
 
 
 def test_two_who_want_one_file_fetch_it_once(release: str) -> None:
