@@ -61,7 +61,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
         "Mean entropy": number(format="%.3f"),
         "Seconds": number(format="%.2f"),
         figures.AGAINST: number(format="%+.1f"),
-        "Method": st.column_config.TextColumn(pinned=True),
+        "Method": st.column_config.TextColumn(pinned=True, width=150),
     }
     st.dataframe(rows, column_config=columns, hide_index=True, placeholder="–")
     bases = {base.reading.title for entrant in entrants if (base := figures.baseline_of(entrant, entrants))}
