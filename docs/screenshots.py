@@ -82,6 +82,7 @@ def photograph(page: Page, folder: Path, name: str) -> None:
         page.keyboard.press("2")
         page.wait_for_timeout(300)
         page.locator(".viewer").screenshot(path=folder / "entropy.png")
+        page.locator(".viewer").focus()  # the picture may have scrolled the pointer out of it
         page.keyboard.press("1")
         page.keyboard.press("s")
         page.wait_for_timeout(300)
