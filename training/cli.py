@@ -44,7 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Reader of our output has gone (`| head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch's own for a graphics card has a name, the processor's allocator only words.
+        if isinstance(error, RuntimeError) and not any(
+            sign in f"{type(error).__name__} {error}" for sign in ("OutOfMemoryError", "can't allocate memory")
+        ):
+            raise
         print("error: There is not enough memory for this. Ask for less: batch, crop, size or count.", file=sys.stderr)
         return 2
     except OSError as error:

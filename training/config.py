@@ -270,7 +270,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         raise ConfigError(f"--set takes key=value, such as steps=200; found {text!r}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = value.strip()
     *parents, last = key.strip().split(".")
     place: Any = values

@@ -152,9 +152,9 @@ def load_sweep(source: str) -> SweepConfig:
         raise ConfigError(f"There is no sweep {source!r}: neither a file nor one of {', '.join(sweep_names())}.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is no readable TOML: {error}.") from error
-    values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
+    values["name"] = values.get("name") or "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower())
     return SweepConfig.parse(values, where=path.name)
 
 
@@ -299,7 +299,8 @@ def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDatas
         checkpoint = Checkpoint.open(run.out / RUN_FOLDER)
         scores = _scores(run, checkpoint, tests)
     except Sim2StreetError as error:
-        return RunResult(run.row.name, run.seed, "failed", str(error))
+        advice = f"Remove {run.out / RUN_FOLDER} and call the sweep again: what the run saved makes it anew."
+        return RunResult(run.row.name, run.seed, "failed", f"{error} {advice}")
     return RunResult(
         run.row.name,
         run.seed,

@@ -112,6 +112,28 @@ def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_pat
     assert out.read_text() == before, "figures stay until there are others"
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+def test_too_little_memory_gets_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("training.commands.checkpoints.run", run)
+    assert "not enough memory" in fails(["checkpoints"], capsys)
+
+
+def test_other_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object) -> int:
+        raise RuntimeError("a shape is wrong")
+
+    monkeypatch.setattr("training.commands.checkpoints.run", run)
+    with pytest.raises(RuntimeError, match="shape"):
+        main(["checkpoints"])
+
+
 def test_evaluate_counts_the_classes_of_synthia(
     own: Path, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -323,6 +323,7 @@ def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree:
     assert list(first["differs"]) == ["steps"]
     assert second["state"] == "failed"
     assert "damaged" in second["reason"]
+    assert f"Remove {weights.parent} and call the sweep again" in second["reason"]
     assert "`good`, seed 0: steps not as the sweep says." in to_markdown(table)
 
 
