@@ -369,7 +369,7 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     chart = charts.class_bars(names, values, colours, unit=unit, order=charts.classes_in_use(values))
     notes = (
         "IoU of this image in percent, over the classes in it; not a data set's mIoU. – is a class"
-        " that is neither in the photo nor predicted."
+        " that is neither in the photo nor predicted. Differences are points against source-only on the same encoder."
         if scored
         else "No ground truth: what can be said is how sure each method is and what it sees."
     )

@@ -49,7 +49,7 @@ class DatasetConfig(Options):
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
     style: str = Field(default="game", description="Look of street scenes.")
-    count: int = Field(default=1000, ge=1, le=10_000_000, description="How many street scenes.")
+    count: int = Field(default=1000, ge=1, le=1_000_000, description="How many street scenes.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Which streets.")
     size: tuple[Side, Side] = Field(default=(512, 256), description="(width, height) of street scenes.")
     store: tuple[Side, Side] | None = Field(

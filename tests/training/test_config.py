@@ -56,7 +56,7 @@ def test_overrides_reach_nested_values() -> None:
         ("target.dataset=camvid", r"remove the \[target\]"),
         ("sources=[]", "at least 1"),
         ("sources.0.count=0", "sources.0.count is 0: input should be greater than or equal to 1.$"),
-        ("sources.0.count=200000000", "less than or equal to 10000000"),
+        ("sources.0.count=200000000", "less than or equal to 1000000"),
         ("optimisers.segmenter.rate=inf", "finite number"),
         ("seed=1000000000000000000000000", "less than 9223372036854775808"),
         ("sources.7.count=1", "position from 0 to 0"),
