@@ -23,6 +23,8 @@ from training.methods import method_entry
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
+LARGEST_SEED: Final = 2**53 - 1
+"""A form in a browser knows no larger whole number."""
 
 
 Side = Annotated[int, Field(ge=16, le=16384)]
@@ -50,7 +52,7 @@ class DatasetConfig(Options):
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
     style: str = Field(default="game", description="Look of street scenes.")
     count: int = Field(default=1000, ge=1, le=1_000_000, description="How many street scenes.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Which streets.")
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Which streets.")
     size: tuple[Side, Side] = Field(default=(512, 256), description="(width, height) of street scenes.")
     store: tuple[Side, Side] | None = Field(
         default=None,
@@ -155,7 +157,7 @@ class RunConfig(Options):
     accumulate: int = Field(default=1, ge=1, description="Pairs per optimiser step.")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip: float | None = Field(default=None, gt=0, description="Largest gradient norm per network; none = no clipping.")
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     workers: int = Field(default=1, ge=0, le=64, description="Processes that load pairs.")
 
     window: Window = Field(default_factory=Window, description="How the finished network is shown a photo.")

@@ -26,7 +26,7 @@ def page(browser: Any, app_url: str, request: pytest.FixtureRequest) -> Iterator
 
 
 def test_benchmark(page: Any) -> None:
-    assert page.locator(".published .figure").all_inner_texts()[-1].startswith("73.8")
+    assert page.locator(".published .figure").all_inner_texts()[-1].startswith("75.9")
     overflow = (
         "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
     )

@@ -58,7 +58,7 @@ def test_overrides_reach_nested_values() -> None:
         ("sources.0.count=0", "sources.0.count is 0: input should be greater than or equal to 1.$"),
         ("sources.0.count=200000000", "less than or equal to 1000000"),
         ("optimisers.segmenter.rate=inf", "finite number"),
-        ("seed=1000000000000000000000000", "less than 9223372036854775808"),
+        ("seed=1000000000000000000000000", "less than or equal to 9007199254740991"),
         ("sources.7.count=1", "position from 0 to 0"),
         ("steps.deep=1", "steps is a value, not a table"),
         ("steps", "key=value"),
