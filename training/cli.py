@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sign in f"{type(error).__name__} {error}" for sign in ("OutOfMemoryError", "can't allocate memory")
         ):
             raise
-        print("error: There is not enough memory for this. Ask for less: batch, crop, size or count.", file=sys.stderr)
+        print("error: Out of memory. Ask for less: batch, crop, size or count.", file=sys.stderr)
         return 2
     except OSError as error:
         # A full disk, a folder that may not be written: the person's to mend, and no bug.

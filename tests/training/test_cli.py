@@ -122,7 +122,7 @@ def test_too_little_memory_gets_a_sentence(
         raise error
 
     monkeypatch.setattr("training.commands.checkpoints.run", run)
-    assert "not enough memory" in fails(["checkpoints"], capsys)
+    assert "Out of memory" in fails(["checkpoints"], capsys)
 
 
 def test_other_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from models.files import CONFIG, RUN_FOLDER
 from training.jobs.record import Job, JobState
 
-_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
+_MEMORY = ("error: Out of memory", "OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
 _DISK = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed", "unexpected pos")
 _ADVICE = "Retry goes on from the last saved state."
 
