@@ -134,7 +134,7 @@ def end_by_kill(*given: object) -> None:
 
 @pytest.mark.slow
 def test_a_step_without_memory_is_a_sentence(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = recipe(tree, batch=10**6, source_transform={"crop": [16384, 16384]})
+    config = recipe(tree, batch=65_536, source_transform={"crop": [16384, 16384]})
     with pytest.raises(TrainingError, match="more memory than this machine has"):
         rehearse(config, on_noise=True)
     monkeypatch.setattr(rehearsal, "_rehearse", end_by_kill)
