@@ -13,8 +13,9 @@ from models.checkpoint import Checkpoint, CheckpointConfig
 from models.networks import NETWORKS, encoder_name
 
 AGAINST: Final = "vs source-only"
+"""Column of `summary`: points against `baseline_of`."""
 MIOU: Final = "mIoU "
-"""Columns of `summary`: points against `baseline_of`, and what those with a data set's figure begin with."""
+"""What its columns with a data set's figure begin with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,16 @@ def learnt_from(config: CheckpointConfig) -> str:
 
 def network_of(config: CheckpointConfig) -> str:
     """Such as "DAFormer on MiT-B0 × 0.75"."""
-    title, encoder = NETWORKS[config.network].title, encoder_name(config.network, config.network_options)
-    return title if encoder == title else f"{title} on {encoder}"
+    title, encoder = NETWORKS[config.network].title, _encoder(config)
+    return encoder if encoder.startswith(title) else f"{title} on {encoder}"
+
+
+def _sources(config: CheckpointConfig) -> set[str]:
+    return set(config.source.split(" + "))
+
+
+def _encoder(config: CheckpointConfig) -> str:
+    return encoder_name(config.network, config.network_options)
 
 
 def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
@@ -65,25 +74,17 @@ def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
 
 
 def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None:
-    """The source-only entrant on the same encoder, of the same source where there is one; None if none is shown.
+    """The source-only entrant on the same encoder that has seen no other labels, the most of the same; None if none is shown.
 
-    A difference between two encoders is not the method's doing, so there is none. A source-only entrant has no baseline.
+    What another encoder or more labels (an oracle's) do is not the method's doing. A source-only entrant has no baseline.
     """
     config = entrant.checkpoint.config
     if config.method == "source_only":
         return None
-
-    def encoder(of: CheckpointConfig) -> str:
-        return encoder_name(of.network, of.network_options)
-
-    others = [other.checkpoint.config for other in entrants]
-    candidates = [
-        other
-        for other, theirs in zip(entrants, others, strict=True)
-        if theirs.method == "source_only" and theirs.target is None and encoder(theirs) == encoder(config)
-    ]
-    same = [other for other in candidates if other.checkpoint.config.source == config.source]
-    return next(iter(same or candidates), None)
+    plain = [other for other in entrants if other.checkpoint.config.method == "source_only"]
+    alike = [other for other in plain if _encoder(other.checkpoint.config) == _encoder(config)]
+    fair = [other for other in alike if _sources(other.checkpoint.config) <= _sources(config)]
+    return max(fair, key=lambda other: len(_sources(other.checkpoint.config)), default=None)
 
 
 def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
@@ -117,10 +118,11 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
     """
     if not entrants:
         return []
+    bases = [baseline_of(entrant, entrants) if gains else None for entrant in entrants]
     rows = []
     for value, name in enumerate(entrants[0].reading.pane.space.names):
         row: dict[str, Any] = {"Class": name}
-        for entrant in entrants:
+        for entrant, base in zip(entrants, bases, strict=True):
             title = entrant.reading.title
             if entrant.score is None:
                 share = entrant.reading.pane.class_shares[value]
@@ -128,7 +130,7 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
                 continue
             if not gains:
                 row[title] = percent(entrant.score.iou[value])
-            elif (base := baseline_of(entrant, entrants)) is not None and base.score is not None:
+            elif base is not None and base.score is not None:
                 row[title] = difference(entrant.score.iou[value], base.score.iou[value])
         rows.append(row)
     return rows

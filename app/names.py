@@ -40,8 +40,9 @@ def reports_by_title(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Some scenes of a set, such as "street_scenes/game (8 scenes)", are left out where the whole set stands beside them.
     """
+    parts = {name for name in metrics if " (" in name and name.partition(" (")[0] in metrics}
     return {
         data_set_title(name): report
         for name, report in metrics.items()
-        if isinstance(report, dict) and (name.partition(" (")[0] == name or name.partition(" (")[0] not in metrics)
+        if isinstance(report, dict) and name not in parts
     }

@@ -4,6 +4,13 @@ Everything that comes from outside (a photo, a file, a form, a recipe, a checkpo
 with one of these; the command line prints the sentence and exits with code 2, the pages show it and go on working.
 """
 
+from __future__ import annotations
+
+from typing import Final
+
+OUT_OF_MEMORY: Final = ("OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
+"""By which an error without memory is known: PyTorch's for a graphics card has a name, its processor's allocator words."""
+
 
 class Sim2StreetError(Exception):
     """Base of every error that is the input's fault and whose text is fit to be shown as it stands."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from models.errors import Sim2StreetError
+from models.errors import OUT_OF_MEMORY, Sim2StreetError
 from training.commands import COMMANDS
 
 
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
-        # PyTorch's own for a graphics card has a name, the processor's allocator only words.
-        if isinstance(error, RuntimeError) and not any(
-            sign in f"{type(error).__name__} {error}" for sign in ("OutOfMemoryError", "can't allocate memory")
-        ):
+        said = f"{type(error).__name__} {error}".strip()
+        if not any(sign in said for sign in OUT_OF_MEMORY):
             raise
-        print("error: Out of memory. Ask for less: batch, crop, size or count.", file=sys.stderr)
+        print(
+            f"error: Out of memory ({said.splitlines()[0]}). Ask for less: batch, crop, size or count.", file=sys.stderr
+        )
         return 2
     except OSError as error:
         # A full disk, a folder that may not be written: the person's to mend, and no bug.

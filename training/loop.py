@@ -447,7 +447,7 @@ class Run:
         except Exception as error:  # whatever a damaged file makes torch raise
             why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise TrainingError(
-                f"{path} cannot be resumed from: {why}. Remove it to begin this run again from its config."
+                f"{path} cannot be resumed from: {why}. Remove it, and the run can be started anew with --out {self.out}."
             ) from error
 
     def finish(self) -> Checkpoint | None:

@@ -37,7 +37,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from models.checkpoint import CONFIG, RUN_FOLDER, Checkpoint, write_json
-from models.errors import ConfigError, Sim2StreetError
+from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.options import Options
 from models.predictor import Predictor
 from training.config import DatasetConfig, RunConfig, load_recipe
@@ -252,13 +252,7 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
         measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
         runs = [RunResult(**{**run, "differs": tuple(run["differs"])}) for row in table["rows"] for run in row["runs"]]
         for run in runs:
-            if not isinstance(run.row, str) or type(run.seed) is not int:
-                raise TypeError(f"row {run.row!r}, seed {run.seed!r}")
-            reports = run.scores if isinstance(run.scores, dict) else {}
-            if run.state == "finished" and not (
-                reports.keys() >= measured_on.keys() and all(map(_is_report, reports.values()))
-            ):
-                raise TypeError(f"the figures of {run.row}, seed {run.seed}")
+            _check_earlier(run, measured_on.keys())
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
     others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
@@ -272,6 +266,15 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
     if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
         raise ConfigError(f"{path} was measured on other test sets: {', '.join(changed)} differ. Run its rows again.")
     return {(run.row, run.seed): run for run in runs if run.state == "finished"}
+
+
+def _check_earlier(run: RunResult, tests: Iterable[str]) -> None:
+    """Raise `TypeError` for a run out of a table that somebody has edited; nothing of it is believed or dropped unsaid."""
+    if not isinstance(run.row, str) or type(run.seed) is not int:
+        raise TypeError(f"row {run.row!r}, seed {run.seed!r}")
+    reports = run.scores if isinstance(run.scores, dict) else {}
+    if run.state == "finished" and not all(_is_report(reports.get(test)) for test in tests):
+        raise TypeError(f"the figures of {run.row}, seed {run.seed}")
 
 
 def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dict[str, str]:
@@ -298,9 +301,11 @@ def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDatas
     try:
         checkpoint = Checkpoint.open(run.out / RUN_FOLDER)
         scores = _scores(run, checkpoint, tests)
-    except Sim2StreetError as error:
+    except CheckpointError as error:
         advice = f"Remove {run.out / RUN_FOLDER} and call the sweep again: what the run saved makes it anew."
         return RunResult(run.row.name, run.seed, "failed", f"{error} {advice}")
+    except Sim2StreetError as error:
+        return RunResult(run.row.name, run.seed, "failed", str(error))
     return RunResult(
         run.row.name,
         run.seed,

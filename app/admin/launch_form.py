@@ -235,10 +235,7 @@ def _show_estimate(expected: Estimate | None) -> None:
     cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
     number, _, unit = shortest.partition(" ")
     span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
-    st.markdown(
-        f":material/schedule: About **{span}**{cost}",
-        help=f"{expected.grounds} Rendering or storing the data, where it is not stored yet, comes before.",
-    )
+    st.markdown(f":material/schedule: About **{span}**{cost}", help=expected.grounds)
 
 
 @for_admins

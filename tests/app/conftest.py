@@ -23,7 +23,15 @@ TINY = {
 
 
 def save_tiny(
-    folder: Path, name: str, method: str, title: str, *, target: str | None = None, seed: int = 0, **options: Any
+    folder: Path,
+    name: str,
+    method: str,
+    title: str,
+    *,
+    target: str | None = None,
+    source: str = "street_scenes/game",
+    seed: int = 0,
+    **options: Any,
 ) -> Path:
     """Write a checkpoint of some hundred kilobytes; `options` of its network differ from `TINY`."""
     torch.manual_seed(seed)
@@ -32,7 +40,7 @@ def save_tiny(
         method=method,
         network="deeplab_v2",
         network_options=TINY | options,
-        source="street_scenes/game",
+        source=source,
         target=target,
         seed=seed,
         step=20,

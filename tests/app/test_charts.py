@@ -73,6 +73,17 @@ def test_what_another_encoder_does_is_not_the_methods_doing(tmp_path: Path, entr
     assert figures.summary([other, advent])[1]["vs source-only"] is None
 
 
+def test_who_has_seen_more_labels_is_no_baseline(tmp_path: Path, entrants: list[figures.Entrant]) -> None:
+    base, advent = entrants
+    save_tiny(tmp_path, "oracle", "source_only", "Oracle", source="street_scenes/game + street_scenes/fog")
+    oracle = replace(base, checkpoint=Checkpoint.open(tmp_path / "oracle"))
+    assert figures.baseline_of(advent, [oracle, advent]) is None
+    assert figures.baseline_of(advent, [oracle, base, advent]) is base
+    save_tiny(tmp_path, "both", "advent", "Both", source="street_scenes/fog + street_scenes/game")
+    both = replace(advent, checkpoint=Checkpoint.open(tmp_path / "both"))
+    assert figures.baseline_of(both, [base, oracle, both]) is oracle
+
+
 def test_equal_titles_are_told_apart(tmp_path: Path) -> None:
     for target in ("fog", "night"):
         save_tiny(tmp_path, f"advent_{target}", "advent", "ADVENT", target=f"street_scenes/{target}")

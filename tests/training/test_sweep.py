@@ -145,7 +145,8 @@ def test_a_row_from_scratch_a_failure_beside_it_and_nothing_done_twice(
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["asked", "terminal closed"])
+def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_path: Path, number: int) -> None:
     file = write_toml(tmp_path / "test.toml", values(recipe, tree, long={"set": ["steps=4000"]}))
     out = tmp_path / "runs"
     command = [sys.executable, "-m", "training.cli", "sweep", str(file), "--out", str(out)]
@@ -154,7 +155,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_
         deadline = time.monotonic() + 90
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Sweep stopped in long, seed 0. Call it again" in said
@@ -325,6 +326,15 @@ def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree:
     assert "damaged" in second["reason"]
     assert f"Remove {weights.parent} and call the sweep again" in second["reason"]
     assert "`good`, seed 0: steps not as the sweep says." in to_markdown(table)
+
+
+def test_a_damaged_photo_is_not_the_checkpoints_fault(recipe: str, tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    put_run(recipe, tmp_path / "good", 0)
+    next((tree / "leftImg8bit" / "val").rglob("*.png")).write_bytes(b"no picture")
+    (run,) = sweep_through(make(recipe, tree, good={}), tmp_path, None)["rows"][0]["runs"]
+    assert run["state"] == "failed"
+    assert "Remove" not in run["reason"]
 
 
 def test_a_begun_run_with_other_settings_is_not_gone_on_with(recipe: str, tree: Path, tmp_path: Path) -> None:

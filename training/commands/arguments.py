@@ -52,6 +52,6 @@ def check_device(name: str | None) -> str | None:
         return None
     try:
         torch.zeros(1, device=name).item()  # read back: the meta device only pretends
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"The device {name!r} cannot be used here: {str(error).splitlines()[0]}.") from error
     return name

@@ -6,10 +6,10 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.errors import OUT_OF_MEMORY
 from models.files import CONFIG, RUN_FOLDER
 from training.jobs.record import Job, JobState
 
-_MEMORY = ("error: Out of memory", "OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
 _DISK = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed", "unexpected pos")
 _ADVICE = "Retry goes on from the last saved state."
 
@@ -65,7 +65,7 @@ def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
 def _in_words(ending: Ending) -> str:
     text = "\n".join(ending.lines[-40:])
     said = _last(ending.lines, "error:").removeprefix("error:").strip()
-    if any(sign in text for sign in _MEMORY):
+    if any(sign in text for sign in OUT_OF_MEMORY):
         return f"Out of memory: take a smaller batch or crop. {_ADVICE}"
     if any(sign in text for sign in _DISK):
         return f"The disk is full. {said or 'Free some space.'}"

@@ -67,7 +67,7 @@ def estimate(
     if known is not None:
         pace, job = known
         seconds = (steps * pace, steps * pace * 1.15)
-        grounds = f"At the pace of job {job.id}; evaluations come on top."
+        grounds = f"At the pace of job {job.id}."
     else:
         work = sum(stage.steps * step_flops(stage) for stage in stages)
         rates = _rates(config, flavour)
@@ -75,6 +75,7 @@ def estimate(
             return None
         seconds = (work / rates[1], work / rates[0])
         grounds = "Counted, not measured: the first run on this hardware will tell better."
+    grounds += " Steps alone: rendering or storing data that is not stored yet, and evaluations, come on top."
     dollars = None
     if flavour is not None:
         dollars = (seconds[0] / 3600 * flavour.dollars_per_hour, seconds[1] / 3600 * flavour.dollars_per_hour)

@@ -7,6 +7,9 @@ mix            half of the source's classes pasted onto the target, then colour 
 student g      CE(g(x_s), y_s) + 0.005 · mean over thing cells of |F_g(x_s) - F_anchor(x_s)|               Eq. 5 to 8
                + q-weighted CE(g(x_mix), y_mix)                                                            Eq. 1
 
+q is one number for the whole batch, as in the authors' code; `weighting` "pixel" is an option of this project, which gives
+each pixel a weight by its own confidence.
+
 Both cross-entropies are means over *all* pixels, ignored ones included, as in the authors' code. Rare class sampling
 and the warm-up of the learning rate, the paper's other two strategies, are settings of the recipe.
 

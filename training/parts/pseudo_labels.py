@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 Weighting = Literal["image", "pixel"]
+"""Whom confidence weighs; see `pseudo_label`."""
 
 
 @dataclass(frozen=True)
