@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
-from models.errors import Sim2StreetError
+from models.errors import ConfigError, Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.networks import build, is_finite
 from models.predictor import Predictor, best_device
@@ -180,6 +180,11 @@ class Run:
             raise TrainingError(
                 f"Method {config.method} with these options steps by what its judge got right, pair by pair: train it in one"
                 f" process with accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
+            )
+        if config.companions and not self.method.companions:
+            raise ConfigError(
+                f"companions is {config.companions!r}, and method {config.method} with these options has no further"
+                " networks to take over: leave it out."
             )
         if not resume:
             self.take_over(Path(config.companions) if config.companions else before)

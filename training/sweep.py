@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.checkpoint import CONFIG, RUN_FOLDER, Checkpoint, write_json
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
@@ -66,6 +66,14 @@ class SweepRow(Options):
     role: Literal["source_only", "control", "method", "oracle"] = Field(
         description="The gap of a group is from its source_only to its oracle; both occur at most once."
     )
+
+    @field_validator("set")
+    @classmethod
+    def _seeds_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for change in value:
+            if change.partition("=")[0].strip() == "seed":
+                raise ValueError(f"{change!r} would be overruled by the row's seeds; list it there, as in seeds = [5]")
+        return value
 
 
 class SweepTest(DatasetConfig):

@@ -272,6 +272,11 @@ def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edi
         sweep_through(sweep, tmp_path / "here", None, earlier=table)
 
 
+def test_a_seed_among_the_changes_is_refused(recipe: str, tree: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'seed = 5' would be overruled by the row's seeds"):
+        make(recipe, tree, row={"set": ["seed = 5"]})
+
+
 def test_a_table_that_is_none_is_named(recipe: str, tree: Path, tmp_path: Path) -> None:
     sweep = make(recipe, tree, row={})
     with pytest.raises(ConfigError, match="No such file"):

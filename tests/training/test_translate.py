@@ -111,6 +111,9 @@ def test_a_stage_that_needs_repainters_says_so(tree: Path, run: Path, tmp_path: 
     with pytest.raises(CheckpointError, match="holds a network of another size"):
         train(other, tmp_path / "other")
     assert train(alone.model_copy(update={"companions": str(run)}), tmp_path / "fits") is not None
+    useless = alone.model_copy(update={"method": "source_only", "method_options": {}, "companions": str(run)})
+    with pytest.raises(ConfigError, match="has no further networks to take over"):
+        train(useless, tmp_path / "useless")
 
 
 def test_a_folder_of_repainted_pictures_can_be_trained_on(
