@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.machine import machine_line
+from benchmarks.script import run
 from models.networks.daformer import DilatedDepthwise
+from training.commands.arguments import parse_count
 
 SHAPE = (4, 192, 40, 56)
 DILATIONS = (3, 6)
@@ -24,7 +27,7 @@ DILATIONS = (3, 6)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--repeats", type=parse_count, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())
@@ -61,4 +64,4 @@ def row(dilation: int, direction: str, theirs: Callable[[], object], ours: Calla
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

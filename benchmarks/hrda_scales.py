@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 from typing import Literal
 
 from torch import Tensor, nn
 
 from benchmarks.machine import machine_line
+from benchmarks.script import run
 from benchmarks.shifts import score
 from models.catalog import find_checkpoint
 from models.networks.hrda import HRDA
 from models.predictor import Predictor
+from training.commands.arguments import parse_count
 
 Scale = Literal["context", "detail", "main"]
 TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone", "main": "fused"}
@@ -50,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="hrda_game_to_fog_mit")
     parser.add_argument("--style", default="fog")
-    parser.add_argument("--scenes", type=int, default=50)
+    parser.add_argument("--scenes", type=parse_count, default=50)
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.checkpoint)
     segmenter = checkpoint.load()
@@ -69,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 
 import numpy as np
 import torch
 
 from benchmarks.machine import machine_line
+from benchmarks.script import run
 from models.catalog import catalog
 from models.predictor import Predictor
-from training.commands.arguments import parse_size
+from training.commands.arguments import parse_count, parse_size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=(1024, 512))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=parse_count, default=5)
     options = parser.parse_args()
     width, height = options.size
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -46,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -9,10 +9,13 @@ then frozen: the streets that tables are made on have another seed and are never
 from __future__ import annotations
 
 import argparse
+import sys
 
 from benchmarks.machine import machine_line
+from benchmarks.script import run
 from models.catalog import find_checkpoint
 from models.predictor import Predictor
+from training.commands.arguments import parse_count
 from training.datasets import open_dataset
 from training.evaluate import evaluate
 from training.scenes import styles
@@ -26,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", action="append", help="default source_only_game and source_only_game_mit")
     parser.add_argument("--style", action="append", choices=SHIFTED, help="default all")
-    parser.add_argument("--scenes", type=int, default=100, help="streets per look")
+    parser.add_argument("--scenes", type=parse_count, default=100, help="streets per look")
     parser.add_argument(
         "--set", action="append", default=[], metavar="CONSTANT=VALUE", help="of training.scenes.styles"
     )
@@ -55,4 +58,4 @@ def score(predictor: Predictor, style: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

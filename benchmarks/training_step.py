@@ -8,11 +8,14 @@ Renders 16 scenes first, so that sampling is as in a run; ADVENT's target is ren
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.machine import machine_line
+from benchmarks.script import run
+from training.commands.arguments import parse_count
 from training.config import RunConfig, load_recipe
 from training.loop import Run
 
@@ -23,7 +26,7 @@ TARGET = ["target={dataset='street_scenes', style='randomised', count=16, seed=3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=["demo_source_only_game", "demo_advent_game_to_camvid"])
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=parse_count, default=10)
     options = parser.parse_args()
     print(machine_line())
     print("| recipe | images per step | seconds per step | of these loading | images/s |\n|---|---|---|---|---|")
@@ -55,4 +58,4 @@ def measure(config: RunConfig, steps: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))
