@@ -75,9 +75,8 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
         Findings; the run could start if none is a `Verdict.PROBLEM`.
     """
     stages = config.resolve_stages() if config.stages else {"": config}
-    steps = sum(stage.steps for stage in stages.values())
     of = f" in {len(stages)} stages ({', '.join(stages)})" if config.stages else ""
-    yield Finding(Verdict.FINE, "recipe", f"{config.name or config.title}: {steps} steps{of}")
+    yield Finding(Verdict.FINE, "recipe", f"{config.name or config.title}: {config.total_steps} steps{of}")
     began = (out / (CONFIG if config.stages else STATE)).exists()
     try:
         check_folder(config, out, False, began=began)

@@ -6,6 +6,7 @@ its dotted key; a run keeps the resolved config beside its weights.
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -199,6 +200,11 @@ class RunConfig(Options):
             raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the run, of all its stages."""
+        return sum(stage.steps for stage in self.resolve_stages().values()) if self.stages else self.steps
+
     def resolve_stages(self) -> dict[str, RunConfig]:
         """Return each stage as a run of its own, by name and in order.
 
@@ -237,6 +243,16 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
+def no_recipe(source: str) -> ConfigError:
+    """What to say where neither a file nor a recipe has this name."""
+    near = [name for name in recipe_names() if source and source.lower() in name]
+    near = near or difflib.get_close_matches(source, recipe_names(), n=3)
+    hint = f"; {'it may be' if len(near) == 1 else 'close to it are'} {', '.join(near[:5])}" if near else ""
+    return ConfigError(
+        f"There is no recipe {source[:60]!r}: neither a file nor one of the project's{hint}. sim2street recipes lists them."
+    )
+
+
 def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
@@ -252,7 +268,7 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     if not path.is_file():
         path = Path(source)
     if not path.is_file():
-        raise ConfigError(f"There is no recipe {source!r}: neither a file nor one of {', '.join(recipe_names())}.")
+        raise no_recipe(source)
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
         values = (json.loads if kind == "JSON" else tomllib.loads)(path.read_text(encoding="utf-8"))

@@ -54,7 +54,7 @@ def show_launch_form(store: JobStore) -> None:
 def _introduce(config: RunConfig) -> None:
     sources = " + ".join(item.label for item in config.sources)
     arrow = f"{sources} → {config.target.label}" if config.target else sources
-    st.markdown(f"**{method_title(config)}** · {config.network} · {arrow} · {config.steps} steps")
+    st.markdown(f"**{method_title(config)}** · {config.network} · {arrow} · {config.total_steps} steps")
     if config.about:
         st.caption(" ".join(config.about.split()))
 

@@ -17,6 +17,7 @@ from models.networks import build
 from tests.models.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM
 from training.cli import main
+from training.config import recipe_names
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,32 @@ def test_checkpoints_lists_names_methods_and_figures(own: Path, capsys: pytest.C
     assert set(listed["first"]) >= {"name", "method", "network", "source", "target", "step", "licence", "metrics"}
     assert main(["checkpoints"]) == 0
     assert "First · deeplab_v2" in capsys.readouterr().out
+
+
+def test_recipes_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert sorted(listed) == recipe_names()
+    assert listed["try_one_minute"]["needs"] == []
+    assert listed["gta5_to_cityscapes__daformer"]["needs"] == ["cityscapes", "gta5", "ImageNet weights"]
+    evening = listed["demo_game_and_randomised_to_camvid__daformer_evening"]
+    assert (evening["steps"], evening["target"], evening["needs"]) == (10000, "camvid/train", ["camvid"])
+    assert main(["recipes", "HRDA", "fog"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["demo_game_to_fog__hrda_mit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("demo_gme_to_fog__dann_cnn", "close to it are demo_game_to_fog__dann_cnn, "),
+        ("one_minute", "it may be try_one_minute. "),
+        ("demo_game_to_fog__mic.toml", "close to it are demo_game_to_fog__mic_mit, "),
+        ("qqq", "'qqq': neither a file nor one of the project's. sim2street recipes lists"),
+    ],
+)
+def test_a_mistyped_recipe_has_neighbours(name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert near in fails(["train", name], capsys)
 
 
 def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_path: Path) -> None:
@@ -234,6 +261,7 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["predict", "x.jpg", "--checkpoint", "absent", "--out", "y"], "There is no checkpoint 'absent'"),
         (["predict", "x.jpg", "--device", "abacus", "--out", "y"], "device 'abacus' cannot be used"),
         (["train"], "Name a recipe"),
+        (["recipes", "no", "such"], "No recipe has the words no such"),
         (["train", "no_such_recipe"], "There is no recipe 'no_such_recipe'"),
         (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),

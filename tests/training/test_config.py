@@ -71,7 +71,7 @@ def test_mistakes_get_a_sentence(override: str, words: str) -> None:
 
 
 def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="neither a file nor one of"):
+    with pytest.raises(ConfigError, match="neither a file nor one of the project's"):
         load_recipe("no_such_recipe")
     broken = tmp_path / "broken.toml"
     broken.write_text("steps = = 3")

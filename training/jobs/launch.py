@@ -8,7 +8,7 @@ from typing import Any
 
 from models.catalog import catalog
 from models.errors import ConfigError, Sim2StreetError
-from training.config import DatasetConfig, RunConfig, load_recipe, recipe_names
+from training.config import DatasetConfig, RunConfig, load_recipe, no_recipe, recipe_names
 from training.jobs.fields import FormField, form_fields
 from training.methods import method_entry
 from training.selection import open_originals
@@ -21,7 +21,7 @@ def shipped_recipe(name: str) -> RunConfig:
         ConfigError: there is none of that name.
     """
     if name not in recipe_names():
-        raise ConfigError(f"There is no recipe {str(name)[:60]!r}; known are {', '.join(recipe_names())}.")
+        raise no_recipe(name)
     return load_recipe(name)
 
 

@@ -77,7 +77,7 @@ class JobStore:
         """
         with self.locked():
             identifier = values.pop("id", None) or f"{self._next_number():04d}-{config.name or config.method}"
-            given = {"title": config.title, "recipe": config.name, "steps": count_steps(config)}
+            given = {"title": config.title, "recipe": config.name, "steps": config.total_steps}
             job = Job.parse({"id": identifier, "submitted_at": round(time.time(), 1), **given, **values}, where="job")
             if self.place(identifier).exists():
                 raise JobError(f"There is a job {identifier} already.")
@@ -251,11 +251,6 @@ def promoted_names() -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
-def count_steps(config: RunConfig) -> int:
-    """Optimiser steps of a recipe over all its stages."""
-    return sum(stage.steps for stage in config.resolve_stages().values()) if config.stages else config.steps
-
-
 def _rebuilt(place: Path, error: str) -> Job:
     """What can be said of a job whose record is damaged, as after a power cut: its recipe and run are still there."""
     from training.config import RunConfig
@@ -263,7 +258,7 @@ def _rebuilt(place: Path, error: str) -> Job:
     known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
     try:
         config = RunConfig.parse(json.loads((place / RECIPE).read_text(encoding="utf-8")), where=RECIPE)
-        known = {"title": config.title, "recipe": config.name, "steps": count_steps(config)}
+        known = {"title": config.title, "recipe": config.name, "steps": config.total_steps}
     except (OSError, ValueError, Sim2StreetError):
         error += "; so is its recipe"
     reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
