@@ -62,6 +62,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
         "Seconds": number(format="%.2f"),
         figures.AGAINST: number(format="%+.1f"),
         "Method": st.column_config.TextColumn(pinned=True, width=150),
+        "Trained on": st.column_config.TextColumn(width=230),
     }
     st.dataframe(rows, column_config=columns, hide_index=True, placeholder="–")
     bases = {base.reading.title for entrant in entrants if (base := figures.baseline_of(entrant, entrants))}
