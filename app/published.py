@@ -24,7 +24,12 @@ RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
 SETTINGS: Final = ("GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes")
 SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
 """As checkpoints name the source of a setting."""
-GROUPS: Final = {"cnn": "CNN", "mit": "MiT", "mit randomised": "MiT, randomised looks too"}
+GROUPS: Final = {
+    "cnn": "CNN",
+    "mit": "MiT",
+    "mit recalibrated": "MiT, recalibrated",
+    "mit randomised": "MiT, randomised looks too",
+}
 """What the groups of this repository's sweeps are called; others go by their own names."""
 ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
 

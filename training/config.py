@@ -158,6 +158,13 @@ class RunConfig(Options):
     accumulate: int = Field(default=1, ge=1, description="Pairs per optimiser step.")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip: float | None = Field(default=None, gt=0, description="Largest gradient norm per network; none = no clipping.")
+    recalibration: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Batches of target pictures on which batch-norm statistics are re-estimated after the last step, as"
+        " AdaBN does; 0, as in the papers, keeps those that training gathered.",
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     workers: int = Field(default=1, ge=0, le=64, description="Processes that load pairs.")
 
@@ -188,8 +195,10 @@ class RunConfig(Options):
         NETWORKS[self.network].options.parse(self.network_options, where="network_options")
         if entry.adapts and self.target is None:
             raise ConfigError(f"Method {self.method} needs unlabelled target images: add a [target] table.")
-        if not entry.adapts and self.target is not None:
+        if not entry.adapts and self.target is not None and not self.recalibration:
             raise ConfigError(f"Method {self.method} never looks at target images: remove the [target] table.")
+        if self.recalibration and self.target is None:
+            raise ConfigError(f"recalibration is {self.recalibration} and needs target images: add a [target] table.")
         if self.method == "hrda" and self.network != "hrda":
             raise ConfigError(f"Method hrda trains the network hrda; network is {self.network!r}.")
         if self.method in ("daformer", "hrda", "mic") and any(source.dataset == "camvid" for source in self.sources):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import math
 import os
@@ -52,6 +53,7 @@ from training.initialise import initialise
 from training.journal import Journal, sample_picture
 from training.methods import build_method
 from training.methods.base import Method
+from training.methods.batch_norm import batch_norms, recalibrate
 from training.optimisers import build_optimisers, set_rates
 from training.pair import DomainPair, PairStream
 from training.run_folder import CONFIG, STATE, sole_use
@@ -185,6 +187,10 @@ class Run:
             raise ConfigError(
                 f"companions is {config.companions!r}, and method {config.method} with these options has no further"
                 " networks to take over: leave it out."
+            )
+        if config.recalibration and not batch_norms(segmenter):
+            raise ConfigError(
+                f"recalibration is {config.recalibration}, and network {config.network} has no batch norm."
             )
         if not resume:
             self.take_over(Path(config.companions) if config.companions else before)
@@ -456,7 +462,9 @@ class Run:
             ) from error
 
     def finish(self) -> Checkpoint | None:
-        """Evaluate the last iterate and write the checkpoint folder."""
+        """Re-estimate batch-norm statistics where the recipe says so, evaluate, and write the checkpoint folder."""
+        if self.is_main and self.config.recalibration:
+            self.recalibrate()
         self.evaluate()
         if not self.is_main:
             return None
@@ -482,6 +490,14 @@ class Run:
         if self.journal is not None:
             self.journal.close()
         return checkpoint
+
+    def recalibrate(self) -> None:
+        """Show the network the target pictures of the steps that would come next."""
+        count, device = self.config.recalibration, self.accelerator.device
+        stream = self.pairs.stream(self.step * self.config.accumulate, workers=self.config.workers)
+        with contextlib.closing(stream), self.accelerator.autocast():
+            pairs = (channels_last(pair.to(device)) for pair in itertools.islice(stream, count))
+            recalibrate(self.segmenter, tqdm(pairs, total=count, desc="batch norm"))
 
 
 def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from models.checkpoint import Checkpoint, write_json
 from models.errors import ConfigError
@@ -23,6 +24,7 @@ from training import loop
 from training.config import RunConfig
 from training.evaluate import Report
 from training.loop import STATE, TrainingError, train
+from training.selection import open_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -212,6 +214,7 @@ import sys
 from pathlib import Path
 from training.config import RunConfig
 from training.loop import train
+from training.selection import open_pairs
 config = RunConfig.parse(__import__("json").loads(Path(sys.argv[1]).read_text()), where="test")
 train(config, Path(sys.argv[2]), resume=len(sys.argv) > 3)
 """
@@ -343,6 +346,56 @@ def test_optimisers_must_fit_the_method(tree: Path, tmp_path: Path) -> None:
     config = recipe(tree, "advent", optimisers={"segmenter": {"kind": "sgd", "rate": 1}})
     with pytest.raises(ConfigError, match="method advent trains discriminator, discriminator_auxiliary, segmenter"):
         train(config, tmp_path / "run")
+
+
+def target_of(tree: Path) -> dict[str, object]:
+    return {"dataset": "cityscapes", "root": str(tree), "split": "val"}
+
+
+def test_recalibration_averages_the_statistics_of_the_next_target_pictures(tree: Path, tmp_path: Path) -> None:
+    plain = train(recipe(tree), tmp_path / "plain")
+    config = recipe(tree, target=target_of(tree), recalibration=3)
+    changed = train(config, tmp_path / "changed")
+    assert plain is not None
+    assert changed is not None
+    before, after = plain.load(), changed.load()
+    statistics = {key for key, _ in before.named_buffers() if "running_" in key or "num_batches" in key}
+    for key, value in before.state_dict().items():
+        assert torch.equal(value, after.state_dict()[key]) is (key not in statistics), key
+    first = next(module for module in before.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    seen: list[Tensor] = []
+    first.register_forward_hook(lambda _module, given, _output: seen.append(given[0].detach()))
+    pairs = open_pairs(config)
+    with torch.no_grad():
+        for step in range(config.steps, config.steps + 3):
+            before(pairs[step].target_images)
+    averages = torch.stack([images.mean((0, 2, 3)) for images in seen]).mean(0)
+    found = next(module for module in after.modules() if isinstance(module, torch.nn.BatchNorm2d)).running_mean
+    assert found is not None
+    torch.testing.assert_close(found, averages, rtol=1e-2, atol=1e-3)  # stored in fp16
+
+
+def test_an_interrupted_recalibration_is_made_anew(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = recipe(tree, "advent", recalibration=2)
+    whole = train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "recalibrate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "parts")
+    parts = train(config, tmp_path / "parts", resume=True)
+    assert whole is not None
+    assert parts is not None
+    assert whole.config.weights_sha256 == parts.config.weights_sha256
+
+
+def test_recalibration_needs_target_pictures_and_batch_norm(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recalibration is 3 and needs target images"):
+        recipe(tree, recalibration=3)
+    with pytest.raises(ConfigError, match="never looks at target images"):
+        recipe(tree, target=target_of(tree))
+    bare = recipe(tree, network="fcn8s", network_options={"width": 0.125}, target=target_of(tree), recalibration=3)
+    with pytest.raises(ConfigError, match="network fcn8s has no batch norm"):
+        train(bare, tmp_path / "bare")
 
 
 def test_the_method_knows_how_far_the_run_is(tree: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -44,6 +44,19 @@ class BatchNorm(Method):
         with torch.no_grad():
             self.segmenter(pair.target_images)
         yield Update()
+
+
+def recalibrate(segmenter: Segmenter, pairs: Iterable[DomainPair]) -> None:
+    """Replace the batch-norm statistics of a trained segmenter by those of the pairs' target images.
+
+    Statistics that training gathered are also of mixed and masked images, which no photo looks like.
+    """
+    method = BatchNorm(segmenter, BatchNormOptions())
+    method.train()
+    for pair in pairs:
+        for _ in method.step(pair):
+            pass
+    method.eval()
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
