@@ -265,6 +265,9 @@ def no_recipe(source: str) -> ConfigError:
 def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
+    A recipe with `base = "OTHER"` has the values of that one, but for those it gives itself: tables are laid over
+    tables, lists and values replace theirs.
+
     Args:
         source: a name out of `recipe_names()`, the path of a TOML file, or the config.json that a run keeps.
         overrides: such as `steps=200`, `optimisers.segmenter.rate=1e-4`, `sources.0.count=50`; values are TOML, a
@@ -273,11 +276,22 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         ConfigError: there is no such recipe, it is no TOML, or a key or value is wrong.
     """
+    path, values = _read_recipe(source)
+    values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
+    for override in overrides:
+        _override(values, override)
+    return RunConfig.parse(values, where=path.name)
+
+
+def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict[str, Any]]:
+    """File and values of a recipe, laid over those of its base; `within` are the recipes that it is the base of."""
     path = RECIPES / f"{source}.toml"
     if not path.is_file():
         path = Path(source)
     if not path.is_file():
         raise no_recipe(source)
+    if path in within:
+        raise ConfigError(f"{within[0]} is its own base, by way of {within[-1].name}.")
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
         values = (json.loads if kind == "JSON" else tomllib.loads)(path.read_text(encoding="utf-8"))
@@ -285,10 +299,14 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path} is no readable {kind}: {error}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}; expected a recipe's keys and values.")
-    values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
-    for override in overrides:
-        _override(values, override)
-    return RunConfig.parse(values, where=path.name)
+    base = values.pop("base", None)
+    if base is None:
+        return path, values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path.name}: base is {base!r}; expected the name of a recipe, or a TOML file.")
+    _, inherited = _read_recipe(base, (*within, path))
+    inherited.pop("name", None)
+    return path, _merge(inherited, values)
 
 
 def _override(values: dict[str, Any], text: str) -> None:

@@ -82,6 +82,38 @@ def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
         load_recipe(str(broken))
 
 
+def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(f'base = "{DEMO}"\nsteps = 7\n[source_transform]\nflip = 0.25\n[[sources]]\ndataset = "gta5"\n')
+    config, base = load_recipe(str(own)), load_recipe(DEMO)
+    assert (config.name, config.steps, [item.dataset for item in config.sources]) == ("own", 7, ["gta5"])
+    assert config.source_transform == base.source_transform.model_copy(update={"flip": 0.25})
+    assert (
+        config.model_copy(update={key: getattr(base, key) for key in ("name", "steps", "sources", "source_transform")})
+        == base
+    )
+    grandchild = tmp_path / "grandchild.toml"
+    grandchild.write_text(f'base = "{own}"\nbatch = 3\n')
+    assert load_recipe(str(grandchild), ["steps=8"]) == config.model_copy(
+        update={"name": "grandchild", "batch": 3, "steps": 8}
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ('"own.toml"', "own.toml is its own base, by way of own.toml"),
+        ('"no_such"', "There is no recipe 'no_such'"),
+        ("3", "own.toml: base is 3; expected the name of a recipe"),
+    ],
+)
+def test_a_wrong_base_gets_a_sentence(base: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text(f"base = {base}\n")
+    with pytest.raises(ConfigError, match=words):
+        load_recipe("own.toml")
+
+
 @pytest.mark.parametrize(
     ("recipe", "override", "words"),
     [
