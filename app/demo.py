@@ -28,8 +28,9 @@ from app import html_tables, uploads  # noqa: E402
 from app.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
 from app.comparison import listed_checkpoints  # noqa: E402
 from app.demo_api import DemoApi  # noqa: E402
-from app.engine import ENGINE, Engine, network, predict_pane  # noqa: E402
+from app.engine import ENGINE, Engine, Failure, answer_pane, network  # noqa: E402
 from app.gradio_theme import CSS, theme  # noqa: E402
+from app.panels import Pane  # noqa: E402
 from models.catalog import CatalogEntry, catalog  # noqa: E402
 from models.errors import CheckpointError  # noqa: E402
 
@@ -120,7 +121,15 @@ def borrow_gpu() -> None:
                 network(entry.checkpoint)
             except CheckpointError as error:
                 print(f"{entry.name} cannot be used: {error}", file=sys.stderr)
-    ENGINE.predict = spaces.GPU(duration=20)(predict_pane)
+    lent = spaces.GPU(duration=20)(answer_pane)
+
+    def predict(*arguments: Any) -> Pane | Failure:
+        try:
+            return lent(*arguments)
+        except gr.Error as error:  # no card was free, the visitor's share is spent, or the process came to an end
+            return Failure(f"No graphics card could be borrowed: {error.message}", passing=True)
+
+    ENGINE.predict = predict
 
 
 def _head() -> str:

@@ -22,7 +22,7 @@ from app.byte_cache import ByteCache
 from app.gallery import Scene
 from app.panels import Pane, pane
 from models.checkpoint import Checkpoint
-from models.errors import Sim2StreetError
+from models.errors import Sim2StreetError, is_out_of_memory
 from models.labels import label_space
 from models.photo import Photo
 from models.predictor import Predictor, best_device
@@ -141,7 +141,28 @@ def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Set
     return pane(predictor(photo), label_space(space))
 
 
-Predict = Callable[[Checkpoint, Photo, str, Settings], Pane]
+def answer_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+    """`predict_pane`, or why it could not: what is raised in a process that is lent does not come back as it was."""
+    return attempt(predict_pane, checkpoint, photo, space, settings)
+
+
+Predict = Callable[[Checkpoint, Photo, str, Settings], Pane | Failure]
+
+
+def attempt(predict: Predict, checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+    """Read a photo; what a checkpoint, a photo or a full memory is to blame for becomes the answer."""
+    try:
+        return predict(checkpoint, photo, space, settings)
+    except Sim2StreetError as error:
+        return Failure(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            # A network that stumbles takes down its own pane, not the page; the log tells the rest.
+            LOGGER.exception("%s could not read a photo of %s pixels", checkpoint.name, photo.size)
+            return Failure("This checkpoint stumbled over the photo; the server's log says where.", passing=True)
+    # Not in the handler: the error holds what the reading had on the card.
+    release_memory()
+    return Failure("There was not enough memory for this photo; try a smaller one.", passing=True)
 
 
 class Engine:
@@ -242,18 +263,9 @@ class Engine:
                 self.shared.put(key, answer, _size(answer))
 
     def _answer(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
-        try:
-            shown = self.predict(checkpoint, scene.photo, scene.space.name, settings)
-            return replace(shown, space=scene.space)  # another process sends its own copy of it
-        except Sim2StreetError as error:
-            return Failure(str(error))
-        except (MemoryError, torch.OutOfMemoryError):
-            release_memory()
-            return Failure("There was not enough memory for this photo; try a smaller one.", passing=True)
-        except RuntimeError:
-            # A network that stumbles takes down its own pane, not the page; the log tells the rest.
-            LOGGER.exception("%s could not read a photo of %s pixels", checkpoint.name, scene.photo.size)
-            return Failure("This checkpoint stumbled over the photo; the server's log says where.", passing=True)
+        answer = attempt(self.predict, checkpoint, scene.photo, scene.space.name, settings)
+        # Another process sends its own copy of the label space.
+        return answer if isinstance(answer, Failure) else replace(answer, space=scene.space)
 
 
 def device_name() -> str:

@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-OUT_OF_MEMORY: Final = ("OutOfMemoryError", "MemoryError", "can't allocate memory", "CUDA out of memory")
-"""By which an error without memory is known: PyTorch's for a graphics card has a name, its processor's allocator words."""
+OUT_OF_MEMORY: Final = (
+    "OutOfMemoryError",
+    "MemoryError",
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+)
+"""By which an error without memory is known: PyTorch's for a graphics card has a name, the processor's allocator and the
+libraries of a card that is full already have words."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what was missing."""
+    return any(sign in f"{type(error).__name__} {error}" for sign in OUT_OF_MEMORY)
 
 
 class Sim2StreetError(Exception):

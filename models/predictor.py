@@ -143,9 +143,17 @@ class Predictor:
         return total / visits
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self.precision == "bf16" and self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+        if self.device.type != "cuda":
+            return contextlib.nullcontext()
+        if self.precision == "bf16" and has_bf16():
             return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        # PyTorch would let convolutions round to 10 bits of mantissa (TF32), and figures are of fp32.
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def has_bf16() -> bool:
+    """Whether the graphics card computes in bf16 itself; older ones (T4, V100) emulate it, slower than fp32."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def best_device() -> torch.device:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from models.errors import OUT_OF_MEMORY, Sim2StreetError
+from models.errors import Sim2StreetError, is_out_of_memory
 from training.commands import COMMANDS
 
 
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
-        said = f"{type(error).__name__} {error}".strip()
-        if not any(sign in said for sign in OUT_OF_MEMORY):
+        if not is_out_of_memory(error):
             raise
+        said = f"{type(error).__name__} {error}".strip()
         print(
             f"error: Out of memory ({said.splitlines()[0]}). Ask for less: batch, crop, size or count.", file=sys.stderr
         )

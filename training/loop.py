@@ -42,7 +42,7 @@ from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
 from models.errors import ConfigError, Sim2StreetError
 from models.labels import CITYSCAPES19
 from models.networks import build, is_finite
-from models.predictor import Predictor, best_device
+from models.predictor import Predictor, best_device, has_bf16
 from models.segmenter import Segmenter
 from training.card import write_card
 from training.companions import FOLDER as COMPANIONS
@@ -125,6 +125,9 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         run.to_the_end()
         checkpoint = run.finish()
         run.accelerator.wait_for_everyone()
+        del run  # its networks and optimisers, before those of the next stage are built
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
     if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
         return None
     if before is not None and (before / COMPANIONS).is_dir():
@@ -159,6 +162,8 @@ class Run:
         precision = "no" if config.precision == "fp32" else config.precision
         if precision == "fp16" and best_device().type != "cuda":
             raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
+        if precision == "bf16" and best_device().type == "cuda" and not has_bf16():
+            raise TrainingError("This graphics card has no bf16 of its own; use precision fp16 or fp32 here.")
         # The first process evaluates and fills caches while the others wait, far longer than the ten minutes allowed.
         patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
         self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
@@ -180,8 +185,8 @@ class Run:
         self.method: Method = build_method(config.method, segmenter, config.method_options)
         if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
             raise TrainingError(
-                f"Method {config.method} with these options steps by what its judge got right, pair by pair: train it in one"
-                f" process with accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
+                f"Method {config.method} with these options takes its pairs one by one: train it in one process with"
+                f" accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
             )
         if config.companions and not self.method.companions:
             raise ConfigError(
@@ -315,6 +320,9 @@ class Run:
                         values[term] = values.get(term, 0.0) + float(loss.detach()) / config.accumulate
                 if last:
                     self.step_optimisers(update.step)
+        if config.accumulate > 1 and self.accelerator.scaler is not None:
+            # Not before: gradients of earlier pairs, of networks that have not stepped yet, carry the old scale.
+            self.accelerator.scaler.update()
         self.method.after_step(self.step)
         self.step += 1
         return values
@@ -335,7 +343,7 @@ class Run:
                 scaler.step(optimiser)
             optimiser.zero_grad(set_to_none=True)
         # Once for all: the scale must not change between two networks whose gradients carry the same one.
-        if scaler is not None and names:
+        if scaler is not None and names and self.config.accumulate == 1:
             scaler.update()
 
     def average_gradients(self, network: nn.Module) -> list[nn.Parameter]:
@@ -435,6 +443,8 @@ class Run:
             partial.replace(self.out / STATE)
         except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
             partial.unlink(missing_ok=True)
+            if "CUDA" in str(error):
+                raise
             raise TrainingError(
                 f"The state of step {self.step} could not be written to {self.out} ({error}); the one before is whole."
                 " Free some space and go on with --resume."
@@ -444,7 +454,8 @@ class Run:
         """Take weights, optimisers and step from `state.pt`."""
         path = self.out / STATE
         try:
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            # On the processor: a second copy of everything need not fit the card, and loading copies it there.
+            state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] != STATE_FORMAT:
                 raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
             self.method.load_state_dict(state["method"], strict=True)
@@ -453,7 +464,7 @@ class Run:
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step = int(state["step"])
-        except TrainingError:
+        except (TrainingError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a damaged file makes torch raise
             why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__

@@ -97,8 +97,8 @@ def position_loss(verdict: Tensor, domain: Domain) -> Tensor:
 
     Class 1 is the source and class 0 the target, as in CyCADA's released code; the other way round is the same game.
     """
-    truth = 1 if domain is Domain.SOURCE else 0
-    return F.cross_entropy(verdict, torch.full_like(verdict[:, 0], truth, dtype=torch.int64))
+    truth = torch.full_like(verdict[:, 0], 1 if domain is Domain.SOURCE else 0, dtype=torch.int64)
+    return F.cross_entropy(verdict.float(), truth)
 
 
 def gan_loss(verdict: Tensor, real: bool, form: Literal["lsgan", "log"] = "lsgan") -> Tensor:

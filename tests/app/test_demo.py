@@ -9,12 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -24,12 +25,12 @@ from PIL import Image
 from app import demo as demos
 from app import demo_api, panels, uploads
 from app.compare_tab import Choice, CompareTab
-from app.engine import Engine, predict_pane
+from app.engine import Engine, Failure, Settings, predict_pane
 from app.gallery import OWN, RENDERED
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 from models.downloads import Download
-from models.errors import PhotoError
+from models.errors import CheckpointError, PhotoError
 from tests.app.conftest import save_tiny
 
 GPS = 0x8825
@@ -230,6 +231,36 @@ def test_the_page_begins_with_what_suits_the_pictures_and_remembers_a_choice(ten
     assert (streets["visible"], own["visible"], turned) == (False, True, 1)
     assert chosen == ["m0", "m1", "m6", "m7", "m8", "m9"]
     assert tab.turn_to(RENDERED, {RENDERED: ["m9"]}, 1)[2] == ["m9"]
+
+
+def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spent(gr.Error):
+        """What ZeroGPU raises, whatever it was in the process that was lent."""
+
+    def lend(function: Callable[..., Any]) -> Callable[..., Any]:
+        def lent(*arguments: Any) -> Any:
+            if refused:
+                raise Spent("You have exceeded your GPU quota.")
+            return function(*arguments)
+
+        return lent
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lend))
+    monkeypatch.setattr(demos, "catalog", list)
+    monkeypatch.setattr("app.engine.network", fail)
+    engine = Engine()
+    monkeypatch.setattr(demos, "ENGINE", engine)
+    demos.borrow_gpu()
+    nothing: Any = SimpleNamespace(config=SimpleNamespace(window=None))
+    refused = False
+    assert engine.predict(nothing, nothing, "cityscapes19", Settings()) == Failure("nowhere has no weights")
+    refused = True
+    answer = engine.predict(nothing, nothing, "cityscapes19", Settings())
+    assert answer == Failure("No graphics card could be borrowed: You have exceeded your GPU quota.", passing=True)
+
+
+def fail(*_given: object) -> None:
+    raise CheckpointError("nowhere has no weights")
 
 
 def test_ten_methods_have_ten_colours() -> None:

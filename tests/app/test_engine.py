@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from app import engine as engines
 from app import session
@@ -249,7 +250,14 @@ def test_a_session_that_is_collected_within_the_engine_does_not_stop_it(checkpoi
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(MemoryError(), "not enough memory"), (RuntimeError("x"), "stumbled over the photo")]
+    ("error", "reason"),
+    [
+        (MemoryError(), "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "not enough memory"),
+        (RuntimeError("CUDA error: out of memory"), "not enough memory"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "not enough memory"),
+        (RuntimeError("x"), "stumbled over the photo"),
+    ],
 )
 def test_what_goes_wrong_is_a_sentence_and_the_next_photo_is_read(
     checkpoint: Checkpoint, error: Exception, reason: str

@@ -113,13 +113,15 @@ def test_figures_are_measured_in_full_precision_unless_asked(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(torch, "autocast", autocast)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr("models.predictor.has_bf16", lambda: True)
     predictor = Predictor(segmenter, Window(), device="cpu", precision=precision)  # type: ignore[arg-type]
     predictor(np.zeros((64, 96, 3), np.uint8))
     assert asked == []
     predictor.device = torch.device("cuda")
     with predictor._autocast():
-        pass
+        rounded = torch.backends.cudnn.allow_tf32
+    assert rounded is (precision == "bf16")
+    assert torch.backends.cudnn.allow_tf32
     assert asked == ([torch.bfloat16] if precision == "bf16" else [])
     assert Predictor(segmenter).precision == "fp32"
 

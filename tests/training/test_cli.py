@@ -98,7 +98,10 @@ def test_recipes_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[st
     assert (evening["steps"], evening["target"], evening["needs"]) == (10000, "camvid/train", ["camvid"])
     assert main(["recipes", "HRDA", "fog"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["demo_game_to_fog__hrda_mit"]
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "demo_game_to_fog__hrda_mit",
+        "demo_game_to_fog__hrda_recalibrated_mit",
+    ]
 
 
 @pytest.mark.parametrize(

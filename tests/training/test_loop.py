@@ -288,6 +288,12 @@ def test_two_processes_train_one_network(tree: Path, tmp_path: Path) -> None:
     two, single = weights(out), weights(one)
     for key in single:
         torch.testing.assert_close(two[key], single[key], rtol=1e-3, atol=1e-5, msg=key)
+    shutil.rmtree(out / "checkpoint")
+    process = start([*launch, str(script), str(write_recipe(config, path)), str(out), "resume"], **environment)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert (out / "checkpoint" / "config.json").exists()
+    assert_same(weights(out), two)
 
 
 def test_a_full_disk_keeps_the_state_before(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ class Advent(Method):
         self.options = options
         self.source_counts: Tensor
         # Histogram of all source labels seen so far; the paper takes it from the whole set beforehand.
-        self.register_buffer("source_counts", torch.zeros(segmenter.labels.count, dtype=torch.float64))
+        self.register_buffer("source_counts", torch.zeros(segmenter.labels.count, dtype=torch.int64))
 
     def step(self, pair: DomainPair) -> Iterator[Update]:
         """Source supervision, target terms, discriminators; one optimiser step for all at the end."""

@@ -71,8 +71,8 @@ class Method(nn.Module, ABC):
     Attributes:
         progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
         borrows: whether its companions must come from an earlier run.
-        in_step: whether all pairs give the same updates, each network's optimiser stepping once. Where not, gradients
-            can be averaged neither over several processes nor over accumulated pairs.
+        in_step: whether all pairs give the same updates, each network's optimiser stepping once. Where not, nothing can
+            be averaged over several processes or accumulated pairs.
     """
 
     progress: float = 0.0

@@ -24,6 +24,8 @@ class BatchNormOptions(MethodOptions):
 class BatchNorm(Method):
     """Forget the source's statistics and average the target's."""
 
+    in_step = False  # statistics of several processes would not be averaged
+
     def __init__(self, segmenter: Segmenter, options: BatchNormOptions) -> None:
         super().__init__(segmenter.requires_grad_(False))
         self.options = options

@@ -27,10 +27,11 @@ class ImagePool(nn.Module):
         """
         if self.images.numel() and self.images.shape[1:] != images.shape[1:]:
             raise ValueError(f"the pool holds images of {tuple(self.images.shape[1:])}; got {tuple(images.shape[1:])}")
+        self.images = self.images.to(images)  # a resumed run's lie where they were loaded
         given = []
         for image in images.detach():
             if len(self.images) < self.size:
-                self.images = torch.cat([self.images.to(image).view(-1, *image.shape), image[None]])
+                self.images = torch.cat([self.images.view(-1, *image.shape), image[None]])
             elif self.size and torch.rand(()) > 0.5:
                 place = int(torch.randint(self.size, ()))
                 image, self.images[place] = self.images[place].clone(), image.clone()

@@ -43,7 +43,8 @@ def jitter_colours(image: Tensor, strength: float) -> Tensor:
 def blur_image(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (3, H, W) with the border mirrored; the kernel is about a tenth of each side."""
     height, width = image.shape[-2:]
-    return V.gaussian_blur(image, [blur_kernel(width), blur_kernel(height)], [sigma, sigma])
+    with torch.autocast(image.device.type, enabled=False):  # a convolution, which would round pixels to half precision
+        return V.gaussian_blur(image, [blur_kernel(width), blur_kernel(height)], [sigma, sigma])
 
 
 def blur_kernel(side: int) -> int:

@@ -190,6 +190,13 @@ def test_pool_fills_and_then_exchanges_half() -> None:
     assert torch.equal(ImagePool(0).exchange(first), first)
 
 
+def test_a_restored_pool_follows_the_images_to_their_device() -> None:
+    pool = ImagePool(2)
+    pool.set_extra_state(torch.zeros(2, 3, 4, 4))  # full, and on the processor
+    assert pool.exchange(torch.zeros(1, 3, 4, 4, device="meta")).device.type == "meta"
+    assert pool.images.device.type == "meta"
+
+
 def test_pool_survives_saving() -> None:
     pool, again = ImagePool(3), ImagePool(3)
     pool.exchange(torch.rand(2, 3, 4, 4))

@@ -231,7 +231,7 @@ def test_minent_weights_and_no_discriminator() -> None:
 def test_prior_punishes_only_classes_rarer_than_half_their_source_share() -> None:
     method = make("advent", {**SMALL, "prior_weight": 1.0})
     assert isinstance(method, Advent)
-    method.source_counts[:3] = torch.tensor([60.0, 30.0, 10.0], dtype=torch.float64)
+    method.source_counts[:3] = torch.tensor([60, 30, 10])
     predicted = torch.zeros(1, 19, 1, 1)
     predicted[0, :3, 0, 0] = torch.tensor([0.9, 0.1, 0.0])
     # Shares .6 .3 .1, halves .3 .15 .05: class 0 is over, class 1 short by .05, class 2 short by .05.
