@@ -28,6 +28,7 @@ GROUPS: Final = {
     "cnn": "CNN",
     "mit": "MiT",
     "mit recalibrated": "MiT, recalibrated",
+    "mit two sizes": "MiT, start of two sizes",
     "mit randomised": "MiT, randomised looks too",
 }
 """What the groups of this repository's sweeps are called; others go by their own names."""
