@@ -207,6 +207,8 @@ class CyCADA(Method):
         discriminator = self.get_submodule("discriminator")
         with torch.no_grad():
             source = self.seen(self.segmenter(repainted))
+        # Before torch 2.11 autocast gives the next pass weights that it has cast here, without a gradient.
+        torch.clear_autocast_cache()
         target = self.seen(self.segmenter(pair.target_images))
         of_source, of_target = discriminator(source), discriminator(target.detach())
         loss = 0.5 * (position_loss(of_source, Domain.SOURCE) + position_loss(of_target, Domain.TARGET))
