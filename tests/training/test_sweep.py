@@ -151,7 +151,14 @@ def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_
     out = tmp_path / "runs"
     command = [sys.executable, "-m", "training.cli", "sweep", str(file), "--out", str(out)]
     state = out / "long" / "0" / STATE
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests themselves run under nohup, a closed terminal would leave the sweep alone, as it should.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    ) as process:
         deadline = time.monotonic() + 90
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
