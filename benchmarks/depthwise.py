@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from benchmarks.machine import machine_line
 from benchmarks.script import run
 from models.networks.daformer import DilatedDepthwise
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_positive
 
 SHAPE = (4, 192, 40, 56)
 DILATIONS = (3, 6)
@@ -27,7 +27,7 @@ DILATIONS = (3, 6)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=parse_count, default=20)
+    parser.add_argument("--repeats", type=parse_positive, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())

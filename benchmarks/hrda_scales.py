@@ -21,7 +21,7 @@ from benchmarks.shifts import score
 from models.catalog import find_checkpoint
 from models.networks.hrda import HRDA
 from models.predictor import Predictor
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_positive
 
 Scale = Literal["context", "detail", "main"]
 TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone", "main": "fused"}
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="hrda_game_to_fog_mit")
     parser.add_argument("--style", default="fog")
-    parser.add_argument("--scenes", type=parse_count, default=50)
+    parser.add_argument("--scenes", type=parse_positive, default=50)
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.checkpoint)
     segmenter = checkpoint.load()

@@ -17,13 +17,13 @@ from benchmarks.machine import machine_line
 from benchmarks.script import run
 from models.catalog import catalog
 from models.predictor import Predictor
-from training.commands.arguments import parse_count, parse_size
+from training.commands.arguments import parse_positive, parse_size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=(1024, 512))
-    parser.add_argument("--repeats", type=parse_count, default=5)
+    parser.add_argument("--repeats", type=parse_positive, default=5)
     options = parser.parse_args()
     width, height = options.size
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

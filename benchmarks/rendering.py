@@ -13,7 +13,7 @@ import cv2
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_count, parse_positive
 from training.datasets.street_scenes import STYLES, render
 
 
@@ -30,10 +30,10 @@ def measure(style: str, scenes: int, warm_up: int, size: tuple[int, int]) -> flo
 def main() -> None:
     """Print one line per style."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=parse_count, default=100, help="scenes to time per style")
+    parser.add_argument("--scenes", type=parse_positive, default=100, help="scenes to time per style")
     parser.add_argument("--warm-up", type=parse_count, default=100, help="scenes rendered before timing")
-    parser.add_argument("--width", type=parse_count, default=512, help="width in pixels")
-    parser.add_argument("--height", type=parse_count, default=256, help="height in pixels")
+    parser.add_argument("--width", type=parse_positive, default=512, help="width in pixels")
+    parser.add_argument("--height", type=parse_positive, default=256, help="height in pixels")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     print(f"{machine_line()}; one core is used, processor time")

@@ -15,7 +15,7 @@ from benchmarks.machine import machine_line
 from benchmarks.script import run
 from models.catalog import find_checkpoint
 from models.predictor import Predictor
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_positive
 from training.datasets import open_dataset
 from training.evaluate import evaluate
 from training.scenes import styles
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", action="append", help="default source_only_game and source_only_game_mit")
     parser.add_argument("--style", action="append", choices=SHIFTED, help="default all")
-    parser.add_argument("--scenes", type=parse_count, default=100, help="streets per look")
+    parser.add_argument("--scenes", type=parse_positive, default=100, help="streets per look")
     parser.add_argument(
         "--set", action="append", default=[], metavar="CONSTANT=VALUE", help="of training.scenes.styles"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_positive
 from training.config import RunConfig, load_recipe
 from training.loop import Run
 
@@ -26,7 +26,7 @@ TARGET = ["target={dataset='street_scenes', style='randomised', count=16, seed=3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=["demo_source_only_game", "demo_advent_game_to_camvid"])
-    parser.add_argument("--steps", type=parse_count, default=10)
+    parser.add_argument("--steps", type=parse_positive, default=10)
     options = parser.parse_args()
     print(machine_line())
     print("| recipe | images per step | seconds per step | of these loading | images/s |\n|---|---|---|---|---|")

@@ -45,7 +45,7 @@ from benchmarks.machine import machine_line
 from benchmarks.script import run
 from models.catalog import catalog, find_checkpoint
 from models.checkpoint import Checkpoint
-from training.commands.arguments import parse_count
+from training.commands.arguments import parse_positive
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300.0
@@ -55,7 +55,7 @@ FIRST_STREET = 100
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", choices=("demo", "app"), required=True)
-    parser.add_argument("--visitors", type=parse_count, default=50)
+    parser.add_argument("--visitors", type=parse_positive, default=50)
     parser.add_argument("--methods", nargs="+", default=["source_only_game"], metavar="NAME|all")
     options = parser.parse_args()
     names = [entry.name for entry in catalog()] if options.methods == ["all"] else options.methods

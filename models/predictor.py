@@ -88,7 +88,7 @@ class Predictor:
         views = [(scale, flipped) for scale in self.scales for flipped in ((False, True) if self.flip else (False,))]
         mean: Tensor | None = None
         for scale, flipped in views:
-            with self._autocast():
+            with self._at_precision():
                 logits = self._logits(self._image(pixels, scale, flipped))
             probabilities = _probabilities(logits.float(), (height, width), self.segmenter.align_corners)
             if flipped:
@@ -142,7 +142,8 @@ class Predictor:
                 visits[..., y : y + crop_height, x : x + crop_width] += 1
         return total / visits
 
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+    def _at_precision(self) -> contextlib.AbstractContextManager[object]:
+        """How a graphics card computes meanwhile; a processor and Apple's GPU compute in fp32."""
         if self.device.type != "cuda":
             return contextlib.nullcontext()
         if self.precision == "bf16" and has_bf16():

@@ -266,7 +266,7 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
     A recipe with `base = "OTHER"` has the values of that one, but for those it gives itself: tables are laid over
-    tables, lists and values replace theirs.
+    tables, lists and values replace theirs. OTHER is a shipped recipe, or a file as seen from the recipe's own folder.
 
     Args:
         source: a name out of `recipe_names()`, the path of a TOML file, or the config.json that a run keeps.
@@ -287,9 +287,10 @@ def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict
     """File and values of a recipe, laid over those of its base; `within` are the recipes that it is the base of."""
     path = RECIPES / f"{source}.toml"
     if not path.is_file():
-        path = Path(source)
+        path = within[-1].parent / source if within else Path(source)
     if not path.is_file():
-        raise no_recipe(source)
+        asked = f"{within[-1].name}: base: " if within else ""
+        raise ConfigError(f"{asked}{no_recipe(source)}")
     if path in within:
         raise ConfigError(f"{within[0]} is its own base, by way of {within[-1].name}.")
     kind = "JSON" if path.suffix == ".json" else "TOML"

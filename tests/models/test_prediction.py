@@ -118,7 +118,7 @@ def test_figures_are_measured_in_full_precision_unless_asked(
     predictor(np.zeros((64, 96, 3), np.uint8))
     assert asked == []
     predictor.device = torch.device("cuda")
-    with predictor._autocast():
+    with predictor._at_precision():
         rounded = torch.backends.cudnn.allow_tf32
     assert rounded is (precision == "bf16")
     assert torch.backends.cudnn.allow_tf32

@@ -93,7 +93,7 @@ def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
         == base
     )
     grandchild = tmp_path / "grandchild.toml"
-    grandchild.write_text(f'base = "{own}"\nbatch = 3\n')
+    grandchild.write_text('base = "own.toml"\nbatch = 3\n')  # beside it, wherever the command is given
     assert load_recipe(str(grandchild), ["steps=8"]) == config.model_copy(
         update={"name": "grandchild", "batch": 3, "steps": 8}
     )
@@ -103,7 +103,7 @@ def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
     ("base", "words"),
     [
         ('"own.toml"', "own.toml is its own base, by way of own.toml"),
-        ('"no_such"', "There is no recipe 'no_such'"),
+        ('"no_such"', "own.toml: base: There is no recipe 'no_such'"),
         ("3", "own.toml: base is 3; expected the name of a recipe"),
     ],
 )

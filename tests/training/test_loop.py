@@ -214,7 +214,6 @@ import sys
 from pathlib import Path
 from training.config import RunConfig
 from training.loop import train
-from training.selection import open_pairs
 config = RunConfig.parse(__import__("json").loads(Path(sys.argv[1]).read_text()), where="test")
 train(config, Path(sys.argv[2]), resume=len(sys.argv) > 3)
 """

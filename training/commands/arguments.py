@@ -19,6 +19,13 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if parse_count(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read `512x256` as (512, 256)."""
     width, cross, height = text.lower().partition("x")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from models.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.config import RunConfig
 
-EMBEDDED = "street_scenes"
+EMBEDDED: Final = "street_scenes"
+"""The data set that comes with the project."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
