@@ -43,6 +43,8 @@ GROUPS: Final = {
     "evaluations": "Evaluations during training",
 }
 """Groups in the order of the form; a value of the recipe itself is in `run`."""
+PAPERS: Final = {"recalibration": 0}
+"""Values of the recipe itself that are the same in every paper."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class FormField:
         group: key of `GROUPS`.
         kind: which widget and which values.
         value: in the recipe.
-        paper: the default of a method's or network's option, which is the paper's; None elsewhere.
+        paper: the default of a method's or network's option, which is the paper's, or one of `PAPERS`; None elsewhere.
         help: the config's own description.
         minimum, maximum: of numbers, None where there is none.
         choices: of a choice.
@@ -186,7 +188,7 @@ def form_fields(config: RunConfig, starts: tuple[str, ...] = ("random", "imagene
             if name != "target_transform" or config.target is not None:
                 fields += _of_model(type(getattr(config, name)), values[name], name, name)
         else:
-            fields.append(_of_info(info, name, values[name], "run"))
+            fields.append(_of_info(info, name, values[name], "run", paper=PAPERS.get(name)))
     order = list(GROUPS)
     return sorted(fields, key=lambda field: order.index(field.group))
 

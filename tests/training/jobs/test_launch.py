@@ -46,6 +46,11 @@ def test_entered_values_reach_the_config_and_are_told_apart_from_recipe_and_pape
     assert (found["steps"].value, found["steps"].recipe, found["steps"].paper) == ("200", "1800", "")
     assert found["method_options.adversarial_weight"].paper == "0.001"
     assert found["method_options.discriminator_width"].paper == "64"  # the recipe's own deviation
+    assert "recalibration" not in found
+    (own,) = (
+        item for item in differences("demo_game_to_fog__hrda_recalibrated_mit", {}) if item.key == "recalibration"
+    )
+    assert (own.value, own.recipe, own.paper) == ("100", "100", "0")
 
 
 @pytest.mark.parametrize(
