@@ -189,7 +189,7 @@ def sweep_through(
     launcher: Launcher | None,
     *,
     rows: Sequence[str] = (),
-    earlier: Path | None = None,
+    earlier: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Bring the runs of a sweep to their end, score them and write the table.
@@ -199,15 +199,15 @@ def sweep_through(
         folder: of the sweep.
         launcher: how to run; None only scores the checkpoints that are there.
         rows: names of those to run, empty for all; the table has all of them.
-        earlier: a table of this sweep whose finished runs are taken over where the folder has none, so that several
-            machines or days fill one table. They are not run again.
+        earlier: tables of this sweep whose finished runs are taken over where the folder has none, so that several
+            machines or days fill one table; of several that have a run, the first counts. They are not run again.
         tell: called with a line for people as something ends.
 
     Returns:
         The table as it was written.
 
     Raises:
-        ConfigError: a row's recipe is wrong, there is no row of that name, or the earlier table is of another sweep
+        ConfigError: a row's recipe is wrong, there is no row of that name, or an earlier table is of another sweep
             or other test sets.
         DatasetError: a test set is not there. Nothing has run then.
     """
@@ -217,7 +217,9 @@ def sweep_through(
         raise ConfigError(f"The sweep {sweep.name} has no row {unknown[0]!r}; it has {known}.")
     runs = plan(sweep, folder)
     tests = {test.name: (test, open_selection(test)) for test in sweep.tests}
-    done = {} if earlier is None else earlier_runs(earlier, sweep, fingerprints(tests))
+    done: dict[tuple[str, int], RunResult] = {}
+    for table in earlier:
+        done = earlier_runs(table, sweep, fingerprints(tests)) | done
     folder.mkdir(parents=True, exist_ok=True)
     results = {run.out: RunResult(run.row.name, run.seed, *_standing(run)) for run in runs}
     results |= {run.out: done[run.row.name, run.seed] for run in runs if (run.row.name, run.seed) in done}
@@ -236,9 +238,9 @@ def sweep_through(
     if launcher is not None:
         for run, reason in launcher(waiting):
             settle(run, reason)
-    table = build_table(sweep, list(results.values()), fingerprints(tests))
-    write_table(folder / sweep.name, table)
-    return table
+    whole = build_table(sweep, list(results.values()), fingerprints(tests))
+    write_table(folder / sweep.name, whole)
+    return whole
 
 
 def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> dict[tuple[str, int], RunResult]:

@@ -272,8 +272,8 @@ def test_two_processes_train_one_network(tree: Path, tmp_path: Path) -> None:
     )
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    # accelerate launches several processes by this flag alone, and keeps them on the CPU by this variable.
-    environment = {"PYTHONPATH": str(Path.cwd()), "ACCELERATE_USE_CPU": "true"}
+    # accelerate launches several processes by this flag alone; conftest keeps them on the CPU.
+    environment = {"PYTHONPATH": str(Path.cwd())}
     process = start([*launch, str(script), str(path), str(out)], **environment)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output

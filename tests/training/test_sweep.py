@@ -238,7 +238,7 @@ def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: P
         assert not runs
         return iter(())
 
-    both = sweep_through(sweep, tmp_path / "here", nothing_is_run, earlier=table)
+    both = sweep_through(sweep, tmp_path / "here", nothing_is_run, earlier=[table])
     runs = both["rows"][0]["runs"]
     assert runs[0] == first["rows"][0]["runs"][0]
     assert runs[1]["differs"] == ("steps",), "the folder's own run counts before the table's"
@@ -248,14 +248,28 @@ def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: P
     longer = json.loads(sweep.model_dump_json())
     longer["rows"][0]["set"] = ["steps=500"]
     with pytest.raises(ConfigError, match="the row 'row' by another recipe or with other settings"):
-        sweep_through(SweepConfig.parse(longer, where="test"), tmp_path / "here", None, earlier=table)
+        sweep_through(SweepConfig.parse(longer, where="test"), tmp_path / "here", None, earlier=[table])
     content["tests"][0]["fingerprint"] = "0" * 64
     table.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="other test sets: val differ"):
-        sweep_through(sweep, tmp_path / "here", None, earlier=table)
+        sweep_through(sweep, tmp_path / "here", None, earlier=[table])
     table.write_text("{}")
     with pytest.raises(ConfigError, match="is no table of a sweep"):
-        sweep_through(sweep, tmp_path / "here", None, earlier=table)
+        sweep_through(sweep, tmp_path / "here", None, earlier=[table])
+
+
+def test_tables_of_several_machines_fill_one(recipe: str, tree: Path, tmp_path: Path) -> None:
+    sweep = make(recipe, tree, row={"seeds": [0, 1]})
+    tables: list[Path] = []
+    for place, changes in enumerate((["steps=3"], [])):
+        folder = tmp_path / str(place)
+        for seed in range(place + 1):
+            put_run(recipe, folder / "row", seed, *changes)
+        sweep_through(sweep, folder, None)
+        tables.append(folder / "test.json")
+    runs = sweep_through(sweep, tmp_path / "here", None, earlier=tables)["rows"][0]["runs"]
+    assert [run["state"] for run in runs] == ["finished", "finished"]
+    assert [list(run["differs"]) for run in runs] == [["steps"], []], "of seed 0 the first table counts"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +290,7 @@ def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edi
     table = tmp_path / "edited.json"
     table.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=re.escape(words)):
-        sweep_through(sweep, tmp_path / "here", None, earlier=table)
+        sweep_through(sweep, tmp_path / "here", None, earlier=[table])
 
 
 def test_a_seed_among_the_changes_is_refused(recipe: str, tree: Path) -> None:
@@ -287,10 +301,10 @@ def test_a_seed_among_the_changes_is_refused(recipe: str, tree: Path) -> None:
 def test_a_table_that_is_none_is_named(recipe: str, tree: Path, tmp_path: Path) -> None:
     sweep = make(recipe, tree, row={})
     with pytest.raises(ConfigError, match="No such file"):
-        sweep_through(sweep, tmp_path, None, earlier=tmp_path / "nowhere.json")
+        sweep_through(sweep, tmp_path, None, earlier=[tmp_path / "nowhere.json"])
     (tmp_path / "half.json").write_text("{")
     with pytest.raises(ConfigError, match="is no JSON"):
-        sweep_through(sweep, tmp_path, None, earlier=tmp_path / "half.json")
+        sweep_through(sweep, tmp_path, None, earlier=[tmp_path / "half.json"])
 
 
 def test_damaged_figures_of_a_run_are_made_anew(recipe: str, tree: Path, tmp_path: Path) -> None:

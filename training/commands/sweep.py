@@ -19,7 +19,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; repeatable")
     parser.add_argument(
-        "--earlier", type=Path, metavar="TABLE", help="a table of this sweep whose finished runs are taken over"
+        "--earlier",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table of this sweep whose finished runs are taken over; repeatable, the first that has a run counts",
     )
     parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
