@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, Literal, Self
 
 import numpy as np
@@ -95,9 +96,9 @@ class Predictor:
                 probabilities = probabilities.flip(-1)
             mean = probabilities if mean is None else mean.add_(probabilities)
         assert mean is not None
-        array = (mean if len(views) == 1 else mean.div_(len(views))).cpu().numpy()
-        seconds = time.perf_counter() - start
-        return Prediction.from_probabilities(array, self.segmenter.labels, seconds)
+        mean = mean if len(views) == 1 else mean.div_(len(views))
+        prediction = Prediction.from_probabilities(mean, self.segmenter.labels, 0.0)
+        return replace(prediction, seconds=time.perf_counter() - start)
 
     def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
         """Resized photo as (1, 3, h, w) float32 in [0,1] on the device."""

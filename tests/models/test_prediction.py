@@ -25,6 +25,7 @@ def test_uniform_probabilities_have_entropy_one_and_certain_ones_zero() -> None:
     assert prediction.entropy[0, 0] == 0
     assert prediction.entropy[1] == pytest.approx(1)
     assert prediction.labels[0, 0] == 7
+    assert (prediction.labels[1] == 0).all(), "of equals the first"
     assert prediction.confidence[0, 0] == 1
     with pytest.raises(ValueError, match=r"needs \(19, H, W\)"):
         Prediction.from_probabilities(probabilities[:5], CITYSCAPES19, 0)
@@ -37,6 +38,9 @@ def test_strips_do_not_show() -> None:
     part = Prediction.from_probabilities(probabilities[:, 1040:1060], CITYSCAPES19, 0)
     assert (whole.labels[1040:1060] == part.labels).all()
     np.testing.assert_array_equal(whole.entropy[1040:1060], part.entropy)
+    assert (whole.labels == probabilities.argmax(axis=0)).all()
+    nats = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=0)
+    np.testing.assert_allclose(whole.entropy, nats / np.log(19), atol=1e-6)
 
 
 def test_coarser_space_sums_and_subset_changes_nothing() -> None:
