@@ -1,4 +1,4 @@
-"""Run what a sweep plans on this machine, one after another, each in a process of its own.
+"""Run what a sweep plans on this machine, one after another or several at once, each in a process of its own.
 
 A process of its own costs seconds and keeps the sweep alive when the system kills a run that took too much memory.
 The commands are those that a person would type, and what they print is in `<row>/<seed>.log` beside the run.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
@@ -26,21 +27,42 @@ INTERRUPTED: Final = 130
 """Exit code of a run that was asked to stop and has saved its state."""
 
 
-def train_in_turn(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str | None]]:
-    """Train runs one after another; those with a saved state go on where they were.
+def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[PlannedRun, str | None]]:
+    """Train runs in their order; those with a saved state go on where they were.
+
+    Args:
+        runs: what to train.
+        at_once: how many share the machine. Small networks leave a graphics card waiting; on a processor there is
+            nothing to gain.
 
     Yields:
         Each run as it ends, with the reason where it failed.
 
     Raises:
-        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the run under way has saved its state.
+        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the runs under way have saved their state.
     """
-    for run in runs:
-        with stop_signals() as stopped:
-            reason = _train(run, stopped)
-        if stopped.is_set() and not run.is_finished:
-            raise Interrupted(f"Sweep stopped in {run.label}. Call it again to go on there.")
-        yield run, reason
+    waiting, under_way = list(runs), dict[Future[str | None], PlannedRun]()
+    stopped = threading.Event()
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            while waiting or under_way:
+                with stop_signals(stopped):
+                    while waiting and len(under_way) < at_once:
+                        run = waiting.pop(0)
+                        under_way[pool.submit(_train, run, stopped)] = run
+                    ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    if stopped.is_set():
+                        ended, _ = wait(under_way)
+                for future in ended:
+                    run = under_way.pop(future)
+                    if not stopped.is_set() or run.is_finished:
+                        yield run, future.result()
+                    else:
+                        waiting.insert(0, run)
+                if stopped.is_set() and waiting:
+                    raise Interrupted(f"Sweep stopped in {waiting[0].label}. Call it again to go on there.")
+        finally:  # the caller has had enough, of an exception perhaps: nothing is left behind that trains on
+            stopped.set()
 
 
 def command_of(run: PlannedRun) -> list[str]:

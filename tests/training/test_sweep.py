@@ -25,11 +25,11 @@ from training.cli import main
 from training.config import load_recipe
 from training.jobs.record import JobState
 from training.jobs.store import JobStore
-from training.loop import STATE
+from training.loop import STATE, Interrupted
 from training.run_folder import sole_use
 from training.sweep import SCORES, PlannedRun, SweepConfig, load_sweep, plan, sweep_names, sweep_through
 from training.sweep_jobs import train_as_jobs
-from training.sweep_runs import command_of, train_in_turn
+from training.sweep_runs import command_of, train_here
 from training.sweep_table import build_table, summarise, to_csv, to_markdown
 
 RECIPE = """# Six tiny steps.
@@ -333,10 +333,42 @@ def test_a_run_that_another_process_trains_is_waited_for(
     thread = threading.Thread(target=other)
     thread.start()
     held.wait()
-    assert list(train_in_turn([run])) == [(run, None)]
+    assert list(train_here([run])) == [(run, None)]
     thread.join()
     assert "good, seed 0 is being trained by another process" in capsys.readouterr().err
     assert not run.out.with_suffix(".log").exists(), "nothing was started"
+
+
+@pytest.mark.slow
+def test_runs_beside_each_other_stop_and_go_on_together(recipe: str, tree: Path, tmp_path: Path) -> None:
+    """Two of three train at once; a stop saves both, and what the caller does not wait for does not train on."""
+    long = {"set": ["steps=4000"]}
+    runs = plan(make(recipe, tree, first=long, second=long, third=long), tmp_path)
+
+    def stop_when_two_have_saved() -> None:
+        deadline = time.monotonic() + 90
+        while sum((run.out / STATE).exists() for run in runs) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=stop_when_two_have_saved)
+    thread.start()
+    with pytest.raises(Interrupted, match=r"Sweep stopped in (first|second), seed 0. Call it again"):
+        list(train_here(runs, at_once=2))
+    thread.join()
+    assert [(run.out / STATE).exists() for run in runs] == [True, True, False]
+    short = plan(make(recipe, tree, one={}, two={}, bad={"set": ["sources.0.root=nowhere"]}), tmp_path)
+    ended = {run.row.name: reason for run, reason in train_here(short, at_once=3)}
+    assert ended.keys() == {"one", "two", "bad"}
+    assert (ended["one"], ended["two"]) == (None, None)
+    assert "nowhere" in (ended["bad"] or "")
+    further = plan(make(recipe, tree, brief={"seeds": [7]}, endless=long), tmp_path)
+    begun = train_here(further, at_once=2)
+    assert next(begun)[0].row.name == "brief"
+    begun.close()
+    for run in further:
+        with sole_use(run.out):  # nobody trains in it
+            pass
 
 
 def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree: Path, tmp_path: Path) -> None:
@@ -368,7 +400,7 @@ def test_a_begun_run_with_other_settings_is_not_gone_on_with(recipe: str, tree: 
     run.out.mkdir(parents=True)
     (run.out / STATE).touch()
     (run.out / "config.json").write_text(json.dumps(load_recipe(recipe, ["steps=9"]).model_dump(mode="json")))
-    ((_, reason),) = train_in_turn([run])
+    ((_, reason),) = train_here([run])
     assert reason is not None
     assert "other settings: steps differ" in reason
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import sys
 from pathlib import Path
 
 from models.errors import ConfigError
+from training.commands.arguments import parse_positive
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +29,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a table of this sweep whose finished runs are taken over; repeatable, the first that has a run counts",
     )
     parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
+    parser.add_argument(
+        "--at-once", type=parse_positive, default=1, metavar="N", help="train N runs beside each other, on one GPU (1)"
+    )
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
     parser.add_argument("--markdown", action="store_true", help="print the table, to be pasted into a document")
     parser.set_defaults(run=run)
@@ -42,14 +47,17 @@ def run(options: argparse.Namespace) -> int:
     launcher: Launcher | None = None
     if options.jobs and options.evaluate_only:
         raise ConfigError("--jobs is for training and --evaluate-only trains nothing; give one of them.")
+    if options.at_once > 1 and (options.jobs or options.evaluate_only):
+        other = "--jobs queues all runs" if options.jobs else "--evaluate-only trains nothing"
+        raise ConfigError(f"--at-once {options.at_once} is for training here, and {other}; give one of them.")
     if options.jobs:
         from training.sweep_jobs import train_as_jobs
 
         launcher = train_as_jobs
     elif not options.evaluate_only:
-        from training.sweep_runs import train_in_turn
+        from training.sweep_runs import train_here
 
-        launcher = train_in_turn
+        launcher = functools.partial(train_here, at_once=options.at_once)
     sweep = load_sweep(options.sweep)
     # With --markdown stdout is the table alone.
     stream = sys.stderr if options.markdown else sys.stdout
