@@ -13,6 +13,7 @@ from typing import Any, Final
 from huggingface_hub import EvalResult, ModelCardData
 
 from models.checkpoint import Checkpoint, CheckpointConfig
+from training.config import PREVIOUS
 from training.methods import METHODS
 
 DATA_TERMS: Final = {
@@ -48,7 +49,8 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
     if "camvid" in (config.target or ""):
         lines.append("- CamVid's training photos were used without their labels; the photos are not included.")
     if config.initialisation != "random":
-        lines.append(f"- Started from: {config.initialisation}")
+        before = "the recipe's stage before" if config.initialisation == PREVIOUS else config.initialisation
+        lines.append(f"- Started from: {before}")
     if entry and entry.paper:
         lines.append(f"- Paper: {entry.paper}")
     if metrics:
