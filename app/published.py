@@ -30,7 +30,7 @@ GROUPS: Final = {
     "mit recalibrated": "MiT, recalibrated",
     "mit two sizes": "MiT, start of two sizes",
     "mit randomised": "MiT, randomised looks too",
-    "mit larger": "MiT, randomised looks too, larger and longer",
+    "mit larger": "MiT, randomised looks too, larger and longer, recalibrated",
 }
 """What the groups of this repository's sweeps are called; others go by their own names."""
 ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}

@@ -47,17 +47,19 @@ class Prediction:
             raise ValueError(
                 f"probabilities have shape {tuple(probabilities.shape)}; {space.name} needs ({space.count}, H, W)"
             )
-        given = torch.as_tensor(probabilities)  # shares the memory of an array
+        if not isinstance(probabilities, Tensor):  # of an array as the rest of the project has them nothing is copied
+            probabilities = torch.from_numpy(np.require(probabilities, np.float32, ["C", "W"]))
+        given = probabilities.detach().float()
         count, height, width = given.shape
         labels = torch.empty((height, width), dtype=torch.uint8, device=given.device)
-        entropy = torch.empty((height, width), device=given.device)
+        entropy = torch.empty((height, width), dtype=torch.float32, device=given.device)
         rows = max(1, STRIP // width)
         for top in range(0, height, rows):
             strip = given[:, top : top + rows]
             labels[top : top + rows] = strip.max(dim=0).indices  # the first of equals; faster than argmax
             # p log p -> 0 as p -> 0; the clamp only keeps the logarithm finite. torch.special.entr takes three times as long.
             nats = strip.clamp_min(1e-30).log_().mul_(strip).sum(dim=0).neg_()
-            entropy[top : top + rows] = nats.div_(math.log(count)).clamp_(0, 1)
+            entropy[top : top + rows] = nats.div_(math.log(count)).clamp_(0, 1).add_(0.0)  # no -0
         return cls(given.cpu().numpy(), labels.cpu().numpy(), entropy.cpu().numpy(), space, seconds)
 
     @property

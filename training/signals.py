@@ -10,15 +10,12 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def stop_signals(event: threading.Event | None = None) -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """Within the block SIGINT, SIGTERM and a closed terminal ask for a stop after the step under way; a second one kills.
 
     What was told to outlive its terminal (nohup) does.
-
-    Args:
-        event: to set when asked; None makes one.
     """
-    event = event or threading.Event()
+    event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return

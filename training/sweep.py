@@ -139,7 +139,7 @@ class PlannedRun:
 
 Launcher = Callable[[Sequence[PlannedRun]], Iterable[tuple[PlannedRun, str | None]]]
 """Brings runs to their end and gives each back as it ends, with the reason where it failed and None where its checkpoint
-is there. `training.sweep_runs.train_here` runs them in processes of this one, `training.sweep_jobs.train_as_jobs` in the background."""
+is there. `training.sweep_runs.train_here` runs them here, each in a process of its own, `training.sweep_jobs.train_as_jobs` in the background."""
 
 
 def sweep_names() -> list[str]:

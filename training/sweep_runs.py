@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,9 @@ INTERRUPTED: Final = 130
 def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[PlannedRun, str | None]]:
     """Train runs in their order; those with a saved state go on where they were.
 
+    A run that starts from another's checkpoint waits for it. A stop that is asked for while the caller is busy with what
+    was yielded takes effect when it comes back.
+
     Args:
         runs: what to train.
         at_once: how many share the machine. Small networks leave a graphics card waiting; on a processor there is
@@ -39,30 +42,43 @@ def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[P
         Each run as it ends, with the reason where it failed.
 
     Raises:
-        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the runs under way have saved their state.
+        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the runs under way were asked to save their state.
     """
     waiting, under_way = list(runs), dict[Future[str | None], PlannedRun]()
-    stopped = threading.Event()
-    with ThreadPoolExecutor(at_once) as pool:
+    with stop_signals() as stopped, ThreadPoolExecutor(at_once) as pool:
+
+        def fill() -> None:
+            while waiting and len(under_way) < at_once and not stopped.is_set():
+                ahead = [*waiting, *under_way.values()]
+                ready = [run for run in waiting if not any(_starts_from(run, other) for other in ahead)]
+                if not ready and under_way:
+                    return
+                run = ready[0] if ready else waiting[0]  # what waits for itself fails with a sentence of its own
+                waiting.remove(run)
+                under_way[pool.submit(_train, run, stopped)] = run
+
         try:
             while waiting or under_way:
-                with stop_signals(stopped):
-                    while waiting and len(under_way) < at_once:
-                        run = waiting.pop(0)
-                        under_way[pool.submit(_train, run, stopped)] = run
-                    ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                    if stopped.is_set():
-                        ended, _ = wait(under_way)
+                fill()
+                ended, _ = wait(under_way, return_when=ALL_COMPLETED if stopped.is_set() else FIRST_COMPLETED)
                 for future in ended:
                     run = under_way.pop(future)
-                    if not stopped.is_set() or run.is_finished:
-                        yield run, future.result()
-                    else:
+                    if stopped.is_set() and future.exception() is None and not run.is_finished:
                         waiting.insert(0, run)
-                if stopped.is_set() and waiting:
+                        continue
+                    if at_once > 1:
+                        fill()  # before the caller takes its time
+                    yield run, future.result()
+                if stopped.is_set() and not under_way and waiting:
                     raise Interrupted(f"Sweep stopped in {waiting[0].label}. Call it again to go on there.")
         finally:  # the caller has had enough, of an exception perhaps: nothing is left behind that trains on
             stopped.set()
+
+
+def _starts_from(run: PlannedRun, other: PlannedRun) -> bool:
+    """Whether a run's start or companions are what another run of the sweep makes."""
+    starts = [start for start in (run.config.initialisation, run.config.companions) if start]
+    return run is not other and any(Path(start).resolve().is_relative_to(other.out.resolve()) for start in starts)
 
 
 def command_of(run: PlannedRun) -> list[str]:

@@ -43,6 +43,21 @@ def test_strips_do_not_show() -> None:
     np.testing.assert_allclose(whole.entropy, nats / np.log(19), atol=1e-6)
 
 
+def test_any_array_and_tensor_of_probabilities_will_do() -> None:
+    plain = np.random.default_rng(0).dirichlet(np.ones(19), size=(6, 8)).transpose(2, 0, 1).astype(np.float32)
+    expected = Prediction.from_probabilities(plain, CITYSCAPES19, 0)
+    locked = plain.copy()
+    locked.flags.writeable = False
+    tensor = torch.from_numpy(plain.copy()).requires_grad_()
+    for given in (locked, plain.astype(">f4"), plain.astype(np.float64), plain[:, :, ::-1].copy()[:, :, ::-1], tensor):
+        prediction = Prediction.from_probabilities(given, CITYSCAPES19, 0)
+        assert prediction.probabilities.dtype == prediction.entropy.dtype == np.float32
+        assert (prediction.labels == expected.labels).all()
+        np.testing.assert_array_equal(prediction.entropy, expected.entropy)
+    half = Prediction.from_probabilities(tensor.half(), CITYSCAPES19, 0)
+    assert np.isfinite(half.entropy).all()
+
+
 def test_coarser_space_sums_and_subset_changes_nothing() -> None:
     probabilities = np.zeros((19, 1, 1), np.float32)
     probabilities[0], probabilities[13], probabilities[15] = 0.4, 0.3, 0.3

@@ -357,7 +357,8 @@ def test_runs_beside_each_other_stop_and_go_on_together(recipe: str, tree: Path,
         list(train_here(runs, at_once=2))
     thread.join()
     assert [(run.out / STATE).exists() for run in runs] == [True, True, False]
-    short = plan(make(recipe, tree, one={}, two={}, bad={"set": ["sources.0.root=nowhere"]}), tmp_path)
+    after = {"set": [f"initialisation={tmp_path / 'two' / '0' / 'checkpoint'}"]}  # waits for the row that makes it
+    short = plan(make(recipe, tree, one=after, two={}, bad={"set": ["sources.0.root=nowhere"]}), tmp_path)
     ended = {run.row.name: reason for run, reason in train_here(short, at_once=3)}
     assert ended.keys() == {"one", "two", "bad"}
     assert (ended["one"], ended["two"]) == (None, None)
