@@ -20,6 +20,8 @@ RUN_FOLDER: Final = "checkpoint"
 """Name of the checkpoint within the folder of a training run."""
 RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
 """Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
+HALF_WRITTEN: Final = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.partial")
+"""Name of a file or folder that a process writes, as `partial_of` makes it."""
 
 
 def runs_folder() -> Path:
@@ -40,10 +42,9 @@ def partial_of(path: Path) -> Path:
 
 def remove_left_behind(path: Path) -> None:
     """Remove what writers of `path` left half written when they were killed: gigabytes that nobody would miss."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
     for item in path.parent.iterdir():
-        match = pattern.fullmatch(item.name)
-        if match is None or _runs(int(match[1])):
+        match = HALF_WRITTEN.fullmatch(item.name)
+        if match is None or match["name"] != path.name or still_runs(int(match["process"])):
             continue
         if item.is_dir():
             shutil.rmtree(item, ignore_errors=True)
@@ -51,7 +52,8 @@ def remove_left_behind(path: Path) -> None:
             item.unlink(missing_ok=True)
 
 
-def _runs(process: int) -> bool:
+def still_runs(process: int) -> bool:
+    """Whether a process of this number is there; where the system cannot be asked, it is taken to be."""
     if os.name != "posix":  # elsewhere signal 0 is no question but an interruption
         return True
     try:
@@ -61,6 +63,25 @@ def _runs(process: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; those that vanish meanwhile count as nothing."""
+    total = 0
+    for item in path.rglob("*") if path.is_dir() else [path]:
+        try:
+            total += item.lstat().st_size if item.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def in_units(size: float) -> str:
+    """Bytes for people, in powers of ten as disks are sold: 640 bytes, 47 MB, 1.4 GB."""
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = min((len(str(round(size))) - 1) // 3, len(units) - 1)
+    value = size / 1000**power
+    return f"{value:.{1 if power and value < 9.95 else 0}f} {units[power]}"
 
 
 def replace_folder(new: Path, place: Path) -> None:

@@ -20,6 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from models.cache import cache_folder
 from models.catalog import find_checkpoint
 from models.errors import Sim2StreetError
+from models.files import in_units
 from models.networks import build_unfilled
 from models.segmenter import Segmenter
 from training.companions import FOLDER as COMPANIONS
@@ -164,7 +165,7 @@ def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             text = f"ImageNet's weights {repository} are not in the cache, and {url} cannot be reached: {reason}"
             return Finding(Verdict.PROBLEM, "start", text)
-        weight = "" if size is None else f" ({_megabytes(size)})"
+        weight = "" if size is None else f" ({in_units(size)})"
         return Finding(Verdict.FINE, "start", f"ImageNet's weights will be fetched from {url}{weight}")
     return Finding(Verdict.PROBLEM, "start", f"{repository} holds neither {' nor '.join(MIT_FILES)}.")
 
@@ -241,9 +242,9 @@ def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsa
         return Finding(Verdict.UNKNOWN, "step", str(error)), None
     except Sim2StreetError as error:
         return Finding(Verdict.PROBLEM, "step", str(error)), None
-    memory = "memory unknown" if cost.memory is None else f"{_gigabytes(cost.memory)} of memory at its peak"
+    memory = "memory unknown" if cost.memory is None else f"{in_units(cost.memory)} of memory at its peak"
     if cost.memory is not None and cost.available is not None:
-        memory += f" of {_gigabytes(cost.available)}"
+        memory += f" of {in_units(cost.available)}"
     loading = "" if cost.loading is None else f"; its pictures take one process {in_words(cost.loading)} to load"
     noise = ", on noise of the recipe's size since the data is not there" if on_noise else ""
     words = f"{in_words(cost.seconds)} on {cost.device} ({cost.hardware}), {memory}{loading}{noise}"
@@ -271,9 +272,9 @@ def _check_disk(
     for subject, folder, needed in needs:
         free = shutil.disk_usage(_existing(folder)).free
         limit = sum(need for _, _, need in needs) if together else needed
-        words = f"{_gigabytes(needed)} in {folder}, where {_gigabytes(free)} are free"
+        words = f"{in_units(needed)} in {folder}, where {in_units(free)} are free"
         if limit > free and together:
-            words += f"; both together need {_gigabytes(limit)}"
+            words += f"; both together need {in_units(limit)}"
         yield Finding(Verdict.PROBLEM if limit > free else Verdict.FINE, f"disk for {subject}", words)
 
 
@@ -291,11 +292,3 @@ def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     folder = folder.absolute()
     return next(place for place in (folder, *folder.parents) if place.is_dir())
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else _megabytes(count)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"

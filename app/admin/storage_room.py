@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from typing import Final
 
 import streamlit as st
 
 from app import session
 from app.admin.admission import for_admins
-from models.files import promoted_folder, runs_folder
+from models.cache import cache_entries, cache_folder
+from models.files import in_units, promoted_folder, runs_folder, size_of
 from training.jobs.access import audit
-from training.jobs.store import TRASH, JobStore, promoted_names, size_of
+from training.jobs.store import TRASH, JobStore, promoted_names
+
+UNUSED_DAYS: Final = 7
+"""Stored data sets that no run used for so long are offered for removal."""
 
 
 def show_storage(store: JobStore) -> None:
-    """Overview, promoted checkpoints, trash."""
+    """Overview, stored data sets, promoted checkpoints, trash."""
     jobs, trash = store.jobs(), store.trash()
     sizes = {job.id: size_of(store.place(job.id)) for job in jobs}
     in_trash = size_of(store.folder / TRASH)
+    cached = cache_entries()
     disk = shutil.disk_usage(runs_folder() if runs_folder().exists() else runs_folder().anchor)
     with st.container(horizontal=True, gap="medium"):
         for label, value in (
             ("Jobs", sum(sizes.values())),
             ("In the catalog", size_of(promoted_folder())),
             ("Trash", in_trash),
+            ("Stored data sets", sum(entry.size for entry in cached)),
             ("Free on this disk", disk.free),
         ):
             st.metric(label, in_units(value), border=True)
@@ -39,6 +46,15 @@ def show_storage(store: JobStore) -> None:
         else:
             st.caption("There are none.")
         st.caption(f"All of it lies in `{runs_folder()}`.")
+        st.markdown("### Stored data sets")
+        unused = sum(entry.size for entry in cached if entry.days_unused() >= UNUSED_DAYS)
+        st.caption(
+            f"Copies in `{cache_folder()}` that trainings read; one that is needed again is made again."
+            f" {in_units(unused)} of them were not used for {UNUSED_DAYS} days."
+        )
+        if unused:
+            words = f"Remove those unused for {UNUSED_DAYS} days ({in_units(unused)})"
+            st.button(words, icon=":material/delete_sweep:", on_click=_remove_unused, key="remove_unused")
     with right:
         st.markdown("### Promoted")
         for name in promoted_names():
@@ -54,15 +70,6 @@ def show_storage(store: JobStore) -> None:
                 st.button("Empty it", type="primary", on_click=_empty, key="empty_trash")
         else:
             st.caption("It is empty.")
-
-
-def in_units(size: float) -> str:
-    """Bytes for people: 3.2 MB, 1.4 GB."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GB" if size < 1024 else f"{size / 1024:.1f} TB"
 
 
 def _row(name: str, words: str, icon: str, action: object) -> None:
@@ -84,6 +91,16 @@ def _restore(who: str, job: str) -> str:
     JobStore().restore(job)
     audit(who, "restored", job=job)
     return f"{job} is back."
+
+
+@for_admins
+def _remove_unused(who: str) -> str:
+    going = [entry for entry in cache_entries() if entry.days_unused() >= UNUSED_DAYS]
+    for entry in going:
+        entry.remove()
+    freed = sum(entry.size for entry in going)
+    audit(who, "removed stored data sets", bytes=freed)
+    return f"{in_units(freed)} are free again."
 
 
 @for_admins

@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
 
-from models.cache import cache_folder
+from models.cache import FETCHED, cache_folder, mark_used
 from models.checkpoint import WEIGHTS
 from models.errors import CheckpointError
 from models.hub import hub_errors
@@ -42,11 +42,12 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
         CheckpointError: the server cannot be reached or refuses, the disk is full, or what came is not the file.
     """
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    folder = cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:12]
+    folder = cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12]
     if name in ("", ".", ".."):
         raise CheckpointError(f"{url} names no file. Give the address of the file itself.")
     place, partial = folder / name, folder / f"{name}.partial"
     if place.exists():
+        mark_used(place)
         return place
     try:
         folder.mkdir(parents=True, exist_ok=True)

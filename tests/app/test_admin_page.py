@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ PASSWORD = "correct horse battery"
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(access, "COST", (2**14, 1, 1))
     for name in (access.HASH_VARIABLE, access.MEMBERS_VARIABLE, "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -162,6 +165,7 @@ def test_every_handler_asks_the_gate(runs: Path, monkeypatch: pytest.MonkeyPatch
         ),
         *((getattr(storage_room, name), (job.id,)) for name in ("_withdraw", "_restore")),
         (storage_room._empty, ()),
+        (storage_room._remove_unused, ()),
         (launch_form._launch, ()),
     ]
     for handler, arguments in handlers:
@@ -242,6 +246,21 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     assert [found.id for found in JobStore().jobs()] == [job.id]
     button(page, "Take out").click().run()
     assert promoted_names() == []
+
+
+def test_stored_data_sets_that_no_run_used_for_long_can_be_removed(runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "samples"
+    folder.mkdir(parents=True)
+    for name, days in (("fresh", 6), ("old", 8)):
+        path = folder / f"{name}.photos.npy"
+        path.write_bytes(bytes(2000))
+        when = time.time() - 86400 * days
+        os.utime(path, (when, when))
+    page = room(signed_in(), "Storage")
+    assert "Stored data sets" in [metric.label for metric in page.metric]
+    button(page, "Remove those unused for 7 days (2.0 kB)").click().run()
+    assert [path.name for path in folder.iterdir()] == ["fresh.photos.npy"]
+    assert not [found for found in page.button if found.label.startswith("Remove those")]
 
 
 def test_runs_are_compared(runs: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_folder_that_holds_a_run_and_a_full_disk(
     found = problems(recipe(tree, sources=sources), tmp_path / "other")
     assert "1.1 GB in" in found["disk for states and checkpoint"]
     stored = finding(recipe(tree, sources=sources), tmp_path / "other", "disk for caches")
-    assert stored.text.startswith("0 MB in")  # 6 pictures of 96x64 pixels of 4 bytes
+    assert stored.text.startswith("147 kB in")  # 6 pictures of 96x64 pixels of 4 bytes
 
 
 def test_check_is_for_new_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

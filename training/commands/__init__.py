@@ -12,6 +12,7 @@ from typing import Final
 from training.commands import (
     admin,
     app,
+    cache,
     checkpoints,
     collection,
     datasets,
@@ -42,6 +43,7 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     translate,
     import_weights,
     datasets,
+    cache,
     publish,
     collection,
     space,

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from models.cache import cache_folder
+from models.cache import SAMPLES, cache_folder, mark_used
 from models.errors import DatasetError
-from models.files import partial_of, remove_left_behind
+from models.files import in_units, partial_of, remove_left_behind
 from training.datasets.base import Progress, SegmentationDataset, resize_labels
 from training.datasets.transforms import resize_photo
 from training.datasets.workers import map_in_order
@@ -117,6 +117,8 @@ def cache_dataset(
     files = _files(dataset, (width, height), folder)
     if not all(file.is_whole() for file in files):
         _store(reader, files, workers, progress)
+    for file in files:
+        mark_used(file.path)
     return CachedDataset(dataset, (width, height), files[0].path, files[1].path if dataset.labelled else None)
 
 
@@ -129,7 +131,7 @@ def bytes_to_store(dataset: SegmentationDataset, size: tuple[int, int], folder: 
 def _files(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | None) -> list[_File]:
     """Where photos and, if there are any, labels are stored."""
     width, height = size
-    folder = (folder or cache_folder()) / "samples"
+    folder = (folder or cache_folder()) / SAMPLES
     stem = re.sub(r"[^\w.+-]", "-", f"{dataset.slug}_{width}x{height}_{dataset.fingerprint()[:12]}")
     photos = _File(folder / f"{stem}.photos.npy", (len(dataset), height, width, 3))
     label_images = _File(folder / f"{stem}.labels.npy", (len(dataset), height, width))
@@ -137,8 +139,11 @@ def _files(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | N
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
-    # As a plain array: slicing the memmap class itself costs ten times as much.
-    return np.asarray(np.load(path, mmap_mode="r"))
+    try:
+        # As a plain array: slicing the memmap class itself costs ten times as much.
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} was removed meanwhile. Start again, or resume: it is stored anew.") from error
 
 
 @dataclass(frozen=True)
@@ -189,8 +194,9 @@ def _store(reader: _Reader, files: list[_File], workers: int, progress: Progress
     needed, free = sum(file.bytes for file in files), shutil.disk_usage(folder).free
     if needed > free:
         raise DatasetError(
-            f"Storing {reader.dataset.describe()} takes {needed / 1e9:.1f} GB; {folder} has {free / 1e9:.1f} GB left."
-            " Set SIM2STREET_CACHE to a larger disk, or store fewer or smaller samples."
+            f"Storing {reader.dataset.describe()} takes {in_units(needed)}; {folder} has {in_units(free)} left."
+            " `sim2street cache list` shows what was stored before and `sim2street cache remove` makes room;"
+            " SIM2STREET_CACHE names a larger disk; fewer or smaller samples take less."
         )
     count = len(reader.dataset)
     # Two processes may store the same set at once: each writes its own files, and the later rename changes nothing.

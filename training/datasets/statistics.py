@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cache import cache_folder
+from models.cache import STATISTICS, cache_folder, mark_used
 from models.errors import ConfigError, DatasetError
 from models.files import partial_of
 from training.datasets.base import Progress, SegmentationDataset
@@ -73,7 +73,7 @@ def class_statistics(
     if not dataset.labelled:
         raise DatasetError(f"The classes of {dataset.describe()} cannot be counted.")
     name = re.sub(r"[^\w.+-]", "-", f"{dataset.slug}_{dataset.fingerprint()[:16]}_{FORMAT}")
-    path = (folder or cache_folder()) / "statistics" / f"{name}.npz"
+    path = (folder or cache_folder()) / STATISTICS / f"{name}.npz"
     shape = (len(dataset), dataset.labels.count)
     counts = _read(path, shape)
     if counts is None:
@@ -84,6 +84,7 @@ def class_statistics(
             if progress:
                 progress(index + 1, len(dataset))
         _write(path, counts)
+    mark_used(path)
     return ClassStatistics(counts, dataset.keys)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from models.errors import ConfigError, Sim2StreetError
-from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, write_json
+from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, size_of, write_json
 from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
 from training.locks import Busy, hold
 
@@ -264,14 +264,3 @@ def _rebuilt(place: Path, error: str) -> Job:
     reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
     when = place.stat().st_mtime
     return Job(id=place.name, state=JobState.LOST, reason=reason, submitted_at=when, **known)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; those that vanish meanwhile count as nothing."""
-    total = 0
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        try:
-            total += path.lstat().st_size if path.is_file() else 0
-        except OSError:
-            continue
-    return total

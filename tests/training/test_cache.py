@@ -1,0 +1,144 @@
+"""What lies in the cache is listed, and removed when somebody says so; nothing else ever is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from models.cache import cache_entries
+from models.errors import DatasetError
+from models.files import in_units
+from training.cli import main
+from training.datasets import open_dataset
+from training.datasets.cache import CachedDataset, cache_dataset
+from training.datasets.statistics import class_statistics
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def stored(cache: Path) -> CachedDataset:
+    """Two sets and a table of classes in the cache; the returned one is the larger."""
+    small = open_dataset("street_scenes", style="game", count=2, size=(64, 32), seed=1)
+    class_statistics(small)
+    cache_dataset(small)
+    return cache_dataset(open_dataset("street_scenes", style="fog", count=3, size=(64, 32), seed=1))
+
+
+def test_everything_is_listed_the_largest_first(stored: CachedDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    found = cache_entries()
+    assert [entry.kind for entry in found] == ["samples", "samples", "statistics"]
+    assert set(found[0].paths) == {stored.photos, stored.label_images}
+    assert found[0].size == stored.photos.stat().st_size + 3 * 64 * 32 + 128  # a .npy begins with 128 bytes
+    assert main(["cache", "list"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "fog_0+3_seed1" in said[0]
+    assert "game_0+2_seed1" in said[1]
+    assert said[-1].endswith(f"in {os.environ['SIM2STREET_CACHE']}, 3 entries.")
+    assert main(["cache", "list", "samples", "GAME", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["bytes"] == found[1].size
+    assert entry["paths"] == [str(path) for path in found[1].paths]
+
+
+def test_words_and_days_choose_what_is_removed(stored: CachedDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "remove", "game", "--dry-run"]) == 0
+    assert len(cache_entries()) == 3
+    assert main(["cache", "remove", "game", "samples"]) == 0
+    assert "removed from" in capsys.readouterr().out
+    assert [entry.kind for entry in cache_entries()] == ["samples", "statistics"]
+
+    long_ago = time.time() - 8 * DAY
+    for path in (stored.photos, stored.label_images):
+        assert path is not None
+        os.utime(path, (long_ago, long_ago))
+    assert main(["cache", "remove", "--unused", "9"]) == 0
+    assert stored.photos.exists()
+    cache_dataset(stored.origin)  # it is used: the count of days begins anew
+    assert main(["cache", "remove", "--unused", "7"]) == 0
+    assert stored.photos.exists()
+    os.utime(stored.photos, (long_ago, long_ago))
+    assert main(["cache", "remove", "--unused", "7"]) == 0
+    assert stored.photos.exists(), "its labels were used since"
+    assert main(["cache", "remove", "--all"]) == 0
+    assert cache_entries() == []
+    assert main(["cache", "list"]) == 0
+    assert "0 bytes in" in capsys.readouterr().out
+
+
+def test_nothing_is_removed_unasked(stored: CachedDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "remove"]) == 2
+    assert "--unused DAYS, or --all" in capsys.readouterr().err
+    assert main(["cache", "remove", "no_such_set"]) == 0
+    assert len(cache_entries()) == 3
+
+
+def test_files_of_others_stay(stored: CachedDataset, cache: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, under_way = (
+        stored.photos.with_name(f".{stored.photos.name}.{process}.partial") for process in (dead.pid, os.getppid())
+    )
+    for path in (left, under_way):
+        path.write_bytes(b"half")
+    (cache / "notes.txt").write_text("mine")
+    assert any("half written" in entry.name for entry in cache_entries())
+    assert main(["cache", "remove", "--all"]) == 0
+    assert {path.name for path in cache.rglob("*") if path.is_file()} == {under_way.name, "notes.txt"}
+
+
+def test_fetched_weights_have_the_name_of_their_file(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = cache / "weights" / "0123456789ab" / "advent.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"0" * 2500)
+    (cache / "weights" / "0123456789ab.lock").touch()
+    assert main(["cache", "list"]) == 0
+    assert "2.5 kB  weights     used today        advent.pth" in capsys.readouterr().out
+    assert main(["cache", "remove", "advent"]) == 0
+    assert not place.parent.exists()
+
+
+def test_who_reads_a_removed_set_reads_on_and_who_comes_later_is_told(stored: CachedDataset) -> None:
+    before = stored.read_photo(0).copy()
+    later = pickle.loads(pickle.dumps(stored))
+    assert main(["cache", "remove", "--all"]) == 0
+    assert (stored.read_photo(0) == before).all()
+    with pytest.raises(DatasetError, match=r"removed meanwhile\. Start again, or resume"):
+        later.read_photo(0)
+    assert (cache_dataset(stored.origin).read_photo(0) == before).all()
+
+
+def test_a_full_disk_names_the_way_out(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("training.datasets.cache.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(DatasetError, match=r"takes 16 kB; .* has 1.0 kB left. `sim2street cache list` shows"):
+        cache_dataset(open_dataset("street_scenes", style="fog", count=2, size=(64, 32), seed=1))
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (9_940, "9.9 kB"),
+        (9_960, "10 kB"),
+        (47_400_000, "47 MB"),
+        (1_400_000_000, "1.4 GB"),
+        (3e15, "3000 TB"),
+    ],
+)
+def test_sizes_are_rounded_for_people(size: float, words: str) -> None:
+    assert in_units(size) == words

@@ -1,0 +1,100 @@
+"""sim2street cache: what is stored to be read faster or without network, and the room that it takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from models.errors import ConfigError
+from training.commands.arguments import parse_count
+
+if TYPE_CHECKING:
+    from models.cache import CacheEntry
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its two actions."""
+    parser = commands.add_parser("cache", help="stored copies of data sets and fetched weights: list, remove")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="what is there, the largest first")
+    listing.add_argument("--json", action="store_true", help="print a list of objects")
+    listing.set_defaults(act=list_entries)
+    removal = actions.add_parser("remove", help="make room; what is needed again is stored or fetched anew")
+    removal.add_argument("--all", action="store_true", help="everything")
+    removal.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
+    removal.set_defaults(act=remove_entries)
+    for action in (listing, removal):
+        action.add_argument(
+            "words", nargs="*", metavar="WORD", help="only what has all these words, such as samples camvid 480x360"
+        )
+        action.add_argument(
+            "--unused", type=parse_count, metavar="DAYS", help="only what was not used for so many days"
+        )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List or remove."""
+    from models.cache import cache_entries
+
+    wanted = [word.lower() for word in options.words]
+    entries = [
+        entry
+        for entry in cache_entries()
+        if all(word in f"{entry.kind} {entry.name}".lower() for word in wanted)
+        and (options.unused is None or entry.days_unused() >= options.unused)
+    ]
+    return options.act(entries, options) or 0
+
+
+def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None:
+    """Print what there is."""
+    if options.json:
+        print(json.dumps([_describe(entry) for entry in entries], indent=2))
+        return
+    _print(entries)
+    _sum_up(entries, "in")
+
+
+def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None:
+    """Remove what was asked for, which somebody has to say."""
+    if not (options.all or options.words or options.unused is not None):
+        raise ConfigError(
+            "Say what is to go: words of its name, --unused DAYS, or --all. `cache list` shows what there is."
+        )
+    if options.dry_run:
+        _print(entries)
+        _sum_up(entries, "would go from")
+        return
+    for entry in entries:
+        entry.remove()
+        _print([entry])
+    _sum_up(entries, "removed from")
+
+
+def _print(entries: list[CacheEntry]) -> None:
+    from models.files import in_units
+
+    for entry in entries:
+        days = int(entry.days_unused())
+        used = "used today" if days == 0 else f"used {days} day{'s' * (days > 1)} ago"
+        print(f"{in_units(entry.size):>9}  {entry.kind:10}  {used:16}  {entry.name}")
+
+
+def _sum_up(entries: list[CacheEntry], words: str) -> None:
+    from models.cache import cache_folder
+    from models.files import in_units
+
+    total = in_units(sum(entry.size for entry in entries))
+    print(f"{total} {words} {cache_folder()}, {len(entries)} {'entry' if len(entries) == 1 else 'entries'}.")
+
+
+def _describe(entry: CacheEntry) -> dict[str, object]:
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "bytes": entry.size,
+        "days_unused": round(entry.days_unused(), 2),
+        "paths": [str(path) for path in entry.paths],
+    }
