@@ -50,7 +50,7 @@ def show_storage(store: JobStore) -> None:
         unused = sum(entry.size for entry in cached if entry.days_unused() >= UNUSED_DAYS)
         st.caption(
             f"Copies in `{cache_folder()}` that trainings read; one that is needed again is made again."
-            f" {in_units(unused)} of them were not used for {UNUSED_DAYS} days."
+            + ("" if unused else f" None was left unused for {UNUSED_DAYS} days.")
         )
         if unused:
             words = f"Remove those unused for {UNUSED_DAYS} days ({in_units(unused)})"

@@ -62,14 +62,14 @@ def estimate(
         flavour: hardware on the Hub; None for this machine.
     """
     stages = list(config.resolve_stages().values()) if config.stages else [config]
-    steps = sum(stage.steps for stage in stages)
+    steps = sum(steps_worth(stage) for stage in stages)
     known = _measured(config, store, processes, flavour)
     if known is not None:
         pace, job = known
         seconds = (steps * pace, steps * pace * 1.15)
         grounds = f"At the pace of job {job.id}."
     else:
-        work = sum(stage.steps * step_flops(stage) for stage in stages)
+        work = sum(steps_worth(stage) * step_flops(stage) for stage in stages)
         rates = _rates(config, flavour)
         if rates is None:
             return None
@@ -80,6 +80,14 @@ def estimate(
     if flavour is not None:
         dollars = (seconds[0] / 3600 * flavour.dollars_per_hour, seconds[1] / 3600 * flavour.dollars_per_hour)
     return Estimate(seconds, dollars, grounds)
+
+
+def steps_worth(config: RunConfig) -> float:
+    """Optimiser steps, and what recalibration takes in steps: a forward pass of the target's pictures for each batch."""
+    forward_passes = (
+        3 * config.accumulate * (1 if config.target is None else 2)
+    )  # of a step, a backward one counted twice
+    return config.steps + config.recalibration / forward_passes
 
 
 def step_flops(config: RunConfig) -> float:

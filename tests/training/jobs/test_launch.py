@@ -157,6 +157,13 @@ def test_estimates_grow_with_the_work_and_cost_what_the_hardware_costs(store: Jo
     hosted = estimate(small, store, flavour=card)
     assert hosted is not None
     assert hosted.dollars == pytest.approx(hosted.seconds)  # at a dollar a second
+    # Recalibration looks at pictures forward alone, of one domain where a step sees two: a sixth of a step a batch.
+    adapted = load_recipe("demo_game_to_fog__daformer_mit")
+    recalibrated = load_recipe("demo_game_to_fog__daformer_mit", ["recalibration=300"])
+    plain, longer = estimate(adapted, store), estimate(recalibrated, store)
+    assert plain is not None
+    assert longer is not None
+    assert longer.seconds[0] == pytest.approx(plain.seconds[0] * (1 + 50 / adapted.steps))
     # A job whose recipe this version cannot read, as after an update, is no reason to know nothing.
     job = store.create(small)
     store.change(job.id, lambda found: found.to(JobState.RUNNING).to(JobState.SUCCEEDED))
