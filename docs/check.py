@@ -4,8 +4,8 @@ python docs/check.py            fails with a list of what is stale
 python docs/check.py --write    writes the tables anew
 
 A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
-checkpoints, `sweep fog` from app/measured/fog.json, without the rows that nobody has run yet, `overview` from all
-sweeps of one target, a row's figures of each beside each other, and `overview in short` from its main rows.
+checkpoints, `sweep fog` from app/measured/fog.json, without the rows that nobody has run yet, and `overview` from the main
+rows of all sweeps of one target, a row's figures of each beside each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from models.catalog import SHIPPED  # noqa: E402
 from models.checkpoint import Checkpoint  # noqa: E402
 from training.sweep_table import percent_cell, to_markdown  # noqa: E402
 
-TABLE = re.compile(r"<!-- (results|overview|overview in short|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
+TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
     "camvid/val": "CamVid val (real)",
     "street_scenes/game": "game",
@@ -56,18 +56,18 @@ def results_table() -> str:
 TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
 """Sweeps of the overview and how their first test is called there."""
 DETAILS = re.compile(r"_recalibrated_|oracle_augmented")
-"""Rows that the short overview leaves out: what they tell about the others fits into a sentence."""
+"""Rows that the overview leaves out: what they tell about the others fits into a sentence."""
 
 
-def overview_table(*, short: bool = False) -> str:
-    """Rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
+def overview_table() -> str:
+    """Main rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
     found: dict[tuple[str, str], dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
     order: list[tuple[str, str]] = []
     targets = [sweep for sweep in TARGETS if (RESULTS / f"{sweep}.json").exists()]
     for sweep in targets:
         table = json.loads((RESULTS / f"{sweep}.json").read_text(encoding="utf-8"))
         for row in table["rows"]:
-            if short and DETAILS.search(row["name"]):
+            if DETAILS.search(row["name"]):
                 continue
             key = (row["group"], row["name"].removeprefix(f"{sweep}_"))
             order += [] if key in order else [key]
@@ -86,11 +86,7 @@ def overview_table(*, short: bool = False) -> str:
             row = next(iter(found[key].values()))[0]
             title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
             title = re.sub(r" \((CNN|MiT|randomised looks too)\)", "", title)
-            if key[0].endswith("recalibrated"):  # the group says so
-                title = title.replace(", recalibrated", "")
             role = ROLES[row["role"]]
-            if "oracle" in row["name"] and row["role"] != "oracle":
-                role += ", sees target labels"
             lines.append(f"| {title} | {role} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -121,11 +117,7 @@ def with_tables(text: str) -> str:
 
     def fresh(match: re.Match[str]) -> str:
         name = match[1]
-        whole = {
-            "results": results_table,
-            "overview": overview_table,
-            "overview in short": lambda: overview_table(short=True),
-        }
+        whole = {"results": results_table, "overview": overview_table}
         table = whole[name]() if name in whole else sweep_table(name.removeprefix("sweep "))
         return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
 
