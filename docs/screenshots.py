@@ -27,7 +27,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 ADDRESS = "/?style=fog&street=3"
 
 DEVICES: dict[str, dict[str, Any]] = {
-    "laptop": {"viewport": {"width": 1440, "height": 900}},
+    "laptop": {"viewport": {"width": 1440, "height": 1000}},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
 }
 

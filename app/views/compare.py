@@ -16,14 +16,16 @@ from app.viewer.report import html_report
 def main() -> None:
     """Draw the page. Each run reads at most one photo with one method, then draws again with the pane filled."""
     st.markdown("# Trained on rendered streets. How well does it read yours?")
-    st.caption(
-        "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them;"
-        " zoom, drag and swipe move all of them."
-    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.caption(
+            "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them;"
+            " zoom, drag and swipe move all of them.",
+            width="stretch",
+        )
+        settings = choices.choose_settings()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = choices.choose_source()
         checkpoints = choices.choose_methods(source)
-        settings = choices.choose_settings()
     if not session.checkpoints():
         st.info(
             "No checkpoint was found. Train one with `sim2street train`, or set `SIM2STREET_CHECKPOINTS` to a folder"
