@@ -1,7 +1,8 @@
 """Where things lie that can be fetched or computed again, what is there, and how it is removed.
 
 Each kind of thing has a folder below it: `samples` are data sets stored at one size, `statistics` tell how often classes
-occur, `weights` are files of the authors. A thing is one file there, several of one name, or a folder.
+occur, `weights` are files of the authors. Only what has a name that this project gives is ever listed or removed: the
+folder may be one that holds other things too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from models.errors import ConfigError
 from models.files import HALF_WRITTEN, size_of, still_runs
 
 SAMPLES: Final = "samples"
 STATISTICS: Final = "statistics"
 FETCHED: Final = "weights"
+OWN_NAMES: Final = {
+    SAMPLES: re.compile(r"([\w.+-]+)\.(photos|labels)\.npy"),
+    STATISTICS: re.compile(r"([\w.+-]+)\.npz"),
+    FETCHED: re.compile(r"([0-9a-f]{12})"),
+}
+"""By kind: names of the files, or of the folder, that one thing is made of; the group is what they have in common."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,19 @@ class CacheEntry:
 
 
 def cache_folder() -> Path:
-    """Folder for what can be had again: SIM2STREET_CACHE, else ~/.cache/sim2street."""
-    return Path(os.environ.get("SIM2STREET_CACHE") or "~/.cache/sim2street").expanduser()
+    """Folder for what can be had again: SIM2STREET_CACHE, else ~/.cache/sim2street.
+
+    Raises:
+        ConfigError: it is no folder, or the home that it names is nobody's.
+    """
+    named = os.environ.get("SIM2STREET_CACHE") or "~/.cache/sim2street"
+    try:
+        folder = Path(named).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"The cache cannot lie in {named}: {error}. Set SIM2STREET_CACHE to a folder.") from error
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The cache cannot lie in {folder}, which is a file. Set SIM2STREET_CACHE to a folder.")
+    return folder
 
 
 def mark_used(path: Path) -> None:
@@ -71,39 +90,50 @@ def mark_used(path: Path) -> None:
 
 
 def cache_entries(folder: Path | None = None) -> list[CacheEntry]:
-    """All that is in the cache (None: `cache_folder()`), the largest first; sets that are being stored are left out."""
+    """All that is in the cache (None: `cache_folder()`), the largest first.
+
+    Left out are sets that are being stored and files that are being fetched, links, and whatever else lies there.
+    """
     folder = folder or cache_folder()
-    found = [
-        _entry(kind, name, paths)
-        for kind in (SAMPLES, STATISTICS, FETCHED)
-        for name, paths in _things(folder / kind).items()
-    ]
+    found = [_entry(kind, name, paths) for kind in OWN_NAMES for name, paths in _things(folder / kind, kind)]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
 
 
-def _things(folder: Path) -> dict[str, list[Path]]:
-    """Paths by the name of what they make up."""
+def _things(folder: Path, kind: str) -> Iterator[tuple[str, list[Path]]]:
+    """Name and paths of each thing of a kind."""
     things: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         half = HALF_WRITTEN.fullmatch(path.name)
-        if half is not None:
-            if not still_runs(int(half["process"])):
-                things.setdefault(f"{half['name']} (half written)", []).append(path)
-        elif path.suffix != ".lock":
-            things.setdefault(_name_of(path), []).append(path)
-    return things
+        own = OWN_NAMES[kind].fullmatch(half["name"] if half else path.name)
+        if own is None or path.is_symlink() or path.is_dir() != (kind == FETCHED):
+            continue
+        if half and still_runs(int(half["process"])):
+            continue
+        things.setdefault(f"{half['name']} (half written)" if half else own[1], []).append(path)
+    for name, paths in things.items():
+        if kind != FETCHED:
+            yield name, paths
+        elif not _is_held(folder / f"{name}.lock"):
+            inside = sorted(path.name for path in paths[0].iterdir())
+            yield ", ".join(inside) or f"{name} (empty)", paths
 
 
-def _name_of(path: Path) -> str:
-    if path.is_dir():  # of weights: a digest of the address, in which lies the file
-        return ", ".join(sorted(_visible(path))) or path.name
-    return re.sub(r"(\.photos|\.labels)?\.np[yz]$", "", path.name)
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock of a download."""
+    if not lock.exists():
+        return False
+    from huggingface_hub.utils import WeakFileLock
 
-
-def _visible(folder: Path) -> Iterator[str]:
-    return (item.name for item in folder.iterdir() if not item.name.startswith("."))
+    try:
+        with WeakFileLock(lock, timeout=0.1):
+            return False
+    except TimeoutError:
+        return True
+    except OSError:  # somebody else's folder, in which nothing can be removed either
+        return False
 
 
 def _entry(kind: str, name: str, paths: list[Path]) -> CacheEntry:
-    used = [path.stat().st_mtime for path in paths if path.exists()]
+    files = [*paths, *(item for path in paths if path.is_dir() for item in path.rglob("*"))]
+    used = [file.lstat().st_mtime for file in files if file.is_file()]
     return CacheEntry(kind, name, tuple(paths), sum(map(size_of, paths)), max(used, default=0.0))

@@ -20,6 +20,8 @@ RUN_FOLDER: Final = "checkpoint"
 """Name of the checkpoint within the folder of a training run."""
 RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
 """Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
+UNPAIRED: Final = "backslashreplace"
+"""How a byte of a file's name that is no UTF-8 is written: as JSON's own escape, which reads back as the same name."""
 HALF_WRITTEN: Final = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.partial")
 """Name of a file or folder that a process writes, as `partial_of` makes it."""
 
@@ -54,11 +56,13 @@ def remove_left_behind(path: Path) -> None:
 
 def still_runs(process: int) -> bool:
     """Whether a process of this number is there; where the system cannot be asked, it is taken to be."""
+    if process == 0:  # would ask after this process's own group
+        return False
     if os.name != "posix":  # elsewhere signal 0 is no question but an interruption
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # somebody else's
         return True
@@ -107,13 +111,19 @@ def replace_folder(new: Path, place: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically: a reader or a kill sees the old file or the new one.
 
+    Where a link leads to is replaced, not the link; a device or a pipe is written to.
+
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    partial = partial_of(path)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", errors=UNPAIRED)
+        return
+    path = path.resolve()
+    partial = partial_of(path)
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors=UNPAIRED) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the program's fault, 2 bad use or bad input (one sentence 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the console script's entry."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text that can be printed
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     given = sys.argv[1:] if arguments is None else arguments
     if not given:  # somebody who wants to know what there is

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
 LARGEST_SEED: Final = 2**53 - 1
+LONGEST_CHAIN: Final = 20
+"""Recipes that may be laid over each other, each the base of the one before."""
 """A form in a browser knows no larger whole number."""
 
 
@@ -277,10 +280,15 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
         ConfigError: there is no such recipe, it is no TOML, or a key or value is wrong.
     """
     path, values = _read_recipe(source)
-    values.setdefault("name", "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower()))
+    values.setdefault("name", name_of(path))
     for override in overrides:
         _override(values, override)
     return RunConfig.parse(values, where=path.name)
+
+
+def name_of(path: Path) -> str:
+    """What a recipe or sweep is called that has no name of its own: its file's, in the letters that a name may have."""
+    return re.sub(r"[^a-z0-9_]", "_", path.stem.lower())
 
 
 def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict[str, Any]]:
@@ -291,11 +299,14 @@ def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict
     if not path.is_file():
         asked = f"{within[-1].name}: base: " if within else ""
         raise ConfigError(f"{asked}{no_recipe(source)}")
+    path = path.resolve()
     if path in within:
         raise ConfigError(f"{within[0]} is its own base, by way of {within[-1].name}.")
+    if len(within) > LONGEST_CHAIN:
+        raise ConfigError(f"{within[0]} has a base that has a base, {LONGEST_CHAIN} times over: name one further up.")
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
-        values = (json.loads if kind == "JSON" else tomllib.loads)(path.read_text(encoding="utf-8"))
+        values = (json.loads if kind == "JSON" else tomllib.loads)(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no readable {kind}: {error}.") from error
     if not isinstance(values, dict):
@@ -316,7 +327,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         raise ConfigError(f"--set takes key=value, such as steps=200; found {text!r}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         parsed = value.strip()
     *parents, last = key.strip().split(".")
     place: Any = values
@@ -331,6 +342,6 @@ def _override(values: dict[str, Any], text: str) -> None:
 
 
 def _position(place: list[Any], part: str, key: str) -> int:
-    if not part.isdecimal() or int(part) >= len(place):
+    if not (part.isdecimal() and len(part) < 9) or int(part) >= len(place):
         raise ConfigError(f"--set {key}: {part!r} should be a position from 0 to {len(place) - 1}.")
     return int(part)

@@ -32,19 +32,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from models.checkpoint import CONFIG, RUN_FOLDER, Checkpoint, write_json
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.options import Options
 from models.predictor import Predictor
-from training.config import DatasetConfig, RunConfig, load_recipe
+from training.config import DatasetConfig, RunConfig, load_recipe, name_of
 from training.datasets.base import SegmentationDataset
 from training.evaluate import evaluate
 from training.selection import open_selection, progress_bar
-from training.sweep_table import FORMAT, RunResult, build_table, write_table
+from training.sweep_table import FORMAT, RunResult, Standing, build_table, write_table
 
 SWEEPS: Final = Path(__file__).parent / "sweeps"
 SCORES: Final = "scores.json"
@@ -159,10 +159,10 @@ def load_sweep(source: str) -> SweepConfig:
     if not path.is_file():
         raise ConfigError(f"There is no sweep {source!r}: neither a file nor one of {', '.join(sweep_names())}.")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no readable TOML: {error}.") from error
-    values["name"] = values.get("name") or "".join(letter if letter.isalnum() else "_" for letter in path.stem.lower())
+    values["name"] = values.get("name") or name_of(path)
     return SweepConfig.parse(values, where=path.name)
 
 
@@ -217,6 +217,9 @@ def sweep_through(
         raise ConfigError(f"The sweep {sweep.name} has no row {unknown[0]!r}; it has {known}.")
     runs = plan(sweep, folder)
     tests = {test.name: (test, open_selection(test)) for test in sweep.tests}
+    for name, (_, dataset) in tests.items():
+        if not dataset.labelled:
+            raise ConfigError(f"Test {name}: {dataset.describe()}. A test needs labels to score by.")
     done: dict[tuple[str, int], RunResult] = {}
     for table in earlier:
         done = earlier_runs(table, sweep, fingerprints(tests)) | done
@@ -251,7 +254,7 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
             since, or the folder of a data set has.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. --earlier takes a table of a sweep.") from error
     except (ValueError, RecursionError) as error:
@@ -260,17 +263,18 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
         if table["format"] != FORMAT:
             raise ConfigError(f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Make it again.")
         measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
-        runs = [RunResult(**{**run, "differs": tuple(run["differs"])}) for row in table["rows"] for run in row["runs"]]
-        for run in runs:
-            _check_earlier(run, measured_on.keys())
+        runs = [_earlier_run(run, measured_on.keys()) for row in table["rows"] for run in row["runs"]]
+        made = {
+            row["name"]: (row["recipe"], row["set"], any(run["state"] == "finished" for run in row["runs"]))
+            for row in table["rows"]
+        }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
     others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
-    for row in table["rows"]:
-        made = (row.get("recipe"), row.get("set"))
-        if any(run["state"] == "finished" for run in row["runs"]) and others.get(row["name"], made) != made:
+    for name, (recipe, changes, finished) in made.items():
+        if finished and others.get(name, (recipe, changes)) != (recipe, changes):
             raise ConfigError(
-                f"{path} has the row {row['name']!r} by another recipe or with other settings than {sweep.name}. Take the"
+                f"{path} has the row {name!r} by another recipe or with other settings than {sweep.name}. Take the"
                 " row out of it, or name it otherwise."
             )
     if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
@@ -278,13 +282,22 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
     return {(run.row, run.seed): run for run in runs if run.state == "finished"}
 
 
-def _check_earlier(run: RunResult, tests: Iterable[str]) -> None:
-    """Raise `TypeError` for a run out of a table that somebody has edited; nothing of it is believed or dropped unsaid."""
-    if not isinstance(run.row, str) or type(run.seed) is not int:
-        raise TypeError(f"row {run.row!r}, seed {run.seed!r}")
-    reports = run.scores if isinstance(run.scores, dict) else {}
-    if run.state == "finished" and not all(_is_report(reports.get(test)) for test in tests):
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no figure")
+
+
+def _earlier_run(values: dict[str, Any], tests: Iterable[str]) -> RunResult:
+    """A run out of a table that somebody may have edited; nothing of it is believed or dropped unsaid.
+
+    Raises:
+        TypeError, ValueError: a key is unknown, missing or of another type, or figures are none.
+    """
+    if unknown := values.keys() - RunResult.__dataclass_fields__.keys():
+        raise TypeError(f"unknown {', '.join(sorted(unknown))}")
+    run = TypeAdapter(RunResult).validate_json(json.dumps(values), strict=True)
+    if run.state == "finished" and not all(_is_report(run.scores.get(test)) for test in tests):
         raise TypeError(f"the figures of {run.row}, seed {run.seed}")
+    return run
 
 
 def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dict[str, str]:
@@ -292,7 +305,7 @@ def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dic
     return {name: dataset.fingerprint() for name, (_, dataset) in tests.items()}
 
 
-def _standing(run: PlannedRun) -> tuple[str, str | None]:
+def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
     """State and reason of a run as its folder tells them, before anything is done."""
     failure = _read(run.out / FAILURE)
     if run.is_finished:
@@ -369,7 +382,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A JSON object of ours; what is missing or damaged is made anew and counts as empty."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -379,7 +392,7 @@ def _is_report(found: Any) -> bool:
     if not isinstance(found, dict) or not isinstance(found.get("iou_per_class"), dict):
         return False
     values = [found.get("miou", math.nan), *found["iou_per_class"].values()]
-    return all(value is None or (isinstance(value, int | float) and 0 <= value <= 1) for value in values)
+    return all(value is None or (type(value) in (int, float) and 0 <= value <= 1) for value in values)
 
 
 def _percent(value: float | None) -> str:

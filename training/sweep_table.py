@@ -14,16 +14,17 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from models.checkpoint import write_json
-from models.files import partial_of
+from models.files import UNPAIRED, partial_of
 from training.config import load_recipe
 
 if TYPE_CHECKING:
     from training.sweep import SweepConfig, SweepRow, SweepTest
 
 FORMAT: Final = 1
+Standing = Literal["finished", "failed", "missing"]
 SMALLEST_GAP: Final = 0.08
 """Below this many mIoU from source-only to oracle a share of the gap is mostly noise."""
 
@@ -35,7 +36,7 @@ class RunResult:
     Attributes:
         row: name of the row.
         seed: of the run.
-        state: "finished", "failed" or "missing".
+        state: how it stands; missing is one that has not run.
         reason: of a failure, a sentence.
         weights_sha256: of the checkpoint.
         commit: revision that trained it.
@@ -46,7 +47,7 @@ class RunResult:
 
     row: str
     seed: int
-    state: str
+    state: Standing
     reason: str | None = None
     weights_sha256: str = ""
     commit: str = ""
@@ -126,7 +127,7 @@ def write_table(stem: Path, table: dict[str, Any]) -> None:
     place = stem.with_name(f"{stem.name}.csv")
     partial = partial_of(place)
     try:
-        partial.write_text(to_csv(table), encoding="utf-8")
+        partial.write_text(to_csv(table), encoding="utf-8", errors=UNPAIRED)
         partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from models.checkpoint import sha256_of, write_json
-from models.errors import ConfigError, DatasetError
+from models.errors import CheckpointError, ConfigError, DatasetError
 from models.labels import label_ids_from_train_ids
 from models.networks.cyclegan import Generator
 from models.predictor import best_device
@@ -29,7 +29,7 @@ from training.config import RunConfig
 from training.datasets.base import Progress, SegmentationDataset, resize_labels
 from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from training.datasets.transforms import resize_photo
-from training.datasets.writer import to_png, write_whole
+from training.datasets.writer import is_whole_png, to_png, write_whole
 from training.methods.cycada import CyCADAOptions
 
 Direction = Literal["to_target", "to_source"]
@@ -47,7 +47,7 @@ def open_repainter(run: Path, direction: Direction = "to_target") -> Generator:
     """
     try:
         stored = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{run} holds no run: {RUN_CONFIG} cannot be read ({error}).") from error
     config = RunConfig.parse(stored, where=str(run / RUN_CONFIG))
     if config.stages:
@@ -87,7 +87,7 @@ def translate(
         How many were repainted; the rest was there.
 
     Raises:
-        ConfigError, CheckpointError: see `open_repainter`.
+        ConfigError, CheckpointError: see `open_repainter`; or what it paints is no picture.
         DatasetError: the folder is bound to something else.
     """
     place = torch.device(device) if device else best_device()
@@ -107,7 +107,7 @@ def translate(
     for index in range(len(dataset)):
         key = f"{dataset.name}_000000_{index:06d}"
         photo_file, label_file = photos / f"{key}{PHOTO_SUFFIX}", labels / f"{key}{LABEL_SUFFIX}"
-        there = photo_file.exists() and (label_file.exists() or not with_labels)
+        there = is_whole_png(photo_file) and (is_whole_png(label_file) or not with_labels)
         if not there or len(preview) < PREVIEWED:
             photo = dataset.read_photo(index)
             if width is not None:
@@ -140,6 +140,8 @@ def repaint(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]
     images = torch.from_numpy(photo.copy()).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
     images = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
     painted = generator(images)[0, :, :height, :width].permute(1, 2, 0)
+    if not painted.isfinite().all():
+        raise CheckpointError("The repainter paints no numbers: its run diverged. Train it again, or take another run.")
     return ((painted + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
@@ -149,7 +151,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     if manifest.exists():
         try:
             found = json.loads(manifest.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if found != settings:
             differing = [key for key in settings if not isinstance(found, dict) or found.get(key) != settings[key]]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import WeakFileLock
 
 from models.cache import cache_entries
 from models.errors import DatasetError
@@ -85,6 +86,90 @@ def test_nothing_is_removed_unasked(stored: CachedDataset, capsys: pytest.Captur
     assert len(cache_entries()) == 3
 
 
+def test_an_empty_word_is_no_wish(stored: CachedDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([""], ["fog", " "]):
+        assert main(["cache", "remove", *words]) == 2
+        assert "One of the words is empty" in capsys.readouterr().err
+    assert len(cache_entries()) == 3
+
+
+def test_a_project_in_the_folder_is_not_the_caches(stored: CachedDataset, cache: Path) -> None:
+    """SIM2STREET_CACHE=. in a project: README itself puts imported checkpoints into weights/."""
+    own = [
+        cache / "weights" / "advent" / "model.safetensors",
+        cache / "weights" / "0123456789ab" / "..." / "deep.pth",
+        cache / "weights" / "0123456789ac",
+        cache / "statistics" / "thesis.docx",
+        cache / "samples" / "mine.npy",
+        cache / "samples" / "folder.photos.npy" / "inside",
+        cache / "samples" / "new\nline.photos.npy",
+    ]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    outside = cache.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("mine")
+    (cache / "samples" / "link.photos.npy").symlink_to(outside)
+    (cache / "weights" / "aaaaaaaaaaaa").symlink_to(outside)
+    assert main(["cache", "remove", "--all"]) == 0
+    assert cache_entries() == []
+    gone = own.pop(1)  # a folder of twelve hexadecimal digits is what a download makes
+    assert not gone.exists()
+    assert all(path.exists() for path in own)
+    assert (outside / "kept").exists()
+    assert (cache / "samples" / "link.photos.npy").is_symlink()
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(
+    stored: CachedDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if "fog" in path.name:
+            raise PermissionError(13, "Permission denied")
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert main(["cache", "remove", "--all"]) == 2
+    said = capsys.readouterr()
+    assert "kept street_scenes_fog" in said.err
+    assert "2 entries" in said.out
+    assert len(cache_entries()) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x10\x00{'descr': '\x00(", b"", b"x" * 400]
+)
+def test_damaged_files_are_made_again(stored: CachedDataset, content: bytes) -> None:
+    before = stored.read_photo(1).copy()
+    statistics = class_statistics(stored.origin).counts
+    (table,) = [entry for entry in cache_entries() if "fog" in entry.name and entry.kind == "statistics"]
+    for path in (stored.photos, table.paths[0]):
+        path.write_bytes(content)
+    assert (cache_dataset(stored.origin).read_photo(1) == before).all()
+    assert (class_statistics(stored.origin).counts == statistics).all()
+
+
+def test_names_that_no_process_can_have(stored: CachedDataset) -> None:
+    for process in ("99999999999999999999", "0"):
+        stored.photos.with_name(f".{stored.photos.name}.{process}.partial").write_bytes(b"half")
+    assert any("half written" in entry.name for entry in cache_entries())
+    assert main(["cache", "remove", "half"]) == 0
+    assert len(cache_entries()) == 3
+
+
+def test_the_cache_is_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for named, words in ((str(tmp_path / "file"), "which is a file"), ("~no_such_user/x", "home")):
+        monkeypatch.setenv("SIM2STREET_CACHE", named)
+        assert main(["cache", "list"]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_files_of_others_stay(stored: CachedDataset, cache: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
@@ -108,6 +193,25 @@ def test_fetched_weights_have_the_name_of_their_file(cache: Path, capsys: pytest
     assert "2.5 kB  weights     used today        advent.pth" in capsys.readouterr().out
     assert main(["cache", "remove", "advent"]) == 0
     assert not place.parent.exists()
+
+
+def test_downloads_are_told_apart_and_those_under_way_stay(cache: Path) -> None:
+    """Two files of one name; of each, the file's last use counts, not the folder's."""
+    old, new = (cache / "weights" / digest / "model.pth" for digest in ("a" * 12, "b" * 12))
+    for path in (old, new):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(1000))
+    long_ago = time.time() - 90 * DAY
+    os.utime(old, (long_ago, long_ago))
+    os.utime(new.parent, (long_ago, long_ago))
+    assert main(["cache", "remove", "--unused", "30"]) == 0
+    assert [path.exists() for path in (old, new)] == [False, True]
+    with WeakFileLock(new.parent.with_name(f"{'b' * 12}.lock")):
+        assert cache_entries() == []
+        assert main(["cache", "remove", "--all"]) == 0
+    assert new.exists()
+    assert main(["cache", "remove", "--all"]) == 0
+    assert not new.exists()
 
 
 def test_who_reads_a_removed_set_reads_on_and_who_comes_later_is_told(stored: CachedDataset) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from PIL import Image
 
 from models.checkpoint import Checkpoint
+from models.files import write_json
 from models.labels import CAMVID11
 from models.networks import build
 from tests.models.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM
 from training.cli import main
 from training.config import recipe_names
+from training.datasets import open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +231,6 @@ def test_predict_reads_on_after_a_bad_photo(
 
 
 def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from training.datasets import open_dataset
-
     command = [
         "render",
         "--style",
@@ -257,7 +258,7 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["fly"], "invalid choice"),
         (["render", "--out", "x", "--size", "12"], "WIDTHxHEIGHT"),
         (["render", "--out", "x", "--style", "cartoon"], "cartoon"),
-        (["render", "--out", "x", "--count", "0"], "at least one scene"),
+        (["render", "--out", "x", "--count", "0"], "from 1 to 1000000 scenes"),
         (["evaluate", "--dataset", "camvid", "--root", "absent"], "found nothing"),
         (["evaluate", "--dataset", "kitti"], "There is no data set 'kitti'"),
         (["evaluate", "--dataset", "camvid", "--root", ".", "--style", "fog"], "--style is for street_scenes only"),
@@ -289,6 +290,34 @@ def test_bad_use_is_code_two_and_a_sentence(
     monkeypatch.delenv("SIM2STREET_CAMVID", raising=False)
     assert words in fails(arguments, capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_no_text(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name of a file is bytes; those that are no UTF-8 are read, told and come back out of the figures."""
+    names = [os.fsdecode(b"\xff.png"), "plain.png"]
+    photos = [str(tmp_path / name) for name in names]
+    for photo in photos:
+        Image.new("RGB", (64, 48), "grey").save(photo)
+    assert main(["predict", *photos, "--checkpoint", "first", "--out", str(tmp_path / "p")]) == 0
+    summary = json.loads((tmp_path / "p" / "summary.json").read_text())
+    assert list(summary) == photos
+    assert open_dataset("photos", tmp_path).fingerprint()
+
+
+def test_figures_go_where_the_name_leads(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target.json", tmp_path / "link.json", tmp_path / "pipe"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_json(link, {"new": 1})
+    assert link.is_symlink()
+    assert json.loads(target.read_text()) == {"new": 1}
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        write_json(pipe, {"new": 2})
+        assert reader.stdout is not None
+        assert json.loads(reader.stdout.read()) == {"new": 2}
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "target.json"]
 
 
 def test_alone_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

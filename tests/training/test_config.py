@@ -60,6 +60,8 @@ def test_overrides_reach_nested_values() -> None:
         ("optimisers.segmenter.rate=inf", "finite number"),
         ("seed=1000000000000000000000000", "less than or equal to 9007199254740991"),
         ("sources.7.count=1", "position from 0 to 0"),
+        (f"sources.{'9' * 5000}.count=1", "position from 0 to 0"),
+        (f"steps={'9' * 5000}", "steps"),
         ("steps.deep=1", "steps is a value, not a table"),
         ("steps", "key=value"),
         ("source_transform.augment=wild", "'none', 'plain', 'daformer' or 'strong'"),
@@ -80,6 +82,16 @@ def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="no readable TOML"):
         load_recipe(str(broken))
+    broken.write_text("a = " + 3000 * "[")
+    with pytest.raises(ConfigError, match="no readable TOML"):
+        load_recipe(str(broken))
+
+
+def test_a_recipe_of_another_alphabet_and_editor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "Größe.toml"
+    path.write_text(f'base = "{DEMO}"\nsteps = 7\n', encoding="utf-8-sig")  # with the mark that some editors begin with
+    config = load_recipe(str(path))
+    assert (config.name, config.steps) == ("gr__e", 7)
 
 
 def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
@@ -97,6 +109,18 @@ def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
     assert load_recipe(str(grandchild), ["steps=8"]) == config.model_copy(
         update={"name": "grandchild", "batch": 3, "steps": 8}
     )
+
+
+def test_a_base_by_another_way_and_a_long_chain_are_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (folder / "own.toml").write_text('base = "../w/own.toml"\n')
+    with pytest.raises(ConfigError, match="is its own base"):
+        load_recipe(str(folder / "own.toml"))
+    for place in range(30):
+        (tmp_path / f"r{place}.toml").write_text(f'base = "r{place + 1}.toml"\n')
+    with pytest.raises(ConfigError, match=r"r0\.toml has a base that has a base, 20 times over"):
+        load_recipe(str(tmp_path / "r0.toml"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from models.checkpoint import Checkpoint, CheckpointConfig
 from models.errors import ConfigError, DatasetError
@@ -27,7 +28,7 @@ from training.jobs.record import JobState
 from training.jobs.store import JobStore
 from training.loop import STATE, Interrupted
 from training.run_folder import sole_use
-from training.sweep import SCORES, PlannedRun, SweepConfig, load_sweep, plan, sweep_names, sweep_through
+from training.sweep import SCORES, PlannedRun, SweepConfig, SweepTest, load_sweep, plan, sweep_names, sweep_through
 from training.sweep_jobs import train_as_jobs
 from training.sweep_runs import command_of, train_here
 from training.sweep_table import build_table, summarise, to_csv, to_markdown
@@ -275,12 +276,35 @@ def test_tables_of_several_machines_fill_one(recipe: str, tree: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda table: table["rows"][0]["runs"][0].update(seed="0"), "seed '0'"),
+        (lambda table: table["rows"][0]["runs"][0].update(seed="0"), "seed"),
+        (lambda table: table["rows"][0]["runs"][0].update(state="x"), "state"),
+        (lambda table: table["rows"][0]["runs"][0].update(steps="x"), "steps"),
+        (lambda table: table["rows"][0]["runs"][0].update(differs=[1]), "differs"),
+        (lambda table: table["rows"][0]["runs"][0].update(reason="\udcff"), "is no table of a sweep"),
+        (lambda table: table["rows"][0]["runs"][0].update(mine=1), "unknown mine"),
+        (lambda table: table["rows"][0].pop("name"), "is no table of a sweep"),
+        (lambda table: table["rows"][0].update(name=[]), "is no table of a sweep"),
+        (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(ece=float("nan")), "is no JSON"),
+        (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(miou=True), "the figures of row, seed 0"),
         (lambda table: table["rows"][0]["runs"][0].update(scores={}), "the figures of row, seed 0"),
         (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(miou="x"), "the figures of row, seed 0"),
         (lambda table: table.update(format=2), "format 2"),
     ],
-    ids=["seed", "no scores", "no number", "format"],
+    ids=[
+        "seed",
+        "state",
+        "steps",
+        "differs",
+        "surrogate",
+        "unknown",
+        "no name",
+        "list",
+        "nan",
+        "truth",
+        "no scores",
+        "no number",
+        "format",
+    ],
 )
 def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edit: Any, words: str) -> None:
     sweep = make(recipe, tree, row={})
@@ -296,6 +320,16 @@ def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edi
 def test_a_seed_among_the_changes_is_refused(recipe: str, tree: Path) -> None:
     with pytest.raises(ConfigError, match=r"'seed = 5' would be overruled by the row's seeds"):
         make(recipe, tree, row={"set": ["seed = 5"]})
+
+
+def test_a_test_without_labels_is_refused_before_anything_runs(recipe: str, tree: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    test = {"name": "mine", "dataset": "photos", "root": str(tmp_path)}
+    sweep = make(recipe, tree, row={})
+    sweep = sweep.model_copy(update={"tests": (SweepTest.parse(test, where="test"),)})
+    with pytest.raises(ConfigError, match=r"Test mine: .* without labels .* needs labels to score by"):
+        sweep_through(sweep, tmp_path / "out", pytest.fail)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_table_that_is_none_is_named(recipe: str, tree: Path, tmp_path: Path) -> None:

@@ -136,8 +136,12 @@ def test_a_folder_of_repainted_pictures_can_be_trained_on(
     assert np.array_equal(preview[64:, :96], painted.read_photo(0))
 
     next(out.glob("leftImg8bit/train/*/*000003_leftImg8bit.png")).unlink()
+    for name, length in (("leftImg8bit/train/*/*000001_leftImg8bit.png", 0), ("gtFine/train/*/*000004_*.png", 40)):
+        cut_short = next(out.glob(name))
+        cut_short.write_bytes(cut_short.read_bytes()[:length])
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "1 pictures repainted, 5 were there" in capsys.readouterr().out
+    assert "3 pictures repainted, 3 were there" in capsys.readouterr().out
+    assert np.array_equal(open_dataset("cityscapes", out, "train").read_labels(4), original.read_labels(4))
     message = fails([*arguments, "--width", "48", "--out", str(out)], capsys)
     assert "filled with other settings (width differ)" in message
 
@@ -178,4 +182,8 @@ def test_grey_in_grey_out_of_range_never() -> None:
             return images.sign() + self.weight
 
     photo = np.array([[[0, 127, 128], [255, 1, 254]]], np.uint8)
+    broken = Extremes()
+    torch.nn.init.constant_(broken.weight, float("nan"))
+    with pytest.raises(CheckpointError, match="paints no numbers"):
+        repaint(broken, photo)  # pyright: ignore
     assert repaint(Extremes(), photo).tolist() == [[[0, 0, 255], [255, 0, 255]]]  # pyright: ignore

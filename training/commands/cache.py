@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from models.errors import ConfigError
@@ -38,7 +39,9 @@ def run(options: argparse.Namespace) -> int:
     """List or remove."""
     from models.cache import cache_entries
 
-    wanted = [word.lower() for word in options.words]
+    wanted = [word.strip().lower() for word in options.words]
+    if "" in wanted:  # as of a variable that is not set
+        raise ConfigError("One of the words is empty, which everything has. Leave it out.")
     entries = [
         entry
         for entry in cache_entries()
@@ -57,8 +60,8 @@ def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None
     _sum_up(entries, "in")
 
 
-def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None:
-    """Remove what was asked for, which somebody has to say."""
+def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> int:
+    """Remove what was asked for, which somebody has to say; exit code 2 if something could not be removed."""
     if not (options.all or options.words or options.unused is not None):
         raise ConfigError(
             "Say what is to go: words of its name, --unused DAYS, or --all. `cache list` shows what there is."
@@ -66,11 +69,18 @@ def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> No
     if options.dry_run:
         _print(entries)
         _sum_up(entries, "would go from")
-        return
+        return 0
+    removed: list[CacheEntry] = []
     for entry in entries:
-        entry.remove()
+        try:
+            entry.remove()
+        except OSError as error:
+            print(f"kept {entry.name}: {error.strerror or error}.", file=sys.stderr)
+            continue
+        removed.append(entry)
         _print([entry])
-    _sum_up(entries, "removed from")
+    _sum_up(removed, "removed from")
+    return 0 if len(removed) == len(entries) else 2
 
 
 def _print(entries: list[CacheEntry]) -> None:

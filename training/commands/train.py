@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             raise ConfigError("--set cannot change a run that has begun; leave it out, or start anew with a recipe.")
         try:
             stored = json.loads((options.resume / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{options.resume} holds no run: {CONFIG} cannot be read ({error}).") from error
         config = RunConfig.parse(stored, where=str(options.resume / CONFIG))
     else:

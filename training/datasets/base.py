@@ -175,10 +175,11 @@ class FolderDataset(SegmentationDataset):
 
     def fingerprint(self) -> str:
         """Digest of file names, sizes and times of change."""
-        digest = hashlib.sha256(f"{self.slug} {self.labels.name}".encode())
+        digest = hashlib.sha256(os.fsencode(f"{self.slug} {self.labels.name}"))
         for path in (*self.photos, *self.label_images):
             status = path.stat()
-            digest.update(f"\n{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}".encode())
+            line = f"\n{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}"
+            digest.update(os.fsencode(line))  # a name need not be UTF-8
         return digest.hexdigest()
 
     def describe(self) -> str:
@@ -194,7 +195,10 @@ class FolderDataset(SegmentationDataset):
             raise DatasetError(
                 f"Where {cls.name} lies is not known: give its root or set {cls.root_variable}. {cls.how_to_get}"
             )
-        path = Path(given).expanduser()
+        try:
+            path = Path(given).expanduser()
+        except RuntimeError as error:
+            raise DatasetError(f"{cls.name} cannot lie in {given}: {error}. Give its folder.") from error
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing"
             raise DatasetError(

@@ -157,8 +157,8 @@ class _File:
 
     def is_whole(self) -> bool:
         try:
-            found = np.load(self.path, mmap_mode="r")
-        except (OSError, ValueError, EOFError):
+            found = open_memmap(self.path, mode="r")
+        except Exception:  # whatever a damaged header makes NumPy raise
             return False
         return found.shape == self.shape and found.dtype == np.uint8
 

@@ -15,7 +15,8 @@ from models.labels import CITYSCAPES19
 from training.datasets.base import Sample, SegmentationDataset
 from training.datasets.street_scenes import check_arguments, render
 
-SPLIT_STARTS = {"train": 0, "val": 1_000_000}
+MOST_SCENES = 1_000_000
+SPLIT_STARTS = {"train": 0, "val": MOST_SCENES}
 """First scene of each split, so that no scene is in both."""
 
 
@@ -100,8 +101,8 @@ def scene_key(style: str, seed: int, index: int) -> str:
 
 def check_settings(style: str, count: int, start: int, seed: int, size: tuple[int, int]) -> None:
     """Raise `ConfigError` for settings in which no scene can be painted."""
-    if count < 1:
-        raise ConfigError(f"The count is {count}, but there must be at least one scene.")
+    if not 1 <= count <= MOST_SCENES:
+        raise ConfigError(f"The count is {count}; a set has from 1 to {MOST_SCENES} scenes.")
     try:
         check_arguments(style, start, seed, size)
     except ValueError as error:

@@ -121,7 +121,7 @@ class JobStore:
         path = self.place(job) / RECIPE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read ({error}).") from error
         return RunConfig.parse(values, where=str(path))
 
