@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import CONFIG, RUN_FOLDER, WEIGHTS, Checkpoint
+from models.checkpoint import Checkpoint
 from models.downloads import DOWNLOADS, Download
 from models.errors import CheckpointError, ConfigError
-from models.files import promoted_folder
+from models.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, promoted_folder
 from models.hub import download_checkpoint, is_repository
 from models.spacefile import DEFAULT as SPACEFILE
 from models.spacefile import read_spacefile
@@ -125,7 +125,7 @@ def _checkpoint_within(folder: Path) -> Path | None:
     if finished.is_dir():
         return finished
     # A run that is not finished has a config.json too, but also its progress.
-    is_run = (folder / "progress.jsonl").exists()
+    is_run = (folder / PROGRESS).exists()
     means_to_be = (folder / CONFIG).exists() or (folder / WEIGHTS).exists()
     return folder if means_to_be and not is_run else None
 

@@ -11,7 +11,6 @@ raises `CheckpointError` with the reason. A folder is written beside its place a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from functools import cached_property
@@ -32,6 +31,7 @@ from models.files import (
     partial_of,
     remove_left_behind,
     replace_folder,
+    sha256_of,
     write_json,
 )
 from models.labels import LABEL_SPACES, label_space
@@ -263,12 +263,6 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return cls(path, written.config, written.metrics)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -47,3 +47,7 @@ class ConfigError(Sim2StreetError):
 
 class DatasetError(Sim2StreetError):
     """A data set that is not where it was looked for, or is not laid out as documented."""
+
+
+class Interrupted(Sim2StreetError):
+    """Somebody asked a training to stop; its state is saved, and resuming goes on where it was."""

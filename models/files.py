@@ -5,10 +5,13 @@ Imports nothing heavy, so that the job runner and `sim2street jobs` start at onc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,8 @@ METRICS: Final = "metrics.json"
 CARD: Final = "README.md"
 RUN_FOLDER: Final = "checkpoint"
 """Name of the checkpoint within the folder of a training run."""
+PROGRESS: Final = "progress.jsonl"
+"""Name of the journal there."""
 RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
 """Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
 UNPAIRED: Final = "backslashreplace"
@@ -69,6 +74,23 @@ def still_runs(process: int) -> bool:
     return True
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a place beside `path`: what is written there takes its place at the end, or vanishes with an error."""
+    partial = partial_of(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is never seen half written."""
+    with written_whole(path) as partial:
+        partial.write_bytes(data)
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; those that vanish meanwhile count as nothing."""
     total = 0
@@ -78,6 +100,12 @@ def size_of(path: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_units(size: float) -> str:
@@ -120,13 +148,7 @@ def write_json(path: Path, content: Any) -> None:
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8", errors=UNPAIRED)
         return
-    path = path.resolve()
-    partial = partial_of(path)
-    try:
-        with partial.open("w", encoding="utf-8", errors=UNPAIRED) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path.resolve()) as partial, partial.open("w", encoding="utf-8", errors=UNPAIRED) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -27,8 +27,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import httpx
 from tqdm.auto import tqdm
 
-from models.checkpoint import CARD, CONFIG, METRICS, PICKLES, WEIGHTS, Checkpoint
+from models.checkpoint import PICKLES, Checkpoint
 from models.errors import CheckpointError
+from models.files import CARD, CONFIG, METRICS, WEIGHTS
 
 FILES: Final = (WEIGHTS, CONFIG, METRICS, CARD)
 REPOSITORY: Final = re.compile(r"^(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")

@@ -41,7 +41,7 @@ class Normalisation:
 
 IMAGENET = Normalisation()
 CAFFE = Normalisation(mean=(104.00698793, 116.66876762, 122.67891434), std=(1.0, 1.0, 1.0), scale=255.0, order="bgr")
-"""Input of the ADVENT and AdaptSegNet networks (methods.md of both repositories' loaders: BGR bytes minus mean)."""
+"""Input of the ADVENT and AdaptSegNet networks (both repositories' loaders: BGR bytes minus mean)."""
 
 
 @dataclass(frozen=True)

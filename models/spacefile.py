@@ -21,7 +21,7 @@ import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from models.errors import ConfigError
-from models.files import partial_of
+from models.files import write_whole
 from models.options import Options
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -252,9 +252,7 @@ def record_publication(path: Path, folder: Path, repository: str, revision: str)
             f" `revision: {revision}` into entry {place + 1} of models yourself."
         )
     Spacefile.parse(values, where=path.name)
-    partial = partial_of(path)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text.encode())
     return True
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.catalog import SHIPPED
-from models.checkpoint import Checkpoint, sha256_of
+from models.checkpoint import Checkpoint
+from models.files import sha256_of
 from models.predictor import Predictor
 from training.config import load_recipe
 from training.evaluate import evaluate

@@ -20,17 +20,17 @@ from huggingface_hub.errors import EntryNotFoundError
 from models.cache import cache_folder
 from models.catalog import find_checkpoint
 from models.errors import Sim2StreetError
-from models.files import in_units
+from models.files import CONFIG, in_units
 from models.networks import build_unfilled
 from models.segmenter import Segmenter
-from training.companions import FOLDER as COMPANIONS
+from training.companions import COMPANIONS
 from training.config import PREVIOUS, DatasetConfig, RunConfig
 from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
 from training.datasets.inspection import inspect_dataset
 from training.durations import in_words
 from training.initialise import MIT_FILES, fill_from, imagenet_repository
-from training.loop import CONFIG, STATE, TrainingError, check_folder
+from training.loop import STATE, TrainingError, check_folder
 from training.methods import build_method
 from training.optimisers import build_optimisers
 from training.rehearsal import Rehearsal, TooSlow, rehearse

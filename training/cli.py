@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from models.errors import Sim2StreetError, is_out_of_memory
+from models.errors import Interrupted, Sim2StreetError, is_out_of_memory
 from training.commands import COMMANDS
 
 
@@ -37,10 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     try:
         return options.run(options) or 0
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 130
     except Sim2StreetError as error:
-        stopped = type(error).__name__ == "Interrupted"
-        print(f"{'' if stopped else 'error: '}{error}", file=sys.stderr)
-        return 130 if stopped else 2
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130

@@ -14,22 +14,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.errors import CheckpointError
-from models.files import partial_of
+from models.files import written_whole
 
-FOLDER: Final = "companions"
+COMPANIONS: Final = "companions"
 
 
 def save_companions(networks: Mapping[str, nn.Module], run: Path) -> None:
     """Write networks into the folder of a run, each file atomically."""
     for name, network in networks.items():
-        place = run / FOLDER / f"{name}.safetensors"
+        place = run / COMPANIONS / f"{name}.safetensors"
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_of(place)
-        try:
+        with written_whole(place) as partial:
             save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, partial)
-            partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def load_companions(networks: Mapping[str, nn.Module], run: Path) -> None:
@@ -39,7 +35,7 @@ def load_companions(networks: Mapping[str, nn.Module], run: Path) -> None:
         CheckpointError: a file is missing, damaged, or of a network of another size.
     """
     for name, network in networks.items():
-        place = run / FOLDER / f"{name}.safetensors"
+        place = run / COMPANIONS / f"{name}.safetensors"
         if not place.is_file():
             raise CheckpointError(f"{place} is missing: {run} is no finished run of a method that trains {name}.")
         try:

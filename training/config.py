@@ -25,9 +25,9 @@ from training.methods import method_entry
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
-LARGEST_SEED: Final = 2**53 - 1
 LONGEST_CHAIN: Final = 20
 """Recipes that may be laid over each other, each the base of the one before."""
+LARGEST_SEED: Final = 2**53 - 1
 """A form in a browser knows no larger whole number."""
 
 
@@ -216,6 +216,19 @@ class RunConfig(Options):
     def total_steps(self) -> int:
         """Steps of the run, of all its stages."""
         return sum(stage.steps for stage in self.resolve_stages().values()) if self.stages else self.steps
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the config that a run or a job keeps.
+
+        Raises:
+            ConfigError: it is missing or damaged, or has keys of another version.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}).") from error
+        return cls.parse(values, where=str(path))
 
     def resolve_stages(self) -> dict[str, RunConfig]:
         """Return each stage as a run of its own, by name and in order.

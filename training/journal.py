@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from models.files import PROGRESS, write_whole, written_whole
 from models.predictor import Predictor
 from training.config import DatasetConfig
 from training.datasets.base import SegmentationDataset
-from training.run_folder import PROGRESS, SAMPLES
+from training.run_folder import SAMPLES
 
 
 @dataclass
@@ -34,9 +35,7 @@ class Journal:
                 for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
                 if _step_of(line) <= self.step
             ]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            partial.replace(path)
+            write_whole(path, "".join(f"{line}\n" for line in kept).encode())
         self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=self.step + 1)
 
     def line(self, step: int, content: dict[str, Any]) -> None:
@@ -61,9 +60,8 @@ class Journal:
         folder = self.out / SAMPLES
         folder.mkdir(exist_ok=True)
         # Whole or not at all: the admin page may look at this moment.
-        partial = folder / f".{name}.partial"
-        Image.fromarray(pixels).save(partial, format="JPEG", quality=90)
-        partial.replace(folder / f"{name}_{step:07d}.jpg")
+        with written_whole(folder / f"{name}_{step:07d}.jpg") as partial:
+            Image.fromarray(pixels).save(partial, format="JPEG", quality=90)
         self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:

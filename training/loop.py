@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
 import math
 import os
 import shutil
@@ -38,15 +37,15 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoint import CARD, Checkpoint, CheckpointConfig, write_json
-from models.errors import ConfigError, Sim2StreetError
+from models.checkpoint import Checkpoint, CheckpointConfig
+from models.errors import ConfigError, Interrupted, Sim2StreetError
+from models.files import CARD, CONFIG, RUN_FOLDER, write_json
 from models.labels import CITYSCAPES19
 from models.networks import build, is_finite
 from models.predictor import Predictor, best_device, has_bf16
 from models.segmenter import Segmenter
 from training.card import write_card
-from training.companions import FOLDER as COMPANIONS
-from training.companions import load_companions, save_companions
+from training.companions import COMPANIONS, load_companions, save_companions
 from training.config import PREVIOUS, RunConfig
 from training.evaluate import evaluate
 from training.initialise import initialise
@@ -56,7 +55,7 @@ from training.methods.base import Method
 from training.methods.batch_norm import batch_norms, recalibrate
 from training.optimisers import build_optimisers, set_rates
 from training.pair import DomainPair, PairStream
-from training.run_folder import CONFIG, STATE, sole_use
+from training.run_folder import STATE, is_finished, sole_use
 from training.selection import open_pairs, open_selection
 from training.signals import stop_signals
 
@@ -67,10 +66,6 @@ SAMPLES: Final = 3
 
 class TrainingError(Sim2StreetError):
     """A run that cannot start or cannot go on; the text says what is left of it."""
-
-
-class Interrupted(TrainingError):
-    """The run was asked to stop (SIGINT, SIGTERM) and has saved its state."""
 
 
 class _EvaluationStopped(Exception):
@@ -94,10 +89,9 @@ def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint |
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
     with sole_use(out):
-        finished = out / "checkpoint"
-        if resume and (finished / "config.json").exists():  # figures were added to it since, perhaps
+        if resume and is_finished(out):  # figures were added to it since, perhaps
             check_folder(config, out, resume, began=True)
-            return Checkpoint.open(finished) if os.environ.get("RANK", "0") == "0" else None
+            return Checkpoint.open(out / RUN_FOLDER) if os.environ.get("RANK", "0") == "0" else None
         if config.stages:
             return train_stages(config, out, resume)
         run = Run(config, out, resume=resume)
@@ -116,8 +110,8 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
     for name, stage in config.resolve_stages().items():
         place, previous = out / name, before
         before = place
-        if (place / "checkpoint" / "config.json").exists():
-            checkpoint = Checkpoint.open(place / "checkpoint")
+        if is_finished(place):
+            checkpoint = Checkpoint.open(place / RUN_FOLDER)
             continue
         run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out)
         if run.is_main:
@@ -134,7 +128,7 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         shutil.copytree(before / COMPANIONS, out / COMPANIONS, dirs_exist_ok=True)
     card = (checkpoint.path / CARD).read_text(encoding="utf-8")
     # Stored in fp16 already: storing it again changes nothing.
-    return Checkpoint.save(out / "checkpoint", checkpoint.load(), checkpoint.config, card=card)
+    return Checkpoint.save(out / RUN_FOLDER, checkpoint.load(), checkpoint.config, card=card)
 
 
 class Run:
@@ -180,7 +174,7 @@ class Run:
         torch.manual_seed(config.seed)
         segmenter = build(config.network, CITYSCAPES19, config.network_options)
         if not resume:
-            start = before / "checkpoint" if before is not None and config.initialisation == PREVIOUS else None
+            start = before / RUN_FOLDER if before is not None and config.initialisation == PREVIOUS else None
             initialise(segmenter, config.initialisation if start is None else str(start), config.network_options)
         self.method: Method = build_method(config.method, segmenter, config.method_options)
         if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
@@ -497,7 +491,7 @@ class Run:
         )
         card = write_card(details, config.about, {})
         save_companions(self.method.companions, self.out)
-        checkpoint = Checkpoint.save(self.out / "checkpoint", self.segmenter, details, card=card)
+        checkpoint = Checkpoint.save(self.out / RUN_FOLDER, self.segmenter, details, card=card)
         if self.journal is not None:
             self.journal.close()
         return checkpoint
@@ -519,12 +513,8 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
         return
     if not began:
         raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
-    stored = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-    # Parsed first: keys that came to recipes since then have their defaults in both.
-    before, given = (
-        RunConfig.parse(stored, where=str(out / CONFIG)).model_dump(mode="json"),
-        config.model_dump(mode="json"),
-    )
+    # Parsed, not compared as text: keys that came to recipes since then have their defaults in both.
+    before, given = RunConfig.read(out / CONFIG).model_dump(mode="json"), config.model_dump(mode="json")
     differing = sorted(key for key in given if before[key] != given[key])
     if differing:
         raise TrainingError(

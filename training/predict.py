@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.checkpoint import write_json
 from models.drawing import heatmap, overlay
 from models.errors import Sim2StreetError
+from models.files import write_json, written_whole
 from models.photo import read_photo
 from models.prediction import Prediction
 from models.predictor import Predictor
@@ -96,9 +96,8 @@ def _write_pictures(prediction: Prediction, photo: np.ndarray[Any, Any], place: 
         "entropy": heatmap(prediction.entropy),
     }
     for name, pixels in pictures.items():
-        partial = place / f".{name}.partial.png"
-        Image.fromarray(pixels).save(partial)
-        partial.replace(place / f"{name}.png")
+        with written_whole(place / f"{name}.png") as partial:
+            Image.fromarray(pixels).save(partial, format="PNG")
 
 
 def _last_part(name: str) -> str:

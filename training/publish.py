@@ -17,8 +17,9 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, get_token
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from models.checkpoint import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS, Checkpoint
+from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
+from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS
 from models.hub import HUB_ERRORS, hub_api, hub_sentence
 from training.card import publication_card
 from training.config import RunConfig, load_recipe
@@ -236,7 +237,7 @@ def _about(checkpoint: Checkpoint) -> str:
     run = checkpoint.path.parent / CONFIG
     try:
         if checkpoint.path.name == RUN_FOLDER and run.exists():
-            return RunConfig.parse(json.loads(run.read_text("utf-8")), where=str(run)).about
+            return RunConfig.read(run).about
         return load_recipe(checkpoint.config.recipe).about
-    except (ConfigError, ValueError):  # a recipe that is not in this version
+    except ConfigError:  # a recipe that is not in this version
         return ""

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Final
 
 from models.errors import Sim2StreetError
+from models.files import CONFIG, RUN_FOLDER
 from training.locks import Busy, hold
 
-CONFIG: Final = "config.json"
 STATE: Final = "state.pt"
-PROGRESS: Final = "progress.jsonl"
 SAMPLES: Final = "samples"
 LOCK: Final = ".lock"
 
 
 class RunFolderError(Sim2StreetError):
     """A folder into which another process is writing."""
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run, or a stage of one, has its checkpoint."""
+    return (run / RUN_FOLDER / CONFIG).exists()
 
 
 @contextmanager

@@ -10,20 +10,19 @@ own (a test repeats these), and CamVid's val photos where they are to be had.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 from models.catalog import SHIPPED
-from models.checkpoint import CARD, METRICS, Checkpoint, write_json
+from models.checkpoint import Checkpoint
+from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, write_json
 from models.predictor import Predictor
 from training.card import write_card
 from training.config import RunConfig
 from training.datasets import open_dataset
 from training.datasets.base import SegmentationDataset
 from training.evaluate import evaluate
-from training.loop import CONFIG
 from training.selection import progress_bar
 
 SCENE_SEED: Final = 2026
@@ -53,8 +52,8 @@ def scenes(style: str, count: int) -> SegmentationDataset:
 
 def ship(run: Path, name: str, camvid: str | None) -> Checkpoint:
     """Copy the run's checkpoint to `models/shipped/<name>`, score it and write its card."""
-    trained = Checkpoint.open(run / "checkpoint")
-    about = RunConfig.parse(json.loads((run / CONFIG).read_text()), where=str(run / CONFIG)).about
+    trained = Checkpoint.open(run / RUN_FOLDER)
+    about = RunConfig.read(run / CONFIG).about
     shipped = Checkpoint.save(SHIPPED / name, trained.load(), trained.config)
     predictor = Predictor.from_checkpoint(shipped, device="cpu")
     metrics: dict[str, Any] = {}

@@ -17,8 +17,8 @@ from typing import Any, Final
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCardData
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from models.checkpoint import CARD
 from models.errors import Sim2StreetError
+from models.files import CARD, write_whole
 from models.hub import FILES, HUB_ERRORS, hub_api, hub_sentence
 from models.spacefile import ROOT, Spacefile
 from training.publish import check_token
@@ -145,9 +145,7 @@ def write_generated(spacefile: Spacefile, root: Path = ROOT, folder: Path = GENE
         if name not in wanted:
             (folder / name).unlink()
             continue
-        partial = folder / f".{name}.partial"
-        partial.write_text(wanted[name], encoding="utf-8")
-        partial.replace(folder / name)
+        write_whole(folder / name, wanted[name].encode())
     return changed
 
 

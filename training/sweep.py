@@ -36,13 +36,15 @@ from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from models.checkpoint import CONFIG, RUN_FOLDER, Checkpoint, write_json
+from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
+from models.files import CONFIG, RUN_FOLDER, write_json
 from models.options import Options
 from models.predictor import Predictor
 from training.config import DatasetConfig, RunConfig, load_recipe, name_of
 from training.datasets.base import SegmentationDataset
 from training.evaluate import evaluate
+from training.run_folder import is_finished
 from training.selection import open_selection, progress_bar
 from training.sweep_table import FORMAT, RunResult, Standing, build_table, write_table
 
@@ -134,7 +136,7 @@ class PlannedRun:
     @property
     def is_finished(self) -> bool:
         """Whether its checkpoint is there."""
-        return (self.out / RUN_FOLDER / CONFIG).exists()
+        return is_finished(self.out)
 
 
 Launcher = Callable[[Sequence[PlannedRun]], Iterable[tuple[PlannedRun, str | None]]]
@@ -367,11 +369,8 @@ def _scores(
 
 def differing(run: PlannedRun) -> tuple[str, ...]:
     """Keys in which the run in the folder was made otherwise than the sweep says, those that bear on its weights."""
-    stored = _read(run.out / CONFIG)
-    if not stored:
-        return (CONFIG,)
     try:
-        found = RunConfig.parse(stored, where=str(run.out / CONFIG)).model_dump(mode="json")
+        found = RunConfig.read(run.out / CONFIG).model_dump(mode="json")
     except ConfigError:
         return (CONFIG,)
     planned = run.config.model_dump(mode="json")

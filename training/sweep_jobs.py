@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import RUN_FOLDER, replace_folder, write_json
-from models.files import partial_of
+from models.files import CONFIG, RUN_FOLDER, partial_of, replace_folder, write_json
+from training.companions import COMPANIONS
 from training.jobs import local
 from training.jobs.record import Job, JobError, JobState
 from training.jobs.store import JobStore
-from training.run_folder import CONFIG
 from training.sweep import PlannedRun
 
 TICKET: Final = "job.json"
@@ -52,8 +51,8 @@ def train_as_jobs(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str 
 def collect(source: Path, out: Path) -> None:
     """Copy a finished run's config, companions and checkpoint, the checkpoint last and whole."""
     shutil.copyfile(source / CONFIG, out / CONFIG)
-    if (source / "companions").is_dir():
-        shutil.copytree(source / "companions", out / "companions", dirs_exist_ok=True)
+    if (source / COMPANIONS).is_dir():
+        shutil.copytree(source / COMPANIONS, out / COMPANIONS, dirs_exist_ok=True)
     partial = partial_of(out / RUN_FOLDER)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source / RUN_FOLDER, partial)

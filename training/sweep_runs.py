@@ -16,8 +16,9 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoo
 from pathlib import Path
 from typing import Final
 
-from training.loop import Interrupted
-from training.run_folder import CONFIG, STATE, RunFolderError, sole_use
+from models.errors import Interrupted
+from models.files import CONFIG
+from training.run_folder import STATE, RunFolderError, sole_use
 from training.signals import stop_signals
 from training.sweep import PlannedRun, differing
 

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from models.checkpoint import write_json
-from models.files import UNPAIRED, partial_of
+from models.files import UNPAIRED, write_json, write_whole
 from training.config import load_recipe
 
 if TYPE_CHECKING:
@@ -124,13 +123,7 @@ def gap_recovered(row: dict[str, Any], rows: Sequence[dict[str, Any]], test: Swe
 def write_table(stem: Path, table: dict[str, Any]) -> None:
     """Write `<stem>.json` and `<stem>.csv`, each atomically."""
     write_json(stem.with_name(f"{stem.name}.json"), table)
-    place = stem.with_name(f"{stem.name}.csv")
-    partial = partial_of(place)
-    try:
-        partial.write_text(to_csv(table), encoding="utf-8", errors=UNPAIRED)
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(stem.with_name(f"{stem.name}.csv"), to_csv(table).encode(errors=UNPAIRED))
 
 
 def to_csv(table: dict[str, Any]) -> str:

@@ -19,22 +19,21 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from models.checkpoint import sha256_of, write_json
 from models.errors import CheckpointError, ConfigError, DatasetError
+from models.files import CONFIG, sha256_of, write_json, write_whole
 from models.labels import label_ids_from_train_ids
 from models.networks.cyclegan import Generator
 from models.predictor import best_device
-from training.companions import FOLDER, load_companions
+from training.companions import COMPANIONS, load_companions
 from training.config import RunConfig
 from training.datasets.base import Progress, SegmentationDataset, resize_labels
 from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from training.datasets.transforms import resize_photo
-from training.datasets.writer import is_whole_png, to_png, write_whole
+from training.datasets.writer import is_whole_png, to_png
 from training.methods.cycada import CyCADAOptions
 
 Direction = Literal["to_target", "to_source"]
 MANIFEST: Final = "translation.json"
-RUN_CONFIG: Final = "config.json"
 PREVIEWED: Final = 8
 
 
@@ -46,10 +45,9 @@ def open_repainter(run: Path, direction: Direction = "to_target") -> Generator:
         CheckpointError: the repainter is missing or damaged.
     """
     try:
-        stored = json.loads((run / RUN_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{run} holds no run: {RUN_CONFIG} cannot be read ({error}).") from error
-    config = RunConfig.parse(stored, where=str(run / RUN_CONFIG))
+        config = RunConfig.read(run / CONFIG)
+    except ConfigError as error:
+        raise ConfigError(f"{run} holds no run: {error}") from error
     if config.stages:
         config = next(iter(config.resolve_stages().values()))
     if config.method != "cycada":
@@ -94,7 +92,7 @@ def translate(
     generator = open_repainter(run, direction).to(place)
     with_labels = dataset.labelled and not dataset.labels.is_merged
     settings = {
-        "repainter": sha256_of(run / FOLDER / f"{direction}.safetensors"),
+        "repainter": sha256_of(run / COMPANIONS / f"{direction}.safetensors"),
         "direction": direction,
         "data": dataset.fingerprint(),
         "width": width,

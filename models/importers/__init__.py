@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from models.checkpoint import Checkpoint, CheckpointConfig, sha256_of
+from models.checkpoint import Checkpoint, CheckpointConfig
 from models.errors import CheckpointError
-from models.files import CARD, CONFIG, METRICS, WEIGHTS
+from models.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
 from models.importers.adaptsegnet import ADAPTSEGNET
 from models.importers.advent import ADVENT
 from models.importers.card import card_of

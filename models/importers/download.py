@@ -15,8 +15,8 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
 
 from models.cache import FETCHED, cache_folder, mark_used
-from models.checkpoint import WEIGHTS
 from models.errors import CheckpointError
+from models.files import WEIGHTS, sha256_of
 from models.hub import hub_errors
 from models.importers.files import MAX_BYTES
 
@@ -133,8 +133,7 @@ def _verify(path: Path, name: str, url: str) -> None:
     match = DIGEST_IN_NAME.search(name)
     if match is None:
         return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if not digest.startswith(match[1]):
         path.unlink()
         raise CheckpointError(

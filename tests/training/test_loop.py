@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.checkpoint import Checkpoint, write_json
-from models.errors import ConfigError
+from models.checkpoint import Checkpoint
+from models.errors import ConfigError, Interrupted
+from models.files import write_json
 from training import loop
 from training.config import RunConfig
 from training.evaluate import Report
@@ -103,7 +104,7 @@ def test_resumed_run_is_bit_identical(tree: Path, tmp_path: Path, method: str, m
         return values
 
     monkeypatch.setattr(loop.Run, "take_step", stop_after_four)
-    with pytest.raises(loop.Interrupted, match="step 4 of 6"):
+    with pytest.raises(Interrupted, match="step 4 of 6"):
         train(config, tmp_path / "parts")
     monkeypatch.setattr(loop.Run, "take_step", take_step)
     train(config, tmp_path / "parts", resume=True)
@@ -136,7 +137,7 @@ def test_a_stop_amid_an_evaluation_is_heeded_and_made_up_for(
         return real_evaluate(*values, progress=look_on, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "evaluate", stop_at_the_second_photo)
-    with pytest.raises(loop.Interrupted, match="step 2 of 6"):
+    with pytest.raises(Interrupted, match="step 2 of 6"):
         train(config, tmp_path)
     assert scored == [1, 2]
     assert steps_with_figures(tmp_path) == []
@@ -457,7 +458,7 @@ def test_stages_follow_each_other_and_resume_where_they_were(
         return values
 
     monkeypatch.setattr(loop.Run, "take_step", stop_in_the_second_stage)
-    with pytest.raises(loop.Interrupted, match=f"step 1 of 2.*--resume {tmp_path / 'parts'}$"):
+    with pytest.raises(Interrupted, match=f"step 1 of 2.*--resume {tmp_path / 'parts'}$"):
         train(config, tmp_path / "parts")
     (tmp_path / "parts").rename(tmp_path / "moved")
     monkeypatch.setattr(loop.Run, "take_step", take_step)

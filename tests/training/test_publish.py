@@ -13,7 +13,8 @@ import yaml
 from huggingface_hub import metadata_load
 
 from models.catalog import SHIPPED, find_checkpoint
-from models.checkpoint import METRICS, Checkpoint, write_json
+from models.checkpoint import Checkpoint
+from models.files import METRICS, write_json
 from models.networks import build
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.models.test_checkpoint import CONFIG

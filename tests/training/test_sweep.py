@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from models.checkpoint import Checkpoint, CheckpointConfig
-from models.errors import ConfigError, DatasetError
+from models.errors import ConfigError, DatasetError, Interrupted
 from models.networks import build
 from tests.training.test_loop import make_tree
 from training import sweep_jobs
@@ -26,7 +26,7 @@ from training.cli import main
 from training.config import load_recipe
 from training.jobs.record import JobState
 from training.jobs.store import JobStore
-from training.loop import STATE, Interrupted
+from training.loop import STATE
 from training.run_folder import sole_use
 from training.sweep import SCORES, PlannedRun, SweepConfig, SweepTest, load_sweep, plan, sweep_names, sweep_through
 from training.sweep_jobs import train_as_jobs

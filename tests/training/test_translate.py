@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from models.errors import CheckpointError, ConfigError, DatasetError
+from models.errors import CheckpointError, ConfigError, DatasetError, Interrupted
 from tests.training.methods.test_methods import PAINTERS
 from tests.training.test_cli import fails
 from tests.training.test_loop import assert_same, make_tree, recipe, weights
 from training import loop
 from training.cli import main
-from training.companions import FOLDER
+from training.companions import COMPANIONS
 from training.config import RunConfig
 from training.datasets import open_dataset
 from training.loop import TrainingError, train
@@ -67,12 +67,14 @@ def run(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_repainters_travel_through_the_stages_and_stay_as_they_were(run: Path) -> None:
-    files = {name: run / part / FOLDER / f"{name}.safetensors" for name in ("to_target",) for part in ("translation",)}
+    files = {
+        name: run / part / COMPANIONS / f"{name}.safetensors" for name in ("to_target",) for part in ("translation",)
+    }
     trained = files["to_target"].read_bytes()
     for part in ("segmentation", "features", "."):
-        assert (run / part / FOLDER / "to_target.safetensors").read_bytes() == trained
-    assert (run / "translation" / FOLDER / "to_source.safetensors").exists()
-    assert not (run / "features" / FOLDER / "to_source.safetensors").exists()
+        assert (run / part / COMPANIONS / "to_target.safetensors").read_bytes() == trained
+    assert (run / "translation" / COMPANIONS / "to_source.safetensors").exists()
+    assert not (run / "features" / COMPANIONS / "to_source.safetensors").exists()
 
 
 def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +92,7 @@ def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkey
         return values
 
     monkeypatch.setattr(loop.Run, "take_step", stop_after_two)
-    with pytest.raises(loop.Interrupted, match="step 2 of 4"):
+    with pytest.raises(Interrupted, match="step 2 of 4"):
         train(config, tmp_path / "parts")
     monkeypatch.setattr(loop.Run, "take_step", take_step)
     train(config, tmp_path / "parts", resume=True)

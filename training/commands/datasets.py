@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Inspect a data set; exit code 2 if a part of it cannot be used."""
-    from models.checkpoint import write_json
+    from models.files import write_json
     from training.datasets.inspection import inspect_dataset
     from training.selection import progress_bar
 

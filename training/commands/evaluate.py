@@ -39,7 +39,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score checkpoints and print, or write, their figures."""
-    from models.checkpoint import write_json
+    from models.files import write_json
     from models.labels import CITYSCAPES19
     from models.predictor import Predictor
     from training.datasets import open_dataset

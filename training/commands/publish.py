@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Publish, and write the commit into the Spacefile where it lists this checkpoint."""
     from models.catalog import find_checkpoint
-    from models.checkpoint import CARD
+    from models.files import CARD
     from models.spacefile import DEFAULT, record_publication
     from training.publish import publication, publish
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
-    from training.loop import CONFIG, train
+    from models.files import CONFIG
+    from training.loop import train
     from training.publish import check_names, check_token
 
     if options.recipe is None:
@@ -53,10 +53,9 @@ def run(options: argparse.Namespace) -> int:
         if options.overrides:
             raise ConfigError("--set cannot change a run that has begun; leave it out, or start anew with a recipe.")
         try:
-            stored = json.loads((options.resume / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{options.resume} holds no run: {CONFIG} cannot be read ({error}).") from error
-        config = RunConfig.parse(stored, where=str(options.resume / CONFIG))
+            config = RunConfig.read(options.resume / CONFIG)
+        except ConfigError as error:
+            raise ConfigError(f"{options.resume} holds no run: {error}") from error
     else:
         config = load_recipe(options.recipe, options.overrides)
     if options.resume is not None and options.out is not None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.cache import STATISTICS, cache_folder, mark_used
 from models.errors import ConfigError, DatasetError
-from models.files import partial_of
+from models.files import written_whole
 from training.datasets.base import Progress, SegmentationDataset
 from training.datasets.workers import map_in_order
 
@@ -107,10 +107,8 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.int64] | None:
 
 def _write(path: Path, counts: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = partial_of(path)
-    with partial_path.open("wb") as file:  # to a name NumPy would add its own ending
+    with written_whole(path) as partial, partial.open("wb") as file:  # to a name NumPy would add its own ending
         np.savez_compressed(file, counts=counts)
-    partial_path.replace(path)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import DatasetError
-from models.files import partial_of
+from models.files import write_whole
 from models.labels import label_ids_from_train_ids
 from training.datasets.base import Progress
 from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
@@ -139,16 +139,6 @@ def is_whole_png(path: Path) -> bool:
             return file.read() == END_OF_PNG
     except OSError:
         return False
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name first, so that it is never seen half written."""
-    partial_path = partial_of(path)
-    try:
-        partial_path.write_bytes(data)
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)
 
 
 def _show(value: object) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import OUT_OF_MEMORY
-from models.files import CONFIG, RUN_FOLDER
 from training.jobs.record import Job, JobState
+from training.run_folder import is_finished
 
 _DISK = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed", "unexpected pos")
 _ADVICE = "Retry goes on from the last saved state."
@@ -35,7 +35,7 @@ class Ending:
 
 def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
     """The state that a job comes to, and why in a sentence or two."""
-    if (run / RUN_FOLDER / CONFIG).exists() and ending.code in (0, None):
+    if is_finished(run) and ending.code in (0, None):
         return JobState.SUCCEEDED, ""
     if ending.code == 0 and job.processes.machine_rank > 0:
         return JobState.SUCCEEDED, "Trained as one of several machines; the checkpoint is on the first."

@@ -24,13 +24,12 @@ from huggingface_hub.utils import httpx
 
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, Sim2StreetError
-from models.files import RUN_FOLDER, WEIGHTS, replace_folder
+from models.files import PROGRESS, RUN_FOLDER, WEIGHTS, replace_folder
 from models.hub import FILES
 from training.config import RunConfig
 from training.jobs import log as logs
 from training.jobs.record import Job, JobError, JobState, Publication
 from training.jobs.store import LOG, RUN, JobStore
-from training.run_folder import PROGRESS
 
 LOGGER: Final = logging.getLogger(__name__)
 IMAGE_VARIABLE: Final = "SIM2STREET_JOB_IMAGE"

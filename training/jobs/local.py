@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from models.errors import Sim2StreetError
-from models.files import write_json
+from models.files import PROGRESS, write_json
 from training.jobs import log as logs
 from training.jobs import processes
 from training.jobs.ending import Ending, judge
@@ -29,7 +29,6 @@ from training.jobs.progress import has_begun
 from training.jobs.record import Job, JobError, JobState, ProcessIdentity
 from training.jobs.store import LOG, PULSE, RECIPE, JobStore
 from training.locks import Busy, hold, is_held
-from training.run_folder import PROGRESS
 
 LOGGER: Final = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -322,7 +321,7 @@ class Runner:
             trainer.pulse_at = now
             memory = processes.memory_mb(trainer.process.pid)
             trainer.peak_mb = max(trainer.peak_mb, memory)
-            pulse = {"memory_mb": memory, "peak_memory_mb": trainer.peak_mb, "seconds": trainer.seconds}
+            pulse = {"peak_memory_mb": trainer.peak_mb, "seconds": trainer.seconds}
             write_json(place / PULSE, {**pulse, "silent_seconds": now - trainer.heard})
         if trainer.hung is None and not job.cancel_asked and now - trainer.heard > job.patience_seconds:
             trainer.hung = now - trainer.heard

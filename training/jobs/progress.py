@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.run_folder import CONFIG, PROGRESS, SAMPLES, STATE
+from models.files import CONFIG, PROGRESS
+from training.run_folder import SAMPLES, STATE
 
 if TYPE_CHECKING:
     from training.config import RunConfig

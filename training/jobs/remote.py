@@ -17,12 +17,11 @@ from typing import Final
 
 from models.checkpoint import Checkpoint
 from models.errors import ConfigError, Sim2StreetError
-from models.files import RUN_FOLDER, write_json
+from models.files import PROGRESS, RUN_FOLDER, write_json
 from training.config import RunConfig
 from training.jobs import processes
 from training.jobs.hub import PROGRESS_MARK
 from training.jobs.progress import has_begun, stages_of
-from training.run_folder import PROGRESS
 
 WAITS: Final = (5.0, 15.0, 60.0, 120.0, 240.0, 480.0)
 """Seconds between tries to publish: a quarter of an hour is cheaper than a training."""

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.errors import ConfigError, Sim2StreetError
+from models.errors import Sim2StreetError
 from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, size_of, write_json
 from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
 from training.locks import Busy, hold
@@ -40,7 +40,7 @@ class JobStore:
     """The jobs below one folder.
 
     Args:
-        folder: default `jobs` in `models.catalog.runs_folder()`; made when the first job is.
+        folder: default `jobs` in `models.files.runs_folder()`; made when the first job is.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -118,12 +118,7 @@ class JobStore:
         """
         from training.config import RunConfig
 
-        path = self.place(job) / RECIPE
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} cannot be read ({error}).") from error
-        return RunConfig.parse(values, where=str(path))
+        return RunConfig.read(self.place(job) / RECIPE)
 
     def change(self, job: str, make: Callable[[Job], Job]) -> Job:
         """Replace a record by what `make` returns for the present one, with nobody in between."""
@@ -135,7 +130,7 @@ class JobStore:
             return after
 
     def pulse(self, job: str) -> dict[str, float]:
-        """The runner's latest look at the trainer: memory in MB, silence and age in seconds; empty without one."""
+        """The runner's latest look at the trainer: `peak_memory_mb`, `seconds` of training, `silent_seconds`; empty without one."""
         try:
             found = json.loads((self.place(job) / PULSE).read_text(encoding="utf-8"))
             return {str(key): float(value) for key, value in found.items()}
@@ -257,9 +252,9 @@ def _rebuilt(place: Path, error: str) -> Job:
 
     known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
     try:
-        config = RunConfig.parse(json.loads((place / RECIPE).read_text(encoding="utf-8")), where=RECIPE)
+        config = RunConfig.read(place / RECIPE)
         known = {"title": config.title, "recipe": config.name, "steps": config.total_steps}
-    except (OSError, ValueError, Sim2StreetError):
+    except Sim2StreetError:
         error += "; so is its recipe"
     reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
     when = place.stat().st_mtime
