@@ -24,7 +24,7 @@ COPY --chown=1000 pyproject.toml README.md LICENSE ./
 RUN mkdir app models training && pip install --user -e ".[app,train]"
 
 COPY --chown=1000 .streamlit .streamlit
-COPY --chown=1000 Spacefile container.sh ./
+COPY --chown=1000 Spacefile ./
 COPY --chown=1000 models models
 COPY --chown=1000 training training
 COPY --chown=1000 app app
@@ -32,4 +32,4 @@ COPY --chown=1000 app app
 EXPOSE 8501
 HEALTHCHECK --interval=30s --start-period=60s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/_stcore/health')"]
-CMD ["sh", "container.sh"]
+CMD ["sh", "app/container.sh"]

@@ -130,6 +130,8 @@ def serving(page: str) -> Iterator[tuple[str, int]]:
                 break
             except OSError:
                 time.sleep(0.25)
+        else:
+            raise TimeoutError(f"Nothing answered at {url} within two minutes.")
         yield url, server.pid
     finally:
         server.terminate()

@@ -89,12 +89,12 @@ def mark_used(path: Path) -> None:
         return
 
 
-def cache_entries(folder: Path | None = None) -> list[CacheEntry]:
-    """All that is in the cache (None: `cache_folder()`), the largest first.
+def cache_entries() -> list[CacheEntry]:
+    """All that is in the cache, the largest first.
 
     Left out are sets that are being stored and files that are being fetched, links, and whatever else lies there.
     """
-    folder = folder or cache_folder()
+    folder = cache_folder()
     found = [_entry(kind, name, paths) for kind in OWN_NAMES for name, paths in _things(folder / kind, kind)]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
 

@@ -7,6 +7,7 @@ downloads, uploads and Spaces alike. No sentence holds a token or an address wit
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -59,6 +60,11 @@ def hub_api(token: str | None = None) -> HfApi:
 def is_repository(source: str) -> bool:
     """Whether this reads as `owner/name` or `owner/name@revision` rather than as a path."""
     return REPOSITORY.match(source) is not None and not source.startswith((".", "/"))
+
+
+def git_blob(data: bytes) -> str:
+    """Digest by which git, and so the Hub for small files, knows a content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def split_repository(source: str) -> tuple[str, str | None]:

@@ -64,6 +64,9 @@ class LabelSpace:
         """Sum (19, ...) probabilities over each class's members, giving (count, ...).
 
         Classes outside this space lose their mass, so a space that does not cover all 19 does not sum to one.
+
+        Raises:
+            LabelError: there are not 19 classes.
         """
         if probabilities.shape[0] != CITYSCAPES19.count:
             raise LabelError(

@@ -91,7 +91,7 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None) -> Photo:
         PhotoError: the file is missing, empty, too large, no picture, damaged, or not of a photo's shape.
     """
     data, name = _read_bytes(source, name)
-    image, remarks = _open(data, name)
+    image, remarks = _open(data, name), list[str]()
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
@@ -124,7 +124,7 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
         LabelError: it holds colours or values beyond 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
-    image, _ = _open(data, name)
+    image = _open(data, name)
     # Pillow stretches greyscale of 2 or 4 bits to 0..255, which is right for photos and wrong for labels.
     modes = [tile[3] for tile in getattr(image, "tile", ())]
     stretch = 85 if "L;2" in modes else 17 if "L;4" in modes else 1
@@ -168,7 +168,7 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
     return data, name
 
 
-def _open(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
+def _open(data: bytes, name: str) -> Image.Image:
     """Parse the header and refuse what its size makes dangerous to decode."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -181,7 +181,7 @@ def _open(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(name, width * height)
-    return image, []
+    return image
 
 
 def _to_rgb(image: Image.Image, remarks: list[str]) -> NDArray[np.uint8]:

@@ -42,6 +42,9 @@ class Predictor:
         scales: average over these factors on the window's size, such as (0.75, 1.0, 1.25).
         precision: "fp32", as figures are measured, or "bf16", which is faster on NVIDIA's GPUs that know it and without
             effect elsewhere: most processors are slower with it, and Apple's GPU gains little.
+
+    Raises:
+        ConfigError: a scale is out of range.
     """
 
     def __init__(
@@ -74,13 +77,22 @@ class Predictor:
         scales: tuple[float, ...] = (1.0,),
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> Self:
-        """Load a checkpoint's network and use its window."""
+        """Load a checkpoint's network and use its window.
+
+        Raises:
+            CheckpointError: the weights are damaged or do not fit.
+            ConfigError: see the constructor.
+        """
         window = checkpoint.config.window
         return cls(checkpoint.load(), window, device=device, flip=flip, scales=scales, precision=precision)
 
     @torch.inference_mode()
     def __call__(self, photo: NDArray[np.uint8] | Photo) -> Prediction:
-        """Segment one (H, W, 3) uint8 RGB photo; all parts of the answer have its height and width."""
+        """Segment one (H, W, 3) uint8 RGB photo; all parts of the answer have its height and width.
+
+        Raises:
+            ValueError: the photo has another shape or type.
+        """
         pixels = photo.pixels if isinstance(photo, Photo) else photo
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8")

@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS
-from models.hub import HUB_ERRORS, hub_api, hub_sentence
+from models.hub import HUB_ERRORS, git_blob, hub_api, hub_sentence
 from training.card import publication_card
 from training.config import RunConfig, load_recipe
 from training.evaluate import Report
@@ -226,7 +226,7 @@ def _same_files(info: ModelInfo, files: dict[str, Path | bytes]) -> bool:
     for name, item in files.items():
         data = item if isinstance(item, bytes) else item.read_bytes()
         # The Hub keeps large files by their sha256 and small ones as git does.
-        digests = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
+        digests = (hashlib.sha256(data).hexdigest(), git_blob(data))
         if stored.get(name) not in digests:
             return False
     return True

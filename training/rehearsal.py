@@ -53,7 +53,6 @@ class Rehearsal:
         available: bytes of memory that the device has in all; None where unknown.
         state: bytes of a saved state, weights and optimisers.
         weights: bytes of the finished checkpoint.
-        on_noise: whether pictures were noise, because the data is not there.
     """
 
     device: str
@@ -64,7 +63,6 @@ class Rehearsal:
     available: int | None
     state: int
     weights: int
-    on_noise: bool
 
     def pace(self, workers: int) -> float:
         """Seconds per step of training with that many loader processes, which work while the network does."""
@@ -166,7 +164,6 @@ class _Rehearsing(Run):
             state=_bytes(self.method.state_dict())
             + sum(_bytes(item.state_dict()) for item in self.optimisers.values()),
             weights=2 * sum(weights),
-            on_noise=self.on_noise,
         )
 
     def _draw(self, count: int) -> list[DomainPair]:

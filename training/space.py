@@ -19,14 +19,14 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from models.errors import Sim2StreetError
 from models.files import CARD, write_whole
-from models.hub import FILES, HUB_ERRORS, hub_api, hub_sentence
+from models.hub import FILES, HUB_ERRORS, git_blob, hub_api, hub_sentence
 from models.spacefile import ROOT, Spacefile
 from training.publish import check_token
 
 CODE: Final = (".py", ".js", ".css", ".svg", ".toml")
 PACKAGES: Final = {"app": (*CODE, ".json"), "models": CODE, "training": CODE}
 """Folders and what a Space needs of each; the JSON of checkpoints comes with those that the Spacefile names."""
-DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "container.sh", "pyproject.toml", ".streamlit/config.toml")
+DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "app/container.sh", "pyproject.toml", ".streamlit/config.toml")
 GENERATED: Final = ROOT / "space"
 """Where the generated files are kept in this repository, so that a change of them can be reviewed."""
 WAIT_SECONDS: Final = 1800.0
@@ -328,7 +328,7 @@ def _digest(path: str, data: bytes) -> str:
     """As the Hub keeps it: sha256 for weights, git's for all else."""
     if path.endswith(".safetensors"):
         return hashlib.sha256(data).hexdigest()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return git_blob(data)
 
 
 def _number(version: str) -> tuple[int, ...]:

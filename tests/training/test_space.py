@@ -35,7 +35,7 @@ def root(tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n")
     shutil.copytree(checkpoint.path, root / "models/shipped/one")
-    for name in ("LICENSE", "pyproject.toml", "Dockerfile", ".dockerignore", "container.sh"):
+    for name in ("LICENSE", "pyproject.toml", "Dockerfile", ".dockerignore", "app/container.sh"):
         shutil.copy(ROOT / name, root / name)
     (root / ".streamlit").mkdir()
     shutil.copy(ROOT / ".streamlit/config.toml", root / ".streamlit")

@@ -10,6 +10,7 @@ from models.errors import ConfigError
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from training.datasets.base import SegmentationDataset
 
 
 def parse_count(text: str) -> int:
@@ -32,6 +33,37 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 512x256, found {text!r}")
     return int(width), int(height)
+
+
+def add_data_set(parser: argparse.ArgumentParser, *, scenes: int) -> None:
+    """Describe the options that name a labelled set; `scenes` is how many street scenes there are by default."""
+    parser.add_argument(
+        "--dataset", required=True, help="such as camvid, cityscapes, acdc, dark_zurich, idd, gta5 or street_scenes"
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument("--split", help="part of the data set, such as val")
+    parser.add_argument("--style", help="look of street scenes (default game)")
+    parser.add_argument("--count", type=parse_count, help=f"how many street scenes (default {scenes})")
+    parser.add_argument("--seed", type=parse_count, help="which street scenes (default 0)")
+    parser.add_argument("--size", type=parse_size, metavar="WxH", help="of street scenes (default 512x256)")
+    parser.set_defaults(scenes=scenes)
+
+
+def open_named(options: argparse.Namespace) -> SegmentationDataset:
+    """Open the set that the options of `add_data_set` name.
+
+    Raises:
+        ConfigError: an option of street scenes is given for another set, or a value is out of range.
+        DatasetError: the set is not where it was looked for.
+    """
+    from training.datasets import open_dataset
+
+    given = {key: value for key in ("style", "count", "seed", "size") if (value := getattr(options, key)) is not None}
+    if options.dataset == "street_scenes":
+        given.setdefault("count", options.scenes)
+    elif given:
+        raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
+    return open_dataset(options.dataset, options.root, options.split, **given)
 
 
 def chosen_checkpoints(names: list[str] | None) -> list[tuple[str, Checkpoint]]:

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
-from training.commands.arguments import check_device, chosen_checkpoints, parse_size
+from training.commands.arguments import add_data_set, check_device, chosen_checkpoints, open_named
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("evaluate", help="score checkpoints on a labelled data set")
-    parser.add_argument(
-        "--dataset", required=True, help="such as camvid, cityscapes, acdc, dark_zurich, idd or street_scenes"
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
-    parser.add_argument("--split", help="part of the data set, such as val")
-    parser.add_argument("--style", help="look of street scenes (default game)")
-    parser.add_argument("--count", type=int, help="how many street scenes (default 100)")
-    parser.add_argument("--seed", type=int, help="which street scenes (default 0)")
-    parser.add_argument("--size", type=parse_size, metavar="WxH", help="of street scenes (default 512x256)")
+    add_data_set(parser, scenes=100)
     parser.add_argument(
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
     )
@@ -42,17 +34,10 @@ def run(options: argparse.Namespace) -> int:
     from models.files import write_json
     from models.labels import CITYSCAPES19
     from models.predictor import Predictor
-    from training.datasets import open_dataset
     from training.evaluate import SUBSETS, evaluate
     from training.selection import progress_bar
 
-    scenes = {key: getattr(options, key) for key in ("style", "count", "seed", "size")}
-    given = {key: value for key, value in scenes.items() if value is not None}
-    if options.dataset == "street_scenes":
-        given.setdefault("count", 100)
-    elif given:
-        raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
-    dataset = open_dataset(options.dataset, options.root, options.split, **given)
+    dataset = open_named(options)
     if options.classes is not None and dataset.labels is not CITYSCAPES19:
         raise ConfigError(f"--classes is a part of Cityscapes' 19; {options.dataset} has {dataset.labels.name}.")
     if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written

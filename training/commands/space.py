@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import ConfigError
+from models.files import in_units
 
 if TYPE_CHECKING:
     from models.spacefile import Spacefile
@@ -46,10 +47,9 @@ def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     for model in spacefile.models:
         if model.path is not None and (root / model.path).is_dir():
             Checkpoint.open(root / model.path)
-    megabytes = sum(map(len, files.values())) / 2**20
     print(
         f"{spacefile.space.id}: {spacefile.space.sdk} on {spacefile.hardware.flavor}, {len(spacefile.models)} checkpoints,"
-        f" {len(files)} files, {megabytes:.1f} MB. The Spacefile is sound."
+        f" {len(files)} files, {in_units(sum(map(len, files.values())))}. The Spacefile is sound."
     )
     return 0
 
@@ -91,7 +91,7 @@ def deploy(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int
         files = space_files(spacefile, root)
         lines = list(differences(declared_state(spacefile, files), None))
         print("\n".join(lines))
-        print(f"Dry run: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MB. Nothing was sent.")
+        print(f"Dry run: {len(files)} files, {in_units(sum(map(len, files.values())))}. Nothing was sent.")
         return 0
     url, done = bring(spacefile, root, wait=options.wait)
     print("\n".join([*done, url]) if done else f"{url} is what the Spacefile says; nothing was sent.")

@@ -6,20 +6,14 @@ import argparse
 from pathlib import Path
 
 from models.errors import ConfigError
-from training.commands.arguments import check_device, parse_size
+from training.commands.arguments import add_data_set, check_device, open_named
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("translate", help="repaint a data set as a CyCADA run learnt it")
     parser.add_argument("translator", type=Path, metavar="RUN", help="folder of the run, or of its translation stage")
-    parser.add_argument("--dataset", required=True, help="camvid, cityscapes, gta5, photos or street_scenes")
-    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
-    parser.add_argument("--split", help="part of the data set, such as train; also the part that is written")
-    parser.add_argument("--style", help="look of street scenes (default game)")
-    parser.add_argument("--count", type=int, help="how many street scenes (default 8)")
-    parser.add_argument("--seed", type=int, help="which street scenes (default 0)")
-    parser.add_argument("--size", type=parse_size, metavar="WxH", help="of street scenes (default 512x256)")
+    add_data_set(parser, scenes=8)
     parser.add_argument("--width", type=int, help="bring pictures to this width first, such as 1024")
     parser.add_argument("--back", action="store_true", help="from target to source instead of from source to target")
     parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
@@ -29,19 +23,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Repaint a data set into a folder in Cityscapes' layout."""
-    from training.datasets import open_dataset
     from training.selection import progress_bar
     from training.translate import translate
 
-    scenes = {key: getattr(options, key) for key in ("style", "count", "seed", "size")}
-    given = {key: value for key, value in scenes.items() if value is not None}
-    if options.dataset == "street_scenes":
-        given.setdefault("count", 8)
-    elif given:
-        raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
     if options.width is not None and not 16 <= options.width <= 16384:
         raise ConfigError(f"--width is {options.width}; expected 16 to 16384 pixels.")
-    dataset = open_dataset(options.dataset, options.root, options.split, **given)
+    dataset = open_named(options)
     with progress_bar("repainting") as progress:
         painted = translate(
             options.translator,

@@ -122,9 +122,9 @@ def cache_dataset(
     return CachedDataset(dataset, (width, height), files[0].path, files[1].path if dataset.labelled else None)
 
 
-def bytes_to_store(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | None = None) -> int:
+def bytes_to_store(dataset: SegmentationDataset, size: tuple[int, int]) -> int:
     """Bytes that `cache_dataset` would write for a (width, height); 0 where the set is stored already."""
-    files = _files(dataset, size, folder)
+    files = _files(dataset, size, None)
     return 0 if all(file.is_whole() for file in files) else sum(file.bytes for file in files)
 
 

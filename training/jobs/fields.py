@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from models.errors import ConfigError
@@ -266,6 +266,4 @@ def _range(metadata: Any) -> tuple[float | None, float | None]:
             low = float(item.ge if isinstance(item, Ge) else item.gt)  # pyright: ignore[reportArgumentType]
         elif isinstance(item, Le | Lt):
             high = float(item.le if isinstance(item, Le) else item.lt)  # pyright: ignore[reportArgumentType]
-        elif isinstance(item, MinLen | MaxLen):
-            continue
     return low, high

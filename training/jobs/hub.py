@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from huggingface_hub import HfApi, Volume, snapshot_download
+from huggingface_hub import HfApi, Volume, get_token, snapshot_download
 from huggingface_hub._jobs_api import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
@@ -193,7 +193,7 @@ class HubRunner:
     def _start(self, job: Job, config: RunConfig) -> Job:
         assert job.publication is not None
         bucket = os.environ.get(BUCKET_VARIABLE)
-        token = self.token or self.api.token or _stored_token()
+        token = self.token or self.api.token or get_token()
         try:
             with hub_words("start the job"):
                 info = self.api.run_job(
@@ -366,9 +366,3 @@ def hub_words(doing: str) -> Iterator[None]:
         raise JobError(f"The Hub refused to {doing} ({status}).{advice}") from error
     except (httpx.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise JobError(f"The Hub could not be reached to {doing} ({type(error).__name__}). Try again later.") from error
-
-
-def _stored_token() -> str | None:
-    from huggingface_hub import get_token
-
-    return get_token()

@@ -74,6 +74,7 @@ class JobStore:
 
         Raises:
             ConfigError: a value is wrong.
+            JobError: there is a job of that id.
         """
         with self.locked():
             identifier = values.pop("id", None) or f"{self._next_number():04d}-{config.name or config.method}"
@@ -155,7 +156,11 @@ class JobStore:
             self.place(job).rename(self.folder / TRASH / check_identifier(job))
 
     def restore(self, job: str) -> Job:
-        """Bring a deleted job back."""
+        """Bring a deleted job back.
+
+        Raises:
+            JobError: it is not in the trash.
+        """
         with self.locked():
             place = self.folder / TRASH / check_identifier(job)
             if not place.is_dir():
