@@ -26,7 +26,7 @@ from training.durations import in_words
 from training.loop import Run, TrainingError, train
 from training.rehearsal import Rehearsal, rehearse
 
-COST = Rehearsal("cpu", "1 threads", 2.0, 3.0, 10**9, 8 * 10**9, 5 * 10**8, 10**8, on_noise=False)
+COST = Rehearsal("cpu", "1 threads", 2.0, 3.0, 10**9, 8 * 10**9, 5 * 10**8, 10**8)
 
 
 @pytest.fixture(scope="module")
