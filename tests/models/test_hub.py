@@ -101,6 +101,7 @@ def test_a_download_that_gave_up_is_finished_by_the_next(hub: HubServer, model: 
 def test_a_slow_hub_is_waited_for(hub: HubServer, model: Repository) -> None:
     hub.faults.append(Fault("GET /maker/model/resolve", "slow", times=2, seconds=0.3))
     find_checkpoint("maker/model").load()
+    assert hub.faults[0].times == 0, "it was slow twice"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_a_hub_in_trouble_is_a_sentence(hub: HubServer, model: Repository, statu
 def test_a_passing_trouble_is_not_noticed(hub: HubServer, model: Repository) -> None:
     hub.faults.append(Fault(f"GET /maker/model/resolve/{model.head}/model.safetensors", "status", status=429))
     find_checkpoint("maker/model").load()
+    assert hub.faults[0].times == 0, "there was trouble"
 
 
 def test_a_wrong_token_is_told_from_a_missing_repository(

@@ -24,7 +24,7 @@ from models.files import write_json
 from training import loop
 from training.config import RunConfig
 from training.evaluate import Report
-from training.loop import STATE, TrainingError, train
+from training.loop import STATE, TrainingError, check_folder, train
 from training.selection import open_pairs
 
 pytestmark = pytest.mark.slow
@@ -339,6 +339,13 @@ def test_runs_do_not_overwrite_or_mix(tree: Path, tmp_path: Path) -> None:
     (out / STATE).write_bytes((out / STATE).read_bytes()[:5000])
     with pytest.raises(TrainingError, match="cannot be resumed from"):
         train(config, out, resume=True)
+
+
+def test_a_run_with_a_damaged_config_is_not_gone_on_with(tree: Path, tmp_path: Path) -> None:
+    for damage in ("{", "[]", '{"method": 3}', "\udcff"):
+        (tmp_path / "config.json").write_text(damage, errors="surrogateescape")
+        with pytest.raises(ConfigError, match=r"config\.json"):
+            check_folder(recipe(tree), tmp_path, True, began=True)
 
 
 def test_state_holds_nothing_that_executes(tree: Path, tmp_path: Path) -> None:
