@@ -21,6 +21,7 @@ from models.cache import cache_folder
 from models.catalog import find_checkpoint
 from models.errors import Sim2StreetError
 from models.files import CONFIG, in_units
+from models.importers.download import FILES_OF_PORT
 from models.networks import build_unfilled
 from models.segmenter import Segmenter
 from training.companions import COMPANIONS
@@ -29,7 +30,7 @@ from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
 from training.datasets.inspection import inspect_dataset
 from training.durations import in_words
-from training.initialise import MIT_FILES, fill_from, imagenet_repository
+from training.initialise import fill_from, imagenet_repository
 from training.loop import STATE, TrainingError, check_folder
 from training.methods import build_method
 from training.optimisers import build_optimisers
@@ -151,11 +152,11 @@ def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
 def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
     """Whether ImageNet's weights are in the Hub's cache, or can be had from the Hub."""
     repository = imagenet_repository(segmenter, config.network_options)
-    for file in MIT_FILES:
+    for file in FILES_OF_PORT:
         cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):
             return Finding(Verdict.FINE, "start", f"ImageNet's weights {repository}, in the cache: {cached}")
-    for file in MIT_FILES:
+    for file in FILES_OF_PORT:
         url = hf_hub_url(repository, file)
         try:
             size = get_hf_file_metadata(url, timeout=TIMEOUT).size
@@ -167,7 +168,7 @@ def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
             return Finding(Verdict.PROBLEM, "start", text)
         weight = "" if size is None else f" ({in_units(size)})"
         return Finding(Verdict.FINE, "start", f"ImageNet's weights will be fetched from {url}{weight}")
-    return Finding(Verdict.PROBLEM, "start", f"{repository} holds neither {' nor '.join(MIT_FILES)}.")
+    return Finding(Verdict.PROBLEM, "start", f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
 
 
 class _Data:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import timm
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
 from models.catalog import find_checkpoint
-from models.errors import ConfigError
+from models.errors import CheckpointError, ConfigError
+from models.importers.download import fetch_from_hub
 from models.importers.files import read_weights, tensors_of
 from models.importers.segformer import encoder_of
 from models.networks.deeplab_v2 import DeepLabV2
@@ -24,7 +22,6 @@ from models.segmenter import Segmenter
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
 VGG: Final = "vgg16"
-MIT_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 
 
 def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) -> None:
@@ -111,19 +108,10 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
 def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
     """Load the authors' ImageNet encoder from the Hub or its cache."""
     try:
-        path = _download(repository)
-    except Exception as error:  # whatever the network layer raises
+        path = fetch_from_hub(repository)
+    except CheckpointError as error:
         raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}") from error
     encoder.load_state_dict(encoder_of(tensors_of(read_weights(path)), encoder), strict=True)
-
-
-def _download(repository: str) -> Path:
-    """Fetch the safetensors file, or the pickle that older repositories have instead (read without executing it)."""
-    first, second = MIT_FILES
-    try:
-        return Path(hf_hub_download(repository, first))
-    except EntryNotFoundError:
-        return Path(hf_hub_download(repository, second))
 
 
 def fill_vgg(core: FCN8s) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import RemoteEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
 
 from models.cache import FETCHED, cache_folder, mark_used
@@ -67,19 +67,24 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
 
 
 def fetch_from_hub(repository: str) -> Path:
-    """Fetch the weights of a SegFormer repository, safetensors where there are some.
+    """Fetch the weights of a repository of SegFormer's, safetensors where there are some; cached ones without network.
 
     Raises:
         CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
     """
     name, _, revision = repository.partition("@")
+    unreachable: LocalEntryNotFoundError | None = None
     with hub_errors(name, revision or None):
         for file in FILES_OF_PORT:
             try:
                 endpoint = os.environ.get("HF_ENDPOINT")
                 return Path(hf_hub_download(name, file, revision=revision or None, endpoint=endpoint))
-            except RemoteEntryNotFoundError:
+            except LocalEntryNotFoundError as error:  # no network; the other file may be in the cache
+                unreachable = error
+            except EntryNotFoundError:
                 continue
+        if unreachable is not None:
+            raise unreachable
     raise CheckpointError(f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
 
 
