@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from app.names import reports_by_title, source_title
 from app.panels import Reading, Score
 from models.checkpoint import Checkpoint, CheckpointConfig
+from models.labels import LABEL_SPACES
 from models.networks import NETWORKS, encoder_name
 
 AGAINST: Final = "vs source-only"
 """Column of `summary`: points against `baseline_of`."""
 MIOU: Final = "mIoU "
 """What its columns with a data set's figure begin with."""
+LICENCES: Final = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
+"""Licences in words; others are shown as the checkpoint names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,39 @@ def network_of(config: CheckpointConfig) -> str:
     """Such as "DAFormer on MiT-B0 × 0.75"."""
     title, encoder = NETWORKS[config.network].title, _encoder(config)
     return encoder if encoder.startswith(title) else f"{title} on {encoder}"
+
+
+def facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """What a card says of a checkpoint besides its scores, as plain text by label."""
+    config = checkpoint.config
+    training = f"{config.step} steps, seed {config.seed}"
+    if config.imported is not None:
+        reported = config.imported.reported_miou
+        said = "" if reported is None else f", who report an mIoU of {reported:g} (not measured here)"
+        training = f"by its authors{said}"
+    licence = LICENCES.get(config.licence, config.licence)
+    return {
+        "Learnt from": learnt_from(config),
+        "Network": network_of(config),
+        "Training": training,
+        "Licence": f"{licence} (imported weights)" if config.origin == "imported" else licence,
+        "From": checkpoint.repository or checkpoint.name,
+    }
+
+
+def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per data set and split that a checkpoint was scored on, None for what is not known."""
+    return [
+        {
+            "Data set": title,
+            "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
+            "Classes": LABEL_SPACES[report["label_space"]].count if report.get("label_space") in LABEL_SPACES else None,
+            "Photos": report.get("images"),
+            "Calibration error": report.get("ece"),
+            "Seconds a photo": report.get("seconds_per_image"),
+        }
+        for title, report in reports_by_title(metrics).items()
+    ]
 
 
 def _sources(config: CheckpointConfig) -> set[str]:
