@@ -13,6 +13,12 @@ from app.gallery import Scene
 from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
 
+HEADING: Final = "Trained on rendered streets. How well does it read yours?"
+INTRODUCTION: Final = (
+    "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
+    " drag and swipe move all of them."
+)
+"""The first words of every page that compares."""
 METHODS: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
 """In the order of their years, in which checkpoints are listed."""
 

@@ -17,6 +17,8 @@ AGAINST: Final = "vs source-only"
 """Column of `summary`: points against `baseline_of`."""
 MIOU: Final = "mIoU "
 """What its columns with a data set's figure begin with."""
+ABSENT: Final = "– is a class that is neither in the photo nor predicted."
+"""What a dash in the table of classes means."""
 LICENCES: Final = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
 """Licences in words; others are shown as the checkpoint names them."""
 
@@ -34,6 +36,64 @@ class Entrant:
     checkpoint: Checkpoint
     reading: Reading
     score: Score | None
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A comparison in numbers, as every page shows it.
+
+    Attributes:
+        summary: one row per method.
+        classes: one row per class, each method's percent by its title.
+        gains: the same in points against `baseline_of`; empty where nobody is compared.
+        values: percent of the classes in their order, by method.
+        colours: CSS colours by method.
+        unit: of `classes` and `values`, such as "IoU of this image, %".
+        notes: sentences on what `summary` says and does not say.
+    """
+
+    summary: list[dict[str, Any]]
+    classes: list[dict[str, Any]]
+    gains: list[dict[str, Any]]
+    values: dict[str, list[float | None]]
+    colours: dict[str, str]
+    unit: str
+    notes: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, in their order."""
+        return [row["Class"] for row in self.classes]
+
+
+def numbers(entrants: Sequence[Entrant]) -> Numbers:
+    """What the numbers say of the methods that have read a photo; there is at least one."""
+    scored = entrants[0].score is not None
+    bases = (
+        {base.reading.title for entrant in entrants if (base := baseline_of(entrant, entrants))} if scored else set()
+    )
+    rows, classes = summary(entrants), per_class(entrants)
+    colours = {entrant.reading.title: entrant.reading.colour for entrant in entrants}
+    notes = [
+        "IoU of this image in percent, over the classes in it; not a data set's mIoU."
+        if scored
+        else "No ground truth: what can be said is how sure each method is and what it sees."
+    ]
+    if bases:
+        notes.append(f"Differences are points against source-only on the same encoder: {' or '.join(sorted(bases))}.")
+    if any(column.startswith(MIOU) for column in rows[0]):
+        notes.append(
+            "mIoU columns: the looks of rendered streets and the data sets that each checkpoint was scored on."
+        )
+    return Numbers(
+        summary=rows,
+        classes=classes,
+        gains=per_class(entrants, gains=True) if bases else [],
+        values={title: [row[title] for row in classes] for title in colours},
+        colours=colours,
+        unit="IoU of this image, %" if scored else "share of the pixels, %",
+        notes=notes,
+    )
 
 
 def trained_on(config: CheckpointConfig) -> str:

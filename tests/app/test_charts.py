@@ -57,6 +57,23 @@ def test_without_ground_truth_rows_are_shares(entrants: list[figures.Entrant]) -
     assert not any("IoU, this" in column for column in figures.summary(unscored)[0])
 
 
+def test_numbers_say_what_they_are_of(entrants: list[figures.Entrant]) -> None:
+    scored = figures.numbers(entrants)
+    assert scored.names == list(CITYSCAPES19.names)
+    assert scored.values["ADVENT"] == [row["ADVENT"] for row in scored.classes]
+    assert scored.colours == {"Source only": "#112233", "ADVENT": "#112233"}
+    assert scored.unit == "IoU of this image, %"
+    assert [row["ADVENT"] for row in scored.gains[:2]] == [pytest.approx(50), None]
+    assert "Differences are points against source-only on the same encoder: Source only." in scored.notes
+    alone = figures.numbers(entrants[1:])
+    assert alone.gains == []
+    assert not any("Differences" in note for note in alone.notes), "nobody is there to be compared with"
+    unscored = figures.numbers([replace(entrant, score=None) for entrant in entrants])
+    assert unscored.unit == "share of the pixels, %"
+    assert unscored.gains == []
+    assert unscored.notes[0].startswith("No ground truth")
+
+
 def test_the_baseline_is_the_source_only_of_the_same_source(tmp_path: Path, entrants: list[figures.Entrant]) -> None:
     base, advent = entrants
     assert figures.baseline_of(advent, entrants) is base
