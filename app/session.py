@@ -43,22 +43,10 @@ def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Fai
     return ENGINE.read(scene, checkpoint, settings, _visitor())
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def rendered_thumbnail(style: str, number: int) -> str:
-    """A rendered street as a small base64 JPEG."""
-    return gallery.thumbnail_jpeg(rendered_scene(style, number))
-
-
 @st.cache_data(max_entries=128, show_spinner=False)
 def photo_set_thumbnail(name: str, split: str, index: int) -> str:
     """A photo of a data set as a small base64 JPEG."""
     return gallery.thumbnail_jpeg(photo_set_scene(name, split, index))
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def rendered_scene(style: str, number: int) -> Scene:
-    """A rendered street, painted once."""
-    return gallery.rendered_scene(style, number)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
