@@ -121,9 +121,8 @@ def known_so_far(
         elif isinstance(known, Failure):
             empty["failed"].append({**label, "reason": known.reason})
         else:
-            reading = panels.Reading(checkpoint.name, **label, pane=known)
             score = None if scene.truth is None else panels.score(known, scene.truth)
-            entrants.append(Entrant(checkpoint, reading, score))
+            entrants.append(Entrant(checkpoint, panels.Reading(checkpoint.name, **label, pane=known, score=score)))
     if not waiting:
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]

@@ -30,12 +30,15 @@ class Entrant:
     Attributes:
         checkpoint: what it was trained on and how it scored on data sets.
         reading: what it says of the photo.
-        score: against this photo's ground truth, or None without one.
     """
 
     checkpoint: Checkpoint
     reading: Reading
-    score: Score | None
+
+    @property
+    def score(self) -> Score | None:
+        """Against this photo's ground truth, or None without one."""
+        return self.reading.score
 
 
 @dataclass(frozen=True, eq=False)
