@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.drawing import overlay
 from models.errors import LabelError
 from models.labels import CITYSCAPES19, IGNORE, LabelSpace
 from models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
@@ -272,9 +273,8 @@ def label_image(shown: Pane) -> bytes:
 
 def overlay_image(photo: Photo, shown: Pane, opacity: float = 0.6) -> bytes:
     """The photo with the labels' colours laid over it, as PNG without any metadata."""
-    colours = shown.space.colourise(shown.labels).astype(np.float32)
-    mixed = photo.pixels * (1 - opacity) + colours * opacity
-    return _bytes(Image.fromarray(np.rint(mixed).astype(np.uint8)), "PNG")
+    mixed = overlay(photo.pixels, shown.space.colourise(shown.labels), shown.labels, opacity)
+    return _bytes(Image.fromarray(mixed), "PNG")
 
 
 def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
