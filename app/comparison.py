@@ -19,7 +19,7 @@ INTRODUCTION: Final = (
     " drag and swipe move all of them."
 )
 """The first words of every page that compares."""
-METHODS: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
+ORDER: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
 """In the order of their years, in which checkpoints are listed."""
 
 
@@ -28,7 +28,7 @@ def listed_checkpoints() -> list[CatalogEntry]:
 
     def place(entry: CatalogEntry) -> int:
         method = entry.checkpoint and entry.checkpoint.config.method
-        return METHODS.index(method) if method in METHODS else len(METHODS)
+        return ORDER.index(method) if method in ORDER else len(ORDER)
 
     return sorted(catalog(wait=False), key=place)
 

@@ -1,7 +1,7 @@
-"""What the server remembers between two clicks; the only place that knows Streamlit's caches.
+"""What the Streamlit pages remember between two clicks: the catalog, the data sets on this machine, and who visits.
 
-Networks and readings are the engine's, which all pages share. What is made of an uploaded photo is kept for its
-visitor alone and goes with the session; nothing is written to disk.
+Networks and readings are the engine's and rendered streets those of `scenes`, which all pages share. What is made of an
+uploaded photo is kept for its visitor alone and goes with the session; nothing is written to disk.
 """
 
 from __future__ import annotations

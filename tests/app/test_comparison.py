@@ -10,8 +10,7 @@ import pytest
 
 from app import gallery, scenes
 from app.byte_cache import ByteCache
-from app.comparison import METHODS as ORDER
-from app.comparison import listed_checkpoints, suited
+from app.comparison import ORDER, listed_checkpoints, suited
 from app.gallery import Scene
 from models.checkpoint import Checkpoint
 from models.photo import Photo
