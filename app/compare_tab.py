@@ -187,8 +187,6 @@ class CompareTab:
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
-    # ---- what happens --------------------------------------------------------------------------------------------
-
     def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
         """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
         entries = self.entries()
@@ -303,8 +301,6 @@ class CompareTab:
     def forget(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
         self.engine.forget(str(request.session_hash))
-
-    # ---- what the controls mean ----------------------------------------------------------------------------------
 
     def scene(self, choice: Choice, visitor: str) -> Scene | None:
         """The photo that the controls name; None where the person's own has not come yet."""

@@ -154,6 +154,16 @@ def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> Non
         uploads.take(None, str(tmp_path / "street.png"), None, "")
 
 
+def test_whatever_is_wrong_with_an_upload_all_its_files_are_deleted(tmp_path: Path) -> None:
+    photo, truth = tmp_path / "street.png", tmp_path / "truth.png"
+    with photo.open("wb") as file:
+        file.truncate(uploads.MAX_MEGABYTES * 2**20 + 1)
+    truth.write_bytes(b"never looked at")
+    with pytest.raises(PhotoError, match="has more than 20 MB"):
+        uploads.take(None, str(photo), str(truth), "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "street.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).save(path)
