@@ -12,7 +12,7 @@ from app import gallery, session
 from app.comparison import listed_checkpoints, suited
 from app.components import picture_strip
 from app.engine import THREE_SCALES, Settings
-from app.figures import trained_on, unique_titles
+from app.figures import downloaded, trained_on, unique_titles
 from app.gallery import OWN, RENDERED, Scene
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
@@ -83,10 +83,7 @@ def _show_downloads() -> None:
         session.checkpoints.clear()
         st.rerun()
     for entry in entries:
-        assert entry.download is not None
-        done, total = entry.download.done / 2**20, entry.download.total / 2**20
-        amount = f" {done:.1f} of {total:.1f} MB" if total else ""
-        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub.{amount}")
+        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub. {downloaded(entry)}")
 
 
 def choose_settings() -> Settings:

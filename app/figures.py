@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from app.names import reports_by_title, source_title
 from app.panels import Reading, Score
+from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint, CheckpointConfig
+from models.files import in_units
 from models.labels import LABEL_SPACES
 from models.networks import NETWORKS, encoder_name
 
@@ -148,6 +150,13 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for title, report in reports_by_title(metrics).items()
     ]
+
+
+def downloaded(entry: CatalogEntry) -> str:
+    """How far the download of an entry is, such as "12 MB of 30 MB"; empty where there is none or its size is unknown."""
+    if entry.download is None or not entry.download.total:
+        return ""
+    return f"{in_units(entry.download.done)} of {in_units(entry.download.total)}"
 
 
 def _sources(config: CheckpointConfig) -> set[str]:

@@ -48,10 +48,9 @@ def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
 
 def problem(entry: CatalogEntry) -> str:
     """An entry that cannot be used (yet), and why."""
-    progress = ""
-    if entry.download is not None and entry.download.total:
-        progress = f" {entry.download.done / 2**20:.1f} of {entry.download.total / 2**20:.1f} MB."
-    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(entry.error or "")}{progress}</div>'
+    amount = figures.downloaded(entry)
+    said = f"{entry.error or ''} {amount}." if amount else entry.error or ""
+    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(said)}</div>'
 
 
 def _card(checkpoint: Checkpoint, title: str, place: int) -> str:

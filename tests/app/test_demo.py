@@ -302,12 +302,12 @@ def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read
 
 def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
     """What arrives joins the choice, what was chosen stays, and nobody looks when nothing is on its way."""
-    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3 * 2**20, total=6 * 2**20))
+    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3_000_000, total=47_000_000))
     entries = [*ten[:5], late]
     tab = CompareTab(Engine(), lambda: entries)
     methods, problems, watch, _ = tab.refresh()
     assert "m5" not in methods["value"]
-    assert "3.0 of 6.0 MB" in problems
+    assert "Being fetched. 3.0 MB of 47 MB." in problems
     assert watch["active"]
     offered = [f"m{place}" for place in range(5)]
     same, _, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
