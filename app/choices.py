@@ -12,9 +12,9 @@ from app import gallery, session
 from app.comparison import listed_checkpoints, suited
 from app.components import picture_strip
 from app.engine import THREE_SCALES, Settings
-from app.figures import trained_on, unique_titles
+from app.figures import downloaded, trained_on, unique_titles
 from app.gallery import OWN, RENDERED, Scene
-from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS
+from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
 from training.datasets.street_scenes import STYLES
@@ -83,10 +83,7 @@ def _show_downloads() -> None:
         session.checkpoints.clear()
         st.rerun()
     for entry in entries:
-        assert entry.download is not None
-        done, total = entry.download.done / 2**20, entry.download.total / 2**20
-        amount = f" {done:.1f} of {total:.1f} MB" if total else ""
-        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub.{amount}")
+        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub. {downloaded(entry)}")
 
 
 def choose_settings() -> Settings:
@@ -108,14 +105,10 @@ def _rendered() -> Scene:
     with tools:
         number = st.number_input("Street", 0, STREETS - 1, FIRST_STREET, key="street", bind="query-params", width=125)
         st.button("Another street", icon=":material/shuffle:", on_click=_other_street)
-    items = [
-        {"key": style, "label": style.capitalize(), "image": session.rendered_thumbnail(style, number)}
-        for style in STYLES
-    ]
     with pictures:
-        picture_strip("Style of the street", items, state.style, key="styles", on_choice=_take_style)
+        picture_strip(**style_strip(number, state.style), key="styles", on_choice=_take_style)
     st.query_params["style"] = state.style
-    return session.rendered_scene(state.style, number)
+    return rendered_scene(state.style, number)
 
 
 def _picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:

@@ -187,8 +187,6 @@ class CompareTab:
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
-    # ---- what happens --------------------------------------------------------------------------------------------
-
     def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
         """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
         entries = self.entries()
@@ -304,8 +302,6 @@ class CompareTab:
         """The visitor has closed the page."""
         self.engine.forget(str(request.session_hash))
 
-    # ---- what the controls mean ----------------------------------------------------------------------------------
-
     def scene(self, choice: Choice, visitor: str) -> Scene | None:
         """The photo that the controls name; None where the person's own has not come yet."""
         if choice.source == OWN:
@@ -355,29 +351,16 @@ def _watched(entries: list[CatalogEntry]) -> Any:
 
 def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     """Summary, chart, table of classes and notes."""
-    entrants, scene = state.entrants, state.scene
-    if not entrants:
+    if not state.entrants:
         return "", None, "", ""
-    colours = {entrant.reading.title: entrant.reading.colour for entrant in entrants}
-    rows = figures.summary(entrants)
+    found = figures.numbers(state.entrants)
+    order = charts.classes_in_use(found.values)
     formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
-    classes = figures.per_class(entrants)
-    values = {title: [row[title] for row in classes] for title in colours}
-    scored = scene.truth is not None
-    unit = "IoU of this image, %" if scored else "share of the pixels, %"
-    names = [row["Class"] for row in classes]
-    chart = charts.class_bars(names, values, colours, unit=unit, order=charts.classes_in_use(values))
-    notes = (
-        "IoU of this image in percent, over the classes in it; not a data set's mIoU. – is a class"
-        " that is neither in the photo nor predicted. Differences are points against source-only on the same encoder."
-        if scored
-        else "No ground truth: what can be said is how sure each method is and what it sees."
-    )
     return (
-        html_tables.table(rows, formats, colours),
-        chart,
-        html_tables.table(classes, {}),
-        notes,
+        html_tables.table(found.summary, formats, found.colours),
+        charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=order),
+        html_tables.table(found.classes, {}),
+        html.escape(" ".join([*found.notes, figures.ABSENT])),
     )
 
 

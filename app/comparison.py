@@ -13,7 +13,13 @@ from app.gallery import Scene
 from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
 
-METHODS: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
+HEADING: Final = "Trained on rendered streets. How well does it read yours?"
+INTRODUCTION: Final = (
+    "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
+    " drag and swipe move all of them."
+)
+"""The first words of every page that compares."""
+ORDER: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
 """In the order of their years, in which checkpoints are listed."""
 
 
@@ -22,7 +28,7 @@ def listed_checkpoints() -> list[CatalogEntry]:
 
     def place(entry: CatalogEntry) -> int:
         method = entry.checkpoint and entry.checkpoint.config.method
-        return METHODS.index(method) if method in METHODS else len(METHODS)
+        return ORDER.index(method) if method in ORDER else len(ORDER)
 
     return sorted(catalog(wait=False), key=place)
 
@@ -115,9 +121,8 @@ def known_so_far(
         elif isinstance(known, Failure):
             empty["failed"].append({**label, "reason": known.reason})
         else:
-            reading = panels.Reading(checkpoint.name, **label, pane=known)
             score = None if scene.truth is None else panels.score(known, scene.truth)
-            entrants.append(Entrant(checkpoint, reading, score))
+            entrants.append(Entrant(checkpoint, panels.Reading(checkpoint.name, **label, pane=known, score=score)))
     if not waiting:
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]

@@ -26,7 +26,7 @@ import gradio as gr  # noqa: E402
 
 from app import html_tables, uploads  # noqa: E402
 from app.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
-from app.comparison import listed_checkpoints  # noqa: E402
+from app.comparison import HEADING, INTRODUCTION, listed_checkpoints  # noqa: E402
 from app.demo_api import DemoApi  # noqa: E402
 from app.engine import ENGINE, Engine, Failure, answer_pane, network  # noqa: E402
 from app.gradio_theme import CSS, theme  # noqa: E402
@@ -135,9 +135,8 @@ def borrow_gpu() -> None:
 def _head() -> str:
     icon = base64.b64encode((HERE / "icon.svg").read_bytes()).decode("ascii")
     return f"""<header><img src="data:image/svg+xml;base64,{icon}" alt="">
-<div><h1>Trained on rendered streets. How well does it read yours?</h1>
-<p>Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,
-drag and swipe move all of them.</p></div></header>"""
+<div><h1>{HEADING}</h1>
+<p>{INTRODUCTION}</p></div></header>"""
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from app.comparison import Comparison, compare
 from app.engine import Engine, Settings
 from app.gallery import Scene
 from app.limits import RateLimit
-from app.scenes import FIRST_STYLE, rendered_scene
+from app.scenes import FIRST_STREET, FIRST_STYLE, rendered_scene
 from models.catalog import CatalogEntry
 from models.errors import PhotoError, Sim2StreetError
 
@@ -70,7 +70,11 @@ class DemoApi:
         return self._answer(request, read, methods, flip)
 
     def segment_street(
-        self, request: gr.Request, style: str = FIRST_STYLE, street: int = 3, methods: list[str] | None = None
+        self,
+        request: gr.Request,
+        style: str = FIRST_STYLE,
+        street: int = FIRST_STREET,
+        methods: list[str] | None = None,
     ) -> dict[str, Any]:
         """Render a street with exact labels and segment it; says how right each method is.
 

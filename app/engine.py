@@ -116,7 +116,8 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-NETWORKS: Final[ByteCache[Segmenter]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
+LOADED: Final[ByteCache[Segmenter]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
+"""Networks on the device, by their checkpoint's folder and the sha256 of its weights."""
 
 
 def network(checkpoint: Checkpoint) -> Segmenter:
@@ -126,11 +127,11 @@ def network(checkpoint: Checkpoint) -> Segmenter:
         CheckpointError: the weights do not fit the network that the config names.
     """
     key = (str(checkpoint.path), checkpoint.config.weights_sha256)
-    found = NETWORKS.get(key)
+    found = LOADED.get(key)
     if found is None:
         found = checkpoint.load().to(best_device())
         tensors = [*found.parameters(), *found.buffers()]
-        NETWORKS.put(key, found, sum(tensor.nbytes for tensor in tensors))
+        LOADED.put(key, found, sum(tensor.nbytes for tensor in tensors))
     return found
 
 

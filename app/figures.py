@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from app.names import reports_by_title, source_title
 from app.panels import Reading, Score
+from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint, CheckpointConfig
+from models.files import in_units
+from models.labels import LABEL_SPACES
 from models.networks import NETWORKS, encoder_name
 
 AGAINST: Final = "vs source-only"
 """Column of `summary`: points against `baseline_of`."""
 MIOU: Final = "mIoU "
 """What its columns with a data set's figure begin with."""
+ABSENT: Final = "– is a class that is neither in the photo nor predicted."
+"""What a dash in the table of classes means."""
+LICENCES: Final = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
+"""Licences in words; others are shown as the checkpoint names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +32,73 @@ class Entrant:
     Attributes:
         checkpoint: what it was trained on and how it scored on data sets.
         reading: what it says of the photo.
-        score: against this photo's ground truth, or None without one.
     """
 
     checkpoint: Checkpoint
     reading: Reading
-    score: Score | None
+
+    @property
+    def score(self) -> Score | None:
+        """Against this photo's ground truth, or None without one."""
+        return self.reading.score
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A comparison in numbers, as every page shows it.
+
+    Attributes:
+        summary: one row per method.
+        classes: one row per class, each method's percent by its title.
+        gains: the same in points against `baseline_of`; empty where nobody is compared.
+        values: percent of the classes in their order, by method.
+        colours: CSS colours by method.
+        unit: of `classes` and `values`, such as "IoU of this image, %".
+        notes: sentences on what `summary` says and does not say.
+    """
+
+    summary: list[dict[str, Any]]
+    classes: list[dict[str, Any]]
+    gains: list[dict[str, Any]]
+    values: dict[str, list[float | None]]
+    colours: dict[str, str]
+    unit: str
+    notes: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, in their order."""
+        return [row["Class"] for row in self.classes]
+
+
+def numbers(entrants: Sequence[Entrant]) -> Numbers:
+    """What the numbers say of the methods that have read a photo; there is at least one."""
+    scored = entrants[0].score is not None
+    bases = (
+        {base.reading.title for entrant in entrants if (base := baseline_of(entrant, entrants))} if scored else set()
+    )
+    rows, classes = summary(entrants), per_class(entrants)
+    colours = {entrant.reading.title: entrant.reading.colour for entrant in entrants}
+    notes = [
+        "IoU of this image in percent, over the classes in it; not a data set's mIoU."
+        if scored
+        else "No ground truth: what can be said is how sure each method is and what it sees."
+    ]
+    if bases:
+        notes.append(f"Differences are points against source-only on the same encoder: {' or '.join(sorted(bases))}.")
+    if any(column.startswith(MIOU) for column in rows[0]):
+        notes.append(
+            "mIoU columns: the looks of rendered streets and the data sets that each checkpoint was scored on."
+        )
+    return Numbers(
+        summary=rows,
+        classes=classes,
+        gains=per_class(entrants, gains=True) if bases else [],
+        values={title: [row[title] for row in classes] for title in colours},
+        colours=colours,
+        unit="IoU of this image, %" if scored else "share of the pixels, %",
+        notes=notes,
+    )
 
 
 def trained_on(config: CheckpointConfig) -> str:
@@ -49,6 +117,46 @@ def network_of(config: CheckpointConfig) -> str:
     """Such as "DAFormer on MiT-B0 × 0.75"."""
     title, encoder = NETWORKS[config.network].title, _encoder(config)
     return encoder if encoder.startswith(title) else f"{title} on {encoder}"
+
+
+def facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """What a card says of a checkpoint besides its scores, as plain text by label."""
+    config = checkpoint.config
+    training = f"{config.step} steps, seed {config.seed}"
+    if config.imported is not None:
+        reported = config.imported.reported_miou
+        said = "" if reported is None else f", who report an mIoU of {reported:g} (not measured here)"
+        training = f"by its authors{said}"
+    licence = LICENCES.get(config.licence, config.licence)
+    return {
+        "Learnt from": learnt_from(config),
+        "Network": network_of(config),
+        "Training": training,
+        "Licence": f"{licence} (imported weights)" if config.origin == "imported" else licence,
+        "From": checkpoint.repository or checkpoint.name,
+    }
+
+
+def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per data set and split that a checkpoint was scored on, None for what is not known."""
+    return [
+        {
+            "Data set": title,
+            "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
+            "Classes": LABEL_SPACES[report["label_space"]].count if report.get("label_space") in LABEL_SPACES else None,
+            "Photos": report.get("images"),
+            "Calibration error": report.get("ece"),
+            "Seconds a photo": report.get("seconds_per_image"),
+        }
+        for title, report in reports_by_title(metrics).items()
+    ]
+
+
+def downloaded(entry: CatalogEntry) -> str:
+    """How far the download of an entry is, such as "12 MB of 30 MB"; empty where there is none or its size is unknown."""
+    if entry.download is None or not entry.download.total:
+        return ""
+    return f"{in_units(entry.download.done)} of {in_units(entry.download.total)}"
 
 
 def _sources(config: CheckpointConfig) -> set[str]:

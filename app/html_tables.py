@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app import figures, panels
-from app.names import reports_by_title
 from models.catalog import CatalogEntry
 from models.checkpoint import Checkpoint
 
@@ -49,34 +48,17 @@ def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
 
 def problem(entry: CatalogEntry) -> str:
     """An entry that cannot be used (yet), and why."""
-    progress = ""
-    if entry.download is not None and entry.download.total:
-        progress = f" {entry.download.done / 2**20:.1f} of {entry.download.total / 2**20:.1f} MB."
-    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(entry.error or "")}{progress}</div>'
+    amount = figures.downloaded(entry)
+    said = f"{entry.error or ''} {amount}." if amount else entry.error or ""
+    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(said)}</div>'
 
 
 def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
-    config = checkpoint.config
-    facts = {
-        "Learnt from": figures.learnt_from(config),
-        "Network": figures.network_of(config),
-        "Training": f"{config.step} steps, seed {config.seed}",
-        "Licence": config.licence + (" (imported weights)" if config.origin == "imported" else ""),
-        "From": checkpoint.repository or checkpoint.name,
-    }
-    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
-    rows = [
-        {
-            "Data set": title,
-            "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
-            "Photos": found.get("images"),
-            "Calibration error": found.get("ece"),
-            "Seconds a photo": found.get("seconds_per_image"),
-        }
-        for title, found in reports_by_title(checkpoint.metrics).items()
-    ]
+    facts = figures.facts(checkpoint).items()
+    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+    rows = figures.data_set_rows(checkpoint.metrics)
     scores = (
-        table(rows, {"Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
+        table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
         or "<p>Not scored on a data set yet.</p>"
     )
     dot = f'<span class="dot" style="color:{panels.method_colour(place)}">●</span>'

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.drawing import overlay
 from models.errors import LabelError
 from models.labels import CITYSCAPES19, IGNORE, LabelSpace
 from models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
@@ -106,25 +107,6 @@ class Pane:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """A pane with the name and colour of the method it is of.
-
-    Attributes:
-        key: the checkpoint's name, unique on the page.
-        title: short name for people, such as "ADVENT".
-        note: what it was trained on, such as "game → camvid".
-        colour: CSS hex colour of the method.
-        pane: what it says of the photo.
-    """
-
-    key: str
-    title: str
-    note: str
-    colour: str
-    pane: Pane
-
-
-@dataclass(frozen=True, eq=False)
 class Score:
     """One pane against ground truth, on this one image.
 
@@ -139,6 +121,27 @@ class Score:
     mean_iou: float
     accuracy: float
     error: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A pane with the name and colour of the method it is of, and how right it is.
+
+    Attributes:
+        key: the checkpoint's name, unique on the page.
+        title: short name for people, such as "ADVENT".
+        note: what it was trained on, such as "game → camvid".
+        colour: CSS hex colour of the method.
+        pane: what it says of the photo.
+        score: against the photo's ground truth, or None without one.
+    """
+
+    key: str
+    title: str
+    note: str
+    colour: str
+    pane: Pane
+    score: Score | None = None
 
 
 def display_space(truth_space: LabelSpace | None) -> LabelSpace:
@@ -231,7 +234,7 @@ def bundle(
 
     Args:
         photo: already limited to the size of the panes.
-        readings: all in `space` and at the photo's size.
+        readings: all in `space` and at the photo's size; scored where there is a `truth`.
         space: the classes of the panes and of the legend.
         truth: (H, W) uint8 ground truth in `space`.
         waiting: `title`, `note` and `colour` of methods that are still to come, shown as empty panes.
@@ -239,47 +242,17 @@ def bundle(
 
     Returns:
         A dict fit for `json.dumps`. Images are base64 PNG (the photo: JPEG); class values are indices, 255 none.
-
-    Raises:
-        LabelError: the ground truth is not of the photo's size.
     """
     width, height = photo.size
-    methods = []
-    for reading in readings:
-        shown = reading.pane
-        method = {
-            "key": reading.key,
-            "title": reading.title,
-            "note": reading.note,
-            "colour": reading.colour,
-            "seconds": shown.seconds,
-            "meanEntropy": shown.mean_entropy,
-            "shares": shown.class_shares,
-            **shown.planes,
-        }
-        if truth is not None:
-            result = score(shown, truth)
-            method["error"] = _plane(result.error)
-            method["iou"] = [None if np.isnan(value) else float(value) for value in result.iou]
-            method["meanIou"] = None if np.isnan(result.mean_iou) else result.mean_iou
-            method["accuracy"] = None if np.isnan(result.accuracy) else result.accuracy
-        methods.append(method)
     return {
         "format": BUNDLE_FORMAT,
         "photo": {"name": photo.name, "digest": photo.digest, "image": _jpeg(photo.pixels)},
         "width": width,
         "height": height,
         "space": space.name,
-        "classes": [
-            {
-                "name": name,
-                "colour": "#{:02x}{:02x}{:02x}".format(*colour),
-                "safe": SAFE_COLOURS.get(name, "#808080"),
-            }
-            for name, colour in zip(space.names, space.palette.tolist(), strict=True)
-        ],
+        "classes": _legend(space),
         "truth": None if truth is None else {"labels": _plane(truth), "shares": _truth_shares(truth, space)},
-        "methods": methods,
+        "methods": [_packed(reading) for reading in readings],
         "waiting": [dict(method) for method in waiting],
         "failed": [dict(method) for method in failed],
         "disagreement": (
@@ -300,9 +273,8 @@ def label_image(shown: Pane) -> bytes:
 
 def overlay_image(photo: Photo, shown: Pane, opacity: float = 0.6) -> bytes:
     """The photo with the labels' colours laid over it, as PNG without any metadata."""
-    colours = shown.space.colourise(shown.labels).astype(np.float32)
-    mixed = photo.pixels * (1 - opacity) + colours * opacity
-    return _bytes(Image.fromarray(np.rint(mixed).astype(np.uint8)), "PNG")
+    mixed = overlay(photo.pixels, shown.space.colourise(shown.labels), shown.labels, opacity)
+    return _bytes(Image.fromarray(mixed), "PNG")
 
 
 def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
@@ -313,6 +285,39 @@ def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
             archive.writestr(f"{reading.key}_labels.png", label_image(reading.pane))
             archive.writestr(f"{reading.key}_overlay.png", overlay_image(photo, reading.pane))
     return buffer.getvalue()
+
+
+def _packed(reading: Reading) -> dict[str, Any]:
+    """A reading as the viewer draws it."""
+    method = {
+        "key": reading.key,
+        "title": reading.title,
+        "note": reading.note,
+        "colour": reading.colour,
+        "seconds": reading.pane.seconds,
+        "meanEntropy": reading.pane.mean_entropy,
+        "shares": reading.pane.class_shares,
+        **reading.pane.planes,
+    }
+    if reading.score is not None:
+        method["error"] = _plane(reading.score.error)
+        method["iou"] = [_known(value) for value in reading.score.iou]
+        method["meanIou"] = _known(reading.score.mean_iou)
+        method["accuracy"] = _known(reading.score.accuracy)
+    return method
+
+
+def _legend(space: LabelSpace) -> list[dict[str, str]]:
+    """Names and colours of the classes."""
+    return [
+        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "safe": SAFE_COLOURS.get(name, "#808080")}
+        for name, colour in zip(space.names, space.palette.tolist(), strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    """A number that JSON knows; None for NaN."""
+    return None if np.isnan(value) else float(value)
 
 
 def _byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:

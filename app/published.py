@@ -51,8 +51,6 @@ class PublishedResult(Options):
     directness: Literal["primary", "secondary", "none"]
     note: str = ""
     evaluation: str = ""
-    released_checkpoint_miou: float | None = None
-    is_oracle: bool = False
     remark: str = Field(default="", description="What the source really says; rows of the comparison have one.")
     place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
 

@@ -1,11 +1,13 @@
-"""Rendered streets by the words of a form or an API, painted once for all visitors. No UI library in here."""
+"""Rendered streets by the words of a page or an API, painted once for all visitors. No UI library in here."""
 
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any, Final
 
 from app import gallery
+from app.byte_cache import ByteCache
 from app.gallery import Scene
 from models.errors import ConfigError
 from training.datasets.street_scenes import STYLES
@@ -13,6 +15,11 @@ from training.datasets.street_scenes import STYLES
 FIRST_STYLE: Final = "fog"
 FIRST_STREET: Final = 3
 STREETS: Final = 10_000
+STREET_BYTES: Final = 24 * 2**20
+"""Painted streets that are kept; one takes half a megabyte."""
+
+_PAINTED: Final[ByteCache[Scene]] = ByteCache(STREET_BYTES)
+_PAINTING: Final = threading.Lock()
 
 
 def rendered_scene(style: str, street: float | None) -> Scene:
@@ -35,9 +42,18 @@ def style_strip(street: float | None, style: str) -> dict[str, Any]:
     return {"label": "Style of the street", "items": items, "chosen": style}
 
 
-@functools.lru_cache(maxsize=48)
 def _painted(style: str, street: int) -> Scene:
-    return gallery.rendered_scene(style, street)
+    key = (style, street)
+    found = _PAINTED.get(key)
+    if found is not None:
+        return found
+    with _PAINTING:
+        found = _PAINTED.get(key)  # of many who ask at the same time one paints
+        if found is None:
+            found = gallery.rendered_scene(style, street)
+            truth = 0 if found.truth is None else found.truth.nbytes
+            _PAINTED.put(key, found, found.photo.pixels.nbytes + truth)
+    return found
 
 
 @functools.lru_cache(maxsize=256)

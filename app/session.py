@@ -1,7 +1,7 @@
-"""What the server remembers between two clicks; the only place that knows Streamlit's caches.
+"""What the Streamlit pages remember between two clicks: the catalog, the data sets on this machine, and who visits.
 
-Networks and readings are the engine's, which all pages share. What is made of an uploaded photo is kept for its
-visitor alone and goes with the session; nothing is written to disk.
+Networks and readings are the engine's and rendered streets those of `scenes`, which all pages share. What is made of an
+uploaded photo is kept for its visitor alone and goes with the session; nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -43,22 +43,10 @@ def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Fai
     return ENGINE.read(scene, checkpoint, settings, _visitor())
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def rendered_thumbnail(style: str, number: int) -> str:
-    """A rendered street as a small base64 JPEG."""
-    return gallery.thumbnail_jpeg(rendered_scene(style, number))
-
-
 @st.cache_data(max_entries=128, show_spinner=False)
 def photo_set_thumbnail(name: str, split: str, index: int) -> str:
     """A photo of a data set as a small base64 JPEG."""
     return gallery.thumbnail_jpeg(photo_set_scene(name, split, index))
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def rendered_scene(style: str, number: int) -> Scene:
-    """A rendered street, painted once."""
-    return gallery.rendered_scene(style, number)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

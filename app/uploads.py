@@ -78,5 +78,3 @@ def _read(path: str) -> tuple[bytes, str]:
         raise PhotoError(f"{file.name} has waited too long for its turn and was deleted; send it again.") from error
     except OSError as error:
         raise PhotoError(f"{file.name} did not arrive whole; upload it again.") from error
-    finally:
-        file.unlink(missing_ok=True)

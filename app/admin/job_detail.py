@@ -17,7 +17,7 @@ from training.config import RunConfig
 from training.datasets.street_scenes import STYLES
 from training.durations import in_words
 from training.jobs import local, log
-from training.jobs.access import AccessError, audit
+from training.jobs.access import audit
 from training.jobs.evaluation import ask_to_evaluate
 from training.jobs.hub import HubRunner
 from training.jobs.progress import Progress, read_progress, sample_pictures
@@ -57,7 +57,7 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
         require_admin(touch=False)
         local.attend(store)
         job = store.get(name)
-    except (AccessError, Sim2StreetError):
+    except Sim2StreetError:  # signed out or idle for too long, or the job is gone
         st.rerun()
     if job.where == "hub" and not job.state.ended:
         job = _ask_hub(name)

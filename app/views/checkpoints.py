@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import streamlit as st
 
 from app import figures, panels, session
-from app.names import reports_by_title
 from models.checkpoint import Checkpoint
-from models.labels import LABEL_SPACES
-
-LICENCES = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
 
 
 def main() -> None:
@@ -39,26 +34,14 @@ def main() -> None:
 
 def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
     """Facts on the left, data-set figures on the right."""
-    config = checkpoint.config
-    facts, scores = st.columns([2, 3], gap="large")
-    with facts:
+    left, right = st.columns([2, 3], gap="large")
+    with left:
         st.html(f'<span style="color:{colour}">●</span> <strong>{html.escape(title)}</strong>')
-        training = f"{config.step} steps, seed {config.seed}"
-        if config.imported is not None:
-            reported = config.imported.reported_miou
-            said = "" if reported is None else f", who report an mIoU of {reported:g} (not measured here)"
-            training = f"by its authors{said}"
-        lines = {
-            "Learnt from": figures.learnt_from(config),
-            "Network": figures.network_of(config),
-            "Training": training,
-            "Licence": LICENCES.get(config.licence, config.licence)
-            + (" (imported weights)" if config.origin == "imported" else ""),
-            "Folder": f"`{checkpoint.name}`",
-        }
+        facts = figures.facts(checkpoint)
+        lines = {**facts, "From": f"`{facts['From']}`"}
         st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
-    with scores:
-        rows = data_set_rows(checkpoint.metrics)
+    with right:
+        rows = figures.data_set_rows(checkpoint.metrics)
         if not rows:
             st.caption("Not scored on a data set yet; `sim2street evaluate` does.")
             return
@@ -76,21 +59,6 @@ def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
                 "Seconds a photo": number(format="%.2f"),
             },
         )
-
-
-def data_set_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per data set and split that the checkpoint was scored on."""
-    return [
-        {
-            "Data set": title,
-            "mIoU, %": None if found.get("miou") is None else 100 * found["miou"],
-            "Classes": LABEL_SPACES[found["label_space"]].count if found.get("label_space") in LABEL_SPACES else None,
-            "Photos": found.get("images"),
-            "Calibration error": found.get("ece"),
-            "Seconds a photo": found.get("seconds_per_image"),
-        }
-        for title, found in reports_by_title(metrics).items()
-    ]
 
 
 main()

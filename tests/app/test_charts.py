@@ -25,9 +25,13 @@ def entrants(tiny_checkpoints: Path) -> list[figures.Entrant]:
         checkpoint = Checkpoint.open(tiny_checkpoints / name)
         pane = panels.pane(prediction_of(np.array(labels, np.uint8)))
         title, note = checkpoint.config.title, figures.trained_on(checkpoint.config)
-        reading = panels.Reading(name, title, note, "#112233", pane)
-        made.append(figures.Entrant(checkpoint, reading, panels.score(pane, TRUTH)))
+        reading = panels.Reading(name, title, note, "#112233", pane, panels.score(pane, TRUTH))
+        made.append(figures.Entrant(checkpoint, reading))
     return made
+
+
+def without_score(entrants: list[figures.Entrant]) -> list[figures.Entrant]:
+    return [replace(entrant, reading=replace(entrant.reading, score=None)) for entrant in entrants]
 
 
 def test_summary_gives_this_image_the_difference_and_the_data_sets(entrants: list[figures.Entrant]) -> None:
@@ -50,11 +54,28 @@ def test_absent_classes_have_no_number(entrants: list[figures.Entrant]) -> None:
 
 
 def test_without_ground_truth_rows_are_shares(entrants: list[figures.Entrant]) -> None:
-    unscored = [figures.Entrant(entrant.checkpoint, entrant.reading, None) for entrant in entrants]
+    unscored = without_score(entrants)
     rows = figures.per_class(unscored)
     assert rows[0] == {"Class": "road", "Source only": 25, "ADVENT": 50}
     assert rows[13]["ADVENT"] is None
     assert not any("IoU, this" in column for column in figures.summary(unscored)[0])
+
+
+def test_numbers_say_what_they_are_of(entrants: list[figures.Entrant]) -> None:
+    scored = figures.numbers(entrants)
+    assert scored.names == list(CITYSCAPES19.names)
+    assert scored.values["ADVENT"] == [row["ADVENT"] for row in scored.classes]
+    assert scored.colours == {"Source only": "#112233", "ADVENT": "#112233"}
+    assert scored.unit == "IoU of this image, %"
+    assert [row["ADVENT"] for row in scored.gains[:2]] == [pytest.approx(50), None]
+    assert "Differences are points against source-only on the same encoder: Source only." in scored.notes
+    alone = figures.numbers(entrants[1:])
+    assert alone.gains == []
+    assert not any("Differences" in note for note in alone.notes), "nobody is there to be compared with"
+    unscored = figures.numbers(without_score(entrants))
+    assert unscored.unit == "share of the pixels, %"
+    assert unscored.gains == []
+    assert unscored.notes[0].startswith("No ground truth")
 
 
 def test_the_baseline_is_the_source_only_of_the_same_source(tmp_path: Path, entrants: list[figures.Entrant]) -> None:

@@ -5,12 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from app import gallery
-from app.comparison import METHODS as ORDER
-from app.comparison import listed_checkpoints, suited
+from app import gallery, scenes
+from app.byte_cache import ByteCache
+from app.comparison import ORDER, listed_checkpoints, suited
+from app.gallery import Scene
 from models.checkpoint import Checkpoint
+from models.photo import Photo
 from tests.app.conftest import save_tiny
 from training.methods import METHODS
 
@@ -55,3 +58,23 @@ def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.Monk
         together = list(pool.map(lambda number: gallery.rendered_scene("fog", number).photo.digest, range(6)))
     assert set(most) == {1}
     assert together == [gallery.rendered_scene("fog", number).photo.digest for number in range(6)]
+
+
+def test_a_street_that_many_ask_for_is_painted_once_and_a_bounded_number_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    painted = list[int]()
+
+    def paint(style: str, street: int) -> Scene:
+        painted.append(street)
+        time.sleep(0.05)
+        return Scene(Photo(np.zeros((8, 8, 3), np.uint8), style, str(street)))
+
+    monkeypatch.setattr(gallery, "rendered_scene", paint)
+    monkeypatch.setattr(scenes, "_PAINTED", ByteCache[Scene](2 * 8 * 8 * 3))
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: scenes.rendered_scene("fog", 1), range(6)))) == 1
+    assert painted == [1]
+    for street in (2, 3, 1):
+        scenes.rendered_scene("fog", street)
+    assert painted == [1, 2, 3, 1], "the first was dropped for the third"

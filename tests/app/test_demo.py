@@ -154,6 +154,16 @@ def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> Non
         uploads.take(None, str(tmp_path / "street.png"), None, "")
 
 
+def test_whatever_is_wrong_with_an_upload_all_its_files_are_deleted(tmp_path: Path) -> None:
+    photo, truth = tmp_path / "street.png", tmp_path / "truth.png"
+    with photo.open("wb") as file:
+        file.truncate(uploads.MAX_MEGABYTES * 2**20 + 1)
+    truth.write_bytes(b"never looked at")
+    with pytest.raises(PhotoError, match="has more than 20 MB"):
+        uploads.take(None, str(photo), str(truth), "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "street.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).save(path)
@@ -292,12 +302,12 @@ def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read
 
 def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
     """What arrives joins the choice, what was chosen stays, and nobody looks when nothing is on its way."""
-    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3 * 2**20, total=6 * 2**20))
+    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3_000_000, total=47_000_000))
     entries = [*ten[:5], late]
     tab = CompareTab(Engine(), lambda: entries)
     methods, problems, watch, _ = tab.refresh()
     assert "m5" not in methods["value"]
-    assert "3.0 of 6.0 MB" in problems
+    assert "Being fetched. 3.0 MB of 47 MB." in problems
     assert watch["active"]
     offered = [f"m{place}" for place in range(5)]
     same, _, watch, offered = tab.look_again(RENDERED, ["m2"], offered)

@@ -22,11 +22,11 @@ from tests.models.test_spacefile import DOCKER
 
 @pytest.fixture
 def line(tmp_path: Path, tiny_checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Set, the download under way fails; until then it stands at three of six MB."""
+    """Set, the download under way fails; until then it stands at 3 of 47 MB."""
     ends, began = threading.Event(), threading.Event()
 
     def fetch(source: str, progress: Progress) -> Checkpoint:
-        progress(3 * 2**20, 6 * 2**20)
+        progress(3_000_000, 47_000_000)
         began.set()
         ends.wait(30)
         raise CheckpointError("The Hub has gone to sleep.")
@@ -52,7 +52,7 @@ def test_the_page_shows_the_others_and_the_progress(line: threading.Event) -> No
     page = AppTest.from_file(str(ENTRY), default_timeout=60).run()
     assert not page.exception
     assert len(bundle_of(page)["methods"]) == 2
-    assert any("late is on its way from the Hub. 3.0 of 6.0 MB" in caption.value for caption in page.caption)
+    assert any("late is on its way from the Hub. 3.0 MB of 47 MB" in caption.value for caption in page.caption)
     assert "**late**" not in [text.value for text in page.markdown], "not among those that cannot be used"
 
 

@@ -95,7 +95,7 @@ def test_networks_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     )
     size = sum(tensor.nbytes for tensor in first.load().state_dict().values())
     cache: ByteCache[Any] = ByteCache(int(1.5 * size))
-    monkeypatch.setattr(engines, "NETWORKS", cache)
+    monkeypatch.setattr(engines, "LOADED", cache)
     kept = network(first)
     assert network(first) is kept
     network(second)

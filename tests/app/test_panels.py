@@ -27,8 +27,10 @@ def prediction_of(labels: np.ndarray, certainty: float = 0.9) -> Prediction:
     return Prediction.from_probabilities(probabilities, CITYSCAPES19, 0.5)
 
 
-def reading_of(labels: np.ndarray, key: str = "a", **options: float) -> panels.Reading:
-    return panels.Reading(key, key.upper(), "game", "#123456", panels.pane(prediction_of(labels, **options)))
+def reading_of(labels: np.ndarray, key: str = "a", truth: np.ndarray | None = None) -> panels.Reading:
+    pane = panels.pane(prediction_of(labels))
+    score = None if truth is None else panels.score(pane, truth)
+    return panels.Reading(key, key.upper(), "game", "#123456", pane, score)
 
 
 def decode(plane: str) -> np.ndarray:
@@ -137,7 +139,7 @@ def test_the_bundle_is_json_and_its_planes_decode_to_the_arrays(photo: Photo, la
     other[-1] = 1
     truth = labels.copy()
     truth[0] = IGNORE
-    readings = [reading_of(labels, "a"), reading_of(other, "b")]
+    readings = [reading_of(labels, "a", truth), reading_of(other, "b", truth)]
     bundle = json.loads(json.dumps(panels.bundle(photo, readings, truth=truth)))
     assert (bundle["width"], bundle["height"]) == (30, 20)
     assert [entry["name"] for entry in bundle["classes"]] == list(CITYSCAPES19.names)
@@ -167,7 +169,7 @@ def test_a_large_bundle_stays_small() -> None:
     blocks = noise.integers(0, 19, (12, 16), np.uint8).repeat(64, axis=0).repeat(64, axis=1)
     smooth = Image.fromarray(noise.integers(0, 255, (48, 64, 3), np.uint8)).resize(shape[::-1])
     photo = Photo(np.asarray(smooth), "large", "0" * 64)
-    readings = [reading_of(blocks, key) for key in "abc"]
+    readings = [reading_of(blocks, key, blocks) for key in "abc"]
     assert len(json.dumps(panels.bundle(photo, readings, truth=blocks))) < 3e6
 
 
@@ -193,7 +195,7 @@ def test_the_archive_holds_two_pictures_per_method(photo: Photo, labels: np.ndar
 
 
 def test_the_report_is_one_file_that_no_name_can_break_out_of(photo: Photo, labels: np.ndarray) -> None:
-    page = html_report(panels.bundle(photo, [reading_of(labels)], truth=labels))
+    page = html_report(panels.bundle(photo, [reading_of(labels, truth=labels)], truth=labels))
     assert page.count("</script>") == 1
     assert "export function mount" in page
     assert "street &lt;/script&gt;" in page
