@@ -39,7 +39,7 @@ def show_storage(store: JobStore) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("### Jobs by size")
-        rows = [{"Job": job.id, "State": job.state.value, "MB": sizes[job.id] / 2**20} for job in jobs]
+        rows = [{"Job": job.id, "State": job.state.value, "MB": sizes[job.id] / 1e6} for job in jobs]
         rows.sort(key=lambda row: -row["MB"])
         if rows:
             st.dataframe(rows, hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.1f")})
