@@ -133,7 +133,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         "Network": network_of(config),
         "Training": training,
         "Licence": f"{licence} (imported weights)" if config.origin == "imported" else licence,
-        "From": checkpoint.repository or checkpoint.name,
+        "Name": checkpoint.repository or checkpoint.name,
     }
 
 

@@ -38,7 +38,7 @@ def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
     with left:
         st.html(f'<span style="color:{colour}">●</span> <strong>{html.escape(title)}</strong>')
         facts = figures.facts(checkpoint)
-        lines = {**facts, "From": f"`{facts['From']}`"}
+        lines = {**facts, "Name": f"`{facts['Name']}`"}
         st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
     with right:
         rows = figures.data_set_rows(checkpoint.metrics)
