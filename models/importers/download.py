@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
 
@@ -73,18 +73,19 @@ def fetch_from_hub(repository: str) -> Path:
         CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
     """
     name, _, revision = repository.partition("@")
-    unreachable: LocalEntryNotFoundError | None = None
     with hub_errors(name, revision or None):
         for file in FILES_OF_PORT:
             try:
                 endpoint = os.environ.get("HF_ENDPOINT")
                 return Path(hf_hub_download(name, file, revision=revision or None, endpoint=endpoint))
-            except LocalEntryNotFoundError as error:  # no network; the other file may be in the cache
-                unreachable = error
+            except LocalEntryNotFoundError:  # no network; asking it for the other file would only wait again
+                cached = (try_to_load_from_cache(name, other, revision=revision or None) for other in FILES_OF_PORT)
+                found = next((path for path in cached if isinstance(path, str)), None)
+                if found is None:
+                    raise
+                return Path(found)
             except EntryNotFoundError:
                 continue
-        if unreachable is not None:
-            raise unreachable
     raise CheckpointError(f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
 
 
