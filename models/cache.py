@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,6 +97,20 @@ def cache_entries() -> list[CacheEntry]:
     folder = cache_folder()
     found = [_entry(kind, name, paths) for kind in OWN_NAMES for name, paths in _things(folder / kind, kind)]
     return sorted(found, key=lambda entry: (-entry.size, entry.name))
+
+
+def remove_entries(entries: Iterable[CacheEntry]) -> tuple[list[CacheEntry], list[str]]:
+    """Remove what can be removed; return that, and for each of the others a sentence on why it stayed."""
+    removed: list[CacheEntry] = []
+    stayed: list[str] = []
+    for entry in entries:
+        try:
+            entry.remove()
+        except OSError as error:
+            stayed.append(f"kept {entry.name}: {error.strerror or error}.")
+        else:
+            removed.append(entry)
+    return removed, stayed
 
 
 def _things(folder: Path, kind: str) -> Iterator[tuple[str, list[Path]]]:

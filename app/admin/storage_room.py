@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import session
 from app.admin.admission import for_admins
-from models.cache import cache_entries, cache_folder
+from models.cache import cache_entries, cache_folder, remove_entries
 from models.files import in_units, promoted_folder, runs_folder, size_of
 from training.jobs.access import audit
 from training.jobs.store import TRASH, JobStore, promoted_names
@@ -95,12 +95,10 @@ def _restore(who: str, job: str) -> str:
 
 @for_admins
 def _remove_unused(who: str) -> str:
-    going = [entry for entry in cache_entries() if entry.days_unused() >= UNUSED_DAYS]
-    for entry in going:
-        entry.remove()
-    freed = sum(entry.size for entry in going)
+    removed, stayed = remove_entries(entry for entry in cache_entries() if entry.days_unused() >= UNUSED_DAYS)
+    freed = sum(entry.size for entry in removed)
     audit(who, "removed stored data sets", bytes=freed)
-    return f"{in_units(freed)} are free again."
+    return " ".join([f"{in_units(freed)} are free again.", *stayed])
 
 
 @for_admins

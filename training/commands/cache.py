@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     removal = actions.add_parser("remove", help="make room; what is needed again is stored or fetched anew")
     removal.add_argument("--all", action="store_true", help="everything")
     removal.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
-    removal.set_defaults(act=remove_entries)
+    removal.set_defaults(act=remove)
     for action in (listing, removal):
         action.add_argument(
             "words", nargs="*", metavar="WORD", help="only what has all these words, such as samples camvid 480x360"
@@ -60,8 +60,10 @@ def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None
     _sum_up(entries, "in")
 
 
-def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> int:
+def remove(entries: list[CacheEntry], options: argparse.Namespace) -> int:
     """Remove what was asked for, which somebody has to say; exit code 2 if something could not be removed."""
+    from models.cache import remove_entries
+
     if not (options.all or options.words or options.unused is not None):
         raise ConfigError(
             "Say what is to go: words of its name, --unused DAYS, or --all. `cache list` shows what there is."
@@ -70,17 +72,12 @@ def remove_entries(entries: list[CacheEntry], options: argparse.Namespace) -> in
         _print(entries)
         _sum_up(entries, "would go from")
         return 0
-    removed: list[CacheEntry] = []
-    for entry in entries:
-        try:
-            entry.remove()
-        except OSError as error:
-            print(f"kept {entry.name}: {error.strerror or error}.", file=sys.stderr)
-            continue
-        removed.append(entry)
-        _print([entry])
+    removed, stayed = remove_entries(entries)
+    _print(removed)
     _sum_up(removed, "removed from")
-    return 0 if len(removed) == len(entries) else 2
+    for sentence in stayed:
+        print(sentence, file=sys.stderr)
+    return 2 if stayed else 0
 
 
 def _print(entries: list[CacheEntry]) -> None:
