@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import random
+from collections.abc import Collection
 from typing import Final
 
 import streamlit as st
@@ -12,11 +14,12 @@ from app import gallery, session
 from app.comparison import listed_checkpoints, suited
 from app.components import picture_strip
 from app.engine import THREE_SCALES, Settings
-from app.figures import downloaded, trained_on, unique_titles
+from app.figures import downloaded, learnt_from, unique_titles
 from app.gallery import OWN, RENDERED, Scene
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
+from models.identities import identity
 from training.datasets.street_scenes import STYLES
 
 STRIP_LENGTH: Final = 8
@@ -25,8 +28,15 @@ STRIP_LENGTH: Final = 8
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
     sets = [gallery.PHOTO_SETS[name][0] for name in gallery.available_photo_sets()]
+    _say_what_is_gone("photo", [RENDERED, OWN, *sets])
     return st.segmented_control(
-        "Photo", [RENDERED, OWN, *sets], default=RENDERED, required=True, key="photo", bind="query-params"
+        "Photo",
+        [RENDERED, OWN, *sets],
+        default=RENDERED,
+        required=True,
+        key="photo",
+        bind="query-params",
+        label_visibility="collapsed",
     )
 
 
@@ -52,18 +62,7 @@ def choose_methods(source: str) -> list[Checkpoint]:
     broken = [entry for entry in entries if entry.checkpoint is None and entry.download is None]
     chosen: list[str] = []
     if usable:
-        titles = unique_titles(usable)
-        chosen = st.pills(
-            "Methods",
-            list(titles),
-            selection_mode="multi",
-            default=[checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)],
-            format_func=lambda name: titles[name],
-            key="methods" if source == RENDERED else "photo_methods",
-            bind="query-params",
-            wrap=True,
-            help="\n".join(f"- **{titles[c.name]}**: {trained_on(c.config)}" for c in usable),
-        )
+        chosen = _methods_sheet(usable, rendered=source == RENDERED)
     if any(entry.download is not None for entry in entries):
         _show_downloads()
     if broken:
@@ -72,6 +71,50 @@ def choose_methods(source: str) -> list[Checkpoint]:
                 st.markdown(f"**{entry.name}**")
                 st.write(entry.error)
     return [checkpoint for checkpoint in usable if checkpoint.name in chosen]
+
+
+def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
+    """Names of the checkpoints that are chosen in a sheet that says of each what it is."""
+    titles = unique_titles(usable)
+    key = "methods" if rendered else "photo_methods"
+    first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
+    _say_what_is_gone(key, titles.values())
+    count = len(st.session_state.get(key, first))
+    label = f"{count} method{'' if count == 1 else 's'}"
+    with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
+        chosen = st.pills(
+            "Methods that read the photo",
+            list(titles),
+            selection_mode="multi",
+            default=first,
+            format_func=lambda name: titles[name],
+            key=key,
+            bind="query-params",
+            wrap=True,
+        )
+        st.html("".join(_explained(checkpoint, titles[checkpoint.name]) for checkpoint in usable))
+    return chosen
+
+
+def _explained(checkpoint: Checkpoint, title: str) -> str:
+    """Colour, name, idea and training of a checkpoint as a line of HTML."""
+    who = identity(checkpoint.config.method)
+    said = html.escape(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
+    return (
+        f'<p style="margin:0 0 6px;font-size:14px;line-height:1.4"><span style="color:{who.colour}">●</span>'
+        f' <strong>{html.escape(title)}</strong> <span style="opacity:.72">{said}</span></p>'
+    )
+
+
+def _say_what_is_gone(key: str, known: Collection[str]) -> None:
+    """Tell once what the address asks for and is not here."""
+    told = st.session_state.setdefault("told", set())
+    for asked in st.query_params.get_all(key):
+        if asked not in known and (key, asked) not in told:
+            told.add((key, asked))
+            st.toast(
+                f"The address asks for “{asked[:80]}”, which is not here.", icon=":material/link_off:", duration=12
+            )
 
 
 @st.fragment(run_every=2.0)
@@ -88,7 +131,7 @@ def _show_downloads() -> None:
 
 def choose_settings() -> Settings:
     """Let the person trade time for steadiness."""
-    with st.popover("Settings", icon=":material/tune:", type="tertiary"):
+    with st.popover("Settings", icon=":material/tune:", type="tertiary", key="settings"):
         flip = st.toggle("Average with the mirrored photo", key="flip", help="Twice the time.")
         scales = st.toggle(
             "Average over three sizes", key="scales", help="0.75, 1 and 1.25 times; some four times the time."
@@ -98,13 +141,23 @@ def choose_settings() -> Settings:
 
 def _rendered() -> Scene:
     state = st.session_state
+    _say_what_is_gone("style", STYLES)
     if state.get("style") not in STYLES:
         asked = st.query_params.get("style")
         state.style = asked if asked in STYLES else FIRST_STYLE
     pictures, tools = _picture_row()
     with tools:
-        number = st.number_input("Street", 0, STREETS - 1, FIRST_STREET, key="street", bind="query-params", width=125)
-        st.button("Another street", icon=":material/shuffle:", on_click=_other_street)
+        number = st.number_input(
+            "Street",
+            0,
+            STREETS - 1,
+            FIRST_STREET,
+            key="street",
+            bind="query-params",
+            width=125,
+            label_visibility="collapsed",
+        )
+        st.button("Another street", icon=":material/shuffle:", key="another", on_click=_other_street)
     with pictures:
         picture_strip(**style_strip(number, state.style), key="styles", on_choice=_take_style)
     st.query_params["style"] = state.style
@@ -113,8 +166,8 @@ def _rendered() -> Scene:
 
 def _picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
     """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    return row.container(width="stretch"), row.container(horizontal=True, vertical_alignment="bottom", width="content")
+    row = st.container(horizontal=True, vertical_alignment="center", key="pictures")
+    return row.container(width="stretch"), row.container(horizontal=True, vertical_alignment="center", width="content")
 
 
 def _take_style(style: str) -> None:

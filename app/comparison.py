@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app import figures, panels
+from app.answer import answer
 from app.engine import Engine, Failure, Settings
 from app.figures import Entrant
 from app.gallery import Scene
 from models.catalog import CatalogEntry, catalog
 from models.checkpoint import Checkpoint
+from models.identities import IDENTITIES, identity
 
 HEADING: Final = "Trained on rendered streets. How well does it read yours?"
 INTRODUCTION: Final = (
@@ -19,16 +21,15 @@ INTRODUCTION: Final = (
     " drag and swipe move all of them."
 )
 """The first words of every page that compares."""
-ORDER: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
-"""In the order of their years, in which checkpoints are listed."""
 
 
 def listed_checkpoints() -> list[CatalogEntry]:
     """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
+    order = list(IDENTITIES)
 
     def place(entry: CatalogEntry) -> int:
         method = entry.checkpoint and entry.checkpoint.config.method
-        return ORDER.index(method) if method in ORDER else len(ORDER)
+        return order.index(method) if method in order else len(order)
 
     return sorted(catalog(wait=False), key=place)
 
@@ -80,7 +81,7 @@ def compare(
         engine: reads and remembers.
         scene: what is read.
         checkpoints: those that were chosen.
-        everyone: the catalogue, by which titles and colours go.
+        everyone: the catalogue, by which titles go.
         settings: how to read.
         visitor: name of the session.
     """
@@ -104,7 +105,6 @@ def known_so_far(
 ) -> Comparison:
     """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
     titles = figures.unique_titles(everyone)
-    places = [other.name for other in everyone]
     entrants: list[Entrant] = []
     waiting: list[Checkpoint] = []
     empty: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
@@ -112,7 +112,7 @@ def known_so_far(
         label = {
             "title": titles[checkpoint.name],
             "note": figures.trained_on(checkpoint.config),
-            "colour": panels.method_colour(places.index(checkpoint.name)),
+            "colour": identity(checkpoint.config.method).colour,
         }
         known = engine.known(scene, checkpoint, settings, visitor)
         if known is None:
@@ -130,4 +130,6 @@ def known_so_far(
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
+        method["idea"] = identity(entrant.checkpoint.config.method).idea
+    bundle["answer"] = answer(entrants, scene.truth) if entrants and not waiting else ""
     return Comparison(scene, entrants, bundle, waiting)

@@ -17,7 +17,7 @@ const mounted = new WeakMap();
 export default function ({ data, parentElement }) {
   const viewer = mounted.get(parentElement);
   if (viewer) viewer.update(data.bundle);
-  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key }));
+  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key, cards: data.cards }));
   return () => {
     mounted.get(parentElement)?.destroy();
     mounted.delete(parentElement);
@@ -34,9 +34,20 @@ _compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_re
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 
 
-def compare_viewer(bundle: Mapping[str, Any], *, key: str) -> None:
-    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server."""
-    _compare(key=key, data={"bundle": dict(bundle), "key": key})
+def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
+    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server.
+
+    Args:
+        bundle: what is shown.
+        key: Streamlit's name of the element.
+        cards: address of a method's card, to which the method's key is added.
+    """
+    _compare(key=key, data={"bundle": dict(bundle), "key": key, "cards": cards})
+
+
+def use_the_screen() -> None:
+    """Leave to the panes what Streamlit's margins take elsewhere."""
+    st.html(VIEWER / "page.css")
 
 
 def picture_strip(

@@ -35,14 +35,6 @@ CANDIDATES: Final = 3
 
 BUNDLE_FORMAT: Final = 1
 
-# fmt: off
-METHOD_COLOURS: Final = (
-    "#4c78dd", "#e07b39", "#17a398", "#b35cb8", "#c9a227", "#d1495b", "#6b8f3a", "#7a7f8c",
-    "#8a5a33", "#5bb0e0", "#e48fb0", "#6a5acd",
-)
-# fmt: on
-"""One per method in the catalogue's order, the same in viewer, charts and table; none is a class's colour."""
-
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside
 # a family by lightness: greys are ground, ochres walls, yellows signals, oranges people, blues vehicles.
 # fmt: off
@@ -54,11 +46,6 @@ SAFE_COLOURS: Final = {
     "bus": "#56b4e9", "train": "#2f5fd0", "motorcycle": "#cc79a7", "bicycle": "#7d3a5c",
 }
 # fmt: on
-
-
-def method_colour(place: int) -> str:
-    """CSS colour of the checkpoint at a place in the catalogue."""
-    return METHOD_COLOURS[place % len(METHOD_COLOURS)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, figures, panels, published, result_rows, session
+from app import charts, figures, published, result_rows, session
 from app.names import reports_by_title
 from app.published import PublishedResult, SweepTable
+from models.identities import identity_of_title
 from models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
@@ -108,7 +109,7 @@ def show_classes(results: list[PublishedResult]) -> None:
     )
     if chosen:
         values = {title: published.class_row(known[title]) for title in chosen}
-        colours = {title: panels.method_colour(place) for place, title in enumerate(chosen)}
+        colours = {title: identity_of_title(known[title].method).colour for title in chosen}
         figure = charts.class_bars(
             CITYSCAPES19.names, values, colours, unit="IoU, %", order=charts.classes_in_use(values)
         )

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import models.catalog
 from app.engine import ENGINE
+from models.identities import IDENTITIES
 from models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -280,3 +281,18 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
     assert "labels of game" in text
     assert "DeepLab-v2 on ResNet-18 × 0.125" in text
     assert page.dataframe[0].value["mIoU, %"].tolist() == [pytest.approx(30)]
+    assert any(IDENTITIES["advent"].idea in element.proto.body for element in page.get("html"))
+
+
+def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:
+    page = AppTest.from_file(str(ENTRY), default_timeout=30)
+    page.query_params.update({"methods": ["ADVENT", "Gone"], "style": "sepia"})
+    page.run()
+    assert not page.exception
+    assert page.session_state["told"] == {("methods", "Gone"), ("style", "sepia")}
+    assert bundle_of(page)["methods"]
+
+
+def test_the_sentence_that_answers_stands_in_the_bundle(page: AppTest) -> None:
+    assert "mean IoU" in bundle_of(page)["answer"]
+    assert "The two methods" in bundle_of(page)["answer"]

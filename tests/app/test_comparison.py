@@ -10,9 +10,12 @@ import pytest
 
 from app import gallery, scenes
 from app.byte_cache import ByteCache
-from app.comparison import ORDER, listed_checkpoints, suited
+from app.comparison import known_so_far, listed_checkpoints, suited
+from app.engine import Engine, Settings
 from app.gallery import Scene
 from models.checkpoint import Checkpoint
+from models.identities import IDENTITIES, OTHER_COLOURS, identity, identity_of_title
+from models.labels import CITYSCAPES19
 from models.photo import Photo
 from tests.app.conftest import save_tiny
 from training.methods import METHODS
@@ -38,7 +41,28 @@ def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
     assert trained == sorted(trained, key=list(METHODS).index)
     assert trained[0] == "source_only"
     assert {"dann", "advent", "mic"} <= set(trained)
-    assert [method for method in ORDER if method in METHODS] == list(METHODS)
+    assert [method for method in IDENTITIES if method in METHODS] == list(METHODS)
+
+
+def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> None:
+    scene = scenes.rendered_scene("fog", 1)
+    advent = Checkpoint.open(save_tiny(tmp_path, "mine", "advent", "Mine"))
+    dann = Checkpoint.open(save_tiny(tmp_path, "other", "dann", "Other"))
+    engine = Engine()
+    colours = [
+        known_so_far(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
+        for everyone in ([advent], [dann, advent])
+    ]
+    assert colours == [IDENTITIES["advent"].colour] * 2
+
+
+def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
+    colours = [each.colour for each in IDENTITIES.values()] + list(OTHER_COLOURS)
+    assert len(set(colours)) == len(colours)
+    assert not set(colours) & {"#{:02x}{:02x}{:02x}".format(*colour) for colour in CITYSCAPES19.palette.tolist()}
+    assert identity("of_my_own") == identity("of_my_own")
+    assert identity("of_my_own").title == "of_my_own"
+    assert identity_of_title("daformer") is IDENTITIES["daformer"]
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

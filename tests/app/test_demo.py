@@ -23,7 +23,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import demo as demos
-from app import demo_api, panels, uploads
+from app import demo_api, uploads
 from app.compare_tab import Choice, CompareTab
 from app.engine import Engine, Failure, Settings, predict_pane
 from app.gallery import OWN, RENDERED
@@ -271,10 +271,6 @@ def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.Monke
 
 def fail(*_given: object) -> None:
     raise CheckpointError("nowhere has no weights")
-
-
-def test_ten_methods_have_ten_colours() -> None:
-    assert len({panels.method_colour(place) for place in range(12)}) == 12
 
 
 def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from models.errors import ConfigError
+from models.identities import IDENTITIES, MethodIdentity
 from models.segmenter import Segmenter
 from training.methods.advent import Advent, AdventOptions
 from training.methods.base import Method, MethodOptions
@@ -26,93 +27,81 @@ class MethodEntry:
     Attributes:
         method: the class.
         options: its options; the defaults are the paper's.
-        title: as people write it.
-        paper: citation in a line, empty where there is no single one.
-        idea: one sentence.
+        identity: its title, idea and paper.
         adapts: whether it needs unlabelled target images.
         trains: whether gradients change any weight.
     """
 
     method: type[Method]
     options: type[MethodOptions]
-    title: str
-    paper: str
-    idea: str
+    identity: MethodIdentity
     adapts: bool
     trains: bool = True
+
+    @property
+    def title(self) -> str:
+        """As people write it."""
+        return self.identity.title
+
+    @property
+    def idea(self) -> str:
+        """One sentence."""
+        return self.identity.idea
+
+    @property
+    def paper(self) -> str:
+        """Citation in a line, empty where there is no single one."""
+        return self.identity.paper
 
 
 METHODS: Final[dict[str, MethodEntry]] = {
     "source_only": MethodEntry(
         method=SourceOnly,
         options=SourceOnlyOptions,
-        title="Source-only",
-        paper="",
-        idea="Train on labelled source images and hope.",
+        identity=IDENTITIES["source_only"],
         adapts=False,
     ),
     "adabn": MethodEntry(
         method=BatchNorm,
         options=BatchNormOptions,
-        title="AdaBN",
-        paper="Li, Wang, Shi, Liu, Hou. Revisiting Batch Normalization For Practical Domain Adaptation. 2016."
-        " arXiv:1603.04779",
-        idea="Train nothing; re-estimate batch-norm statistics on target images.",
+        identity=IDENTITIES["adabn"],
         adapts=True,
         trains=False,
     ),
     "dann": MethodEntry(
         method=Dann,
         options=DannOptions,
-        title="DANN",
-        paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
-        " of Neural Networks. JMLR 2016. arXiv:1505.07818",
-        idea="Learn features from which a judge cannot tell, at any pixel, which domain they come from.",
+        identity=IDENTITIES["dann"],
         adapts=True,
     ),
     "cycada": MethodEntry(
         method=CyCADA,
         options=CyCADAOptions,
-        title="CyCADA",
-        paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
-        " Adaptation. ICML 2018. arXiv:1711.03213",
-        idea="Repaint source images as target ones, train on those, then align what the network says of both.",
+        identity=IDENTITIES["cycada"],
         adapts=True,
     ),
     "advent": MethodEntry(
         method=Advent,
         options=AdventOptions,
-        title="ADVENT",
-        paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
-        " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
-        idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
+        identity=IDENTITIES["advent"],
         adapts=True,
     ),
     "daformer": MethodEntry(
         method=DAFormer,
         options=DAFormerOptions,
-        title="DAFormer",
-        paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for"
-        " Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
-        idea="Teach oneself: a slow copy of the network labels target images, onto which source objects are pasted.",
+        identity=IDENTITIES["daformer"],
         adapts=True,
     ),
     "hrda": MethodEntry(
         method=HRDA,
         options=HRDAMethodOptions,
-        title="HRDA",
-        paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation."
-        " ECCV 2022. arXiv:2204.13132",
-        idea="See the whole picture small and a part of it large, and learn whom to trust where.",
+        identity=IDENTITIES["hrda"],
         adapts=True,
     ),
     "mic": MethodEntry(
         method=MIC,
         options=MICOptions,
-        title="MIC",
-        paper="Hoyer, Dai, Wang, Van Gool. MIC: Masked Image Consistency for Context-Enhanced Domain Adaptation."
-        " CVPR 2023. arXiv:2212.01322",
-        idea="Hide most of a target image and ask for what the teacher sees in the whole.",
+        identity=IDENTITIES["mic"],
         adapts=True,
     ),
 }
