@@ -8,7 +8,6 @@ from collections.abc import Collection
 from typing import Final
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from app import gallery, session
 from app.comparison import listed_checkpoints, suited
@@ -16,6 +15,7 @@ from app.components import picture_strip
 from app.engine import THREE_SCALES, Settings
 from app.figures import downloaded, learnt_from, unique_titles
 from app.gallery import OWN, RENDERED, Scene
+from app.own_photos import choose_own, picture_row
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
@@ -44,7 +44,7 @@ def choose_scene(source: str) -> Scene | None:
     """Let the person pick a photo of a source; None where there is none (yet), after saying why."""
     try:
         if source == OWN:
-            return _uploaded()
+            return choose_own()
         names = {title: name for name, (title, _, _) in gallery.PHOTO_SETS.items()}
         return _photo_set(names[source]) if source in names else _rendered()
     except Sim2StreetError as error:
@@ -145,7 +145,7 @@ def _rendered() -> Scene:
     if state.get("style") not in STYLES:
         asked = st.query_params.get("style")
         state.style = asked if asked in STYLES else FIRST_STYLE
-    pictures, tools = _picture_row()
+    pictures, tools = picture_row()
     with tools:
         number = st.number_input(
             "Street",
@@ -164,12 +164,6 @@ def _rendered() -> Scene:
     return rendered_scene(state.style, number)
 
 
-def _picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
-    """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
-    row = st.container(horizontal=True, vertical_alignment="center", key="pictures")
-    return row.container(width="stretch"), row.container(horizontal=True, vertical_alignment="center", width="content")
-
-
 def _take_style(style: str) -> None:
     st.session_state.style = style
 
@@ -180,7 +174,7 @@ def _other_street() -> None:
 
 def _photo_set(name: str) -> Scene:
     title, _, splits = gallery.PHOTO_SETS[name]
-    pictures, tools = _picture_row()
+    pictures, tools = picture_row()
     with tools:
         split = st.selectbox("Split", splits, key=f"{name}_split", width=100)
         dataset = session.photo_set(name, split)
@@ -198,42 +192,3 @@ def _photo_set(name: str) -> Scene:
     with pictures:
         picture_strip(f"{title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
     return session.photo_set_scene(name, split, index)
-
-
-def _uploaded() -> Scene | None:
-    photo_side, label_side = st.columns(2)
-    with photo_side:
-        photo = st.file_uploader(
-            "Your street photo",
-            type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"],
-            key="upload",
-            help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
-        )
-        st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends. Downloads hold no place, time or camera."
-        )
-    with label_side:
-        label = st.file_uploader(
-            "Ground truth, if you have it",
-            type=["png"],
-            key="upload_labels",
-            help="A label image of the photo's size: one class number a pixel.",
-        )
-        encoding = st.selectbox(
-            "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
-        )
-    if photo is None:
-        st.info(
-            "Drop a photo taken from a car, a bicycle or the pavement; the methods read it side by side.",
-            icon=":material/add_a_photo:",
-        )
-        return None
-    data = photo.getvalue()
-    if label is None:
-        return gallery.uploaded_scene(data, photo.name)
-    try:
-        return gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
-    except Sim2StreetError as error:
-        scene = gallery.uploaded_scene(data, photo.name)  # a photo that fails says so itself
-        st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
-        return scene

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import gradio as gr
 
-from app import charts, figures, gradio_parts, html_tables, panels, uploads
+from app import charts, exports, figures, gradio_parts, html_tables, uploads
+from app.answer import MOST_CLASSES, telling_classes
 from app.comparison import Comparison, compare, known_so_far, suited
 from app.engine import THREE_SCALES, Engine, Settings, device_name
 from app.gallery import ENCODINGS, OWN, RENDERED, Scene
@@ -183,7 +184,7 @@ class CompareTab:
             self.classes = gr.HTML(elem_id="classes")
         with gr.Row(elem_id="downloads"):
             self.report = gr.Button("Report, one HTML file", elem_id="report")
-            self.archive = gr.Button("Label and overlay images", elem_id="archive")
+            self.archive = gr.Button("Labels, overlays and figures", elem_id="archive")
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
@@ -293,10 +294,9 @@ class CompareTab:
         return _file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
 
     def make_archive(self, request: gr.Request, *controls: Any) -> str:
-        """Label and overlay images as a ZIP; PNG without metadata."""
+        """Label images, overlays and figures as a ZIP; PNG without metadata."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        readings = [entrant.reading for entrant in state.entrants]
-        return _file("sim2street_images.zip", "application/zip", panels.image_archive(state.scene.photo, readings))
+        return _file("sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants))
 
     def forget(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
@@ -354,7 +354,7 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     if not state.entrants:
         return "", None, "", ""
     found = figures.numbers(state.entrants)
-    order = charts.classes_in_use(found.values)
+    order = telling_classes(state.entrants, state.scene.truth)[:MOST_CLASSES]
     formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
     return (
         html_tables.table(found.summary, formats, found.colours),

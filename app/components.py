@@ -31,6 +31,7 @@ def _read(name: str) -> str:
 
 
 _compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_read("viewer.css"))
+_drop = component("sim2street_drop", js=_read("drop.js"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 
 
@@ -43,6 +44,15 @@ def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
         cards: address of a method's card, to which the method's key is added.
     """
     _compare(key=key, data={"bundle": dict(bundle), "key": key, "cards": cards})
+
+
+def take_drops(source: str) -> None:
+    """Let photos be dropped or pasted anywhere on the page.
+
+    Args:
+        source: label of the control that shows the uploader.
+    """
+    _drop(key="drop", data={"source": source})
 
 
 def use_the_screen() -> None:

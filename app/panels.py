@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -262,16 +261,6 @@ def overlay_image(photo: Photo, shown: Pane, opacity: float = 0.6) -> bytes:
     """The photo with the labels' colours laid over it, as PNG without any metadata."""
     mixed = overlay(photo.pixels, shown.space.colourise(shown.labels), shown.labels, opacity)
     return _bytes(Image.fromarray(mixed), "PNG")
-
-
-def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
-    """A ZIP of every method's label image and overlay."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:  # PNG does not get smaller
-        for reading in readings:
-            archive.writestr(f"{reading.key}_labels.png", label_image(reading.pane))
-            archive.writestr(f"{reading.key}_overlay.png", overlay_image(photo, reading.pane))
-    return buffer.getvalue()
 
 
 def _packed(reading: Reading) -> dict[str, Any]:

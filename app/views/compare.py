@@ -6,18 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, choices, components, figures, panels, session
+from app import charts, choices, components, exports, figures, session
 from app.answer import MOST_CLASSES, telling_classes
 from app.comparison import HEADING
 from app.engine import device_name
 from app.figures import Entrant
-from app.gallery import Scene
+from app.gallery import OWN, Scene
 from app.viewer.report import html_report
 
 
 def main() -> None:
     """Draw the page. Each run reads at most one photo with one method, then draws again with the pane filled."""
     components.use_the_screen()
+    components.take_drops(OWN)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         st.markdown(f"# {HEADING}", width="stretch")
         with st.container(horizontal=True, vertical_alignment="center", width="content", key="tools"):
@@ -96,13 +97,13 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
             help="This comparison as one HTML file that works offline.",
         )
         st.download_button(
-            "Label and overlay images",
-            lambda: panels.image_archive(scene.photo, [entrant.reading for entrant in entrants]),
+            "Labels, overlays and figures",
+            lambda: exports.archive(scene.photo, entrants),
             "sim2street_images.zip",
             "application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="PNG without metadata: class numbers with palette, and overlays.",
+            help="One ZIP: train ids and label ids as PNG without metadata, overlays, and a CSV of all classes.",
         )
 
 

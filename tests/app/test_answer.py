@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from app import panels
+from app import exports, panels
 from app.answer import answer, telling_classes
 from app.figures import Entrant
 from models.checkpoint import Checkpoint, CheckpointConfig
 from models.labels import CITYSCAPES19
+from models.photo import Photo
 from tests.app.conftest import TINY
 
 ROAD, SIDEWALK, BUILDING = (CITYSCAPES19.names.index(name) for name in ("road", "sidewalk", "building"))
@@ -79,6 +83,26 @@ def test_nothing_to_score_gives_a_sentence_too(truth: np.ndarray) -> None:
         entrant("dann", [ROAD, ROAD, SIDEWALK, 5], truth=truth),
     ]
     assert "nan" not in answer(entrants, truth)
+
+
+def test_the_archive_holds_both_numberings_and_the_figures() -> None:
+    photo = Photo(np.zeros((1, 4, 3), np.uint8), "street", "digest")
+    data = exports.archive(photo, [entrant("advent", [ROAD, ROAD, SIDEWALK, BUILDING])])
+    with zipfile.ZipFile(io.BytesIO(data)) as files:
+        values = {
+            name: np.asarray(Image.open(io.BytesIO(files.read(f"advent_{name}.png")))).tolist()
+            for name in ("labels", "train_ids", "label_ids")
+        }
+        lines = files.read("figures.csv").decode().splitlines()
+        assert Image.open(io.BytesIO(files.read("advent_overlay.png"))).size == (4, 1)
+        assert "0 road" in files.read("README.txt").decode()
+    assert values == {"labels": [[0, 0, 1, 2]], "train_ids": [[0, 0, 1, 2]], "label_ids": [[7, 7, 8, 11]]}
+    assert lines[:3] == [
+        "checkpoint,method,class,share_percent,iou_percent",
+        "advent,ADVENT,road,50.000,100.00",
+        "advent,ADVENT,sidewalk,25.000,50.00",
+    ]
+    assert lines[-1] == "advent,ADVENT,bicycle,0.000,"
 
 
 def test_classes_in_the_photo_are_listed_by_how_much_the_methods_differ() -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +20,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import models.catalog
+from app import photo_offer
 from app.engine import ENGINE
+from app.photo_offer import Offer, OfferedPhoto
 from models.identities import IDENTITIES
 from models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
@@ -41,6 +49,12 @@ def bundle_of(page: AppTest) -> dict:
     viewers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_viewer"]
     assert len(viewers) == 1
     return json.loads(viewers[0].json)["bundle"]
+
+
+def strip_of(page: AppTest) -> dict:
+    """The filmstrip that the page shows."""
+    strips = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_strip"]
+    return json.loads(strips[0].json)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -137,9 +151,62 @@ def test_a_bad_upload_gives_a_sentence_and_the_page_goes_on(
     upload(page, data)
     assert not page.exception
     assert reason in page.error[0].value
-    upload(page, png(street))
-    assert not page.error
+    assert "Drop or paste" in page.info[0].value
+    page.file_uploader(key="upload").set_value(
+        [("bad.png", data, "image/png"), ("street.png", png(street), "image/png")]
+    ).run()
+    assert len(page.error) == 1
+    assert bundle_of(page)["photo"]["name"] == "street.png"
     assert len(bundle_of(page)["methods"]) == 2
+
+
+def test_several_photos_stand_in_a_filmstrip_and_the_newest_is_shown(page: AppTest, street: np.ndarray) -> None:
+    upload(page, png(street), "a.png")
+    files = [(f"{name}.png", png(np.roll(street, i)), "image/png") for i, name in enumerate("abc")]
+    page.file_uploader(key="upload").set_value(files).run()
+    strip = strip_of(page)
+    assert [item["label"] for item in strip["items"]][-3:] == ["a.png", "b.png", "c.png"]
+    assert bundle_of(page)["photo"]["name"] in ("a.png", "b.png")
+    page.session_state["own_chosen"] = strip["items"][-1]["key"]
+    page.run()
+    assert bundle_of(page)["photo"]["name"] == "c.png"
+
+
+def test_offered_photos_are_fetched_checked_and_kept(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
+) -> None:
+    good, other = png(street), png(street[::-1])
+    with serving(tmp_path, {"imgs/good.png": good, "imgs/other.png": other}) as address:
+        photos = tuple(
+            OfferedPhoto(f"imgs/{name}.png", len(good), hashlib.sha256(good).hexdigest())
+            for name in ("good", "other", "gone")
+        )
+        monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+        page.button_group(key="photo").set_value("Your photo").run()
+        assert "maker/set" in page.button(key="offer").help
+        page.button(key="offer").click().run()
+        said = " ".join(error.value for error in page.error)
+        assert "other.png is another file than the one that was pinned" in said
+        assert "gone.png was not fetched" in said
+        assert bundle_of(page)["photo"]["name"] == "good.png"
+        assert [item["label"] for item in strip_of(page)["items"]] == ["good.png"]
+    page.run()  # the server is gone, the photo stays
+    assert bundle_of(page)["photo"]["name"] == "good.png"
+    assert not page.error
+
+
+@contextmanager
+def serving(folder: Path, files: dict[str, bytes]) -> Iterator[str]:
+    """A server of these files on this machine."""
+    for name, data in files.items():
+        (folder / "www" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "www" / name).write_bytes(data)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
