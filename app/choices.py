@@ -11,11 +11,11 @@ import streamlit as st
 
 from app import gallery, session
 from app.comparison import listed_checkpoints, suited
-from app.components import picture_strip
+from app.components import picture_row, picture_strip
 from app.engine import THREE_SCALES, Settings
 from app.figures import downloaded, learnt_from, unique_titles
 from app.gallery import OWN, RENDERED, Scene
-from app.own_photos import choose_own, picture_row
+from app.own_photos import choose_own
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import streamlit as st
 from streamlit.components.v2 import component
+from streamlit.delta_generator import DeltaGenerator
 
 VIEWER: Final = Path(__file__).parent / "viewer"
 
@@ -44,6 +45,13 @@ def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
         cards: address of a method's card, to which the method's key is added.
     """
     _compare(key=key, data={"bundle": dict(bundle), "key": key, "cards": cards})
+
+
+def picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
+    row = st.container(horizontal=True, vertical_alignment="center", key="pictures")
+    pictures = row.container(width="stretch", key="pictures_strip")
+    return pictures, row.container(horizontal=True, vertical_alignment="center", width="content", key="pictures_tools")
 
 
 def take_drops(source: str) -> None:

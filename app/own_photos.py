@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import gallery, photo_offer
-from app.components import VIEWER, picture_strip
+from app.components import VIEWER, picture_row, picture_strip
 from app.gallery import Scene
 from app.photo_offer import OfferedPhoto
 from models.errors import Sim2StreetError
@@ -72,13 +72,6 @@ def choose_own() -> Scene | None:
     with pictures:
         picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take)
     return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
-
-
-def picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
-    """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
-    row = st.container(horizontal=True, vertical_alignment="center", key="pictures")
-    pictures = row.container(width="stretch", key="pictures_strip")
-    return pictures, row.container(horizontal=True, vertical_alignment="center", width="content", key="pictures_tools")
 
 
 def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:

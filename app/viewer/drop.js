@@ -2,12 +2,12 @@
 
 const PATIENCE = 5000; // milliseconds for the page to show the uploader
 
-const uploader = () => document.querySelector('.st-key-upload input[type="file"], #photo input[type="file"]');
+const uploader = () => document.querySelector('.st-key-upload input[type="file"]');
 
 async function uploaderOf(source) {
   if (!uploader()) {
-    const radios = [...document.querySelectorAll('[role="radio"], button, input[type="radio"]')];
-    radios.find((each) => (each.textContent || each.value).trim() === source)?.click();
+    const radios = [...document.querySelectorAll('[role="radio"], button')];
+    radios.find((each) => each.textContent.trim() === source)?.click();
   }
   for (const end = Date.now() + PATIENCE; !uploader() && Date.now() < end; )
     await new Promise((done) => setTimeout(done, 50));

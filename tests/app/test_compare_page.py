@@ -34,6 +34,7 @@ ENTRY = Path(__file__).parents[2] / "app" / "main.py"
 def _only_tiny_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path) -> None:
     monkeypatch.setattr(models.catalog, "SHIPPED", tmp_path / "none")
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tiny_checkpoints))
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     for variable in ("SIM2STREET_CAMVID", "SIM2STREET_CITYSCAPES"):
         monkeypatch.delenv(variable, raising=False)
     st.cache_resource.clear()
@@ -182,7 +183,6 @@ def test_offered_photos_are_fetched_checked_and_kept(
             for name in ("good", "other", "gone")
         )
         monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
-        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
         page.button_group(key="photo").set_value("Your photo").run()
         assert "maker/set" in page.button(key="offer").help
         page.button(key="offer").click().run()
