@@ -669,6 +669,7 @@ class Viewer {
 
   /** Write the view into the address, so that it can be shared; what is as it always is is left out. */
   writeAddress() {
+    if (!/^(https?|file):$/.test(location.protocol)) return; // a preview in a frame has no address of its own
     clearTimeout(this.addressTimer);
     this.addressTimer = setTimeout(() => {
       const s = this.settings;

@@ -276,6 +276,8 @@ def test_the_report_works_without_the_server(compare: ComparePage, browser: Any,
 def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage], tmp_path: Path) -> None:
     compare = open_page()
     page = compare.page
+    page.locator(".viewer").focus()
+    page.keyboard.press("+")
     page.get_by_role("slider", name="Opacity").fill("0.3")
     page.locator('.entry[data-class="sky"] .toggle').click()
     page.get_by_role("radio", name="Your photo").click()
@@ -284,11 +286,11 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     Image.fromarray(pixels).save(buffer, "PNG")
     files = page.locator('input[type="file"]')
     files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    page.get_by_text("street.png").first.wait_for()
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
     assert page.locator('.pane[data-key="truth"]').count() == 0
-    assert page.locator('[data-layer="error"]').is_disabled()
+    assert page.locator('.segment[data-layer="error"]').is_disabled()
+    assert compare.zoom() == 1.5
     assert page.get_by_role("slider", name="Opacity").input_value() == "0.3"
     assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
     files.first.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
@@ -346,7 +348,7 @@ def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[
     other = open_page(address=address + "&left=gone&methods=Gone")
     assert other.zoom() == 1.5
     assert other.page.locator(".viewer").get_attribute("data-mode") == "focus"
-    assert other.page.locator('[data-layer="entropy"]').first.get_attribute("aria-pressed") == "true"
+    assert other.page.locator('.segment[data-layer="entropy"]').get_attribute("aria-pressed") == "true"
     assert other.page.locator(".probe .where").inner_text() == page.locator(".probe .where").inner_text()
     assert "“gone”" in other.page.locator(".notice").inner_text()
     assert other.problems == []
