@@ -42,7 +42,7 @@ def _only_tiny_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny
 
 @pytest.fixture
 def page() -> AppTest:
-    return AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    return AppTest.from_file(str(ENTRY), default_timeout=120).run()
 
 
 def bundle_of(page: AppTest) -> dict:
@@ -262,7 +262,7 @@ def test_differences_to_source_only_stand_in_the_table_on_request(page: AppTest)
 
 def test_without_any_checkpoint_the_page_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     assert "No checkpoint was found" in page.info[0].value
     assert bundle_of(page)["methods"] == []
@@ -272,7 +272,7 @@ def test_a_broken_checkpoint_is_listed_while_the_others_work(monkeypatch: pytest
     save_tiny_pair(tmp_path)
     (tmp_path / "tiny_advent" / "model.safetensors").write_bytes(b"cut")
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only"]
     assert any("damaged or was replaced" in text.value for text in page.markdown)
@@ -286,7 +286,7 @@ def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
     config["network_options"]["backbone"] = "resnet34"  # the weights are a ResNet-18's
     (tmp_path / "tiny_advent" / "config.json").write_text(json.dumps(config))
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     bundle = bundle_of(page)
     assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
@@ -295,7 +295,7 @@ def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
 
 def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     page.button_group(key="photo").set_value("CamVid").run()
     assert not page.exception
     assert "camvid" in page.error[0].value
@@ -316,7 +316,7 @@ def test_photos_of_a_data_set_come_with_their_ground_truth(
         lines.append(f"val/{name}.png valannot/{name}.png")
     (tmp_path / "val.txt").write_text("\n".join(lines))
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     page.button_group(key="photo").set_value("CamVid").run()
     assert bundle_of(page)["photo"]["name"] == "CamVid, a"
     page.selectbox(key="camvid_val_photo").set_value(1).run()
@@ -352,7 +352,7 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
 
 
 def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:
-    page = AppTest.from_file(str(ENTRY), default_timeout=30)
+    page = AppTest.from_file(str(ENTRY), default_timeout=120)
     page.query_params.update({"methods": ["ADVENT", "Gone"], "style": "sepia"})
     page.run()
     assert not page.exception
