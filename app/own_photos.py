@@ -56,7 +56,7 @@ def choose_own() -> Scene | None:
             " session ends. Downloads hold no place, time or camera.",
             width="stretch",
         )
-        if not offered:
+        if len(offered) < len(photo_offer.offer().photos):
             _offer()
     for reason in broken:
         st.error(reason, icon=":material/image_not_supported:")
@@ -158,8 +158,10 @@ def _offer() -> None:
 
 def _offered() -> list[Own]:
     """What was fetched of the offer; one that was damaged since then says so."""
-    for reason in st.session_state.pop("offer_failed", []):
-        st.error(reason, icon=":material/cloud_off:")
+    # Said until the next try: while methods read, the page is drawn again and again.
+    failed = st.session_state.get("offer_failed")
+    if failed:
+        st.error("\n\n".join(failed), icon=":material/cloud_off:")
     found = []
     for photo in photo_offer.offer().photos:
         try:
