@@ -14,10 +14,12 @@ from models.importers.download import fetch_from_hub
 from models.importers.files import read_weights, tensors_of
 from models.importers.segformer import encoder_of
 from models.networks.deeplab_v2 import DeepLabV2
+from models.networks.encoders import TimmEncoder
 from models.networks.fcn8s import FCN8s
 from models.networks.hrda import HRDA
 from models.networks.mix_transformer import MixTransformer
 from models.segmenter import Segmenter
+from training.pretrained import fill_timm_encoder
 
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
@@ -41,8 +43,11 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     if source == "random":
         return
     if source == "imagenet":
-        repository = imagenet_repository(segmenter, options)
         encoder = getattr(segmenter.core, "encoder", None)
+        if isinstance(encoder, TimmEncoder):
+            fill_timm_encoder(encoder)
+            return
+        repository = imagenet_repository(segmenter, options)
         if isinstance(encoder, MixTransformer):
             fill_mix_transformer(encoder, repository)
         elif isinstance(segmenter.core, FCN8s):
