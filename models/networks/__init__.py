@@ -51,7 +51,7 @@ def _width(options: Any) -> str:
 
 
 def _resnet(options: DeepLabV2Options) -> str:
-    return f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
+    return options.encoder or f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
 
 
 def _encoder(options: EncoderOptions) -> str:
