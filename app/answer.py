@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.figures import Entrant, baseline_of
+from sim2street.app.content.figures import Entrant, baseline_of
 
 SHARE_THERE: Final = 0.005
 """Share of the pixels from which on a class counts as being in a photo without ground truth."""

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.figures import Entrant, percent
-from app.panels import label_image, overlay_image
-from models.labels import CITYSCAPES19, label_ids_from_train_ids
-from models.photo import Photo
+from sim2street.app.content.figures import Entrant, percent
+from sim2street.app.content.panes import label_image, overlay_image
+from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
+from sim2street.models.photo import Photo
 
 README: Final = """<method>_labels.png     class numbers with the palette, for looking at
 <method>_train_ids.png  class numbers as grey values: {space}

@@ -8,12 +8,13 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import gallery, photo_offer
-from app.components import VIEWER, picture_row, picture_strip
-from app.gallery import Scene
-from app.photo_offer import OfferedPhoto
-from models.errors import Sim2StreetError
-from models.files import in_units
+from sim2street.app import photo_offer
+from sim2street.app.content import gallery
+from sim2street.app.content.gallery import Scene
+from sim2street.app.photo_offer import OfferedPhoto
+from sim2street.app.views.components import VIEWER, picture_row, picture_strip
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import in_units
 
 SUFFIXES: Final = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 SHRUNK: Final = VIEWER / "uploader.css"

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urljoin
 
-from app import gallery
-from app.gallery import Scene
-from models.errors import CheckpointError, PhotoError
-from models.files import sha256_of
-from models.importers.download import cached_file, fetch
+from sim2street.app.content import gallery
+from sim2street.app.content.gallery import Scene
+from sim2street.models.errors import CheckpointError, PhotoError
+from sim2street.models.importers.download import cached_file, fetch
+from sim2street.models.storage.files import sha256_of
 
 LIST: Final = Path(__file__).parent / "comma10k.json"
 ADDRESS_VARIABLE: Final = "SIM2STREET_COMMA10K"

@@ -6,10 +6,11 @@ import html
 
 import streamlit as st
 
-from app import figures, session
-from app.comparison import suited
-from models.checkpoint import Checkpoint
-from models.identities import identity
+from sim2street.app.content import figures
+from sim2street.app.content.comparison import suited
+from sim2street.app.views import session
+from sim2street.models.identities import identity
+from sim2street.models.storage.checkpoint import Checkpoint
 
 
 def main() -> None:

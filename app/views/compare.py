@@ -6,13 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, choices, components, exports, figures, session
-from app.answer import MOST_CLASSES, telling_classes
-from app.comparison import HEADING
-from app.engine import device_name
-from app.figures import Entrant
-from app.gallery import OWN, Scene
-from app.viewer.report import html_report
+from sim2street.app import exports
+from sim2street.app.answer import MOST_CLASSES, telling_classes
+from sim2street.app.content import charts, figures
+from sim2street.app.content.comparison import HEADING
+from sim2street.app.content.engine import device_name
+from sim2street.app.content.figures import Entrant
+from sim2street.app.content.gallery import OWN, Scene
+from sim2street.app.viewer.report import html_report
+from sim2street.app.views import choices, components, session
 
 
 def main() -> None:

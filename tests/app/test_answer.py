@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import exports, panels
-from app.answer import answer, telling_classes
-from app.figures import Entrant
-from models.checkpoint import Checkpoint, CheckpointConfig
-from models.labels import CITYSCAPES19
-from models.photo import Photo
+from sim2street.app import exports
+from sim2street.app.answer import answer, telling_classes
+from sim2street.app.content import panes
+from sim2street.app.content.figures import Entrant
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.photo import Photo
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from tests.app.conftest import TINY
 
 ROAD, SIDEWALK, BUILDING = (CITYSCAPES19.names.index(name) for name in ("road", "sidewalk", "building"))
@@ -25,7 +26,7 @@ TRUTH = np.array([[ROAD, ROAD, SIDEWALK, SIDEWALK]], np.uint8)
 def entrant(method: str, labels: list[int], *, truth: np.ndarray | None = TRUTH, entropy: float = 0.5) -> Entrant:
     values = np.array([labels], np.uint8)
     plain = np.zeros_like(values)
-    pane = panels.Pane(
+    pane = panes.Pane(
         CITYSCAPES19,
         values,
         plain,
@@ -36,13 +37,13 @@ def entrant(method: str, labels: list[int], *, truth: np.ndarray | None = TRUTH,
         entropy,
         0.1,
     )
-    score = None if truth is None else panels.score(pane, truth)
+    score = None if truth is None else panes.score(pane, truth)
     config = CheckpointConfig(
         title=method, method=method, network="deeplab_v2", network_options=TINY, source="street_scenes/game"
     )
     checkpoint: Any = Checkpoint.__new__(Checkpoint)
     object.__setattr__(checkpoint, "config", config)
-    return Entrant(checkpoint, panels.Reading(method, method.upper(), "", "#000000", pane, score))
+    return Entrant(checkpoint, panes.Reading(method, method.upper(), "", "#000000", pane, score))
 
 
 def test_the_best_is_named_with_its_gain_and_where_it_comes_from() -> None:

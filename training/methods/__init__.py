@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from models.errors import ConfigError
-from models.identities import IDENTITIES, MethodIdentity
-from models.segmenter import Segmenter
-from training.methods.advent import Advent, AdventOptions
-from training.methods.base import Method, MethodOptions
-from training.methods.batch_norm import BatchNorm, BatchNormOptions
-from training.methods.cycada import CyCADA, CyCADAOptions
-from training.methods.daformer import DAFormer, DAFormerOptions
-from training.methods.dann import Dann, DannOptions
-from training.methods.hrda import HRDA, HRDAMethodOptions
-from training.methods.mic import MIC, MICOptions
-from training.methods.source_only import SourceOnly, SourceOnlyOptions
+from sim2street.models.errors import ConfigError
+from sim2street.models.identities import IDENTITIES, MethodIdentity
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.adabn import AdaBN, AdaBNOptions
+from sim2street.training.methods.advent import ADVENT, ADVENTOptions
+from sim2street.training.methods.base import Method, MethodOptions
+from sim2street.training.methods.cycada import CyCADA, CyCADAOptions
+from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
+from sim2street.training.methods.dann import DANN, DANNOptions
+from sim2street.training.methods.hrda import HRDA, HRDAOptions
+from sim2street.training.methods.mic import MIC, MICOptions
+from sim2street.training.methods.source_only import SourceOnly, SourceOnlyOptions
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ METHODS: Final[dict[str, MethodEntry]] = {
         adapts=False,
     ),
     "adabn": MethodEntry(
-        method=BatchNorm,
-        options=BatchNormOptions,
+        method=AdaBN,
+        options=AdaBNOptions,
         identity=IDENTITIES["adabn"],
         adapts=True,
         trains=False,
     ),
     "dann": MethodEntry(
-        method=Dann,
-        options=DannOptions,
+        method=DANN,
+        options=DANNOptions,
         identity=IDENTITIES["dann"],
         adapts=True,
     ),
@@ -81,8 +81,8 @@ METHODS: Final[dict[str, MethodEntry]] = {
         adapts=True,
     ),
     "advent": MethodEntry(
-        method=Advent,
-        options=AdventOptions,
+        method=ADVENT,
+        options=ADVENTOptions,
         identity=IDENTITIES["advent"],
         adapts=True,
     ),
@@ -94,7 +94,7 @@ METHODS: Final[dict[str, MethodEntry]] = {
     ),
     "hrda": MethodEntry(
         method=HRDA,
-        options=HRDAMethodOptions,
+        options=HRDAOptions,
         identity=IDENTITIES["hrda"],
         adapts=True,
     ),

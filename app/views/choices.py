@@ -1,0 +1,195 @@
+"""The controls above the viewer: which photo, which methods, how they read."""
+
+from __future__ import annotations
+
+import html
+import random
+from collections.abc import Collection
+from typing import Final
+
+import streamlit as st
+
+from sim2street.app.content import gallery
+from sim2street.app.content.comparison import listed_checkpoints, suited
+from sim2street.app.content.engine import THREE_SCALES, Settings
+from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
+from sim2street.app.content.gallery import OWN, RENDERED, Scene
+from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
+from sim2street.app.own_photos import choose_own
+from sim2street.app.views import session
+from sim2street.app.views.components import picture_row, picture_strip
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.identities import identity
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.datasets.street_scenes import STYLES
+
+STRIP_LENGTH: Final = 8
+
+
+def choose_source() -> str:
+    """Let the person pick where the photo comes from."""
+    sets = [gallery.PHOTO_SETS[name][0] for name in gallery.available_photo_sets()]
+    _say_what_is_gone("photo", [RENDERED, OWN, *sets])
+    return st.segmented_control(
+        "Photo",
+        [RENDERED, OWN, *sets],
+        default=RENDERED,
+        required=True,
+        key="photo",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+
+
+def choose_scene(source: str) -> Scene | None:
+    """Let the person pick a photo of a source; None where there is none (yet), after saying why."""
+    try:
+        if source == OWN:
+            return choose_own()
+        names = {title: name for name, (title, _, _) in gallery.PHOTO_SETS.items()}
+        return _photo_set(names[source]) if source in names else _rendered()
+    except Sim2StreetError as error:
+        st.error(str(error), icon=":material/image_not_supported:")
+        return None
+
+
+def choose_methods(source: str) -> list[Checkpoint]:
+    """Let the person pick checkpoints, for rendered streets and for photos apart.
+
+    Those that cannot be opened are listed with their reason.
+    """
+    entries = session.checkpoints()
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    broken = [entry for entry in entries if entry.checkpoint is None and entry.download is None]
+    chosen: list[str] = []
+    if usable:
+        chosen = _methods_sheet(usable, rendered=source == RENDERED)
+    if any(entry.download is not None for entry in entries):
+        _show_downloads()
+    if broken:
+        with st.popover(f"{len(broken)} cannot be used", icon=":material/warning:", type="tertiary"):
+            for entry in broken:
+                st.markdown(f"**{entry.name}**")
+                st.write(entry.error)
+    return [checkpoint for checkpoint in usable if checkpoint.name in chosen]
+
+
+def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
+    """Names of the checkpoints that are chosen in a sheet that says of each what it is."""
+    titles = unique_titles(usable)
+    key = "methods" if rendered else "photo_methods"
+    first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
+    _say_what_is_gone(key, titles.values())
+    count = len(st.session_state.get(key, first))
+    label = f"{count} method{'' if count == 1 else 's'}"
+    with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
+        chosen = st.pills(
+            "Methods that read the photo",
+            list(titles),
+            selection_mode="multi",
+            default=first,
+            format_func=lambda name: titles[name],
+            key=key,
+            bind="query-params",
+            wrap=True,
+        )
+        st.html("".join(_explained(checkpoint, titles[checkpoint.name]) for checkpoint in usable))
+    return chosen
+
+
+def _explained(checkpoint: Checkpoint, title: str) -> str:
+    """Colour, name, idea and training of a checkpoint as a line of HTML."""
+    who = identity(checkpoint.config.method)
+    said = html.escape(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
+    return (
+        f'<p style="margin:0 0 6px;font-size:14px;line-height:1.4"><span style="color:{who.colour}">●</span>'
+        f' <strong>{html.escape(title)}</strong> <span style="opacity:.72">{said}</span></p>'
+    )
+
+
+def _say_what_is_gone(key: str, known: Collection[str]) -> None:
+    """Tell once what the address asks for and is not here."""
+    told = st.session_state.setdefault("told", set())
+    for asked in st.query_params.get_all(key):
+        if asked not in known and (key, asked) not in told:
+            told.add((key, asked))
+            st.toast(
+                f"The address asks for “{asked[:80]}”, which is not here.", icon=":material/link_off:", duration=12
+            )
+
+
+@st.fragment(run_every=2.0)
+def _show_downloads() -> None:
+    """Say how far the Hub's checkpoints have come; draw the page anew when one of them has arrived or failed."""
+    shown = [entry.name for entry in session.checkpoints() if entry.download is not None]
+    entries = [entry for entry in listed_checkpoints() if entry.name in shown]
+    if any(entry.download is None for entry in entries):
+        session.checkpoints.clear()
+        st.rerun()
+    for entry in entries:
+        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub. {downloaded(entry)}")
+
+
+def choose_settings() -> Settings:
+    """Let the person trade time for steadiness."""
+    with st.popover("Settings", icon=":material/tune:", type="tertiary", key="settings"):
+        flip = st.toggle("Average with the mirrored photo", key="flip", help="Twice the time.")
+        scales = st.toggle(
+            "Average over three sizes", key="scales", help="0.75, 1 and 1.25 times; some four times the time."
+        )
+    return Settings(flip, THREE_SCALES if scales else (1.0,))
+
+
+def _rendered() -> Scene:
+    state = st.session_state
+    _say_what_is_gone("style", STYLES)
+    if state.get("style") not in STYLES:
+        asked = st.query_params.get("style")
+        state.style = asked if asked in STYLES else FIRST_STYLE
+    pictures, tools = picture_row()
+    with tools:
+        number = st.number_input(
+            "Street",
+            0,
+            STREETS - 1,
+            FIRST_STREET,
+            key="street",
+            bind="query-params",
+            width=125,
+            label_visibility="collapsed",
+        )
+        st.button("Another street", icon=":material/shuffle:", key="another", on_click=_other_street)
+    with pictures:
+        picture_strip(**style_strip(number, state.style), key="styles", on_choice=_take_style)
+    st.query_params["style"] = state.style
+    return rendered_scene(state.style, number)
+
+
+def _take_style(style: str) -> None:
+    st.session_state.style = style
+
+
+def _other_street() -> None:
+    st.session_state.street = random.randrange(STREETS)
+
+
+def _photo_set(name: str) -> Scene:
+    title, _, splits = gallery.PHOTO_SETS[name]
+    pictures, tools = picture_row()
+    with tools:
+        split = st.selectbox("Split", splits, key=f"{name}_split", width=100)
+        dataset = session.photo_set(name, split)
+        box = f"{name}_{split}_photo"
+        index = st.selectbox("Photo", range(len(dataset)), key=box, format_func=lambda i: dataset.keys[i], width=230)
+    first = min(max(0, index - STRIP_LENGTH // 2), max(0, len(dataset) - STRIP_LENGTH))
+    items = [
+        {"key": str(i), "label": dataset.keys[i], "image": session.photo_set_thumbnail(name, split, i)}
+        for i in range(first, min(first + STRIP_LENGTH, len(dataset)))
+    ]
+
+    def take(choice: str) -> None:
+        st.session_state[box] = int(choice)
+
+    with pictures:
+        picture_strip(f"{title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
+    return session.photo_set_scene(name, split, index)

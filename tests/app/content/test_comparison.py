@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sim2street.app.content import gallery, streets
+from sim2street.app.content.byte_cache import ByteCache
+from sim2street.app.content.comparison import known_so_far, listed_checkpoints, suited
+from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.gallery import Scene
+from sim2street.models.identities import IDENTITIES, OTHER_COLOURS, identity, identity_of_title
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.photo import Photo
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.methods import METHODS
+from tests.app.conftest import save_tiny
+
+
+def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Path) -> None:
+    plain, fog, real = (
+        Checkpoint.open(save_tiny(tmp_path, name, method, name, target=target))
+        for name, method, target in (
+            ("plain", "source_only", None),
+            ("fog", "advent", "street_scenes/fog"),
+            ("real", "daformer", "camvid/train"),
+        )
+    )
+    assert suited([plain, fog, real], rendered=True) == [plain, fog]
+    assert suited([plain, fog, real], rendered=False) == [plain, real]
+    assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
+    assert suited([], rendered=True) == []
+
+
+def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
+    trained = [entry.checkpoint.config.method for entry in listed_checkpoints() if entry.checkpoint]
+    assert trained == sorted(trained, key=list(METHODS).index)
+    assert trained[0] == "source_only"
+    assert {"dann", "advent", "mic"} <= set(trained)
+    assert [method for method in IDENTITIES if method in METHODS] == list(METHODS)
+
+
+def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> None:
+    scene = streets.rendered_scene("fog", 1)
+    advent = Checkpoint.open(save_tiny(tmp_path, "mine", "advent", "Mine"))
+    dann = Checkpoint.open(save_tiny(tmp_path, "other", "dann", "Other"))
+    engine = Engine()
+    colours = [
+        known_so_far(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
+        for everyone in ([advent], [dann, advent])
+    ]
+    assert colours == [IDENTITIES["advent"].colour] * 2
+
+
+def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
+    colours = [each.colour for each in IDENTITIES.values()] + list(OTHER_COLOURS)
+    assert len(set(colours)) == len(colours)
+    assert not set(colours) & {"#{:02x}{:02x}{:02x}".format(*colour) for colour in CITYSCAPES19.palette.tolist()}
+    assert identity("of_my_own") == identity("of_my_own")
+    assert identity("of_my_own").title == "of_my_own"
+    assert identity_of_title("daformer") is IDENTITIES["daformer"]
+
+
+def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    painting, most = [0], list[int]()
+    paint = gallery.render
+
+    def watched(*arguments: Any, **settings: Any) -> Any:
+        painting[0] += 1
+        time.sleep(0.02)
+        most.append(painting[0])
+        scene = paint(*arguments, **settings)
+        painting[0] -= 1
+        return scene
+
+    monkeypatch.setattr(gallery, "render", watched)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda number: gallery.rendered_scene("fog", number).photo.digest, range(6)))
+    assert set(most) == {1}
+    assert together == [gallery.rendered_scene("fog", number).photo.digest for number in range(6)]
+
+
+def test_a_street_that_many_ask_for_is_painted_once_and_a_bounded_number_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    painted = list[int]()
+
+    def paint(style: str, street: int) -> Scene:
+        painted.append(street)
+        time.sleep(0.05)
+        return Scene(Photo(np.zeros((8, 8, 3), np.uint8), style, str(street)))
+
+    monkeypatch.setattr(gallery, "rendered_scene", paint)
+    monkeypatch.setattr(streets, "_PAINTED", ByteCache[Scene](2 * 8 * 8 * 3))
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: streets.rendered_scene("fog", 1), range(6)))) == 1
+    assert painted == [1]
+    for street in (2, 3, 1):
+        streets.rendered_scene("fog", street)
+    assert painted == [1, 2, 3, 1], "the first was dropped for the third"
