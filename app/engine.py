@@ -139,7 +139,7 @@ def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Set
     """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
     window = checkpoint.config.window
     predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
-    return pane(predictor(photo), label_space(space))
+    return pane(predictor(photo, label_space(space)))
 
 
 def answer_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:

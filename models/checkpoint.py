@@ -6,7 +6,8 @@
     README.md           the card
 
 Opening is strict: every file is checked before a weight is used, and a folder that is damaged, incomplete or foreign
-raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole.
+raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole. PyTorch is imported
+once weights are loaded or saved.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import json
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
 from models.files import (
@@ -35,10 +35,12 @@ from models.files import (
     write_json,
 )
 from models.labels import LABEL_SPACES, label_space
-from models.networks import NETWORKS, build_unfilled, fill, is_finite
+from models.network_names import NETWORK_NAMES
 from models.options import Options
 from models.origin import ImportRecord
-from models.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from models.segmenter import Segmenter
 
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
@@ -111,8 +113,8 @@ class CheckpointConfig(Options):
     @field_validator("network")
     @classmethod
     def _known_network(cls, value: str) -> str:
-        if value not in NETWORKS:
-            raise ValueError(f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street may know it")
+        if value not in NETWORK_NAMES:
+            raise ValueError(f"expected one of {', '.join(NETWORK_NAMES)}; a newer Sim2Street may know it")
         return value
 
     @field_validator("labels")
@@ -187,6 +189,11 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
+        # Here rather than above, so that listing checkpoints does not wait for PyTorch.
+        from safetensors.torch import load_file
+
+        from models.networks import build_unfilled, fill, is_finite
+
         try:
             segmenter = build_unfilled(
                 self.config.network, label_space(self.config.labels), self.config.network_options
@@ -237,6 +244,8 @@ class Checkpoint:
             half: store floating-point weights in fp16, which halves the file; running statistics of batch norm stay
                 fp32, since small variances would lose most of their digits.
         """
+        from safetensors.torch import save_file
+
         path = Path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_of(path)

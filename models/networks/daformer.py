@@ -93,8 +93,13 @@ class DAFormerHead(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 1 to 4, look at several distances, fuse, classify."""
-        stacked = project(self.projections, [features[name] for name in STAGES], features["stage1"].shape)
-        context = torch.cat([branch(stacked) for branch in self.branches], dim=1)
+        maps, shape = [features[name] for name in STAGES], features["stage1"].shape
+        stacked = project(self.projections, maps, shape)
+        context = [
+            fused(self.projections, branch, maps, shape) if isinstance(branch, ConvNormAct) else branch(stacked)
+            for branch in self.branches
+        ]
+        context = torch.cat(context, dim=1)
         return self.classify(self.dropout(self.fuse(context)))
 
 
@@ -103,6 +108,28 @@ def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Siz
     size = shape[-2:]
     maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
     return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
+
+
+def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
+    """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
+
+    A 1x1 convolution mixes channels and bilinear upsampling mixes places, so the two can trade places: each map is taken
+    through its projection and its share of the fuse in one product at its own stride, and what is upsampled is summed.
+    Batch norm sees the same maps as before, hence this holds in training too.
+    """
+    convolution, *rest = fuse
+    shares = convolution.weight.flatten(1).split([projection.out_channels for projection in projections], dim=1)  # pyright: ignore
+    total: Tensor | None = None
+    for projection, share, feature in zip(projections, shares, features, strict=True):
+        weight, bias = share @ projection.weight.flatten(1), share @ projection.bias  # pyright: ignore
+        maps = F.conv2d(feature, weight[..., None, None], bias)
+        if maps.shape[-2:] != shape[-2:]:
+            maps = F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
+        total = maps if total is None else total.add_(maps)
+    for layer in rest:
+        total = layer(total)
+    assert total is not None
+    return total
 
 
 class EncoderAndHead(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.labels import LabelSpace
-from models.networks.daformer import STAGES, ConvNormAct, DAFormerHead, DAFormerOptions, project
+from models.networks.daformer import STAGES, ConvNormAct, DAFormerHead, DAFormerOptions, fused
 from models.networks.mix_transformer import MixTransformer
 from models.segmenter import IMAGENET, Segmenter
 
@@ -104,8 +104,9 @@ class ScaleAttention(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 1 to 4, fuse, judge."""
-        maps = project(self.projections, [features[name] for name in STAGES], features["stage1"].shape)
-        return torch.sigmoid(self.classify(self.dropout(self.fuse(maps))))
+        maps = [features[name] for name in STAGES]
+        maps = fused(self.projections, self.fuse, maps, features["stage1"].shape)
+        return torch.sigmoid(self.classify(self.dropout(maps)))
 
 
 class HRDA(nn.Module):

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.labels import LabelSpace
-from models.networks.daformer import STAGES, ConvNormAct, EncoderAndHead, project
+from models.networks.daformer import STAGES, ConvNormAct, EncoderAndHead, fused
 from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
 from models.segmenter import IMAGENET, Segmenter
 
@@ -33,8 +33,8 @@ class SegFormerHead(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 4 to 1, fuse, classify."""
-        maps = project(self.projections, [features[name] for name in reversed(STAGES)], features["stage1"].shape)
-        return self.classify(self.dropout(self.fuse(maps)))
+        maps = [features[name] for name in reversed(STAGES)]
+        return self.classify(self.dropout(fused(self.projections, self.fuse, maps, features["stage1"].shape)))
 
 
 def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:

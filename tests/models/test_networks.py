@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from torch.nn import functional as F
 
 from models.checkpoint import Checkpoint, CheckpointConfig, Window
 from models.errors import ConfigError
+from models.network_names import NETWORK_NAMES
 from models.networks import NETWORKS, build, build_unfilled, fill, is_finite
 from models.networks.cyclegan import Generator
+from models.networks.daformer import ConvNormAct, fused, project
 from models.networks.ensemble import EnsembleOptions
 from models.networks.hrda import HRDA, Box, Context
 from models.predictor import Predictor
@@ -165,3 +168,27 @@ def test_daformers_protocol_by_hand() -> None:
     assert np.abs(prediction.probabilities - expected).mean() < 1e-3
     other = Predictor(segmenter, Window(short_side=48), device="cpu")(photo)
     assert np.abs(other.probabilities - expected).mean() > 1e-2
+
+
+def test_names_of_networks_are_those_of_the_registry() -> None:
+    assert tuple(NETWORKS) == NETWORK_NAMES
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_fuse_before_upsampling_is_the_fuse_after_it(training: bool) -> None:
+    """To rounding, in outputs, gradients and the batch norm's running statistics."""
+    torch.manual_seed(0)
+    projections = nn.ModuleList(nn.Conv2d(dim, 24, 1) for dim in (8, 16, 32))
+    fuse = ConvNormAct(3 * 24, 24, 1).train(training)
+    twin = copy.deepcopy(fuse)
+    features = [torch.randn(2, dim, 26 // stride, 38 // stride) for dim, stride in ((8, 1), (16, 2), (32, 4))]
+    shape = features[0].shape
+    plain, quick = twin(project(projections, features, shape)), fused(projections, fuse, features, shape)
+    torch.testing.assert_close(quick, plain, atol=2e-6, rtol=1e-5)
+    seed = torch.randn_like(plain)
+    given = [*projections.parameters()]
+    grads = torch.autograd.grad(plain, [*given, *twin.parameters()], seed)
+    for ours, theirs in zip(torch.autograd.grad(quick, [*given, *fuse.parameters()], seed), grads, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+    for ours, theirs in zip(fuse.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
