@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final
 
-NetworkName = Literal["deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "ensemble"]
-"""A key of `models.networks.NETWORKS`."""
-
-NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
+NETWORK_NAMES: Final = ("deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "ensemble")
+"""The keys of `models.networks.NETWORKS`, in its order."""

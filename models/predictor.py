@@ -109,7 +109,8 @@ class Predictor:
                 with self._at_precision():
                     logits = self._logits(self._image(pixels, scale, flipped))
                 views.append(View(logits[0].float().contiguous(), flipped))
-        source = Upsampled(views, pixels.shape[:2], self.segmenter.align_corners)
+        height, width = pixels.shape[:2]
+        source = Upsampled(views, (height, width), self.segmenter.align_corners)
         prediction = Prediction.of(source, self.segmenter.labels, 0.0, space)
         return replace(prediction, seconds=time.perf_counter() - start)
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from models.errors import ConfigError
 from models.labels import CITYSCAPES19, LabelSpace
-from models.network_names import NETWORK_NAMES, NetworkName
 from models.networks.daformer import DAFormerOptions, daformer
 from models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
 from models.networks.drn import DRNOptions, drn
@@ -59,7 +58,7 @@ def _mit(options: MixTransformerOptions) -> str:
     return f"MiT-{options.variant.upper()}{_width(options)}"
 
 
-NETWORKS: Final[dict[NetworkName, Network]] = {
+NETWORKS: Final[dict[str, Network]] = {
     "deeplab_v2": Network("DeepLab-v2", _resnet, DeepLabV2Options, deeplab_v2),
     "daformer": Network("DAFormer", _mit, DAFormerOptions, daformer),
     "hrda": Network("HRDA", _mit, HRDAOptions, hrda),
@@ -81,7 +80,7 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
     Raises:
         ConfigError: the network or an option is unknown, or a value is out of range.
     """
-    if name not in NETWORK_NAMES:
+    if name not in NETWORKS:
         raise ConfigError(f"There is no network {name!r}; known are {', '.join(NETWORKS)}.")
     network = NETWORKS[name]
     return network.build(labels, network.options.parse(options or {}, where=f"network {name}"))

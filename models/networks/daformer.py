@@ -6,7 +6,7 @@ depth-wise separable convolutions of several dilations, so that context from afa
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field
@@ -117,19 +117,24 @@ def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor],
     through its projection and its share of the fuse in one product at its own stride, and what is upsampled is summed.
     Batch norm sees the same maps as before, hence this holds in training too.
     """
-    convolution, *rest = fuse
-    shares = convolution.weight.flatten(1).split([projection.out_channels for projection in projections], dim=1)  # pyright: ignore
-    total: Tensor | None = None
-    for projection, share, feature in zip(projections, shares, features, strict=True):
-        weight, bias = share @ projection.weight.flatten(1), share @ projection.bias  # pyright: ignore
-        maps = F.conv2d(feature, weight[..., None, None], bias)
-        if maps.shape[-2:] != shape[-2:]:
-            maps = F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
-        total = maps if total is None else total.add_(maps)
-    for layer in rest:
-        total = layer(total)
-    assert total is not None
-    return total
+    mix, norm, activation = fuse
+    channels = [cast(nn.Conv2d, projection).out_channels for projection in projections]
+    shares = cast(nn.Conv2d, mix).weight.flatten(1).split(channels, dim=1)
+    maps = [
+        _through(cast(nn.Conv2d, projection), share, feature, shape)
+        for projection, share, feature in zip(projections, shares, features, strict=True)
+    ]
+    total = maps[0]
+    for each in maps[1:]:
+        total = total + each
+    return activation(norm(total))
+
+
+def _through(projection: nn.Conv2d, share: Tensor, feature: Tensor, shape: torch.Size) -> Tensor:
+    """One map through its projection and its (D, channels) share of the fuse, at the height and width of `shape`."""
+    bias = None if projection.bias is None else share @ projection.bias
+    maps = F.conv2d(feature, (share @ projection.weight.flatten(1))[..., None, None], bias)
+    return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
 
 
 class EncoderAndHead(nn.Module):
