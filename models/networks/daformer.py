@@ -134,6 +134,8 @@ def _through(projection: nn.Conv2d, share: Tensor, feature: Tensor, shape: torch
     """One map through its projection and its (D, channels) share of the fuse, at the height and width of `shape`."""
     bias = None if projection.bias is None else share @ projection.bias
     maps = F.conv2d(feature, (share @ projection.weight.flatten(1))[..., None, None], bias)
+    if maps.shape[-2:] == shape[-2:]:
+        return maps
     return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
 
 
