@@ -223,11 +223,12 @@ class Prediction:
         Returns:
             (count, h, w) classes, most probable first and of equals the lower, and their probabilities.
         """
-        height, start = self.source.shape[1], stride // 2
+        _, height, width = self.source.shape
+        first, left = min(stride // 2, height - 1), min(stride // 2, width - 1)  # a photo may be one pixel high
         step = _strip_rows(self.source) * stride
         classes, shares = [], []
-        for top in range(start, height, step):
-            strip = self.source.rows(slice(top, min(top + step, height), stride))[..., start::stride]
+        for top in range(first, height, step):
+            strip = self.source.rows(slice(top, min(top + step, height), stride))[..., left::stride]
             # A copy either way, since what was chosen is struck out.
             strip = strip.clone() if self.space.count == strip.shape[0] else merged(strip, self.space)
             found = []

@@ -101,7 +101,8 @@ def test_strips_equal_upsampling_everything_at_once(
         assert (prediction.labels == prediction.probabilities.argmax(axis=0)).all()
         for stride in (1, 3):
             classes, shares = prediction.candidates(3, stride)
-            grid = prediction.probabilities[:, stride // 2 :: stride, stride // 2 :: stride]
+            first = min(stride // 2, photo[0] - 1)
+            grid = prediction.probabilities[:, first::stride, stride // 2 :: stride]
             np.testing.assert_allclose(shares, np.sort(grid, axis=0)[:-4:-1], atol=1e-6)
             named = np.take_along_axis(grid, classes.astype(np.int64), axis=0)
             np.testing.assert_allclose(named, shares, atol=1e-6)
