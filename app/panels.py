@@ -320,7 +320,7 @@ def _known(value: float) -> float | None:
 
 def _byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Shares in [0,1] as bytes, rounded to the nearest, of halves the even one."""
-    return cv2.convertScaleAbs(np.ascontiguousarray(values), alpha=255)
+    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(values), alpha=255), np.uint8)
 
 
 def _truth_shares(truth: NDArray[np.uint8], space: LabelSpace) -> list[float]:
@@ -332,7 +332,7 @@ def _plane(values: NDArray[np.uint8]) -> str:
     stored = values if values.ndim == 2 else values[..., ::-1]  # OpenCV expects BGR
     done, png = cv2.imencode(".png", np.ascontiguousarray(stored), PNG)
     assert done  # of a byte image in memory
-    return base64.b64encode(png).decode("ascii")
+    return base64.b64encode(png.tobytes()).decode("ascii")
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> str:
