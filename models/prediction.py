@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.labels import LabelSpace
+from sim2street.models.labels import LabelSpace
 
 STRIP: Final = 1 << 13
 """Pixels handled at a time on a processor: 19 classes of them fit into its second-level cache."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from models.checkpoint import Window
-from models.importers.keys import Rename
-from models.origin import Protocol
+from sim2street.models.importers.keys import Rename
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 Weights = Mapping[str, Tensor]
 

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.checkpoint import Window
-from models.drawing import HEAT, heatmap, overlay
-from models.errors import ConfigError, LabelError
-from models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
-from models.networks import build
-from models.prediction import Prediction, Upsampled, View
-from models.predictor import Predictor
-from models.segmenter import IMAGENET, Segmenter
+from sim2street.models.drawing import HEAT, heatmap, overlay
+from sim2street.models.errors import ConfigError, LabelError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
+from sim2street.models.networks import build
+from sim2street.models.prediction import Prediction, Upsampled, View
+from sim2street.models.predictor import Predictor
+from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.storage.checkpoint import Window
 from tests.models.test_deeplab_v2 import SLIM
 
 
@@ -85,7 +85,7 @@ MERGED_ELSEWHERE = dataclasses.replace(CAMVID11, name="elsewhere")
 def test_strips_equal_upsampling_everything_at_once(
     align_corners: bool, logits: tuple[int, int], photo: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.prediction.STRIP", 500)
+    monkeypatch.setattr("sim2street.models.prediction.STRIP", 500)
     generator = torch.Generator().manual_seed(0)
     views = [View(4 * torch.randn(19, *logits, generator=generator), flipped) for flipped in (False, True)]
     straight, mirrored = (
@@ -172,7 +172,7 @@ def test_figures_are_measured_in_full_precision_unless_asked(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(torch, "autocast", autocast)
-    monkeypatch.setattr("models.predictor.has_bf16", lambda: True)
+    monkeypatch.setattr("sim2street.models.predictor.has_bf16", lambda: True)
     predictor = Predictor(segmenter, Window(), device="cpu", precision=precision)  # type: ignore[arg-type]
     predictor(np.zeros((64, 96, 3), np.uint8))
     assert asked == []

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19
-from training.datasets.base import FolderDataset
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets.base import FolderDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
