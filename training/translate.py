@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from models.errors import CheckpointError, ConfigError, DatasetError
-from models.files import CONFIG, sha256_of, write_json, write_whole
+from models.files import CONFIG, sha256_of, visible, write_json, write_whole
 from models.labels import label_ids_from_train_ids
 from models.networks.cyclegan import Generator
 from models.predictor import best_device
@@ -107,7 +107,8 @@ def translate(
         photo_file, label_file = photos / f"{key}{PHOTO_SUFFIX}", labels / f"{key}{LABEL_SUFFIX}"
         there = is_whole_png(photo_file) and (is_whole_png(label_file) or not with_labels)
         if not there or len(preview) < PREVIEWED:
-            photo = dataset.read_photo(index)
+            sample = dataset.read(index) if with_labels else None
+            photo = dataset.read_photo(index) if sample is None else sample.photo
             if width is not None:
                 photo = resize_photo(photo, (width, round(photo.shape[0] * width / photo.shape[1])), "bicubic")
             painted = repaint(generator, photo)
@@ -115,8 +116,8 @@ def translate(
                 preview.append(np.concatenate([photo, painted]))
             if not there:
                 painted_now += 1
-                if with_labels:
-                    truth = resize_labels(dataset.read_labels(index), (photo.shape[1], photo.shape[0]))
+                if sample is not None:
+                    truth = resize_labels(sample.labels, (photo.shape[1], photo.shape[0]))
                     label_file.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(label_file, to_png(label_ids_from_train_ids(truth)))
                 photo_file.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
                 f"{out.absolute()} was filled with other settings ({', '.join(differing)} differ). Translate into another"
                 " folder, or delete this one."
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and visible(out):
         raise DatasetError(
             f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Translate into"
             " another folder."

@@ -50,8 +50,15 @@ def _lines(part: PartInspection) -> list[str]:
     if part.inspected:
         sizes = ", ".join(f"{count} of {size}" for size, count in part.sizes.items())
         lines.append(f"    opened {part.inspected}: {sizes}")
+    lines += [f"    {remark}" for remark in part.remarks]
     if part.resized:
         lines.append(f"    {part.resized} labels differ from their photo in size; they are resized when read")
+    if part.turned:
+        lines.append(f"    {part.turned} photos are turned by their EXIF orientation, and their labels with them")
+    if part.dark:
+        lines.append(f"    {part.dark} photos are nearly black: do their values use only part of the range?")
+    if part.unreadable:
+        lines.append(f"    {part.unreadable_total} of them cannot be used:")
     lines += [f"    {sentence}" for sentence in part.unreadable]
     if part.shares:
         present = sorted(part.shares.items(), key=lambda item: -item[1])

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from models.errors import ConfigError, DatasetError
 from training.datasets.acdc import Acdc
-from training.datasets.base import Sample, SegmentationDataset
+from training.datasets.base import FolderDataset, Sample, SegmentationDataset
 from training.datasets.camvid import CamVid
 from training.datasets.cityscapes import Cityscapes
 from training.datasets.dark_zurich import DarkZurich
 from training.datasets.foggy_cityscapes import FoggyCityscapes
 from training.datasets.gta5 import Gta5
 from training.datasets.idd import Idd
+from training.datasets.listing import say_once
 from training.datasets.photo_folder import PhotoFolder
 from training.datasets.rendered import StreetScenes
 from training.datasets.synthia import Synthia
@@ -38,7 +39,7 @@ __all__ = ["DATASETS", "Sample", "SegmentationDataset", "open_dataset"]
 def open_dataset(
     name: str, root: str | Path | None = None, split: str | None = None, **options: Any
 ) -> SegmentationDataset:
-    """Open a data set.
+    """Open a data set, and log once what a person should know of it: files left out, labels that look misnumbered.
 
     Args:
         name: key in `DATASETS`.
@@ -58,4 +59,7 @@ def open_dataset(
     unknown = sorted(given.keys() - set(known))
     if unknown:
         raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it takes {', '.join(known)}.")
-    return DATASETS[name](**given)
+    dataset = DATASETS[name](**given)
+    for remark in dataset.remarks if isinstance(dataset, FolderDataset) else ():
+        say_once(remark)
+    return dataset

@@ -8,13 +8,12 @@ import numpy as np
 
 from models.errors import DatasetError
 from models.labels import CITYSCAPES19
+from models.photo import SUFFIXES
 from training.datasets.base import FolderDataset
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class PhotoFolder(FolderDataset):
-    """All photos below `root`, sub-folders included, sorted by path; never labelled.
+    """All photos below `root`, sub-folders and linked ones included, sorted by path; never labelled.
 
     Args:
         root: folder to search. None takes SIM2STREET_PHOTOS.
@@ -42,6 +41,10 @@ class PhotoFolder(FolderDataset):
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.split
-        photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES))
+        files = self.listing.files(folder)
+        photos = tuple(path for path in files if path.suffix.lower() in SUFFIXES)
+        for path in files:
+            if path.suffix.lower() not in SUFFIXES:
+                self.listing.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
         self._refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
         return tuple(path.relative_to(self.root).as_posix() for path in photos), photos, ()

@@ -41,6 +41,7 @@ class Synthia(Gta5):
     )
     photo_folder = "RGB"
     label_folder = "GT/LABELS"
+    numbering = None
     table = label_table({value: TRAIN_ID_OF_SYNTHIA_ID.get(value, IGNORE) for value in range(HIGHEST + 1)})
 
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import DatasetError
-from models.files import write_whole
+from models.files import visible, write_whole
 from models.labels import label_ids_from_train_ids
 from training.datasets.base import Progress
 from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
@@ -102,7 +102,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
                 f"{out.absolute()} holds scenes of other settings ({shown}). Render into another folder, or delete this one."
             )
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and visible(out):
         raise DatasetError(
             f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Render into"
             " another folder."
