@@ -118,6 +118,15 @@ CAMVID11: Final = LabelSpace(
     ),
     members=((10,), (2, 3), (5,), (0,), (1,), (8, 9), (6, 7), (4,), (13, 14, 15, 16), (11,), (12, 17, 18)),
 )
+IDD_LITE7: Final = LabelSpace(
+    name="idd_lite7",
+    names=("drivable", "non-drivable", "living things", "vehicles", "roadside objects", "far objects", "sky"),
+    palette=_palette(
+        (128, 64, 128), (244, 35, 232), (220, 20, 60), (0, 0, 142), (220, 220, 0), (70, 70, 70), (70, 130, 180),
+    ),
+    members=((0,), (1, 9), (11, 12), (13, 14, 15, 16, 17, 18), (3, 4, 5, 6, 7), (2, 8), (10,)),
+)
+"""The coarse classes of IDD Lite (Mishra et al., NCVPRIPG 2019), as its level-1 hierarchy groups them."""
 # fmt: on
 
 
@@ -133,8 +142,12 @@ def _subset(name: str, left_out: tuple[str, ...]) -> LabelSpace:
 
 SYNTHIA16: Final = _subset("synthia16", ("terrain", "truck", "train"))
 SYNTHIA13: Final = _subset("synthia13", ("terrain", "truck", "train", "wall", "fence", "pole"))
+CITYSCAPES17: Final = _subset("cityscapes17", ("pole", "rider"))
+"""Without what label images lose that were decoded from small pictures: the two classes that are thinnest."""
 
-LABEL_SPACES: Final = {space.name: space for space in (CITYSCAPES19, CAMVID11, SYNTHIA16, SYNTHIA13)}
+LABEL_SPACES: Final = {
+    space.name: space for space in (CITYSCAPES19, CITYSCAPES17, CAMVID11, IDD_LITE7, SYNTHIA16, SYNTHIA13)
+}
 
 # Cityscapes label id -> train id; GTA5's palette images carry the same label ids as indices.
 # fmt: off

@@ -30,10 +30,11 @@ from training.datasets.base import FolderDataset
 from training.datasets.cache import bytes_to_store
 from training.datasets.inspection import inspect_dataset
 from training.durations import in_words
-from training.initialise import fill_from, imagenet_repository
+from training.initialise import fill_from, imagenet_repository, timm_encoder_of
 from training.loop import STATE, TrainingError, check_folder
 from training.methods import build_method
 from training.optimisers import build_optimisers
+from training.pretrained import PACKAGES, installed_package
 from training.rehearsal import Rehearsal, TooSlow, rehearse
 from training.selection import open_selection
 
@@ -151,6 +152,10 @@ def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
 
 def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
     """Whether ImageNet's weights are in the Hub's cache, or can be had from the Hub."""
+    encoder = timm_encoder_of(segmenter)
+    package = None if encoder is None else PACKAGES.get(encoder.name)
+    if package is not None and installed_package(package) is not None:
+        return Finding(Verdict.FINE, "start", f"ImageNet's weights, in the installed package {package.distribution}")
     repository = imagenet_repository(segmenter, config.network_options)
     for file in FILES_OF_PORT:
         cached = try_to_load_from_cache(repository, file)
@@ -205,7 +210,10 @@ class _Data:
                 self.to_store[item, labelled] = bytes_to_store(dataset, item.store)
             if not isinstance(dataset, FolderDataset):
                 return Finding(Verdict.FINE, subject, dataset.describe())
-            (part,) = inspect_dataset(item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled)
+            options = {"classes": item.classes} if item.dataset == "folder" else {}
+            (part,) = inspect_dataset(
+                item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled, **options
+            )
         except Sim2StreetError as error:
             return Finding(Verdict.PROBLEM, subject, str(error))
         if part.unreadable:

@@ -51,9 +51,11 @@ class DatasetConfig(Options):
         "dark_zurich",
         "idd",
         "photos",
+        "folder",
     ]
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
+    classes: str = Field(default="cityscapes19", description="Label space of a labelled folder's label images.")
     style: str = Field(default="game", description="Look of street scenes.")
     count: int = Field(default=1000, ge=1, le=1_000_000, description="How many street scenes.")
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Which streets.")

@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 
 from models.errors import DatasetError, LabelError
-from models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
+from models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
 from models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from models.predictor import Predictor
 from training.datasets.base import SegmentationDataset
 
-SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13)}
+SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
 """Parts of Cityscapes' 19 classes over which figures are published."""
 
 

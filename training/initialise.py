@@ -14,10 +14,12 @@ from models.importers.download import fetch_from_hub
 from models.importers.files import read_weights, tensors_of
 from models.importers.segformer import encoder_of
 from models.networks.deeplab_v2 import DeepLabV2
+from models.networks.encoders import TimmEncoder
 from models.networks.fcn8s import FCN8s
 from models.networks.hrda import HRDA
 from models.networks.mix_transformer import MixTransformer
 from models.segmenter import Segmenter
+from training.pretrained import fill_timm_encoder, repository_of
 
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
@@ -29,8 +31,8 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
 
     Args:
         segmenter: with random weights.
-        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder, timm's into a ResNet or VGG-16
-            and the authors' into a Mix Transformer (needs the network or their caches); anything else is a checkpoint's name
+        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder: timm's, or the authors' into a
+            Mix Transformer (from the Hub, its cache or, for those in `PACKAGES`, an installed package); anything else is a checkpoint's name
             or folder of the same network, for HRDA's also of DAFormer's.
         options: the network's options.
 
@@ -41,8 +43,11 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     if source == "random":
         return
     if source == "imagenet":
-        repository = imagenet_repository(segmenter, options)
+        if (timm_encoder := timm_encoder_of(segmenter)) is not None:
+            fill_timm_encoder(timm_encoder)
+            return
         encoder = getattr(segmenter.core, "encoder", None)
+        repository = imagenet_repository(segmenter, options)
         if isinstance(encoder, MixTransformer):
             fill_mix_transformer(encoder, repository)
         elif isinstance(segmenter.core, FCN8s):
@@ -85,6 +90,8 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
         ConfigError: there are no ImageNet weights for these options.
     """
     core = segmenter.core
+    if (timm_encoder := timm_encoder_of(segmenter)) is not None:
+        return repository_of(timm_encoder.name)
     if isinstance(getattr(core, "encoder", None), MixTransformer):
         if options.get("width", 1.0) != 1.0:
             raise ConfigError(
@@ -99,10 +106,12 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
             "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
         )
     name = VGG if isinstance(core, FCN8s) else options.get("backbone", "resnet101")
-    known = timm.get_pretrained_cfg(name)
-    if known is None or not known.hf_hub_id:
-        raise ConfigError(f"timm names no ImageNet weights of {name} on the Hub.")
-    return str(known.hf_hub_id)
+    return repository_of(name)
+
+
+def timm_encoder_of(segmenter: Segmenter) -> TimmEncoder | None:
+    """The network's encoder, where it is one of timm's."""
+    return next((module for module in segmenter.core.modules() if isinstance(module, TimmEncoder)), None)
 
 
 def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:

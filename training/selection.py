@@ -33,6 +33,8 @@ def open_originals(config: DatasetConfig, *, labelled: bool = True) -> Segmentat
         options = {"style": config.style, "count": config.count, "seed": config.seed, "size": config.size}
     elif not labelled:
         options = {"labelled": False}
+    if config.dataset == "folder":
+        options["classes"] = config.classes
     return open_dataset(config.dataset, config.root, config.split, **options)
 
 

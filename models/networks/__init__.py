@@ -14,10 +14,10 @@ from models.labels import CITYSCAPES19, LabelSpace
 from models.networks.daformer import DAFormerOptions, daformer
 from models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
 from models.networks.drn import DRNOptions, drn
+from models.networks.encoders import EncoderOptions
 from models.networks.ensemble import EnsembleOptions, ensemble
 from models.networks.fcn8s import FCN8sOptions, fcn8s
 from models.networks.hrda import HRDAOptions, hrda
-from models.networks.mix_transformer import MixTransformerOptions
 from models.networks.segformer import SegFormerOptions, segformer
 from models.options import Options
 from models.segmenter import Segmenter
@@ -51,18 +51,18 @@ def _width(options: Any) -> str:
 
 
 def _resnet(options: DeepLabV2Options) -> str:
-    return f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
+    return options.encoder or f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
 
 
-def _mit(options: MixTransformerOptions) -> str:
-    return f"MiT-{options.variant.upper()}{_width(options)}"
+def _encoder(options: EncoderOptions) -> str:
+    return options.encoder or f"MiT-{options.variant.upper()}{_width(options)}"
 
 
 NETWORKS: Final[dict[str, Network]] = {
     "deeplab_v2": Network("DeepLab-v2", _resnet, DeepLabV2Options, deeplab_v2),
-    "daformer": Network("DAFormer", _mit, DAFormerOptions, daformer),
-    "hrda": Network("HRDA", _mit, HRDAOptions, hrda),
-    "segformer": Network("SegFormer", _mit, SegFormerOptions, segformer),
+    "daformer": Network("DAFormer", _encoder, DAFormerOptions, daformer),
+    "hrda": Network("HRDA", _encoder, HRDAOptions, hrda),
+    "segformer": Network("SegFormer", _encoder, SegFormerOptions, segformer),
     "fcn8s": Network("FCN-8s", lambda options: f"VGG-16{_width(options)}", FCN8sOptions, fcn8s),
     "drn": Network("DRN-C-26", lambda options: f"DRN-C-26{_width(options)}", DRNOptions, drn),
     "ensemble": Network(

@@ -6,7 +6,7 @@ depth-wise separable convolutions of several dilations, so that context from afa
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.labels import LabelSpace
-from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
-from models.segmenter import IMAGENET, Segmenter
-
-STAGES = ("stage1", "stage2", "stage3", "stage4")
+from models.networks.encoders import STAGES, Encoder, EncoderOptions, build_encoder, dims_of, input_of
+from models.segmenter import Segmenter
 
 
-class DAFormerOptions(MixTransformerOptions):
+class DAFormerOptions(EncoderOptions):
     """Options of `daformer`; the defaults are the paper's network."""
 
     channels: int = Field(default=256, ge=8, le=2048, description="Width of the head; below 256 for laptops.")
@@ -29,6 +27,9 @@ class DAFormerOptions(MixTransformerOptions):
         min_length=1,
         max_length=8,
         description="Of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
+    )
+    fuse_kernel: Literal[1, 3] = Field(
+        default=3, description="Side of the convolution that fuses the branches; 3 in the paper, 1 for laptops."
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
 
@@ -85,7 +86,7 @@ class DAFormerHead(nn.Module):
         channels, stacked = options.channels, options.channels * len(dims)
         self.projections = nn.ModuleList(nn.Conv2d(dim, channels, 1) for dim in dims)
         self.branches = nn.ModuleList(context_branch(stacked, channels, dilation) for dilation in options.dilations)
-        self.fuse = ConvNormAct(channels * len(options.dilations), channels, 3)
+        self.fuse = ConvNormAct(channels * len(options.dilations), channels, options.fuse_kernel)
         self.dropout = nn.Dropout2d(options.dropout)
         self.classify = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.classify.weight, std=0.01)
@@ -108,7 +109,7 @@ def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Siz
 class EncoderAndHead(nn.Module):
     """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4` and `main` (also under its name in papers, `logits`)."""
 
-    def __init__(self, encoder: MixTransformer, head: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -131,5 +132,6 @@ class EncoderAndHead(nn.Module):
 def daformer(labels: LabelSpace, options: DAFormerOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
     options = options or DAFormerOptions()
-    core = EncoderAndHead(MixTransformer(options), DAFormerHead(options.dims, labels.count, options))
-    return Segmenter(core, labels, IMAGENET, align_corners=False)
+    encoder = build_encoder(options)
+    core = EncoderAndHead(encoder, DAFormerHead(dims_of(encoder, options), labels.count, options))
+    return Segmenter(core, labels, input_of(encoder), align_corners=False)

@@ -11,16 +11,17 @@ which a 320-pixel-wide picture has no poles or people left at stride 8 or 16.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Self, cast
 
 import timm
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.labels import LabelSpace
+from models.networks.encoders import STRIDES, TimmEncoder
 from models.options import Options
 from models.segmenter import CAFFE, IMAGENET, Segmenter
 
@@ -31,9 +32,14 @@ class DeepLabV2Options(Options):
     backbone: Literal["resnet18", "resnet26", "resnet34", "resnet50", "resnet101", "resnet152"] = Field(
         default="resnet101", description="A ResNet of timm."
     )
+    encoder: str = Field(
+        default="",
+        description="A timm model with feature maps, such as tf_efficientnet_lite0, in place of the ResNet; `backbone`,"
+        " `width` and `caffe_style` are the latter's.",
+    )
     width: float = Field(default=1.0, gt=0, le=1, description="Factor on the channels of all four stages.")
-    output_stride: Literal[8, 16] = Field(
-        default=8, description="Pixels per feature of the last stage; the paper's is 8."
+    output_stride: Literal[8, 16, 32] = Field(
+        default=8, description="Pixels per feature of the last stage; the paper's is 8. A ResNet takes 8 or 16."
     )
     dilations: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
         default=(6, 12, 18, 24),
@@ -55,6 +61,12 @@ class DeepLabV2Options(Options):
         description="Whether batch-norm scales and shifts are trained. The authors froze ImageNet's; a network trained"
         " from scratch needs them.",
     )
+
+    @model_validator(mode="after")
+    def _strides_of_a_resnet(self) -> Self:
+        if not self.encoder and self.output_stride == 32:
+            raise ValueError("output_stride 32 needs an encoder of timm; a ResNet here takes 8 or 16")
+        return self
 
 
 class SummedDilations(nn.Module):
@@ -99,8 +111,8 @@ class DeepLabV2(nn.Module):
 
     def __init__(self, classes: int, options: DeepLabV2Options) -> None:
         super().__init__()
-        self.backbone = dilated_resnet(options)
-        widths = [int(info["num_chs"]) for info in self.backbone.feature_info[-4:]]
+        self.backbone = dilated_encoder(options) if options.encoder else dilated_resnet(options)
+        widths = channels_of(self.backbone)
         detail = options.detail_channels
         self.main = SummedDilations(widths[3], detail or classes, options.dilations)
         self.aux = SummedDilations(widths[2], classes, options.dilations) if options.auxiliary else None
@@ -113,6 +125,8 @@ class DeepLabV2(nn.Module):
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """The feature maps alone."""
         backbone = self.backbone
+        if isinstance(backbone, TimmEncoder):
+            return backbone(images)
         features = backbone.maxpool(backbone.act1(backbone.bn1(backbone.conv1(images))))
         outputs: dict[str, Tensor] = {}
         for number in range(1, 5):
@@ -132,6 +146,18 @@ class DeepLabV2(nn.Module):
     def heads(self) -> tuple[nn.Module, ...]:
         """The freshly initialised parts, which learn at ten times the backbone's rate in the paper."""
         return tuple(part for part in (self.main, self.aux, self.decoder) if part is not None)
+
+
+def channels_of(backbone: ResNet | TimmEncoder) -> tuple[int, ...]:
+    """Channels of the four stages."""
+    if isinstance(backbone, TimmEncoder):
+        return backbone.dims
+    return tuple(int(info["num_chs"]) for info in backbone.feature_info[-4:])
+
+
+def dilated_encoder(options: DeepLabV2Options) -> TimmEncoder:
+    """Build a timm model at output stride 8, 16 or 32, dilated the way timm does it."""
+    return TimmEncoder(options.encoder, strides=tuple(min(stride, options.output_stride) for stride in STRIDES))
 
 
 def dilated_resnet(options: DeepLabV2Options) -> ResNet:
@@ -179,5 +205,8 @@ def deeplab_v2(labels: LabelSpace, options: DeepLabV2Options | None = None) -> S
         for module in head.modules() if head is not None else ():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
-    normalisation = CAFFE if options.caffe_style else IMAGENET
+    if isinstance(core.backbone, TimmEncoder):
+        normalisation = core.backbone.normalisation
+    else:
+        normalisation = CAFFE if options.caffe_style else IMAGENET
     return Segmenter(core, labels, normalisation, align_corners=True)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.labels import LabelSpace
-from models.networks.daformer import STAGES, ConvNormAct, DAFormerHead, DAFormerOptions, project
-from models.networks.mix_transformer import MixTransformer
-from models.segmenter import IMAGENET, Segmenter
+from models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerOptions, project
+from models.networks.encoders import STAGES, build_encoder, dims_of, input_of
+from models.segmenter import Segmenter
 
 CONTEXT_SCALE: Final = 0.5
 """Size of the context picture relative to the detail's."""
@@ -117,9 +117,10 @@ class HRDA(nn.Module):
 
     def __init__(self, classes: int, options: HRDAOptions) -> None:
         super().__init__()
-        self.encoder = MixTransformer(options)
-        self.head = DAFormerHead(options.dims, classes, options)
-        self.attention = ScaleAttention(options.dims, classes, options)
+        self.encoder = build_encoder(options)
+        dims = dims_of(self.encoder, options)
+        self.head = DAFormerHead(dims, classes, options)
+        self.attention = ScaleAttention(dims, classes, options)
         self.detail_crop = options.detail_crop
         self.overlap = options.overlap
 
@@ -224,4 +225,5 @@ def _top_left(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def hrda(labels: LabelSpace, options: HRDAOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    return Segmenter(HRDA(labels.count, options or HRDAOptions()), labels, IMAGENET, align_corners=False)
+    core = HRDA(labels.count, options or HRDAOptions())
+    return Segmenter(core, labels, input_of(core.encoder), align_corners=False)

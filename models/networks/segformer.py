@@ -6,12 +6,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.labels import LabelSpace
-from models.networks.daformer import STAGES, ConvNormAct, EncoderAndHead, project
-from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
-from models.segmenter import IMAGENET, Segmenter
+from models.networks.daformer import ConvNormAct, EncoderAndHead, project
+from models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, input_of
+from models.segmenter import Segmenter
 
 
-class SegFormerOptions(MixTransformerOptions):
+class SegFormerOptions(EncoderOptions):
     """Options of `segformer`; the defaults are SegFormer-B5."""
 
     channels: int = Field(
@@ -40,5 +40,6 @@ class SegFormerHead(nn.Module):
 def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
     options = options or SegFormerOptions()
-    core = EncoderAndHead(MixTransformer(options), SegFormerHead(options.dims, labels.count, options))
-    return Segmenter(core, labels, IMAGENET, align_corners=False)
+    encoder = build_encoder(options)
+    core = EncoderAndHead(encoder, SegFormerHead(dims_of(encoder, options), labels.count, options))
+    return Segmenter(core, labels, input_of(encoder), align_corners=False)

@@ -38,10 +38,15 @@ def parse_size(text: str) -> tuple[int, int]:
 def add_data_set(parser: argparse.ArgumentParser, *, scenes: int) -> None:
     """Describe the options that name a labelled set; `scenes` is how many street scenes there are by default."""
     parser.add_argument(
-        "--dataset", required=True, help="such as camvid, cityscapes, acdc, dark_zurich, idd, gta5 or street_scenes"
+        "--dataset",
+        required=True,
+        help="such as camvid, cityscapes, acdc, dark_zurich, idd, gta5, folder or street_scenes",
     )
     parser.add_argument("--root", metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", help="part of the data set, such as val")
+    parser.add_argument(
+        "--label-space", help="of a labelled folder's label images, such as idd_lite7 (default cityscapes19)"
+    )
     parser.add_argument("--style", help="look of street scenes (default game)")
     parser.add_argument("--count", type=parse_count, help=f"how many street scenes (default {scenes})")
     parser.add_argument("--seed", type=parse_count, help="which street scenes (default 0)")
@@ -63,6 +68,10 @@ def open_named(options: argparse.Namespace) -> SegmentationDataset:
         given.setdefault("count", options.scenes)
     elif given:
         raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
+    if options.label_space is not None:
+        if options.dataset != "folder":
+            raise ConfigError(f"--label-space is for labelled folders; {options.dataset} knows its own classes.")
+        given["classes"] = options.label_space
     return open_dataset(options.dataset, options.root, options.split, **given)
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.errors import ConfigError
 from training.commands.arguments import parse_count
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument("name", metavar="NAME", help="such as gta5, synthia, cityscapes, acdc, dark_zurich or idd")
     check.add_argument("--root", metavar="DIR", help="folder of the data set")
     check.add_argument("--split", help="the only part to look at")
+    check.add_argument("--label-space", help="of a labelled folder's label images (default cityscapes19)")
     check.add_argument(
         "--images", type=parse_count, default=200, help="most pictures opened per part, 0 for all (default 200)"
     )
@@ -33,8 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from training.datasets.inspection import inspect_dataset
     from training.selection import progress_bar
 
+    if options.label_space is not None and options.name != "folder":
+        raise ConfigError(f"--label-space is for labelled folders; {options.name} knows its own classes.")
+    more = {} if options.label_space is None else {"classes": options.label_space}
     with progress_bar(f"inspecting {options.name}") as progress:
-        parts = inspect_dataset(options.name, options.root, options.split, images=options.images, progress=progress)
+        parts = inspect_dataset(
+            options.name, options.root, options.split, images=options.images, progress=progress, **more
+        )
     for part in parts:
         print("\n".join(_lines(part)))
     if options.json is not None:

@@ -20,8 +20,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--classes",
-        choices=("synthia16", "synthia13"),
-        help="count only these of Cityscapes' classes, as for networks trained on SYNTHIA",
+        choices=("synthia16", "synthia13", "cityscapes17"),
+        help="count only these of Cityscapes' classes: SYNTHIA's 16 or 13, or 17 without pole and rider",
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")

@@ -15,6 +15,7 @@ from training.datasets.dark_zurich import DarkZurich
 from training.datasets.foggy_cityscapes import FoggyCityscapes
 from training.datasets.gta5 import Gta5
 from training.datasets.idd import Idd
+from training.datasets.labelled_folder import LabelledFolder
 from training.datasets.listing import say_once
 from training.datasets.photo_folder import PhotoFolder
 from training.datasets.rendered import StreetScenes
@@ -26,6 +27,7 @@ DATASETS: Final[dict[str, type[SegmentationDataset]]] = {
     "cityscapes": Cityscapes,
     "dark_zurich": DarkZurich,
     "foggy_cityscapes": FoggyCityscapes,
+    "folder": LabelledFolder,
     "gta5": Gta5,
     "idd": Idd,
     "photos": PhotoFolder,

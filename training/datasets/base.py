@@ -130,7 +130,7 @@ class FolderDataset(SegmentationDataset):
     """Those of them whose labels are public."""
     table: ClassVar[NDArray[np.uint8]]
     """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
-    numbering: ClassVar[Numbering | None] = None
+    numbering: Numbering | None = None
     """How label files number classes, where that is one of the numberings that can be taken for each other."""
 
     def __init__(self, root: str | Path | None = None, split: str = "train", *, labelled: bool = True) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def inspect_dataset(
     images: int = 200,
     labelled: bool = True,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[PartInspection]:
     """Look at every split of a data set, or at one.
 
@@ -75,6 +77,7 @@ def inspect_dataset(
         images: most pictures per part that are opened, evenly spread; 0 = all.
         labelled: False looks at photos alone, as training looks at a target.
         progress: called with pictures opened and pictures to open, part by part.
+        options: more arguments of the set, such as `classes` of a labelled folder.
 
     Raises:
         DatasetError: the name is unknown, or there is no such folder.
@@ -84,7 +87,7 @@ def inspect_dataset(
         known = [key for key, value in DATASETS.items() if issubclass(value, FolderDataset)]
         raise DatasetError(f"There is no data set {name!r} of files; known are {', '.join(known)}.")
     parts = (split,) if split is not None else kind.splits
-    return [_inspect_part(kind, root, part, images, labelled, progress) for part in parts]
+    return [_inspect_part(kind, root, part, images, labelled, progress, options) for part in parts]
 
 
 def _inspect_part(
@@ -94,19 +97,20 @@ def _inspect_part(
     images: int,
     labelled: bool,
     progress: Progress | None,
+    options: Mapping[str, Any],
 ) -> PartInspection:
     kind.find_root(root)  # a folder that is not there is no finding about a part
     # A part that is not among the known ones, such as a list of file names, is looked at with its labels.
     wants_labels = labelled and (split in kind.labelled_splits or split not in kind.splits)
     problem = None
     try:
-        dataset = kind(root, split, labelled=wants_labels)
+        dataset = kind(root, split, labelled=wants_labels, **options)
     except DatasetError as error:
         problem = str(error).removesuffix(f" {kind.how_to_get}")
         if not wants_labels:
             return PartInspection(split, problem=problem)
         try:
-            dataset = kind(root, split, labelled=False)
+            dataset = kind(root, split, labelled=False, **options)
         except DatasetError:
             return PartInspection(split, problem=problem)
     count = len(dataset)

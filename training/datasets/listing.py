@@ -58,6 +58,16 @@ class Listing:
                     found.append(path)
         return sorted(found)
 
+    def photos(self, folder: Path) -> tuple[Path, ...]:
+        """All files below `folder` that are called like a photo; others are left out."""
+        found: list[Path] = []
+        for path in self.files(folder):
+            if path.suffix.lower() in SUFFIXES:
+                found.append(path)
+            else:
+                self.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
+        return tuple(found)
+
     def matching(self, folder: Path, suffixes: str | Sequence[str], *, depth: int) -> tuple[Path, ...]:
         """Files whose name ends in one of `suffixes`, in capitals or not, `depth` levels below `folder`.
 
@@ -84,7 +94,7 @@ class Listing:
             return None
         total = sum(map(len, self.left_out.values()))
         parts = [
-            f"{len(paths)} {reason} (such as {os.path.relpath(paths[0], root)})"
+            f"{len(paths)} {reason} ({'such as ' if len(paths) > 1 else ''}{os.path.relpath(paths[0], root)})"
             for reason, paths in sorted(self.left_out.items())
         ]
         return f"{total} below {root} {'was' if total == 1 else 'were'} left out: {'; '.join(parts)}."

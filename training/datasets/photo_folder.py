@@ -41,10 +41,6 @@ class PhotoFolder(FolderDataset):
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.split
-        files = self.listing.files(folder)
-        photos = tuple(path for path in files if path.suffix.lower() in SUFFIXES)
-        for path in files:
-            if path.suffix.lower() not in SUFFIXES:
-                self.listing.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
+        photos = self.listing.photos(folder)
         self._refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
         return tuple(path.relative_to(self.root).as_posix() for path in photos), photos, ()

@@ -139,12 +139,20 @@ def build_idd(root: Path) -> dict[str, Any]:
     return {"root": root, "split": "train"}
 
 
+def build_folder(root: Path) -> dict[str, Any]:
+    for number, name in enumerate(("a", "below/b", "c")):
+        save_photo(root / "images" / f"{name}.jpg", 50 + number)
+        save_labels(root / "labels" / f"{name}.png", stripes(0, 13, 255, 18))
+    return {"root": root}
+
+
 TREES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "acdc": build_acdc,
     "camvid": build_camvid,
     "cityscapes": build_cityscapes,
     "dark_zurich": build_dark_zurich,
     "foggy_cityscapes": build_foggy_cityscapes,
+    "folder": build_folder,
     "gta5": build_gta5,
     "idd": build_idd,
     "photos": build_photos,
@@ -521,13 +529,42 @@ def test_what_a_killed_writer_left_of_a_cache_is_removed(tmp_path):
 def test_a_cache_has_one_size(tmp_path):
     options = build_camvid(tmp_path / "data")
     save_photo(tmp_path / "data" / "train" / "0001TP_000001.png", 51, (WIDTH + 8, HEIGHT))
+    save_labels(tmp_path / "data" / "trainannot" / "0001TP_000001.png", np.full((HEIGHT, WIDTH + 8), 3))
     origin = open_dataset("camvid", **options)
     with pytest.raises(DatasetError, match=r"0001TP_000001 measures 48×24 pixels, the first photo"):
         cache_dataset(origin, folder=tmp_path / "cache")
     cached = cache_dataset(origin, folder=tmp_path / "cache", size=(20, 12))
-    assert cached.read(0).photo.shape == (12, 20, 3)
-    assert cached.read(0).labels.shape == (12, 20)
+    assert cached.read(1).photo.shape == (12, 20, 3)
+    assert cached.read(1).labels.shape == (12, 20)
 
 
 def test_label_ids_of_the_writer_are_those_of_cityscapes():
     assert set(train_ids_from_label_ids(np.arange(34, dtype=np.uint8))) == {*range(CITYSCAPES19.count), IGNORE}
+
+
+def test_a_labelled_folder_is_read_by_name_and_in_its_label_space(tmp_path: Path) -> None:
+    found = open_dataset("folder", **build_folder(tmp_path))
+    assert found.keys == ("a", "below/b", "c")
+    save_labels(tmp_path / "labels" / "a.png", stripes(0, 6, 255))
+    coarse = open_dataset("folder", tmp_path, classes="idd_lite7")
+    assert coarse.labels.names[6] == "sky"
+    assert set(np.unique(coarse.read(0).labels)) == {0, 6, 255}
+
+
+def test_a_labelled_folder_trains_as_a_target_without_its_labels(tmp_path: Path) -> None:
+    build_folder(tmp_path)
+    (tmp_path / "labels" / "a.png").unlink()
+    with pytest.raises(DatasetError, match=r"1 of 3 label images of folder . are missing.*labels/a\.png"):
+        open_dataset("folder", tmp_path)
+    assert open_dataset("folder", tmp_path, labelled=False).read_photo(0).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_labels_that_the_space_lacks_and_photos_of_one_name_are_refused(tmp_path: Path) -> None:
+    build_folder(tmp_path)
+    with pytest.raises(LabelError, match="values 13, 18 in"):
+        open_dataset("folder", tmp_path, classes="idd_lite7").read_labels(0)
+    save_photo(tmp_path / "images" / "a.png", 9)
+    with pytest.raises(DatasetError, match="two photos called a"):
+        open_dataset("folder", tmp_path)
+    with pytest.raises(LabelError, match="no label space 'nonsense'"):
+        open_dataset("folder", tmp_path, classes="nonsense")

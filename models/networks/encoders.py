@@ -1,0 +1,134 @@
+"""Encoders of segmentation heads: the Mix Transformer of the papers, or any timm model that returns feature maps.
+
+A head sees `stage1`..`stage4`, maps at strides 4, 8, 16 and 32, and nothing of where they come from. `dims` are their
+channels, `normalisation` is what the encoder's weights expect of an image.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import timm
+from pydantic import Field, model_validator
+from timm.models import FeatureListNet
+from torch import Tensor, nn
+
+from models.errors import ConfigError
+from models.networks.mix_transformer import MixTransformer, MixTransformerOptions
+from models.segmenter import IMAGENET, Normalisation
+
+STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
+STRIDES: Final = (4, 8, 16, 32)
+"""Pixels per cell of the four stages, as the heads of SegFormer, DAFormer and HRDA expect them."""
+
+
+class EncoderOptions(MixTransformerOptions):
+    """Options of an encoder; without `encoder`, those of the Mix Transformer."""
+
+    encoder: str = Field(
+        default="",
+        description="A timm model with feature maps, such as tf_efficientnet_lite0, in place of the Mix Transformer;"
+        " `variant`, `width` and `norm_epsilon` are the latter's and stay at their defaults.",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_the_mix_transformer_alone(self) -> EncoderOptions:
+        foreign = sorted(self.model_fields_set & {"variant", "width", "norm_epsilon"}) if self.encoder else []
+        foreign = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
+        if foreign:
+            raise ValueError(
+                f"{', '.join(foreign)} belongs to the Mix Transformer and not to {self.encoder}; leave it out"
+            )
+        return self
+
+
+class TimmEncoder(nn.Module):
+    """A timm model's feature maps: normalised (B, 3, H, W) -> `stage1`..`stage4`.
+
+    Args:
+        name: of the model, with or without a tag of its weights.
+        drop_path: stochastic depth of the last block.
+        strides: pixels per cell of the four stages that are wanted; a last stage of 8 or 16 dilates the model.
+
+    Raises:
+        ConfigError: timm has no such model, it returns no feature maps, or their strides are others.
+    """
+
+    def __init__(self, name: str, drop_path: float = 0.0, strides: tuple[int, ...] = STRIDES) -> None:
+        super().__init__()
+        self.name = name
+        self.net = feature_network(name, drop_path, strides[-1])
+        found = self.net.feature_info.reduction()
+        # Efficient networks have a first map at stride 2 before the four.
+        self.chosen = range(len(found) - len(strides), len(found))
+        if tuple(found[-len(strides) :]) != strides:
+            raise ConfigError(
+                f"The encoder {name} has feature maps at strides {', '.join(map(str, found))}; the head needs"
+                f" {', '.join(map(str, strides))}. Choose a convolutional or hierarchical model, such as"
+                " tf_efficientnet_lite0, convnext_tiny or resnet50."
+            )
+        channels = self.net.feature_info.channels()
+        self.dims = tuple(int(channels[index]) for index in self.chosen)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the weights that timm knows for this model expect."""
+        return normalisation_of(self.name)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The four maps, each (B, dims[i], H/stride, W/stride)."""
+        maps = self.net(images)
+        return {stage: maps[index] for stage, index in zip(STAGES, self.chosen, strict=True)}
+
+
+Encoder = MixTransformer | TimmEncoder
+
+
+def build_encoder(options: EncoderOptions) -> Encoder:
+    """Build the encoder that the options name, with random weights.
+
+    Raises:
+        ConfigError: as `TimmEncoder`.
+    """
+    return TimmEncoder(options.encoder, options.drop_path) if options.encoder else MixTransformer(options)
+
+
+def dims_of(encoder: Encoder, options: EncoderOptions) -> tuple[int, ...]:
+    """Channels of the encoder's four stages."""
+    return encoder.dims if isinstance(encoder, TimmEncoder) else options.dims
+
+
+def input_of(encoder: Encoder) -> Normalisation:
+    """How an image is normalised for the encoder."""
+    return encoder.normalisation if isinstance(encoder, TimmEncoder) else IMAGENET
+
+
+def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) -> FeatureListNet:
+    """Build a timm model that returns a list of feature maps, with random weights.
+
+    Raises:
+        ConfigError: timm has no such model, or it cannot return feature maps at this stride.
+    """
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:4]) if name.isprintable() else ""
+        hint = f" Close to it are {near}." if near else ""
+        raise ConfigError(f"timm {timm.__version__} has no model {name[:60]!r}; timm.list_models() lists them.{hint}")
+    wanted = {"drop_path_rate": drop_path} if drop_path else {}
+    stride = {} if output_stride == 32 else {"output_stride": output_stride}
+    try:
+        network = timm.create_model(name, pretrained=False, features_only=True, **wanted, **stride)
+    except Exception as error:  # timm passes on whatever the model's constructor raises
+        raise ConfigError(
+            f"The timm model {name} cannot be an encoder here: {str(error).splitlines()[0] if str(error) else error!r}."
+            " The head needs feature maps at four strides; choose a model such as tf_efficientnet_lite0 or resnet50."
+        ) from error
+    return cast(FeatureListNet, network)
+
+
+def normalisation_of(name: str) -> Normalisation:
+    """The mean and deviation that timm's weights of a model were trained with."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or config.mean is None or config.std is None:
+        return IMAGENET
+    mean, std = tuple(map(float, config.mean)), tuple(map(float, config.std))
+    return Normalisation(mean=cast(tuple[float, float, float], mean), std=cast(tuple[float, float, float], std))

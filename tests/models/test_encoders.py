@@ -1,0 +1,88 @@
+"""Encoders of timm under every head that takes one, and the refusals of those that fit none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.checkpoint import Checkpoint, CheckpointConfig
+from models.errors import ConfigError
+from models.networks import build, encoder_name
+from models.networks.encoders import TimmEncoder, normalisation_of
+
+HEADS: dict[str, dict[str, Any]] = {
+    "daformer": {"channels": 16, "dilations": [1, 3], "fuse_kernel": 1},
+    "hrda": {"channels": 16, "attention_channels": 16, "detail_crop": [32, 64]},
+    "segformer": {"channels": 16},
+    "deeplab_v2": {"output_stride": 16, "dilations": [2, 4], "auxiliary": False, "detail_channels": 16},
+}
+ENCODERS = ("tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_050")
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("network", HEADS)
+def test_every_head_takes_it_at_any_size_and_from_disk(network: str, encoder: str, tmp_path: Path) -> None:
+    options = {**HEADS[network], "encoder": encoder}
+    torch.manual_seed(0)
+    segmenter = build(network, options=options).eval()
+    assert segmenter.normalisation == normalisation_of(encoder)
+    assert encoder_name(network, options) == encoder
+    config = CheckpointConfig(title="T", method="source_only", network=network, network_options=options, source="x")
+    opened = Checkpoint.save(tmp_path / "test", segmenter, config, half=False)
+    images = torch.rand(1, 3, 61, 95)
+    with torch.inference_mode():
+        output = segmenter(images)
+        assert output.logits.shape == (1, 19, 61, 95)
+        assert set(output.features) == {"stage1", "stage2", "stage3", "stage4"}
+        torch.testing.assert_close(opened.segmenter(images).logits, output.logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("network", HEADS)
+def test_gradient_reaches_encoder_and_head(network: str) -> None:
+    torch.manual_seed(0)
+    segmenter = build(network, options={**HEADS[network], "encoder": "resnet18"}).train()
+    segmenter(torch.rand(2, 3, 64, 64)).logits.square().sum().backward()
+    trained = [(key, value) for key, value in segmenter.core.named_parameters() if value.requires_grad]
+    assert not [key for key, value in trained if value.grad is None]
+    assert any("net." in key for key, _ in trained)
+
+
+def test_the_stages_have_the_strides_that_heads_need() -> None:
+    features = TimmEncoder("tf_efficientnet_lite0").eval()(torch.rand(1, 3, 64, 128))
+    assert [(64 // value.shape[2], 128 // value.shape[3]) for value in features.values()] == [
+        (stride, stride) for stride in (4, 8, 16, 32)
+    ]
+
+
+def test_deeplab_dilates_a_timm_encoder() -> None:
+    core = build("deeplab_v2", options={"encoder": "tf_efficientnet_lite0", "output_stride": 8}).core
+    assert core.encode(torch.rand(1, 3, 64, 64))["stage4"].shape[-2:] == (8, 8)  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"encoder": "efficientnet_lite00"}, "has no model 'efficientnet_lite00'"),
+        ({"encoder": "vit_tiny_patch16_224"}, "feature maps at strides 16, 16"),
+        ({"encoder": "pit_ti_224"}, "feature maps at strides 8, 16, 32; the head needs 4, 8, 16, 32"),
+        ({"encoder": "resnet18", "variant": "b0"}, "variant belongs to the Mix Transformer"),
+        ({"encoder": "../../etc/passwd"}, "has no model"),
+        ({"encoder": "resnet18", "width": 0.5}, "width belongs to the Mix Transformer"),
+    ],
+)
+def test_what_cannot_be_an_encoder_is_refused_in_a_sentence(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build("daformer", options=options)
+
+
+def test_a_resnet_of_stride_32_is_refused() -> None:
+    with pytest.raises(ConfigError, match="output_stride 32 needs an encoder of timm"):
+        build("deeplab_v2", options={"output_stride": 32})
+
+
+def test_a_model_that_cannot_be_dilated_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"coat_tiny cannot be an encoder here: .*resnet50"):
+        build("deeplab_v2", options={"encoder": "coat_tiny", "output_stride": 8})
