@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +20,12 @@ from models.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
 from models.importers.adaptsegnet import ADAPTSEGNET
 from models.importers.advent import ADVENT
 from models.importers.card import card_of
+from models.importers.classes import class_names, order_of, reordered
 from models.importers.cycada import CYCADA
 from models.importers.daformer import DAFORMER
 from models.importers.family import Family, Plan, Weights
 from models.importers.files import read_weights, tensors_of
+from models.importers.foreign import foreign_layout
 from models.importers.hrda import HRDA, MIC
 from models.importers.keys import translate
 from models.importers.published import Published
@@ -43,6 +45,8 @@ FAMILIES: Final[dict[str, Family]] = {
 }
 
 NOT_STATED: Final = "not stated"
+AVERAGE: Final = "ema_model."
+"""Under which a file may hold nothing but a moving average of the network."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def import_checkpoint(
     records, plans = [], []
     for file in given:
         try:
-            plans.append(_plan(family, tensors_of(read_weights(file.path)), file.path.name))
+            plans.append(_read(family, file.path))
         except CheckpointError as error:
             if not file.url:
                 raise
@@ -118,14 +122,31 @@ def import_checkpoint(
     return Checkpoint.save(out, segmenter, config, card=card_of(config, kind), half=False)
 
 
+def _read(family: str, path: Path) -> Plan:
+    """Read one file and plan its import, its outputs in Cityscapes' order."""
+    content = read_weights(path)
+    plan = _plan(family, tensors_of(content), path.name)
+    names = class_names(content, path)
+    try:
+        return plan if names is None else replace(plan, order=order_of(names))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path.name} cannot be imported. {error}") from error
+
+
 def _plan(family: str, weights: Weights, name: str) -> Plan:
     """Plan the import of one file, or say whose file it is."""
     kind = FAMILIES[family]
+    if not kind.has_teacher and all(key.startswith(AVERAGE) for key in weights):
+        weights = {key.removeprefix(AVERAGE): value for key, value in weights.items()}
     if not kind.recognises(weights):
         others = [other for other in FAMILIES.values() if other is not kind and other.recognises(weights)]
         if others:
             raise CheckpointError(
                 f"{name} is laid out as {' or '.join(other.title for other in others)} files are, not as {kind.title}'s."
+            )
+        if (foreign := foreign_layout(weights)) is not None:
+            raise CheckpointError(
+                f"{name} holds {foreign}. That is not {kind.title}'s file, and there is no importer for it."
             )
     try:
         return kind.plan(weights)
@@ -153,7 +174,7 @@ def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counte
 
 def _load(core: nn.Module, plan: Plan) -> Counter[str]:
     match = translate(plan.weights, plan.rename, core, title=plan.title)
-    fill(core, match.weights)
+    fill(core, reordered(match.weights, plan.network, plan.options, plan.order))
     return plan.left_out + match.left_out
 
 

@@ -72,4 +72,5 @@ DAFORMER: Final = Family(
     page="https://github.com/lhoyer/DAFormer#checkpoints",
     recognises=recognises,
     plan=plan,
+    has_teacher=True,
 )

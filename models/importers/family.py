@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.checkpoint import Window
 from models.importers.keys import Rename
+from models.labels import CITYSCAPES19
 from models.origin import Protocol
 
 Weights = Mapping[str, Tensor]
@@ -32,6 +33,7 @@ class Plan:
         window: how photos are shown to the network.
         protocol: how the authors measure.
         left_out: tensors that were not even looked at, by reason.
+        order: which of the file's outputs each of Cityscapes' 19 classes is.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Plan:
     window: Window
     protocol: Protocol
     left_out: Counter[str] = field(default_factory=Counter)
+    order: list[int] = field(default_factory=lambda: list(range(CITYSCAPES19.count)))
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Family:
         page: where the authors release them.
         recognises: whether weights look like this family's, rightly named or not.
         plan: weights -> plan. Raises `CheckpointError` if they cannot be this family's.
+        has_teacher: whether training keeps a moving average as a teacher, which is not the network that is evaluated.
     """
 
     title: str
@@ -63,6 +67,7 @@ class Family:
     page: str
     recognises: Callable[[Weights], bool]
     plan: Callable[[Weights], Plan]
+    has_teacher: bool = False
 
 
 def has(weights: Weights, *starts: str) -> bool:

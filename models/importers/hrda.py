@@ -82,6 +82,7 @@ HRDA: Final = Family(
     page="https://github.com/lhoyer/HRDA#checkpoints",
     recognises=recognises,
     plan=plan,
+    has_teacher=True,
 )
 MIC: Final = Family(
     title="MIC",
@@ -90,4 +91,5 @@ MIC: Final = Family(
     page="https://github.com/lhoyer/MIC",
     recognises=recognises_mic,
     plan=plan_mic,
+    has_teacher=True,
 )
