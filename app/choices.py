@@ -17,6 +17,8 @@ from app.gallery import OWN, RENDERED, Scene
 from app.scenes import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from models.checkpoint import Checkpoint
 from models.errors import Sim2StreetError
+from models.numbering import MisnumberedError
+from models.photo import LABEL_SUFFIXES, SUFFIXES
 from training.datasets.street_scenes import STYLES
 
 STRIP_LENGTH: Final = 8
@@ -152,7 +154,7 @@ def _uploaded() -> Scene | None:
     with photo_side:
         photo = st.file_uploader(
             "Your street photo",
-            type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"],
+            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             key="upload",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
         )
@@ -162,9 +164,9 @@ def _uploaded() -> Scene | None:
     with label_side:
         label = st.file_uploader(
             "Ground truth, if you have it",
-            type=["png"],
+            type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
             key="upload_labels",
-            help="A label image of the photo's size: one class number a pixel.",
+            help="A label image in the shape of the photo: one class number a pixel.",
         )
         encoding = st.selectbox(
             "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
@@ -179,8 +181,18 @@ def _uploaded() -> Scene | None:
     if label is None:
         return gallery.uploaded_scene(data, photo.name)
     try:
-        return gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
+        scene = gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
+        numberings = scene.numberings
     except Sim2StreetError as error:
         scene = gallery.uploaded_scene(data, photo.name)  # a photo that fails says so itself
+        numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
         st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
-        return scene
+    if numberings:
+        with st.container(horizontal=True):
+            for other in numberings:
+                st.button(f"Read it as {other}", icon=":material/label:", on_click=_take_encoding, args=(other,))
+    return scene
+
+
+def _take_encoding(title: str) -> None:
+    st.session_state.encoding = title

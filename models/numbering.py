@@ -140,7 +140,9 @@ def doubt(counts: NDArray[np.int64], assumed: Numbering) -> Doubt | None:
     others = [other for other in NUMBERINGS.values() if other is not assumed and _fits_better(counts, other, assumed)]
     if not others:
         return None
-    others.sort(key=lambda other: -other.common_share(counts))
+    others.sort(
+        key=lambda other: (not _highest(counts) <= other.highest < assumed.highest, -other.common_share(counts))
+    )
     best = others[0]
     signs = [f"no value above {_highest(counts)}"] if _highest(counts) <= best.highest < assumed.highest else []
     signs += ["255"] if counts[IGNORE] and not assumed.stores_255 else []

@@ -40,6 +40,8 @@ SUFFIXES: Final = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
 )  # fmt: skip
 """How files in these formats are called, in lower case; for listings and file dialogues, since reading ignores names."""
+LABEL_SUFFIXES: Final = (".png", ".bmp", ".gif", ".tif", ".tiff")
+"""The same of the formats that keep numbers as they are."""
 
 # What Pillow's decoders raise on damaged input, beside their documented OSError.
 DECODER_ERRORS: Final = (
