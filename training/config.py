@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
 LONGEST_CHAIN: Final = 20
 """Recipes that may be laid over each other, each the base of the one before."""
+FOLDERS: Final = ("root", "companions")
+"""Keys that name folders."""
 LARGEST_SEED: Final = 2**53 - 1
 """A form in a browser knows no larger whole number."""
 
@@ -219,6 +222,10 @@ class RunConfig(Options):
         """Steps of the run, of all its stages."""
         return sum(stage.steps for stage in self.resolve_stages().values()) if self.stages else self.steps
 
+    def rooted(self) -> Self:
+        """The same with absolute folders of data sets and companions, so that it means the same from everywhere."""
+        return type(self).parse(_rooted(self.model_dump(mode="json")), where=self.name or self.title)
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read the config that a run or a job keeps.
@@ -254,6 +261,18 @@ class RunConfig(Options):
         if len(precisions := {stage.precision for stage in resolved.values()}) > 1:
             raise ConfigError(f"The stages have the precisions {', '.join(sorted(precisions))}; one run has one.")
         return resolved
+
+
+def _rooted(values: Any) -> Any:
+    """Plain values with the folders in them made absolute, those of stages included."""
+    if isinstance(values, list):
+        return [_rooted(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: os.path.abspath(os.path.expanduser(value)) if key in FOLDERS and isinstance(value, str) else _rooted(value)
+        for key, value in values.items()
+    }
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
+import logging
 import math
 import os
 import shutil
@@ -44,6 +45,7 @@ from models.labels import CITYSCAPES19
 from models.networks import build, is_finite
 from models.predictor import Predictor, best_device, has_bf16
 from models.segmenter import Segmenter
+from training.beginning import KEY, beginning, changes, recorded
 from training.card import write_card
 from training.companions import COMPANIONS, load_companions, save_companions
 from training.config import PREVIOUS, RunConfig
@@ -59,6 +61,7 @@ from training.run_folder import STATE, is_finished, sole_use
 from training.selection import open_pairs, open_selection
 from training.signals import stop_signals
 
+LOGGER: Final = logging.getLogger(__name__)
 STATE_FORMAT: Final = 1
 SAMPLES: Final = 3
 """Pictures of each evaluation set that are drawn as samples."""
@@ -72,39 +75,66 @@ class _EvaluationStopped(Exception):
     """A stop was asked for between two photos of an evaluation."""
 
 
-def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint | None:
+def train(config: RunConfig, out: Path, *, resume: bool = False, allow_changes: bool = False) -> Checkpoint | None:
     """Run `config` to its last step and write `out/checkpoint`.
 
     Args:
         config: what to run.
         out: folder of the run, made if missing.
-        resume: go on from `out/state.pt`; the stored config must be the same.
+        resume: go on from `out/state.pt`; settings and data must be those that the run began with.
+        allow_changes: go on although some are not; what differs is written into the state.
 
     Returns:
         The finished checkpoint; None on all but the first of several processes.
 
     Raises:
-        TrainingError: the folder holds another run, the loss is no number, the disk is full.
+        TrainingError: the folder holds another run, something has changed since it began, the loss is no number, the
+            disk is full.
         RunFolderError: another process is writing into the folder.
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
+    config = config.rooted()
     with sole_use(out):
         if resume and is_finished(out):  # figures were added to it since, perhaps
             check_folder(config, out, resume, began=True)
             return Checkpoint.open(out / RUN_FOLDER) if os.environ.get("RANK", "0") == "0" else None
+        check_folder(config, out, resume, began=(out / (CONFIG if config.stages else STATE)).exists())
+        began = beginning(config)
+        if resume:
+            began["changes"] = changes_since(out, began, allow_changes)
         if config.stages:
-            return train_stages(config, out, resume)
-        run = Run(config, out, resume=resume)
+            return train_stages(config, out, began)
+        run = Run(config, out, resume=resume, began=began)
         run.to_the_end()
         return run.finish()
 
 
-def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | None:
+def changes_since(out: Path, now: dict[str, Any], allowed: bool) -> list[str]:
+    """Everything in which a run differs from what it began with, changes that were allowed before included.
+
+    Raises:
+        TrainingError: something has changed, and that is not allowed.
+    """
+    before = recorded(out)
+    if before is None:
+        LOGGER.warning("%s keeps no record of its data, so nobody can tell whether it is still the same.", out)
+        return []
+    found = changes(before, now)
+    if found and not allowed:
+        raise TrainingError(
+            f"{out} would not go on with what it began with: {'; '.join(found)}. Put back what was changed, or go on all"
+            f" the same: sim2street train --resume {out} --allow-changes"
+        )
+    for change in found:
+        LOGGER.warning("%s goes on although %s.", out, change)
+    return [*before["changes"], *found]
+
+
+def train_stages(config: RunConfig, out: Path, began: dict[str, Any]) -> Checkpoint | None:
     """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
 
     Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
     """
-    check_folder(config, out, resume, began=(out / CONFIG).exists())
     before: Path | None = None
     checkpoint: Checkpoint | None = None
     for name, stage in config.resolve_stages().items():
@@ -113,7 +143,9 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         if is_finished(place):
             checkpoint = Checkpoint.open(place / RUN_FOLDER)
             continue
-        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out)
+        if began["changes"] and (place / STATE).exists() and os.environ.get("RANK", "0") == "0":
+            write_json(place / CONFIG, stage.model_dump(mode="json"))  # what was allowed holds for the stage as well
+        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out, began=began)
         if run.is_main:
             write_json(out / CONFIG, config.model_dump(mode="json"))
         run.to_the_end()
@@ -140,6 +172,7 @@ class Run:
         resume: go on from its state.
         before: folder of the stage before, whose checkpoint and companions this one may start from.
         whole: folder that a person resumes, where this is one stage of it.
+        began: record of settings and data, to be kept with the state.
 
     Attributes:
         step: optimiser steps done.
@@ -148,11 +181,19 @@ class Run:
     """
 
     def __init__(
-        self, config: RunConfig, out: Path, *, resume: bool, before: Path | None = None, whole: Path | None = None
+        self,
+        config: RunConfig,
+        out: Path,
+        *,
+        resume: bool,
+        before: Path | None = None,
+        whole: Path | None = None,
+        began: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.out = out
         self.whole = whole or out
+        self.began = began
         precision = "no" if config.precision == "fp32" else config.precision
         if precision == "fp16" and best_device().type != "cuda":
             raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
@@ -427,6 +468,7 @@ class Run:
             "method": self.method.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
+            KEY: self.began,
         }
         partial = self.out / f".{STATE}.partial"
         try:
@@ -514,7 +556,10 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
     if not began:
         raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
     # Parsed, not compared as text: keys that came to recipes since then have their defaults in both.
-    before, given = RunConfig.read(out / CONFIG).model_dump(mode="json"), config.model_dump(mode="json")
+    before, given = (
+        RunConfig.read(out / CONFIG).rooted().model_dump(mode="json"),
+        config.rooted().model_dump(mode="json"),
+    )
     differing = sorted(key for key in given if before[key] != given[key])
     if differing:
         raise TrainingError(

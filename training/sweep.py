@@ -370,10 +370,10 @@ def _scores(
 def differing(run: PlannedRun) -> tuple[str, ...]:
     """Keys in which the run in the folder was made otherwise than the sweep says, those that bear on its weights."""
     try:
-        found = RunConfig.read(run.out / CONFIG).model_dump(mode="json")
+        found = RunConfig.read(run.out / CONFIG).rooted().model_dump(mode="json")
     except ConfigError:
         return (CONFIG,)
-    planned = run.config.model_dump(mode="json")
+    planned = run.config.rooted().model_dump(mode="json")
     return tuple(sorted(key for key in planned if key not in IMMATERIAL and planned[key] != found[key]))
 
 
