@@ -13,6 +13,7 @@ from pydantic import Field
 from app.names import data_set_title
 from models.catalog import CatalogEntry
 from models.errors import ConfigError
+from models.files import visible
 from models.labels import CITYSCAPES19
 from models.options import Options
 
@@ -201,7 +202,7 @@ class SweepTable:
 def sweep_tables() -> list[SweepTable]:
     """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
     own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
-    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
+    return [_read(path) for folder in (RESULTS, *own) for path in visible(folder, "*.json")]
 
 
 def _read(path: Path) -> SweepTable:

@@ -13,7 +13,7 @@ from typing import Final
 from models.checkpoint import Checkpoint
 from models.downloads import DOWNLOADS, Download
 from models.errors import CheckpointError, ConfigError
-from models.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, promoted_folder
+from models.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, is_litter, promoted_folder
 from models.hub import download_checkpoint, is_repository
 from models.spacefile import DEFAULT as SPACEFILE
 from models.spacefile import read_spacefile
@@ -113,7 +113,7 @@ def _places() -> dict[str, Path]:
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
         for candidate in candidates:
             path = _checkpoint_within(candidate)
-            if path is not None and not candidate.name.startswith("."):
+            if path is not None and not candidate.name.startswith(".") and not is_litter(candidate.name):
                 run = path.parent if path.name == RUN_FOLDER else path
                 places.setdefault(run.resolve().name, path)
     return places

@@ -32,6 +32,7 @@ from models.files import (
     remove_left_behind,
     replace_folder,
     sha256_of,
+    visible,
     write_json,
 )
 from models.labels import LABEL_SPACES, label_space
@@ -160,7 +161,7 @@ class Checkpoint:
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
-                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
+                pickles = [item.name for item in visible(path) if item.suffix in PICKLES]
                 hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:

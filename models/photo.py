@@ -311,7 +311,7 @@ def _scaled(stored: NDArray[np.generic], remarks: list[str]) -> NDArray[np.uint8
     else:
         kind = "floating-point" if is_float else "16-bit"
         top, remark = 2.0**bits - 1, f"{kind} values were scaled to 8 bits"
-        if bits < BITS[-1]:
+        if bits < BITS[-1] and not (is_float and bits == BITS[0]):
             remark = f"{kind} values reach {highest:g}, so they were taken for {bits} bits and scaled to 8"
     if values.min() < 0:
         remark += "; those below 0 are black"

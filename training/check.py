@@ -20,7 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from models.cache import cache_folder
 from models.catalog import find_checkpoint
 from models.errors import Sim2StreetError
-from models.files import CONFIG, in_units
+from models.files import CONFIG, in_units, visible
 from models.importers.download import FILES_OF_PORT
 from models.networks import build_unfilled
 from models.segmenter import Segmenter
@@ -236,7 +236,7 @@ def _check_companions(config: RunConfig) -> Iterator[Finding]:
     if config.companions is None:
         return
     folder = Path(config.companions) / COMPANIONS
-    found = sorted(path.stem for path in folder.glob("*.safetensors"))
+    found = sorted(path.stem for path in visible(folder, "*.safetensors"))
     if found:
         yield Finding(Verdict.FINE, "companions", f"{', '.join(found)} of {config.companions}")
     else:

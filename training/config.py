@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from models.checkpoint import Window
 from models.errors import ConfigError
+from models.files import visible
 from models.networks import NETWORKS
 from models.options import Options
 from training.methods import method_entry
@@ -286,7 +287,7 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the project."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return sorted(path.stem for path in visible(RECIPES, "*.toml"))
 
 
 def no_recipe(source: str) -> ConfigError:

@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Sp
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from models.errors import Sim2StreetError
-from models.files import CARD, write_whole
+from models.files import CARD, is_litter, write_whole
 from models.hub import FILES, HUB_ERRORS, git_blob, hub_api, hub_sentence
 from models.spacefile import ROOT, Spacefile
 from training.publish import check_token
@@ -159,7 +159,7 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
         path
         for package, suffixes in PACKAGES.items()
         for path in sorted((root / package).rglob("*"))
-        if path.suffix in suffixes
+        if path.suffix in suffixes and not any(map(is_litter, path.parts))
     ]
     paths += [root / "LICENSE"]
     if spacefile.space.sdk == "docker":

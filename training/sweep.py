@@ -38,7 +38,7 @@ from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, ConfigError, Sim2StreetError
-from models.files import CONFIG, RUN_FOLDER, write_json
+from models.files import CONFIG, RUN_FOLDER, visible, write_json
 from models.options import Options
 from models.predictor import Predictor
 from training.config import DatasetConfig, RunConfig, load_recipe, name_of
@@ -146,7 +146,7 @@ is there. `training.sweep_runs.train_here` runs them here, each in a process of 
 
 def sweep_names() -> list[str]:
     """Names of the sweeps that come with the project."""
-    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
+    return sorted(path.stem for path in visible(SWEEPS, "*.toml"))
 
 
 def load_sweep(source: str) -> SweepConfig:

@@ -16,7 +16,7 @@ from torch import nn
 
 from models.checkpoint import Checkpoint, CheckpointConfig
 from models.errors import CheckpointError
-from models.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
+from models.files import CARD, CONFIG, METRICS, WEIGHTS, is_litter, sha256_of
 from models.importers.adaptsegnet import ADAPTSEGNET
 from models.importers.advent import ADVENT
 from models.importers.card import card_of
@@ -182,7 +182,7 @@ def refuse_place(out: Path) -> None:
     """Raise `CheckpointError` if the folder holds something that is no checkpoint and would be lost."""
     if not out.exists():
         return
-    found = {item.name for item in out.iterdir()} if out.is_dir() else {out.name}
+    found = {item.name for item in out.iterdir() if not is_litter(item.name)} if out.is_dir() else {out.name}
     # Many other things have a config.json, so whatever else lies there counts as well.
     if foreign := sorted(found - {CONFIG, WEIGHTS, METRICS, CARD}):
         raise CheckpointError(

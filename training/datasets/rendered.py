@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError
+from models.files import visible
 from models.labels import CITYSCAPES19
 from training.datasets.base import Sample, SegmentationDataset
 from training.datasets.street_scenes import check_arguments, render
@@ -114,6 +115,6 @@ def renderer_version() -> str:
     """Digest of the renderer's source files and of OpenCV's version: anything kept on disk is bound to it."""
     training = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(cv2.__version__.encode())
-    for path in sorted([training / "datasets" / "street_scenes.py", *(training / "scenes").rglob("*.py")]):
+    for path in sorted([training / "datasets" / "street_scenes.py", *visible(training / "scenes", "*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

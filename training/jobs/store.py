@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from models.errors import Sim2StreetError
-from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, size_of, write_json
+from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, size_of, visible, write_json
 from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
 from training.locks import Busy, hold
 
@@ -248,7 +248,7 @@ class JobStore:
 def promoted_names() -> list[str]:
     """Checkpoints that were promoted into the catalog."""
     folder = promoted_folder()
-    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    return [path.name for path in visible(folder)]
 
 
 def _rebuilt(place: Path, error: str) -> Job:
