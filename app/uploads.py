@@ -15,8 +15,8 @@ from models.numbering import MisnumberedError
 if TYPE_CHECKING:
     import gradio as gr
 
-SUFFIXES: Final = list(models.photo.SUFFIXES)
-LABEL_SUFFIXES: Final = list(models.photo.LABEL_SUFFIXES)
+SUFFIXES: Final[list[str]] = list(models.photo.SUFFIXES)
+LABEL_SUFFIXES: Final[list[str]] = list(models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
 """Largest upload; phones' photos have up to 15."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -210,7 +210,7 @@ class _Data:
                 self.to_store[item, labelled] = bytes_to_store(dataset, item.store)
             if not isinstance(dataset, FolderDataset):
                 return Finding(Verdict.FINE, subject, dataset.describe())
-            options = {"classes": item.classes} if item.dataset == "folder" else {}
+            options: dict[str, Any] = {"classes": item.classes} if item.dataset == "folder" else {}
             (part,) = inspect_dataset(
                 item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled, **options
             )

@@ -128,7 +128,7 @@ class FolderDataset(SegmentationDataset):
     """Parts that a whole copy has, as `sim2street datasets check` looks for them."""
     labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
     """Those of them whose labels are public."""
-    table: ClassVar[NDArray[np.uint8]]
+    table: NDArray[np.uint8]
     """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
     numbering: Numbering | None = None
     """How label files number classes, where that is one of the numberings that can be taken for each other."""
