@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import LabelError
-from models.photo import TURNS, Photo
+from sim2street.models.errors import LabelError
+from sim2street.models.photo import TURNS, Photo
 
 SLACK: Final = 0.01
 """Share by which sides may differ from the photo's aspect: a few labels of GTA5 have some rows more than their photo."""

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import LabelError
-from models.labels import CAMVID11, CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID, LabelSpace
+from sim2street.models.errors import LabelError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID, LabelSpace
 
 COMMON: Final = ("road", "sidewalk", "building", "vegetation", "sky", "car")
 """Classes that cover nine tenths of the labelled pixels of a street, in Cityscapes as in CamVid."""

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from models.bare_pictures import without_metadata
-from models.errors import LabelError, PhotoError
+from sim2street.models.bare_pictures import without_metadata
+from sim2street.models.errors import LabelError, PhotoError
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest file read, in bytes."""

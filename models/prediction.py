@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.labels import LabelSpace
+from sim2street.models.labels import LabelSpace
 
 STRIP = 1 << 20
 """Pixels handled at a time: temporaries of a 12-megapixel photo stay small."""

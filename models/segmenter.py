@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.labels import LabelSpace
+from sim2street.models.labels import LabelSpace
 
 
 @dataclass(frozen=True)

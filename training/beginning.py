@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import torch
 
-from training.config import DatasetConfig, RunConfig
-from training.datasets.base import FolderDataset
-from training.run_folder import STATE
-from training.selection import open_originals
+from sim2street.training.config import DatasetConfig, RunConfig
+from sim2street.training.datasets.base import FolderDataset
+from sim2street.training.run.folder import STATE
+from sim2street.training.selection import open_originals
 
 KEY: Final = "began"
 """Under which a state holds it."""

@@ -17,19 +17,19 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.checkpoint import Window
-from models.errors import ConfigError
-from models.files import visible
-from models.networks import NETWORKS
-from models.options import Options
-from training.methods import method_entry
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import NETWORKS
+from sim2street.models.options import Options
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.files import visible
+from sim2street.training.methods import method_entry
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
 LONGEST_CHAIN: Final = 20
 """Recipes that may be laid over each other, each the base of the one before."""
-FOLDERS: Final = ("root", "companions")
+FOLDERS: Final = ("root", "extra_networks")
 """Keys that name folders."""
 LARGEST_SEED: Final = 2**53 - 1
 """A form in a browser knows no larger whole number."""
@@ -42,7 +42,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DatasetConfig(Options):
-    """Which pictures to read; `training.selection.open_selection` opens it."""
+    """Which pictures to read; `sim2street.training.selection.open_selection` opens it."""
 
     dataset: Literal[
         "street_scenes",
@@ -78,7 +78,7 @@ class DatasetConfig(Options):
 
 
 class TransformOptions(Options):
-    """From a picture to what the network sees; see `training.datasets.transforms`."""
+    """From a picture to what the network sees; see `sim2street.training.datasets.transforms`."""
 
     resize: tuple[Side, Side] | None = Field(
         default=None, description="(width, height) every picture is brought to first."
@@ -148,9 +148,9 @@ class RunConfig(Options):
         default="random", description="random, imagenet (timm's weights, by network) or a checkpoint."
     )
 
-    companions: str | None = Field(
+    extra_networks: str | None = Field(
         default=None,
-        description="Folder of a run whose further networks (CyCADA's repainters) this one takes over; a stage takes those"
+        description="Folder of a run whose further networks (CyCADA's generators) this one takes over; a stage takes those"
         " of the stage before it.",
     )
 
@@ -224,7 +224,7 @@ class RunConfig(Options):
         return sum(stage.steps for stage in self.resolve_stages().values()) if self.stages else self.steps
 
     def rooted(self) -> Self:
-        """The same with absolute folders of data sets and companions, so that it means the same from everywhere."""
+        """The same with absolute folders of data sets and extra_networks, so that it means the same from everywhere."""
         return type(self).parse(_rooted(self.model_dump(mode="json")), where=self.name or self.title)
 
     @classmethod

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.drawing import heatmap, overlay
-from models.errors import PhotoError, Sim2StreetError
-from models.files import write_json, written_whole
-from models.photo import read_photo
-from models.prediction import Prediction
-from models.predictor import Predictor
-from training.datasets.listing import Listing, say_once
+from sim2street.models.drawing import heatmap, overlay
+from sim2street.models.errors import PhotoError, Sim2StreetError
+from sim2street.models.photo import read_photo
+from sim2street.models.prediction import Prediction
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.files import write_json, written_whole
+from sim2street.training.datasets.listing import Listing, say_once
 
 LOGGER: Final = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from models.errors import CheckpointError
-from models.files import CONFIG
-from models.labels import CITYSCAPES19, SYNTHIA16
-from models.networks import build_unfilled
+from sim2street.models.errors import CheckpointError
+from sim2street.models.labels import CITYSCAPES19, SYNTHIA16
+from sim2street.models.networks import build_unfilled
+from sim2street.models.storage.files import CONFIG
 
 ENTRIES: Final = ("classes", "class_names", "id2label")
 """Under which training tools note names, in small letters or capitals."""

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from models.checkpoint import Window
-from models.importers.keys import Rename
-from models.labels import CITYSCAPES19
-from models.origin import Protocol
+from sim2street.models.importers.keys import Rename
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 Weights = Mapping[str, Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from models.importers.family import Weights, has
+from sim2street.models.importers.family import Weights, has
 
 ENCODER: Final = "an encoder alone, as it comes from training on ImageNet, without a head that segments"
 LAYOUTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (

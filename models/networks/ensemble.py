@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.options import Options
-from models.segmenter import Segmenter
+from sim2street.models.options import Options
+from sim2street.models.segmenter import Segmenter
 
 
 class EnsembleOptions(Options):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import gallery, uploads
-from app.engine import OwnPhoto
-from models.errors import LabelError
-from models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
-from models.numbering import CAMVID_CLASSES, LABEL_IDS, TRAIN_IDS, MisnumberedError
-from models.photo import TURNS
-from training.datasets.street_scenes import render
+from sim2street.app.content import gallery
+from sim2street.app.content.engine import OwnPhoto
+from sim2street.app.demo_page import uploads
+from sim2street.models.errors import LabelError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
+from sim2street.models.numbering import CAMVID_CLASSES, LABEL_IDS, TRAIN_IDS, MisnumberedError
+from sim2street.models.photo import TURNS
+from sim2street.training.datasets.street_scenes import render
 
 WIDTH, HEIGHT = 64, 32
 

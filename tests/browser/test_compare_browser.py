@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.labels import CITYSCAPES19
+from sim2street.models.labels import CITYSCAPES19
 
 pytestmark = pytest.mark.browser
 

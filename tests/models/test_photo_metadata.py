@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.errors import PhotoError
-from models.photo import read_label_image, read_photo
+from sim2street.models.errors import PhotoError
+from sim2street.models.photo import read_label_image, read_photo
 
 PIXELS = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), 8, 0), 8, 1)
 LABELS = np.repeat(np.arange(8, dtype=np.uint8)[None], 6, 0)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.errors import Interrupted
-from tests.training.test_loop import make_tree, recipe
-from training import loop
-from training.beginning import beginning, changes, recorded
-from training.cli import main
-from training.config import RunConfig
-from training.loop import STATE, TrainingError, train
+from sim2street.models.errors import Interrupted
+from sim2street.training.beginning import beginning, changes, recorded
+from sim2street.training.cli import main
+from sim2street.training.config import RunConfig
+from sim2street.training.run import loop
+from sim2street.training.run.loop import STATE, TrainingError, train
+from tests.training.run.test_loop import make_tree, recipe
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_settings_are_named_by_their_keys(tree: Path) -> None:
 
 def test_another_renderer_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _photos_beginning(tree)
-    monkeypatch.setattr("training.datasets.rendered.renderer_version", lambda: "another")
+    monkeypatch.setattr("sim2street.training.datasets.rendered.renderer_version", lambda: "another")
     assert changes(before, _photos_beginning(tree)) == [
         "source street_scenes/game is rendered otherwise by this version"
     ]

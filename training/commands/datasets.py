@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import ConfigError
-from training.commands.arguments import parse_count
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import parse_count
 
 if TYPE_CHECKING:
-    from training.datasets.inspection import PartInspection
+    from sim2street.training.datasets.inspection import PartInspection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,9 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Inspect a data set; exit code 2 if a part of it cannot be used."""
-    from models.files import write_json
-    from training.datasets.inspection import inspect_dataset
-    from training.selection import progress_bar
+    from sim2street.models.storage.files import write_json
+    from sim2street.training.datasets.inspection import inspect_dataset
+    from sim2street.training.selection import progress_bar
 
     if options.label_space is not None and options.name != "folder":
         raise ConfigError(f"--label-space is for labelled folders; {options.name} knows its own classes.")

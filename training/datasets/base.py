@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.alignment import aligned
-from models.errors import DatasetError, LabelError, Sim2StreetError
-from models.labels import IGNORE, LabelSpace
-from models.numbering import NUMBERINGS, Numbering, doubt
-from models.photo import Photo, read_label_image, read_photo
-from training.datasets.listing import Listing
+from sim2street.models.alignment import aligned
+from sim2street.models.errors import DatasetError, LabelError, Sim2StreetError
+from sim2street.models.labels import IGNORE, LabelSpace
+from sim2street.models.numbering import NUMBERINGS, Numbering, doubt
+from sim2street.models.photo import Photo, read_label_image, read_photo
+from sim2street.training.datasets.listing import Listing
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each image of a long job."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from models.errors import DatasetError
-from models.labels import CAMVID11
-from models.numbering import CAMVID_CLASSES
-from training.datasets.base import FolderDataset, label_table, why_unread
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CAMVID11
+from sim2street.models.numbering import CAMVID_CLASSES
+from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
 
 
 class CamVid(FolderDataset):

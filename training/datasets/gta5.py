@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19
-from models.numbering import LABEL_IDS
-from training.datasets.base import FolderDataset, label_table, why_unread
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.numbering import LABEL_IDS
+from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
 
 ALL = "all"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models.labels import CITYSCAPES19
-from models.numbering import TRAIN_IDS
-from training.datasets.base import FolderDataset, label_table
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.numbering import TRAIN_IDS
+from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_STEM: Final = "_leftImg8bit"
 PHOTO_SUFFIXES: Final = tuple(f"{PHOTO_STEM}.{end}" for end in ("png", "jpg", "jpeg"))

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from models.alignment import aligned
-from models.errors import DatasetError, Sim2StreetError
-from models.photo import is_nearly_black
-from training.datasets import DATASETS
-from training.datasets.base import FolderDataset, Progress
+from sim2street.models.alignment import aligned
+from sim2street.models.errors import DatasetError, Sim2StreetError
+from sim2street.models.photo import is_nearly_black
+from sim2street.training.datasets import DATASETS
+from sim2street.training.datasets.base import FolderDataset, Progress
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19, label_space
-from models.numbering import TRAIN_IDS
-from models.photo import SUFFIXES
-from training.datasets.base import FolderDataset, label_table
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19, label_space
+from sim2street.models.numbering import TRAIN_IDS
+from sim2street.models.photo import SUFFIXES
+from sim2street.training.datasets.base import FolderDataset, label_table
 
 
 class LabelledFolder(FolderDataset):

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from models.files import is_litter
-from models.photo import SUFFIXES
+from sim2street.models.photo import SUFFIXES
+from sim2street.models.storage.files import is_litter
 
 LOGGER: Final = logging.getLogger(__name__)
 OTHER_PICTURES: Final = frozenset(
     (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".ppm", ".exr", ".svg")
 )
-"""Suffixes of pictures that `models.photo` does not read."""
+"""Suffixes of pictures that `sim2street.models.photo` does not read."""
 
 
 @dataclass

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19
-from models.photo import SUFFIXES
-from training.datasets.base import FolderDataset
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.photo import SUFFIXES
+from sim2street.training.datasets.base import FolderDataset
 
 
 class PhotoFolder(FolderDataset):

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 import cv2
 from torch.utils.data import DataLoader, Dataset
 
-from models.errors import Sim2StreetError
+from sim2street.models.errors import Sim2StreetError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

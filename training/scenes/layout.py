@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.scenes.camera import Camera
-from training.scenes.canvas import Sprite, Texture
-from training.scenes.content import PLAIN, Content
-from training.scenes.textures import pick, pick_weighted
+from sim2street.training.scenes.camera import Camera
+from sim2street.training.scenes.canvas import Sprite, Texture
+from sim2street.training.scenes.content import PLAIN, Content
+from sim2street.training.scenes.textures import pick, pick_weighted
 
 MOODS = ("terrace", "shops", "canyon", "suburb", "park", "open", "retail")
 PROFILE_START_METRES = -20

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoint import Checkpoint
-from models.labels import CITYSCAPES19
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.cli import main
 from tests.conftest import weights_by_rule
-from training.cli import main
 
 Importer = Callable[..., Checkpoint]
 

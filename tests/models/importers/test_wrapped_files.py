@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoint import Checkpoint
-from models.errors import CheckpointError
-from models.importers import import_checkpoint
-from models.importers.classes import class_names, order_of
-from models.importers.files import read_weights, tensors_of
-from models.labels import CITYSCAPES19
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers import import_checkpoint
+from sim2street.models.importers.classes import class_names, order_of
+from sim2street.models.importers.reading import read_weights, tensors_of
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.storage.checkpoint import Checkpoint
 from tests.conftest import weights_by_rule
 from tests.models.importers.conftest import mmcv_file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.datasets.street_scenes import CONTENT, STYLES, RenderedScene, render
+from sim2street.training.datasets.street_scenes import CONTENT, STYLES, RenderedScene, render
 
 SMALL = (128, 96)
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.catalog import FOLDERS_VARIABLE, catalog
-from models.errors import DatasetError, LabelError
-from models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
-from models.photo import TURNS
+from sim2street.models.errors import DatasetError, LabelError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
+from sim2street.models.photo import TURNS
+from sim2street.models.storage.catalog import FOLDERS_VARIABLE, catalog
+from sim2street.training.cli import main
+from sim2street.training.datasets import open_dataset
+from sim2street.training.datasets.inspection import inspect_dataset
+from sim2street.training.datasets.listing import say_once
+from sim2street.training.datasets.street_scenes import render
+from sim2street.training.predict import photos_of
 from tests.training.datasets.test_readers import TREES, build_gta5, build_photos, save_labels, save_photo
-from training.cli import main
-from training.datasets import open_dataset
-from training.datasets.inspection import inspect_dataset
-from training.datasets.listing import say_once
-from training.datasets.street_scenes import render
-from training.predict import photos_of
 
 APPLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(82)
 FOLDERS = [name for name in TREES if name != "street_scenes"]
@@ -30,7 +30,7 @@ FOLDERS = [name for name in TREES if name != "street_scenes"]
 
 @pytest.fixture(autouse=True)
 def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.listing._SAID", set())
+    monkeypatch.setattr("sim2street.training.datasets.listing._SAID", set())
 
 
 def litter(root: Path) -> None:
