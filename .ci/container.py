@@ -1,7 +1,7 @@
 """Rehearse the Dockerfile where nothing can build it: run its steps, one after the other, in an empty folder.
 
     python .ci/container.py            installs everything anew, as the image does (gigabytes)
-    python .ci/container.py --borrow   takes packages that this environment has as installed already
+    python .ci/container.py --reuse   takes packages that this environment has as installed already
 
 Tried: every ENV, ARG, WORKDIR, COPY (.dockerignore applied) and RUN in its order, then CMD on a free port until
 HEALTHCHECK's own command succeeds, then a training job of one step by the installed `sim2street`. Not tried: the base
@@ -38,22 +38,22 @@ JOB = (
 class Rehearsal:
     """A stand-in for the container: `root` is its /, where only the steps write."""
 
-    def __init__(self, root: Path, borrow: bool) -> None:
+    def __init__(self, root: Path, reuse: bool) -> None:
         self.root = root
         self.folder = root
-        self.borrow = borrow
+        self.reuse = reuse
         self.environment = {
             name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("PIP_")
         }
-        self.environment["PATH"] = os.environ["PATH"] if borrow else os.defpath
+        self.environment["PATH"] = os.environ["PATH"] if reuse else os.defpath
         self.environment["SIM2STREET_CACHE"] = str(root / "cache")
         self.command: list[str] = []
         self.health: list[str] = []
         local = root / "home/user/.local"
         venv.create(local, with_pip=True)
-        if borrow:
+        if reuse:
             site = next(local.glob("lib/python*/site-packages"))
-            (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+            (site / "reused.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
 
     def follow(self, dockerfile: str) -> None:
         """Do every instruction."""
@@ -95,7 +95,7 @@ class Rehearsal:
             return
         # In a virtual environment, which stands in for the user's own packages, --user has no meaning.
         command = rest.replace("/home/user", f"{self.root}/home/user").replace("--user ", "")
-        if self.borrow:
+        if self.reuse:
             command = command.replace('--index-url "$TORCH_INDEX"', "")
         self.run(command)
 
@@ -143,10 +143,10 @@ class Rehearsal:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--borrow", action="store_true")
+    parser.add_argument("--reuse", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="container_") as folder:
-        rehearsal = Rehearsal(Path(folder), options.borrow)
+        rehearsal = Rehearsal(Path(folder), options.reuse)
         rehearsal.follow((ROOT / "Dockerfile").read_text())
         print(f"CMD   {' '.join(rehearsal.command)}", flush=True)
         rehearsal.serve()

@@ -23,16 +23,16 @@ if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))
 
 import gradio as gr  # noqa: E402
-
-from app import html_tables, uploads  # noqa: E402
-from app.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
-from app.comparison import HEADING, INTRODUCTION, listed_checkpoints  # noqa: E402
-from app.demo_api import DemoApi  # noqa: E402
-from app.engine import ENGINE, Engine, Failure, answer_pane, network  # noqa: E402
-from app.gradio_theme import CSS, theme  # noqa: E402
-from app.panels import Pane  # noqa: E402
-from models.catalog import CatalogEntry, catalog  # noqa: E402
-from models.errors import CheckpointError  # noqa: E402
+from sim2street.app.content import html_tables  # noqa: E402
+from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints  # noqa: E402
+from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network  # noqa: E402
+from sim2street.app.content.panes import Pane  # noqa: E402
+from sim2street.app.demo_page import uploads  # noqa: E402
+from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
+from sim2street.app.demo_page.demo_api import DemoApi  # noqa: E402
+from sim2street.app.demo_page.gradio_theme import CSS, theme  # noqa: E402
+from sim2street.models.errors import CheckpointError  # noqa: E402
+from sim2street.models.storage.catalog import CatalogEntry, catalog  # noqa: E402
 
 ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
 QUEUE: Final = 64
@@ -63,7 +63,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
             if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; elsewhere nobody could be told from anybody
-                from app.admin_tab import build_admin_tab
+                from sim2street.app.demo_page.admin_tab import build_admin_tab
 
                 with gr.Tab("Admin"):
                     build_admin_tab(demo)
@@ -108,7 +108,7 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def borrow_gpu() -> None:
+def use_zero_gpu() -> None:
     """On ZeroGPU: put every network on the (emulated) graphics card now, and read photos in the process that is lent one.
 
     Networks that are loaded later would be loaded again at every call, so downloads are waited for here.
@@ -127,7 +127,7 @@ def borrow_gpu() -> None:
         try:
             return lent(*arguments)
         except gr.Error as error:  # no card was free, the visitor's share is spent, or the process came to an end
-            return Failure(f"No graphics card could be borrowed: {error.message}", passing=True)
+            return Failure(f"ZeroGPU gave no graphics card: {error.message}", passing=True)
 
     ENGINE.predict = predict
 
@@ -142,7 +142,7 @@ def _head() -> str:
 def main() -> None:
     """Serve the page until the process is ended."""
     if ON_ZERO_GPU:
-        borrow_gpu()
+        use_zero_gpu()
     build_demo().launch(**launch_options())
 
 

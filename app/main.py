@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))
 
-from app.admin.admission import who_is_admin  # noqa: E402  # found only with the path above
+from sim2street.app.admin.admission import who_is_admin  # noqa: E402  # found only with the path above
 
 st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.logo(str(HERE / "icon.svg"), size="large")

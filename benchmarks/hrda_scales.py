@@ -13,15 +13,15 @@ import copy
 import sys
 from typing import Literal
 
+from sim2street.models.networks.hrda import HRDA
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.training.commands.arguments import parse_positive
 from torch import Tensor, nn
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
 from benchmarks.shifts import score
-from models.catalog import find_checkpoint
-from models.networks.hrda import HRDA
-from models.predictor import Predictor
-from training.commands.arguments import parse_positive
 
 Scale = Literal["context", "detail", "main"]
 TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone", "main": "fused"}

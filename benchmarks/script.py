@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from models.errors import Sim2StreetError
+from sim2street.models.errors import Sim2StreetError
 
 
 def run(main: Callable[[], int | None]) -> int:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.training.commands.arguments import parse_positive
+from sim2street.training.datasets import open_dataset
+from sim2street.training.evaluate import evaluate
+from sim2street.training.scenes import styles
+
 from benchmarks.machine import machine_line
 from benchmarks.script import run
-from models.catalog import find_checkpoint
-from models.predictor import Predictor
-from training.commands.arguments import parse_positive
-from training.datasets import open_dataset
-from training.evaluate import evaluate
-from training.scenes import styles
 
 DEVELOPMENT_SEED = 77
 SHIFTED = ("fog", "night", "rain", "overcast")
@@ -31,13 +32,13 @@ def main() -> None:
     parser.add_argument("--style", action="append", choices=SHIFTED, help="default all")
     parser.add_argument("--scenes", type=parse_positive, default=100, help="streets per look")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="CONSTANT=VALUE", help="of training.scenes.styles"
+        "--set", action="append", default=[], metavar="CONSTANT=VALUE", help="of sim2street.training.scenes.styles"
     )
     options = parser.parse_args()
     for change in options.set:
         constant, _, value = change.partition("=")
         if not isinstance(getattr(styles, constant, None), float):
-            parser.error(f"training.scenes.styles has no strength {constant!r}")
+            parser.error(f"sim2street.training.scenes.styles has no strength {constant!r}")
         setattr(styles, constant, float(value))
     print(f"{machine_line()}; {options.scenes} development streets, seed {DEVELOPMENT_SEED}; {options.set}")
     for name in options.checkpoint or ["source_only_game", "source_only_game_mit"]:

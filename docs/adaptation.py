@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.catalog import find_checkpoint  # noqa: E402
-from models.labels import CITYSCAPES19  # noqa: E402
-from models.predictor import Predictor  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
+from sim2street.models.labels import CITYSCAPES19  # noqa: E402
+from sim2street.models.predictor import Predictor  # noqa: E402
+from sim2street.models.storage.catalog import find_checkpoint  # noqa: E402
+from sim2street.training.datasets import open_dataset  # noqa: E402
 
 SEED, COUNT, SIZE = 2026, 100, (384, 288)
 MARGIN, CAPTION = 6, 22

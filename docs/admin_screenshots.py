@@ -41,7 +41,7 @@ def main() -> None:
     sys.path.append(str(ROOT))
     with tempfile.TemporaryDirectory() as runs:
         os.environ["SIM2STREET_RUNS"] = runs
-        from training.jobs.access import set_password
+        from sim2street.training.jobs.access import set_password
 
         set_password(PASSWORD)
         with running_app() as address, sync_playwright() as playwright:

@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from models.errors import LabelError
+from sim2street.models.errors import LabelError
 
 IGNORE: Final = 255
 """Label of pixels that are neither trained on nor scored, in every space."""

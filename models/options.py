@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-
-from models.errors import ConfigError
+from sim2street.models.errors import ConfigError
 
 
 class Options(BaseModel):

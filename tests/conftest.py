@@ -21,7 +21,7 @@ from torch import Tensor
 from tests.hub_server import WRITE, HubServer, running_hub
 
 # What a resumed run promises bit for bit, and two runs of one seed, it promises on a processor: the suite trains there
-# on machines with a graphics card too. What needs the card says so (tests/training/test_cuda.py).
+# on machines with a graphics card too. What needs the card says so (tests/training/run/test_cuda.py).
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 
 VECTORS = Path(__file__).parent / "vectors"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from models.catalog import SHIPPED
-from models.checkpoint import Checkpoint
-from models.files import sha256_of
-from models.predictor import Predictor
-from training.config import load_recipe
-from training.evaluate import evaluate
-from training.methods import METHODS
-from training.ship import REPEATED, scenes
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.catalog import SHIPPED
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import sha256_of
+from sim2street.training.config import load_recipe
+from sim2street.training.evaluate import evaluate
+from sim2street.training.hosting.ship import REPEATED, scenes
+from sim2street.training.methods import METHODS
 
 NAMES = [path.name for path in sorted(SHIPPED.iterdir()) if (path / "config.json").exists()]
 

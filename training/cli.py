@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from models.errors import Interrupted, Sim2StreetError, is_out_of_memory
-from training.commands import COMMANDS
+from sim2street.models.errors import Interrupted, Sim2StreetError, is_out_of_memory
+from sim2street.training.commands import COMMANDS
 
 
 class Parser(argparse.ArgumentParser):

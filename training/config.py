@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
-
-from models.checkpoint import Window
-from models.errors import ConfigError
-from models.networks import NETWORKS
-from models.options import Options
-from training.methods import method_entry
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import NETWORKS
+from sim2street.models.options import Options
+from sim2street.models.storage.checkpoint import Window
+from sim2street.training.methods import method_entry
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
@@ -38,7 +37,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DatasetConfig(Options):
-    """Which pictures to read; `training.selection.open_selection` opens it."""
+    """Which pictures to read; `sim2street.training.selection.open_selection` opens it."""
 
     dataset: Literal[
         "street_scenes",
@@ -74,7 +73,7 @@ class DatasetConfig(Options):
 
 
 class TransformOptions(Options):
-    """From a picture to what the network sees; see `training.datasets.transforms`."""
+    """From a picture to what the network sees; see `sim2street.training.datasets.transforms`."""
 
     resize: tuple[Side, Side] | None = Field(
         default=None, description="(width, height) every picture is brought to first."
@@ -144,9 +143,9 @@ class RunConfig(Options):
         default="random", description="random, imagenet (timm's weights, by network) or a checkpoint."
     )
 
-    companions: str | None = Field(
+    extra_networks: str | None = Field(
         default=None,
-        description="Folder of a run whose further networks (CyCADA's repainters) this one takes over; a stage takes those"
+        description="Folder of a run whose further networks (CyCADA's generators) this one takes over; a stage takes those"
         " of the stage before it.",
     )
 

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-
-from models.errors import DatasetError, LabelError
-from models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
-from models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
-from models.predictor import Predictor
-from training.datasets.base import SegmentationDataset
+from sim2street.models.errors import DatasetError, LabelError
+from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
+from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
+from sim2street.models.predictor import Predictor
+from sim2street.training.datasets.base import SegmentationDataset
 
 SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
 """Parts of Cityscapes' 19 classes over which figures are published."""

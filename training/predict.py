@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-
-from models.drawing import heatmap, overlay
-from models.errors import Sim2StreetError
-from models.files import write_json, written_whole
-from models.photo import read_photo
-from models.prediction import Prediction
-from models.predictor import Predictor
+from sim2street.models.drawing import heatmap, overlay
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.photo import read_photo
+from sim2street.models.prediction import Prediction
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.files import write_json, written_whole
 
 
 def predict_photos(

@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
+from sim2street.training.datasets import open_dataset
+from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.datasets.pairs import DomainPairs, PairsConfig
+from sim2street.training.datasets.statistics import RareClassSampling
+from sim2street.training.datasets.stored import cache_dataset
+from sim2street.training.datasets.transforms import AUGMENTS, TransformConfig
 from tqdm import tqdm
-
-from training.config import DatasetConfig, RunConfig, TransformOptions
-from training.datasets import open_dataset
-from training.datasets.base import SegmentationDataset
-from training.datasets.cache import cache_dataset
-from training.datasets.pairs import DomainPairs, PairsConfig
-from training.datasets.statistics import RareClassSampling
-from training.datasets.transforms import AUGMENTS, TransformConfig
 
 
 def open_originals(config: DatasetConfig, *, labelled: bool = True) -> SegmentationDataset:

@@ -1,9 +1,9 @@
-"""Translate: a data set -> the same pictures as a run's repainter paints them, to be looked at or trained on.
+"""Translate: a data set -> the same pictures as a run's generator paints them, to be looked at or trained on.
 
-    OUT/leftImg8bit/<split>/<set>/*_leftImg8bit.png   repainted
+    OUT/leftImg8bit/<split>/<set>/*_leftImg8bit.png   translated
     OUT/gtFine/<split>/<set>/*_gtFine_labelIds.png    their labels, where the set has Cityscapes' classes
-    OUT/preview.png                                   the first pictures, original above repainted
-    OUT/translation.json                              which repainter and which set; a folder is bound to them
+    OUT/preview.png                                   the first pictures, original above translated
+    OUT/translation.json                              which generator and which set; a folder is bound to them
 
 The layout is Cityscapes', so that a recipe reads it with `dataset = "cityscapes"`. A call that was stopped goes on.
 """
@@ -17,32 +17,31 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sim2street.models.errors import CheckpointError, ConfigError, DatasetError
+from sim2street.models.labels import label_ids_from_train_ids
+from sim2street.models.networks.cyclegan import Generator
+from sim2street.models.predictor import best_device
+from sim2street.models.storage.files import CONFIG, sha256_of, write_json, write_whole
+from sim2street.training.config import RunConfig
+from sim2street.training.datasets.base import Progress, SegmentationDataset, resize_labels
+from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
+from sim2street.training.datasets.transforms import resize_photo
+from sim2street.training.datasets.writer import is_whole_png, to_png
+from sim2street.training.methods.cycada import CyCADAOptions
+from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks
 from torch.nn import functional as F
-
-from models.errors import CheckpointError, ConfigError, DatasetError
-from models.files import CONFIG, sha256_of, write_json, write_whole
-from models.labels import label_ids_from_train_ids
-from models.networks.cyclegan import Generator
-from models.predictor import best_device
-from training.companions import COMPANIONS, load_companions
-from training.config import RunConfig
-from training.datasets.base import Progress, SegmentationDataset, resize_labels
-from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
-from training.datasets.transforms import resize_photo
-from training.datasets.writer import is_whole_png, to_png
-from training.methods.cycada import CyCADAOptions
 
 Direction = Literal["to_target", "to_source"]
 MANIFEST: Final = "translation.json"
 PREVIEWED: Final = 8
 
 
-def open_repainter(run: Path, direction: Direction = "to_target") -> Generator:
-    """Load one of the repainters of a CyCADA run, or of its stage that trained them, in evaluation mode.
+def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
+    """Load one of the generators of a CyCADA run, or of its stage that trained them, in evaluation mode.
 
     Raises:
         ConfigError: the folder holds no run of CyCADA.
-        CheckpointError: the repainter is missing or damaged.
+        CheckpointError: the generator is missing or damaged.
     """
     try:
         config = RunConfig.read(run / CONFIG)
@@ -51,10 +50,10 @@ def open_repainter(run: Path, direction: Direction = "to_target") -> Generator:
     if config.stages:
         config = next(iter(config.resolve_stages().values()))
     if config.method != "cycada":
-        raise ConfigError(f"{run} is a run of {config.method}; cycada alone trains repainters.")
+        raise ConfigError(f"{run} is a run of {config.method}; cycada alone trains generators.")
     options = CyCADAOptions.parse(config.method_options, where="method_options")
     generator = Generator(options.generator_width, options.generator_blocks, dropout=options.generator_dropout)
-    load_companions({direction: generator}, run)
+    load_extra_networks({direction: generator}, run)
     return generator.eval()
 
 
@@ -69,11 +68,11 @@ def translate(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Repaint a data set into a folder.
+    """Translate a data set into a folder.
 
     Args:
-        run: folder of the run, or of its stage that trained the repainters.
-        dataset: what to repaint.
+        run: folder of the run, or of its stage that trained the generators.
+        dataset: what to translate.
         out: folder to fill.
         direction: "to_target" makes source pictures look like target ones, "to_source" the other way round.
         split: folder below leftImg8bit and gtFine.
@@ -82,17 +81,17 @@ def translate(
         progress: told after each picture.
 
     Returns:
-        How many were repainted; the rest was there.
+        How many were translated; the rest was there.
 
     Raises:
-        ConfigError, CheckpointError: see `open_repainter`; or what it paints is no picture.
+        ConfigError, CheckpointError: see `open_generator`; or what it paints is no picture.
         DatasetError: the folder is bound to something else.
     """
     place = torch.device(device) if device else best_device()
-    generator = open_repainter(run, direction).to(place)
+    generator = open_generator(run, direction).to(place)
     with_labels = dataset.labelled and not dataset.labels.is_merged
     settings = {
-        "repainter": sha256_of(run / COMPANIONS / f"{direction}.safetensors"),
+        "generator": sha256_of(run / EXTRA_NETWORKS / f"{direction}.safetensors"),
         "direction": direction,
         "data": dataset.fingerprint(),
         "width": width,
@@ -110,7 +109,7 @@ def translate(
             photo = dataset.read_photo(index)
             if width is not None:
                 photo = resize_photo(photo, (width, round(photo.shape[0] * width / photo.shape[1])), "bicubic")
-            painted = repaint(generator, photo)
+            painted = translate_photo(generator, photo)
             if len(preview) < PREVIEWED:
                 preview.append(np.concatenate([photo, painted]))
             if not there:
@@ -130,8 +129,8 @@ def translate(
 
 
 @torch.inference_mode()
-def repaint(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repaint (H, W, 3) uint8 RGB of any size; the sides are continued to multiples of 4 meanwhile."""
+def translate_photo(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Translate (H, W, 3) uint8 RGB of any size; the sides are continued to multiples of 4 meanwhile."""
     height, width = photo.shape[:2]
     device = next(generator.parameters()).device
     # A copy: what a data set hands out may be read-only.
@@ -139,7 +138,7 @@ def repaint(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]
     images = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
     painted = generator(images)[0, :, :height, :width].permute(1, 2, 0)
     if not painted.isfinite().all():
-        raise CheckpointError("The repainter paints no numbers: its run diverged. Train it again, or take another run.")
+        raise CheckpointError("The generator paints no numbers: its run diverged. Train it again, or take another run.")
     return ((painted + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import streamlit as st
-
-from app.admin.text import plain
-from models.errors import Sim2StreetError
-from training.jobs import access
-from training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
+from sim2street.app.admin.text import plain
+from sim2street.models.errors import Sim2StreetError
+from sim2street.training.jobs import access
+from sim2street.training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
 
 LOGGER: Final = logging.getLogger(__name__)
 TOKEN: Final = "admin_token"

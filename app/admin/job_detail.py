@@ -6,24 +6,24 @@ import json
 from typing import Final
 
 import streamlit as st
-
-from app import charts, curves, session
-from app.admin.admission import for_admins, pass_on_notice, require_admin
-from app.admin.launch_form import CHOSEN
-from app.admin.text import plain
-from models.errors import Sim2StreetError
-from models.files import METRICS, RUN_FOLDER
-from training.config import RunConfig
-from training.datasets.street_scenes import STYLES
-from training.durations import in_words
-from training.jobs import local, log
-from training.jobs.access import audit
-from training.jobs.evaluation import ask_to_evaluate
-from training.jobs.hub import HubRunner
-from training.jobs.progress import Progress, read_progress, sample_pictures
-from training.jobs.publication import ask_to_publish
-from training.jobs.record import Job, JobState
-from training.jobs.store import LOG, JobStore
+from sim2street.app.admin.admission import for_admins, pass_on_notice, require_admin
+from sim2street.app.admin.launch_form import CHOSEN
+from sim2street.app.admin.text import plain
+from sim2street.app.content import charts, curves
+from sim2street.app.views import session
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import METRICS, RUN_FOLDER
+from sim2street.training.config import RunConfig
+from sim2street.training.datasets.street_scenes import STYLES
+from sim2street.training.durations import in_words
+from sim2street.training.jobs import local, log
+from sim2street.training.jobs.access import audit
+from sim2street.training.jobs.evaluation import ask_to_evaluate
+from sim2street.training.jobs.hub import HubRunner
+from sim2street.training.jobs.progress import Progress, read_progress, sample_pictures
+from sim2street.training.jobs.publication import ask_to_publish
+from sim2street.training.jobs.record import Job, JobState
+from sim2street.training.jobs.store import LOG, JobStore
 
 STATES: Final = {
     JobState.QUEUED: (":material/hourglass_empty:", "gray"),

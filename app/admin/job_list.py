@@ -6,18 +6,17 @@ import datetime
 from typing import Any, Final
 
 import streamlit as st
-
-from app import charts, curves
-from app.admin.admission import require_admin
-from app.admin.job_detail import STATES, show_job
-from app.admin.launch_form import CHOSEN
-from app.admin.text import plain
-from models.errors import Sim2StreetError
-from training.jobs import local
-from training.jobs.access import AccessError
-from training.jobs.progress import Progress, read_progress
-from training.jobs.record import Job
-from training.jobs.store import JobStore
+from sim2street.app.admin.admission import require_admin
+from sim2street.app.admin.job_detail import STATES, show_job
+from sim2street.app.admin.launch_form import CHOSEN
+from sim2street.app.admin.text import plain
+from sim2street.app.content import charts, curves
+from sim2street.models.errors import Sim2StreetError
+from sim2street.training.jobs import local
+from sim2street.training.jobs.access import AccessError
+from sim2street.training.jobs.progress import Progress, read_progress
+from sim2street.training.jobs.record import Job
+from sim2street.training.jobs.store import JobStore
 
 SHOWN: Final = 25
 COMPARED: Final = 6

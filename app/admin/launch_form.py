@@ -7,21 +7,28 @@ from typing import Any, Final
 
 import streamlit as st
 from huggingface_hub import get_token
-
-from app.admin.admission import for_admins
-from app.admin.text import plain
-from models.errors import Sim2StreetError
-from training.config import RunConfig, recipe_names
-from training.durations import in_words
-from training.jobs import local
-from training.jobs.access import audit
-from training.jobs.estimate import Estimate, estimate
-from training.jobs.fields import GROUPS, FormField
-from training.jobs.hub import Flavour, HubRunner, image
-from training.jobs.launch import DataFinding, check_data, differences, fields_of, method_title, prepare, shipped_recipe
-from training.jobs.processes import graphics_cards
-from training.jobs.record import JobError
-from training.jobs.store import JobStore
+from sim2street.app.admin.admission import for_admins
+from sim2street.app.admin.text import plain
+from sim2street.models.errors import Sim2StreetError
+from sim2street.training.config import RunConfig, recipe_names
+from sim2street.training.durations import in_words
+from sim2street.training.jobs import local
+from sim2street.training.jobs.access import audit
+from sim2street.training.jobs.estimate import Estimate, estimate
+from sim2street.training.jobs.fields import GROUPS, FormField
+from sim2street.training.jobs.hub import Flavour, HubRunner, image
+from sim2street.training.jobs.launch import (
+    DataFinding,
+    check_data,
+    differences,
+    fields_of,
+    method_title,
+    prepare,
+    shipped_recipe,
+)
+from sim2street.training.jobs.processes import graphics_cards
+from sim2street.training.jobs.record import JobError
+from sim2street.training.jobs.store import JobStore
 
 ROOM: Final = "admin_room"
 CHOSEN: Final = "admin_job"

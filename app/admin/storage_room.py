@@ -6,13 +6,12 @@ import shutil
 from typing import Final
 
 import streamlit as st
-
-from app import session
-from app.admin.admission import for_admins
-from models.cache import cache_entries, cache_folder, remove_entries
-from models.files import in_units, promoted_folder, runs_folder, size_of
-from training.jobs.access import audit
-from training.jobs.store import TRASH, JobStore, promoted_names
+from sim2street.app.admin.admission import for_admins
+from sim2street.app.views import session
+from sim2street.models.storage.cache import cache_entries, cache_folder, remove_entries
+from sim2street.models.storage.files import in_units, promoted_folder, runs_folder, size_of
+from sim2street.training.jobs.access import audit
+from sim2street.training.jobs.store import TRASH, JobStore, promoted_names
 
 UNUSED_DAYS: Final = 7
 """Stored data sets that no run used for so long are offered for removal."""

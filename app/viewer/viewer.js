@@ -3,7 +3,7 @@
  *
  *   const viewer = mount(element, bundle, { key });   viewer.update(bundle);   viewer.destroy();
  *
- * `bundle` is what app/panels.py packs. Class values travel as 8-bit PNG planes and are coloured here, so layer,
+ * `bundle` is what app/content/panes.py packs. Class values travel as 8-bit PNG planes and are coloured here, so layer,
  * opacity, palette and classes change without asking anybody. Every pane shows the same view: zoom and centre are
  * kept once, in image coordinates. No framework, no network.
  */

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
-
-from app.admin import admission
-from app.admin.job_list import show_comparison, show_jobs
-from app.admin.launch_form import ROOM, show_launch_form
-from app.admin.storage_room import show_storage
-from models.errors import Sim2StreetError
-from training.jobs.store import JobStore
+from sim2street.app.admin import admission
+from sim2street.app.admin.job_list import show_comparison, show_jobs
+from sim2street.app.admin.launch_form import ROOM, show_launch_form
+from sim2street.app.admin.storage_room import show_storage
+from sim2street.models.errors import Sim2StreetError
+from sim2street.training.jobs.store import JobStore
 
 ROOMS = {
     "Train": show_launch_form,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
-
-from app import charts, figures, panels, published, result_rows, session
-from app.names import reports_by_title
-from app.published import PublishedResult, SweepTable
-from models.labels import CITYSCAPES19
+from sim2street.app.content import benchmark_data, charts, figures, panes, result_rows
+from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
+from sim2street.app.content.names import reports_by_title
+from sim2street.app.views import session
+from sim2street.models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
 
@@ -21,12 +21,12 @@ def main() -> None:
         "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels. Each figure names"
         " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
     )
-    results = published.published_results()
+    results = benchmark_data.published_results()
     setting = st.segmented_control(
-        "Setting", published.SETTINGS, default=published.SETTINGS[0], required=True, key="setting"
+        "Setting", benchmark_data.SETTINGS, default=benchmark_data.SETTINGS[0], required=True, key="setting"
     )
     every = [result for result in results if result.setting == setting]
-    quoted = published.comparison(every)
+    quoted = benchmark_data.comparison(every)
     all_rows = not quoted or st.toggle(
         f"All {len(every)} published rows", key="all_rows", help="Else the rows that everybody quotes."
     )
@@ -71,7 +71,7 @@ def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
 
 def show_reproduced(setting: str) -> None:
     """Checkpoints on this machine that were scored on the very same images."""
-    measured = published.measured_on_cityscapes(session.checkpoints(), setting)
+    measured = benchmark_data.measured_on_cityscapes(session.checkpoints(), setting)
     if not measured:
         st.caption(
             "None of these was measured here: that takes Cityscapes and the authors' weights. With both,"
@@ -107,8 +107,8 @@ def show_classes(results: list[PublishedResult]) -> None:
         "Methods", list(known), default=list(known)[:4], max_selections=SPREAD, key=f"classes_{len(known)}"
     )
     if chosen:
-        values = {title: published.class_row(known[title]) for title in chosen}
-        colours = {title: panels.method_colour(place) for place, title in enumerate(chosen)}
+        values = {title: benchmark_data.class_row(known[title]) for title in chosen}
+        colours = {title: panes.method_colour(place) for place, title in enumerate(chosen)}
         figure = charts.class_bars(
             CITYSCAPES19.names, values, colours, unit="IoU, %", order=charts.classes_in_use(values)
         )
@@ -124,7 +124,7 @@ def show_measured() -> None:
         "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
         " helps; they cannot be set beside the published figures above**, whose data, networks and sizes are others."
     )
-    tables = published.sweep_tables()
+    tables = benchmark_data.sweep_tables()
     for table in tables:
         if table.error is not None:
             st.warning(table.error, icon=":material/warning:")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 
 import streamlit as st
-
-from app import figures, panels, session
-from models.checkpoint import Checkpoint
+from sim2street.app.content import figures, panes
+from sim2street.app.views import session
+from sim2street.models.storage.checkpoint import Checkpoint
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     titles = figures.unique_titles(usable)
     for place, checkpoint in enumerate(usable):
         with st.container(border=True):
-            show_checkpoint(checkpoint, titles[checkpoint.name], panels.method_colour(place))
+            show_checkpoint(checkpoint, titles[checkpoint.name], panes.method_colour(place))
     for entry in entries:
         if entry.checkpoint is None:
             with st.container(border=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
-
-from app import charts, choices, components, figures, panels, session
-from app.comparison import HEADING, INTRODUCTION
-from app.engine import device_name
-from app.figures import Entrant
-from app.gallery import Scene
-from app.viewer.report import html_report
+from sim2street.app.content import charts, figures, panes
+from sim2street.app.content.comparison import HEADING, INTRODUCTION
+from sim2street.app.content.engine import device_name
+from sim2street.app.content.figures import Entrant
+from sim2street.app.content.gallery import Scene
+from sim2street.app.viewer.report import html_report
+from sim2street.app.views import choices, components, session
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
         )
         st.download_button(
             "Label and overlay images",
-            lambda: panels.image_archive(scene.photo, [entrant.reading for entrant in entrants]),
+            lambda: panes.image_archive(scene.photo, [entrant.reading for entrant in entrants]),
             "sim2street_images.zip",
             "application/zip",
             icon=":material/folder_zip:",

@@ -12,25 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.adaptsegnet import ADAPTSEGNET
+from sim2street.models.importers.advent import ADVENT
+from sim2street.models.importers.cycada import CYCADA
+from sim2street.models.importers.daformer import DAFORMER
+from sim2street.models.importers.family import Family, Plan, Weights
+from sim2street.models.importers.hrda import HRDA, MIC
+from sim2street.models.importers.keys import translate
+from sim2street.models.importers.reading import read_weights, tensors_of
+from sim2street.models.importers.readme import card_of
+from sim2street.models.importers.releases import Release
+from sim2street.models.importers.segformer import SEGFORMER
+from sim2street.models.networks import build_unfilled, fill
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
+from sim2street.models.storage.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
+from sim2street.models.storage.origin import ImportedFile, ImportRecord
 from torch import nn
-
-from models.checkpoint import Checkpoint, CheckpointConfig
-from models.errors import CheckpointError
-from models.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
-from models.importers.adaptsegnet import ADAPTSEGNET
-from models.importers.advent import ADVENT
-from models.importers.card import card_of
-from models.importers.cycada import CYCADA
-from models.importers.daformer import DAFORMER
-from models.importers.family import Family, Plan, Weights
-from models.importers.files import read_weights, tensors_of
-from models.importers.hrda import HRDA, MIC
-from models.importers.keys import translate
-from models.importers.published import Published
-from models.importers.segformer import SEGFORMER
-from models.networks import build_unfilled, fill
-from models.origin import ImportedFile, ImportRecord
-from models.segmenter import Segmenter
 
 FAMILIES: Final[dict[str, Family]] = {
     "advent": ADVENT,
@@ -58,7 +57,7 @@ def import_checkpoint(
     files: Sequence[WeightsFile | Path],
     out: Path,
     *,
-    published: Published | None = None,
+    published: Release | None = None,
     title: str = "",
     source: str = "",
     target: str = "",

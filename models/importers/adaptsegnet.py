@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.importers.advent import BACKBONE, WINDOW, protocol, recognises, refuse_vgg
-from models.importers.family import Family, Plan, Weights
-from models.importers.keys import LeftOut, rename_by
+from sim2street.models.importers.advent import BACKBONE, WINDOW, protocol, recognises, refuse_vgg
+from sim2street.models.importers.family import Family, Plan, Weights
+from sim2street.models.importers.keys import LeftOut, rename_by
 
 DILATIONS: Final = (6, 12)
 UNREACHED: Final = LeftOut("branches of dilation 18 and 24, which AdaptSegNet's code never reaches")

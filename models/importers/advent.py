@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.checkpoint import Window
-from models.errors import CheckpointError
-from models.importers.family import CAFFE_BYTES, Family, Plan, Weights, has
-from models.importers.keys import rename_by
-from models.origin import Protocol
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.family import CAFFE_BYTES, Family, Plan, Weights, has
+from sim2street.models.importers.keys import rename_by
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 BACKBONE: Final = {
     r"conv1|bn1|layer[1-4]\..+": r"backbone.\g<0>",

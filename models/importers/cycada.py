@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.checkpoint import Window
-from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
-from models.importers.keys import LeftOut, Translation
-from models.origin import Protocol
+from sim2street.models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from sim2street.models.importers.keys import LeftOut, Translation
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 KERNELS: Final[dict[str, Translation]] = {
     "upscore_pool4.w": "upscore2.weight",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.importers import segformer
-from models.importers.family import Family, Plan, Weights, has
-from models.importers.keys import LeftOut, rename_by
-from models.importers.mix_transformer import (
+from sim2street.models.importers import segformer
+from sim2street.models.importers.family import Family, Plan, Weights, has
+from sim2street.models.importers.keys import LeftOut, rename_by
+from sim2street.models.importers.mix_transformer import (
     ENCODER,
     HALF_SIZE,
     HALF_SIZE_PROTOCOL,

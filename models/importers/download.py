@@ -13,12 +13,11 @@ from urllib.parse import unquote, urlsplit
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
-
-from models.cache import FETCHED, cache_folder, mark_used
-from models.errors import CheckpointError
-from models.files import WEIGHTS, sha256_of
-from models.hub import hub_errors
-from models.importers.files import MAX_BYTES
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.reading import MAX_BYTES
+from sim2street.models.storage.cache import FETCHED, cache_folder, mark_used
+from sim2street.models.storage.files import WEIGHTS, sha256_of
+from sim2street.models.storage.hub import hub_errors
 
 PARTS: Final = 2**20
 SECONDS: Final = 30

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sim2street.models.importers.keys import Rename
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 from torch import Tensor
-
-from models.checkpoint import Window
-from models.importers.keys import Rename
-from models.origin import Protocol
 
 Weights = Mapping[str, Tensor]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.checkpoint import Window
-from models.importers import daformer
-from models.importers.daformer import LICENCE, head_rules
-from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
-from models.importers.keys import rename_by
-from models.importers.mix_transformer import ENCODER, student_of, variant_of, width_of
-from models.origin import Protocol
+from sim2street.models.importers import daformer
+from sim2street.models.importers.daformer import LICENCE, head_rules
+from sim2street.models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from sim2street.models.importers.keys import rename_by
+from sim2street.models.importers.mix_transformer import ENCODER, student_of, variant_of, width_of
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 HEAD: Final = "decode_head.head."
 ATTENTION: Final = "decode_head.scale_attention."

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from models.checkpoint import Window
-from models.errors import CheckpointError
-from models.importers.family import IMAGENET_STATISTICS, Weights
-from models.importers.keys import renamed, shapes_at
-from models.networks.mix_transformer import HEADS, VARIANTS
-from models.origin import Protocol
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.family import IMAGENET_STATISTICS, Weights
+from sim2street.models.importers.keys import renamed, shapes_at
+from sim2street.models.networks.mix_transformer import HEADS, VARIANTS
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
 
 STUDENT: Final = "model."
 TRAINING_ONLY: Final = {

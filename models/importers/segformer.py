@@ -17,13 +17,10 @@ from collections import Counter
 from typing import Final
 
 import torch
-from torch import Tensor
-
-from models.checkpoint import Window
-from models.errors import CheckpointError
-from models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
-from models.importers.keys import LeftOut, rename_by, renamed, translate
-from models.importers.mix_transformer import (
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
+from sim2street.models.importers.keys import LeftOut, rename_by, renamed, translate
+from sim2street.models.importers.mix_transformer import (
     ENCODER,
     HALF_SIZE,
     HALF_SIZE_PROTOCOL,
@@ -31,8 +28,10 @@ from models.importers.mix_transformer import (
     variant_of,
     width_of,
 )
-from models.networks.mix_transformer import MixTransformer
-from models.origin import Protocol
+from sim2street.models.networks.mix_transformer import MixTransformer
+from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.origin import Protocol
+from torch import Tensor
 
 rename = rename_by(
     {

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import CITYSCAPES19, LabelSpace
+from sim2street.models.networks.daformer import DAFormerNetworkOptions, daformer
+from sim2street.models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
+from sim2street.models.networks.drn import DRNOptions, drn
+from sim2street.models.networks.encoders import EncoderOptions
+from sim2street.models.networks.ensemble import EnsembleOptions, ensemble
+from sim2street.models.networks.fcn8s import FCN8sOptions, fcn8s
+from sim2street.models.networks.hrda import HRDANetworkOptions, hrda
+from sim2street.models.networks.segformer import SegFormerOptions, segformer
+from sim2street.models.options import Options
+from sim2street.models.segmenter import Segmenter
 from torch import Tensor, nn
-
-from models.errors import ConfigError
-from models.labels import CITYSCAPES19, LabelSpace
-from models.networks.daformer import DAFormerOptions, daformer
-from models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
-from models.networks.drn import DRNOptions, drn
-from models.networks.encoders import EncoderOptions
-from models.networks.ensemble import EnsembleOptions, ensemble
-from models.networks.fcn8s import FCN8sOptions, fcn8s
-from models.networks.hrda import HRDAOptions, hrda
-from models.networks.segformer import SegFormerOptions, segformer
-from models.options import Options
-from models.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ def _encoder(options: EncoderOptions) -> str:
 
 NETWORKS: Final[dict[str, Network]] = {
     "deeplab_v2": Network("DeepLab-v2", _resnet, DeepLabV2Options, deeplab_v2),
-    "daformer": Network("DAFormer", _encoder, DAFormerOptions, daformer),
-    "hrda": Network("HRDA", _encoder, HRDAOptions, hrda),
+    "daformer": Network("DAFormer", _encoder, DAFormerNetworkOptions, daformer),
+    "hrda": Network("HRDA", _encoder, HRDANetworkOptions, hrda),
     "segformer": Network("SegFormer", _encoder, SegFormerOptions, segformer),
     "fcn8s": Network("FCN-8s", lambda options: f"VGG-16{_width(options)}", FCN8sOptions, fcn8s),
     "drn": Network("DRN-C-26", lambda options: f"DRN-C-26{_width(options)}", DRNOptions, drn),

@@ -1,4 +1,4 @@
-"""CycleGAN's translator and its judge (Zhu et al., ICCV 2017, arXiv:1703.10593, Sec. 7.1), as CyCADA uses them.
+"""CycleGAN's generator and discriminator (Zhu et al., ICCV 2017, arXiv:1703.10593, Sec. 7.1), as CyCADA uses them.
 
 Pictures are in [-1, 1]. Instance norm has no weights and keeps no statistics, which is why convolutions before it carry
 a bias. Keys are those of the authors' code. All convolutions begin as N(0, 0.02), biases at 0.
@@ -66,10 +66,10 @@ class Generator(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Judges patches of 70x70 pixels: (B, 3, H, W) in [-1, 1] -> one score per patch, (B, 1, H/8 - 2, W/8 - 2).
+    """Scores patches of 70x70 pixels: (B, 3, H, W) in [-1, 1] -> one score per patch, (B, 1, H/8 - 2, W/8 - 2).
 
     Args:
-        channels: of the picture judged.
+        channels: of the image that it sees.
         width: channels after the first convolution, doubled by each of the next three.
     """
 

@@ -10,15 +10,14 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
+from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.encoders import STAGES, Encoder, EncoderOptions, build_encoder, dims_of, input_of
+from sim2street.models.segmenter import Segmenter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.labels import LabelSpace
-from models.networks.encoders import STAGES, Encoder, EncoderOptions, build_encoder, dims_of, input_of
-from models.segmenter import Segmenter
 
-
-class DAFormerOptions(EncoderOptions):
+class DAFormerNetworkOptions(EncoderOptions):
     """Options of `daformer`; the defaults are the paper's network."""
 
     channels: int = Field(default=256, ge=8, le=2048, description="Width of the head; below 256 for laptops.")
@@ -81,7 +80,7 @@ def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:
 class DAFormerHead(nn.Module):
     """Feature maps by stage -> logits at stride 4, (B, K, H/4, W/4)."""
 
-    def __init__(self, dims: tuple[int, ...], classes: int, options: DAFormerOptions) -> None:
+    def __init__(self, dims: tuple[int, ...], classes: int, options: DAFormerNetworkOptions) -> None:
         super().__init__()
         channels, stacked = options.channels, options.channels * len(dims)
         self.projections = nn.ModuleList(nn.Conv2d(dim, channels, 1) for dim in dims)
@@ -129,9 +128,9 @@ class EncoderAndHead(nn.Module):
         return (self.head,)
 
 
-def daformer(labels: LabelSpace, options: DAFormerOptions | None = None) -> Segmenter:
+def daformer(labels: LabelSpace, options: DAFormerNetworkOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    options = options or DAFormerOptions()
+    options = options or DAFormerNetworkOptions()
     encoder = build_encoder(options)
     core = EncoderAndHead(encoder, DAFormerHead(dims_of(encoder, options), labels.count, options))
     return Segmenter(core, labels, input_of(encoder), align_corners=False)

@@ -15,7 +15,7 @@ class PatchDiscriminator(nn.Sequential):
     released code (0, 2, 4, 6, 8).
 
     Args:
-        channels: of the map judged; the number of classes for self-information maps.
+        channels: of the map that it sees; the number of classes for self-information maps.
         width: channels after the first convolution, doubled by each of the next three.
     """
 
@@ -32,13 +32,13 @@ class PatchDiscriminator(nn.Sequential):
 
 
 class FeatureDiscriminator(nn.Module):
-    """CyCADA's judge of features or scores, one verdict per position: (B, channels, h, w) -> logits (B, 2, h, w).
+    """CyCADA's discriminator of features or scores, one verdict per position: (B, channels, h, w) -> logits (B, 2, h, w).
 
     Three 1x1 convolutions with whole channels dropped between them (Hoffman et al., ICML 2018, arXiv:1711.03213;
     sizes from the authors' code). Class 1 is the source, class 0 the target. Keys are those of the authors' code.
 
     Args:
-        channels: of the map judged: 4096 for FCN-8s' `fc7`, the number of classes for scores.
+        channels: of the map that it sees: 4096 for FCN-8s' `fc7`, the number of classes for scores.
         width: channels after the first convolution, halved by the next; None is the authors' for these channels.
     """
 
@@ -56,5 +56,5 @@ class FeatureDiscriminator(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Judge every position."""
+        """Score every position."""
         return self.D(maps)

@@ -11,12 +11,11 @@ from typing import Final
 
 import torch
 from pydantic import Field
+from sim2street.models.labels import LabelSpace
+from sim2street.models.options import Options
+from sim2street.models.segmenter import IMAGENET, Segmenter
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from models.labels import LabelSpace
-from models.options import Options
-from models.segmenter import IMAGENET, Segmenter
 
 
 @dataclass(frozen=True)

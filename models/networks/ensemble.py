@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from sim2street.models.options import Options
+from sim2street.models.segmenter import Segmenter
 from torch import Tensor, nn
-
-from models.options import Options
-from models.segmenter import Segmenter
 
 
 class EnsembleOptions(Options):

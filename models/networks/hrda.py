@@ -17,13 +17,12 @@ from typing import Final, NamedTuple, Self
 
 import torch
 from pydantic import Field, field_validator
+from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, project
+from sim2street.models.networks.encoders import STAGES, build_encoder, dims_of, input_of
+from sim2street.models.segmenter import Segmenter
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from models.labels import LabelSpace
-from models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerOptions, project
-from models.networks.encoders import STAGES, build_encoder, dims_of, input_of
-from models.segmenter import Segmenter
 
 CONTEXT_SCALE: Final = 0.5
 """Size of the context picture relative to the detail's."""
@@ -33,7 +32,7 @@ WINDOW_BATCH: Final = 4
 """Windows that go through the network at a time in evaluation."""
 
 
-class HRDAOptions(DAFormerOptions):
+class HRDANetworkOptions(DAFormerNetworkOptions):
     """Options of `hrda`; the defaults are the paper's network."""
 
     attention_channels: int = Field(default=256, ge=8, le=2048, description="Width of the attention's head.")
@@ -91,7 +90,7 @@ class Context(NamedTuple):
 class ScaleAttention(nn.Module):
     """Feature maps by stage -> attention per class in [0,1], (B, C, h, w): a light head of 1x1 convolutions."""
 
-    def __init__(self, dims: tuple[int, ...], classes: int, options: HRDAOptions) -> None:
+    def __init__(self, dims: tuple[int, ...], classes: int, options: HRDANetworkOptions) -> None:
         super().__init__()
         channels = options.attention_channels
         self.projections = nn.ModuleList(nn.Conv2d(dim, channels, 1) for dim in dims)
@@ -103,19 +102,19 @@ class ScaleAttention(nn.Module):
         nn.init.constant_(self.classify.bias, options.attention_bias)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """Project, stack from stage 1 to 4, fuse, judge."""
+        """Project, stack from stage 1 to 4, fuse, classify."""
         maps = project(self.projections, [features[name] for name in STAGES], features["stage1"].shape)
         return torch.sigmoid(self.classify(self.dropout(self.fuse(maps))))
 
 
-class HRDA(nn.Module):
+class HRDANetwork(nn.Module):
     """Bare network: normalised (B, 3, H, W) -> `main`, the fused logits at stride 4, and what they are made of.
 
     The other outputs are `logits` (the same as `main`), `detail` (stride 4), `context` and `attention` (stride 8), and
     the context's features `stage1`..`stage4`.
     """
 
-    def __init__(self, classes: int, options: HRDAOptions) -> None:
+    def __init__(self, classes: int, options: HRDANetworkOptions) -> None:
         super().__init__()
         self.encoder = build_encoder(options)
         dims = dims_of(self.encoder, options)
@@ -223,7 +222,7 @@ def _top_left(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return maps[..., : size[0], : size[1]]
 
 
-def hrda(labels: LabelSpace, options: HRDAOptions | None = None) -> Segmenter:
+def hrda(labels: LabelSpace, options: HRDANetworkOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    core = HRDA(labels.count, options or HRDAOptions())
+    core = HRDANetwork(labels.count, options or HRDANetworkOptions())
     return Segmenter(core, labels, input_of(core.encoder), align_corners=False)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pydantic import Field
+from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.daformer import ConvNormAct, EncoderAndHead, project
+from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, input_of
+from sim2street.models.segmenter import Segmenter
 from torch import Tensor, nn
-
-from models.labels import LabelSpace
-from models.networks.daformer import ConvNormAct, EncoderAndHead, project
-from models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, input_of
-from models.segmenter import Segmenter
 
 
 class SegFormerOptions(EncoderOptions):

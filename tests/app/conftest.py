@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-
-from models.checkpoint import Checkpoint, CheckpointConfig
-from models.networks import build
+from sim2street.models.networks import build
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 
 TINY = {
     "backbone": "resnet18",

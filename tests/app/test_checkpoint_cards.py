@@ -9,17 +9,17 @@ import re
 from pathlib import Path
 
 import pytest
+import sim2street.models.storage.catalog
 import streamlit as st
+from sim2street.app.content.html_tables import checkpoint_cards
+from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.models.storage.checkpoint import Checkpoint
 from streamlit.testing.v1 import AppTest
 
-import models.catalog
-from app.html_tables import checkpoint_cards
-from models.catalog import CatalogEntry
-from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
-from tests.app.test_compare_page import ENTRY
+from tests.app.views.test_compare_page import ENTRY
 
-TRAINED = models.catalog.SHIPPED / "daformer_game_and_randomised_to_fog_mit"
+TRAINED = sim2street.models.storage.catalog.SHIPPED / "daformer_game_and_randomised_to_fog_mit"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def imported(tmp_path: Path) -> Path:
 def test_both_pages_say_the_same_of_a_checkpoint(
     imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models.catalog, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(sim2street.models.storage.catalog, "SHIPPED", tmp_path / "none")
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", os.pathsep.join(map(str, (TRAINED, imported))))
     st.cache_resource.clear()
     page = AppTest.from_file(str(ENTRY), default_timeout=60).run().switch_page("views/checkpoints.py").run()

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import streamlit as st
 import yaml
+from sim2street.models.errors import CheckpointError
+from sim2street.models.storage import catalog as catalogs
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.downloads import Downloads
+from sim2street.models.storage.hub import Progress
 from streamlit.testing.v1 import AppTest
 
-from models import catalog as catalogs
-from models.checkpoint import Checkpoint
-from models.downloads import Downloads
-from models.errors import CheckpointError
-from models.hub import Progress
-from tests.app.test_compare_page import ENTRY, bundle_of
-from tests.models.test_spacefile import DOCKER
+from tests.app.views.test_compare_page import ENTRY, bundle_of
+from tests.models.storage.test_spacefile import DOCKER
 
 
 @pytest.fixture

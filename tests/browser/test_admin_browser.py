@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from sim2street.training.jobs.access import set_password
 
 from tests.browser.conftest import running_app
-from training.jobs.access import set_password
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from sim2street.models.storage.checkpoint import Checkpoint
 
-from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
 
 pytestmark = pytest.mark.browser
@@ -60,9 +60,9 @@ def hold() -> threading.Event:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Iterator[tuple[str, Any]]:
-    from app import demo as demos
-    from app.engine import Engine, predict_pane
-    from models.catalog import CatalogEntry
+    from sim2street.app import demo as demos
+    from sim2street.app.content.engine import Engine, predict_pane
+    from sim2street.models.storage.catalog import CatalogEntry
 
     def predict(*arguments: Any) -> Any:
         hold.wait(60)

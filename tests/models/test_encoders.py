@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-
-from models.checkpoint import Checkpoint, CheckpointConfig
-from models.errors import ConfigError
-from models.networks import build, encoder_name
-from models.networks.encoders import TimmEncoder, normalisation_of
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import build, encoder_name
+from sim2street.models.networks.encoders import TimmEncoder, normalisation_of
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 
 HEADS: dict[str, dict[str, Any]] = {
     "daformer": {"channels": 16, "dilations": [1, 3], "fuse_kernel": 1},

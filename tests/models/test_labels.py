@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from models.errors import LabelError
-from models.labels import (
+from sim2street.models.errors import LabelError
+from sim2street.models.labels import (
     CAMVID11,
     CITYSCAPES19,
     LABEL_SPACES,

@@ -2,9 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sim2street.models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16
+from sim2street.models.metrics import (
+    Calibration,
+    class_accuracy,
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+)
 
-from models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16
-from models.metrics import Calibration, class_accuracy, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 from tests.conftest import Vectors
 
 

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, is_finite
+from sim2street.models.networks.cyclegan import Generator
+from sim2street.models.networks.ensemble import EnsembleOptions
+from sim2street.models.networks.hrda import HRDA, Box, Context
+from sim2street.models.predictor import Predictor
+from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
 from torch import nn
 from torch.nn import functional as F
 
-from models.checkpoint import Checkpoint, CheckpointConfig, Window
-from models.errors import ConfigError
-from models.networks import NETWORKS, build, build_unfilled, fill, is_finite
-from models.networks.cyclegan import Generator
-from models.networks.ensemble import EnsembleOptions
-from models.networks.hrda import HRDA, Box, Context
-from models.predictor import Predictor
-from models.segmenter import IMAGENET, Segmenter
 from tests.models.test_deeplab_v2 import SLIM
 
 MIT: dict[str, Any] = {"variant": "b0", "width": 0.25, "channels": 16}

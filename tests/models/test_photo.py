@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from models.errors import LabelError, PhotoError
-from models.photo import MAX_BYTES, read_label_image, read_photo
+from sim2street.models.errors import LabelError, PhotoError
+from sim2street.models.photo import MAX_BYTES, read_label_image, read_photo
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:

@@ -5,16 +5,16 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from sim2street.models.drawing import HEAT, heatmap, overlay
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
+from sim2street.models.networks import build
+from sim2street.models.prediction import Prediction
+from sim2street.models.predictor import Predictor
+from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.storage.checkpoint import Window
 from torch import nn
 
-from models.checkpoint import Window
-from models.drawing import HEAT, heatmap, overlay
-from models.errors import ConfigError
-from models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
-from models.networks import build
-from models.prediction import Prediction
-from models.predictor import Predictor
-from models.segmenter import IMAGENET, Segmenter
 from tests.models.test_deeplab_v2 import SLIM
 
 
@@ -132,7 +132,7 @@ def test_figures_are_measured_in_full_precision_unless_asked(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(torch, "autocast", autocast)
-    monkeypatch.setattr("models.predictor.has_bf16", lambda: True)
+    monkeypatch.setattr("sim2street.models.predictor.has_bf16", lambda: True)
     predictor = Predictor(segmenter, Window(), device="cpu", precision=precision)  # type: ignore[arg-type]
     predictor(np.zeros((64, 96, 3), np.uint8))
     assert asked == []

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.utils import WeakFileLock
-
-from models.cache import cache_entries
-from models.errors import DatasetError
-from models.files import in_units
-from training.cli import main
-from training.datasets import open_dataset
-from training.datasets.cache import CachedDataset, cache_dataset
-from training.datasets.statistics import class_statistics
+from sim2street.models.errors import DatasetError
+from sim2street.models.storage.cache import cache_entries
+from sim2street.models.storage.files import in_units
+from sim2street.training.cli import main
+from sim2street.training.datasets import open_dataset
+from sim2street.training.datasets.statistics import class_statistics
+from sim2street.training.datasets.stored import CachedDataset, cache_dataset
 
 DAY = 86400.0
 
@@ -226,7 +225,7 @@ def test_who_reads_a_removed_set_reads_on_and_who_comes_later_is_told(stored: Ca
 
 def test_a_full_disk_names_the_way_out(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("training.datasets.cache.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("sim2street.training.datasets.stored.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DatasetError, match=r"takes 16 kB; .* has 1.0 kB left. `sim2street cache list` shows"):
         cache_dataset(open_dataset("street_scenes", style="fog", count=2, size=(64, 32), seed=1))
 

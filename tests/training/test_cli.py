@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sim2street.models.labels import CAMVID11
+from sim2street.models.networks import build
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import write_json
+from sim2street.training.cli import main
+from sim2street.training.config import recipe_names
+from sim2street.training.datasets import open_dataset
 
-from models.checkpoint import Checkpoint
-from models.files import write_json
-from models.labels import CAMVID11
-from models.networks import build
-from tests.models.test_checkpoint import CONFIG
+from tests.models.storage.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM
-from training.cli import main
-from training.config import recipe_names
-from training.datasets import open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_too_little_memory_gets_a_sentence(
     def run(_: object) -> int:
         raise error
 
-    monkeypatch.setattr("training.commands.checkpoints.run", run)
+    monkeypatch.setattr("sim2street.training.commands.checkpoints.run", run)
     assert "Out of memory" in fails(["checkpoints"], capsys)
 
 
@@ -162,7 +162,7 @@ def test_other_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.Mo
     def run(_: object) -> int:
         raise RuntimeError("a shape is wrong")
 
-    monkeypatch.setattr("training.commands.checkpoints.run", run)
+    monkeypatch.setattr("sim2street.training.commands.checkpoints.run", run)
     with pytest.raises(RuntimeError, match="shape"):
         main(["checkpoints"])
 
@@ -329,7 +329,7 @@ def test_alone_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_console_script_starts_without_loading_torch(tmp_path: Path) -> None:
     """`--help` answers at once: no framework is imported for it."""
-    script = "import sys; sys.argv = ['sim2street', '--help']\nimport training.cli\ntry: training.cli.main()\nfinally: print('torch' in sys.modules)"
+    script = "import sys; sys.argv = ['sim2street', '--help']\nimport sim2street.training.cli\ntry: sim2street.training.cli.main()\nfinally: print('torch' in sys.modules)"
     result: Any = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.stdout.strip().endswith("False")
     assert "evaluate" in result.stdout

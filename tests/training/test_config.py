@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-
-from models.errors import ConfigError
-from models.networks import build
-from training.config import RunConfig, load_recipe, recipe_names
-from training.methods import build_method
-from training.optimisers import build_optimisers
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import build
+from sim2street.training.config import RunConfig, load_recipe, recipe_names
+from sim2street.training.methods import build_method
+from sim2street.training.run.optimisers import build_optimisers
 
 DEMO = "demo_source_only_game"
 

@@ -8,11 +8,10 @@ import subprocess
 import sys
 
 import pytest
-
-from training.commands.server import ROOT, absolute_folders
+from sim2street.training.commands.server import ROOT, absolute_folders
 
 SERVER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-COMMAND = "import sys; from training.commands.server import serve; sys.exit(serve([sys.executable, '-c', {!r}], {{}}))"
+COMMAND = "import sys; from sim2street.training.commands.server import serve; sys.exit(serve([sys.executable, '-c', {!r}], {{}}))"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to pass on")

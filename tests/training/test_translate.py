@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sim2street.models.errors import CheckpointError, ConfigError, DatasetError, Interrupted
+from sim2street.training.cli import main
+from sim2street.training.config import RunConfig
+from sim2street.training.datasets import open_dataset
+from sim2street.training.pair import DomainPair
+from sim2street.training.run import loop
+from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.loop import TrainingError, train
+from sim2street.training.translate import open_generator, translate, translate_photo
 
-from models.errors import CheckpointError, ConfigError, DatasetError, Interrupted
 from tests.training.methods.test_methods import PAINTERS
+from tests.training.run.test_loop import assert_same, make_tree, recipe, weights
 from tests.training.test_cli import fails
-from tests.training.test_loop import assert_same, make_tree, recipe, weights
-from training import loop
-from training.cli import main
-from training.companions import COMPANIONS
-from training.config import RunConfig
-from training.datasets import open_dataset
-from training.loop import TrainingError, train
-from training.pair import DomainPair
-from training.translate import open_repainter, repaint, translate
 
 pytestmark = pytest.mark.slow
 
 ADAM = {"kind": "adam", "rate": 2e-4}
-PAINTING = {name: ADAM for name in ("to_target", "to_source", "judge_target", "judge_source")}
+PAINTING = {name: ADAM for name in ("to_target", "to_source", "discriminator_target", "discriminator_source")}
 LEARNING = {"segmenter": {"kind": "sgd", "rate": 1e-2}}
 STAGES = [
     {"stage_name": "translation", "optimisers": PAINTING, "method_options": {"phase": "translation"}},
@@ -66,19 +66,21 @@ def run(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_repainters_travel_through_the_stages_and_stay_as_they_were(run: Path) -> None:
+def test_generators_travel_through_the_stages_and_stay_as_they_were(run: Path) -> None:
     files = {
-        name: run / part / COMPANIONS / f"{name}.safetensors" for name in ("to_target",) for part in ("translation",)
+        name: run / part / EXTRA_NETWORKS / f"{name}.safetensors"
+        for name in ("to_target",)
+        for part in ("translation",)
     }
     trained = files["to_target"].read_bytes()
     for part in ("segmentation", "features", "."):
-        assert (run / part / COMPANIONS / "to_target.safetensors").read_bytes() == trained
-    assert (run / "translation" / COMPANIONS / "to_source.safetensors").exists()
-    assert not (run / "features" / COMPANIONS / "to_source.safetensors").exists()
+        assert (run / part / EXTRA_NETWORKS / "to_target.safetensors").read_bytes() == trained
+    assert (run / "translation" / EXTRA_NETWORKS / "to_source.safetensors").exists()
+    assert not (run / "features" / EXTRA_NETWORKS / "to_source.safetensors").exists()
 
 
 def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pools of images and the judge's remembered accuracy are part of the state."""
+    """Pools of images and the discriminator's remembered accuracy are part of the state."""
     options = {**PAINTERS, "phase": "joint", "accuracy_gate": 0.5, "generator_dropout": True}
     optimisers = {**PAINTING, **LEARNING, "discriminator": ADAM}
     config = staged(tree, stages=[], method_options=options, optimisers=optimisers, steps=4)
@@ -100,37 +102,37 @@ def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkey
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
-def test_a_stage_that_needs_repainters_says_so(tree: Path, run: Path, tmp_path: Path) -> None:
+def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: Path) -> None:
     second = {key: value for key, value in STAGES[1].items() if key != "stage_name"}
     options = {**PAINTERS, "phase": "segmentation"}
     alone = staged(tree, **{**second, "stages": [], "method_options": options})
     with pytest.raises(TrainingError, match="needs to_target of an earlier run"):
         train(alone, tmp_path / "alone")
-    nowhere = alone.model_copy(update={"companions": str(tmp_path)})
+    nowhere = alone.model_copy(update={"extra_networks": str(tmp_path)})
     with pytest.raises(CheckpointError, match=r"to_target\.safetensors is missing"):
         train(nowhere, tmp_path / "nowhere")
-    other = alone.model_copy(update={"companions": str(run), "method_options": {**options, "generator_width": 8}})
+    other = alone.model_copy(update={"extra_networks": str(run), "method_options": {**options, "generator_width": 8}})
     with pytest.raises(CheckpointError, match="holds a network of another size"):
         train(other, tmp_path / "other")
-    assert train(alone.model_copy(update={"companions": str(run)}), tmp_path / "fits") is not None
-    useless = alone.model_copy(update={"method": "source_only", "method_options": {}, "companions": str(run)})
+    assert train(alone.model_copy(update={"extra_networks": str(run)}), tmp_path / "fits") is not None
+    useless = alone.model_copy(update={"method": "source_only", "method_options": {}, "extra_networks": str(run)})
     with pytest.raises(ConfigError, match="has no further networks to take over"):
         train(useless, tmp_path / "useless")
 
 
-def test_a_folder_of_repainted_pictures_can_be_trained_on(
+def test_a_folder_of_translated_pictures_can_be_trained_on(
     run: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "painted"
     arguments = ["translate", str(run), "--dataset", "cityscapes", "--root", str(tree), "--split", "train"]
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "6 pictures repainted, 0 were there" in capsys.readouterr().out
+    assert "6 pictures translated, 0 were there" in capsys.readouterr().out
     original, painted = open_dataset("cityscapes", tree, "train"), open_dataset("cityscapes", out, "train")
     assert len(painted) == 6
     for index in range(6):
         assert np.array_equal(painted.read_labels(index), original.read_labels(index))
-    generator = open_repainter(run)
-    assert np.array_equal(painted.read_photo(2), repaint(generator, original.read_photo(2)))
+    generator = open_generator(run)
+    assert np.array_equal(painted.read_photo(2), translate_photo(generator, original.read_photo(2)))
     assert not np.array_equal(painted.read_photo(2), original.read_photo(2))
     preview = np.asarray(Image.open(out / "preview.png"))
     assert preview.shape == (2 * 64, 6 * 96, 3)
@@ -142,7 +144,7 @@ def test_a_folder_of_repainted_pictures_can_be_trained_on(
         cut_short = next(out.glob(name))
         cut_short.write_bytes(cut_short.read_bytes()[:length])
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "3 pictures repainted, 3 were there" in capsys.readouterr().out
+    assert "3 pictures translated, 3 were there" in capsys.readouterr().out
     assert np.array_equal(open_dataset("cityscapes", out, "train").read_labels(4), original.read_labels(4))
     message = fails([*arguments, "--width", "48", "--out", str(out)], capsys)
     assert "filled with other settings (width differ)" in message
@@ -156,7 +158,7 @@ def test_other_sizes_other_direction_and_pictures_without_labels(run: Path, tree
     again = open_dataset("cityscapes", tmp_path / "out", "val", labelled=False)
     assert again.read_photo(0).shape == (33, 50, 3)  # 64 · 50 / 96; sides are no multiples of 4
     with pytest.raises(CheckpointError, match=r"to_source\.safetensors is missing"):
-        open_repainter(run, "to_source")  # the last stage keeps only what it used
+        open_generator(run, "to_source")  # the last stage keeps only what it used
 
 
 def test_what_cannot_be_translated_is_said(run: Path, tree: Path, tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_what_cannot_be_translated_is_said(run: Path, tree: Path, tmp_path: Path
         translate(tmp_path, dataset, tmp_path / "out")
     (tmp_path / "config.json").write_text(recipe(tree).model_dump_json())
     with pytest.raises(ConfigError, match="a run of source_only; cycada alone"):
-        open_repainter(tmp_path)
+        open_generator(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(DatasetError, match="not filled by this command"):
@@ -173,7 +175,7 @@ def test_what_cannot_be_translated_is_said(run: Path, tree: Path, tmp_path: Path
 
 
 def test_grey_in_grey_out_of_range_never() -> None:
-    """A repainter's output of -1 and 1 is 0 and 255."""
+    """A generator's output of -1 and 1 is 0 and 255."""
 
     class Extremes(torch.nn.Module):
         def __init__(self) -> None:
@@ -187,5 +189,5 @@ def test_grey_in_grey_out_of_range_never() -> None:
     broken = Extremes()
     torch.nn.init.constant_(broken.weight, float("nan"))
     with pytest.raises(CheckpointError, match="paints no numbers"):
-        repaint(broken, photo)  # pyright: ignore
-    assert repaint(Extremes(), photo).tolist() == [[[0, 0, 255], [255, 0, 255]]]  # pyright: ignore
+        translate_photo(broken, photo)  # pyright: ignore
+    assert translate_photo(Extremes(), photo).tolist() == [[[0, 0, 255], [255, 0, 255]]]  # pyright: ignore

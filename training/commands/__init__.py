@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from training.commands import (
+from sim2street.training.commands import (
     admin,
     app,
     cache,

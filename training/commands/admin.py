@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 
-from models.errors import ConfigError
+from sim2street.models.errors import ConfigError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Set the password."""
-    from training.jobs.access import hash_password, set_password
+    from sim2street.training.jobs.access import hash_password, set_password
 
     if options.stdin:
         password = sys.stdin.readline().rstrip("\r\n")

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from models.errors import ConfigError
+from sim2street.models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from models.checkpoint import Checkpoint
-    from training.datasets.base import SegmentationDataset
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.datasets.base import SegmentationDataset
 
 
 def parse_count(text: str) -> int:
@@ -61,7 +61,7 @@ def open_named(options: argparse.Namespace) -> SegmentationDataset:
         ConfigError: an option of street scenes is given for another set, or a value is out of range.
         DatasetError: the set is not where it was looked for.
     """
-    from training.datasets import open_dataset
+    from sim2street.training.datasets import open_dataset
 
     given = {key: value for key in ("style", "count", "seed", "size") if (value := getattr(options, key)) is not None}
     if options.dataset == "street_scenes":
@@ -77,7 +77,7 @@ def open_named(options: argparse.Namespace) -> SegmentationDataset:
 
 def chosen_checkpoints(names: list[str] | None) -> list[tuple[str, Checkpoint]]:
     """Checkpoints by the names given, or the whole catalog; broken ones are said and left out."""
-    from models.catalog import catalog, find_checkpoint
+    from sim2street.models.storage.catalog import catalog, find_checkpoint
 
     if names:
         return [(name, find_checkpoint(name)) for name in names]

@@ -7,11 +7,11 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from models.errors import ConfigError
-from training.commands.arguments import parse_count
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import parse_count
 
 if TYPE_CHECKING:
-    from models.cache import CacheEntry
+    from sim2street.models.storage.cache import CacheEntry
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List or remove."""
-    from models.cache import cache_entries
+    from sim2street.models.storage.cache import cache_entries
 
     wanted = [word.strip().lower() for word in options.words]
     if "" in wanted:  # as of a variable that is not set
@@ -62,7 +62,7 @@ def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None
 
 def remove(entries: list[CacheEntry], options: argparse.Namespace) -> int:
     """Remove what was asked for, which somebody has to say; exit code 2 if something could not be removed."""
-    from models.cache import remove_entries
+    from sim2street.models.storage.cache import remove_entries
 
     if not (options.all or options.words or options.unused is not None):
         raise ConfigError(
@@ -81,7 +81,7 @@ def remove(entries: list[CacheEntry], options: argparse.Namespace) -> int:
 
 
 def _print(entries: list[CacheEntry]) -> None:
-    from models.files import in_units
+    from sim2street.models.storage.files import in_units
 
     for entry in entries:
         days = int(entry.days_unused())
@@ -90,8 +90,8 @@ def _print(entries: list[CacheEntry]) -> None:
 
 
 def _sum_up(entries: list[CacheEntry], words: str) -> None:
-    from models.cache import cache_folder
-    from models.files import in_units
+    from sim2street.models.storage.cache import cache_folder
+    from sim2street.models.storage.files import in_units
 
     total = in_units(sum(entry.size for entry in entries))
     print(f"{total} {words} {cache_folder()}, {len(entries)} {'entry' if len(entries) == 1 else 'entries'}.")

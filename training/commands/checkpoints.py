@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.checkpoint import Checkpoint
+    from sim2street.models.storage.checkpoint import Checkpoint
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the catalog."""
-    from models.catalog import catalog
+    from sim2street.models.storage.catalog import catalog
 
     entries = catalog()
     if options.json:

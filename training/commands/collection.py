@@ -16,8 +16,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the collection, or add what it lacks."""
-    from models.spacefile import DEFAULT, read_spacefile
-    from training.collection import collection_items, gather
+    from sim2street.models.storage.spacefile import DEFAULT, read_spacefile
+    from sim2street.training.hosting.collection import collection_items, gather
 
     spacefile = read_spacefile(options.file or DEFAULT)
     if options.dry_run:

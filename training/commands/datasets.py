@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.commands.arguments import parse_count
+from sim2street.training.commands.arguments import parse_count
 
 if TYPE_CHECKING:
-    from training.datasets.inspection import PartInspection
+    from sim2street.training.datasets.inspection import PartInspection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,9 +29,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Inspect a data set; exit code 2 if a part of it cannot be used."""
-    from models.files import write_json
-    from training.datasets.inspection import inspect_dataset
-    from training.selection import progress_bar
+    from sim2street.models.storage.files import write_json
+    from sim2street.training.datasets.inspection import inspect_dataset
+    from sim2street.training.selection import progress_bar
 
     with progress_bar(f"inspecting {options.name}") as progress:
         parts = inspect_dataset(options.name, options.root, options.split, images=options.images, progress=progress)

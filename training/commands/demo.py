@@ -7,8 +7,8 @@ import importlib.util
 import os
 import sys
 
-from models.errors import ConfigError
-from training.commands.server import ROOT, absolute_folders, serve
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.server import ROOT, absolute_folders, serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from models.errors import ConfigError
-from training.commands.arguments import add_data_set, check_device, chosen_checkpoints, open_named
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import add_data_set, check_device, chosen_checkpoints, open_named
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,11 +31,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score checkpoints and print, or write, their figures."""
-    from models.files import write_json
-    from models.labels import CITYSCAPES19
-    from models.predictor import Predictor
-    from training.evaluate import SUBSETS, evaluate
-    from training.selection import progress_bar
+    from sim2street.models.labels import CITYSCAPES19
+    from sim2street.models.predictor import Predictor
+    from sim2street.models.storage.files import write_json
+    from sim2street.training.evaluate import SUBSETS, evaluate
+    from sim2street.training.selection import progress_bar
 
     dataset = open_named(options)
     if options.classes is not None and dataset.labels is not CITYSCAPES19:

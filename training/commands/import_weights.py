@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import CheckpointError, ConfigError
+from sim2street.models.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from models.importers import WeightsFile
-    from models.importers.published import Published
+    from sim2street.models.importers import WeightsFile
+    from sim2street.models.importers.releases import Release
 
 FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer")
 
@@ -37,9 +37,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch, read, check, write."""
-    from models.importers import FAMILIES as KNOWN
-    from models.importers import import_checkpoint, refuse_place
-    from models.importers.published import published
+    from sim2street.models.importers import FAMILIES as KNOWN
+    from sim2street.models.importers import import_checkpoint, refuse_place
+    from sim2street.models.importers.releases import published
 
     entry = published(options.published, options.family) if options.published else None
     averaged = options.ensemble or bool(entry and entry.members)
@@ -72,9 +72,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _given(family: str, names: list[str]) -> list[WeightsFile]:
     """Files on disk, or on the Hub where that is how the family is released."""
-    from models.hub import is_repository
-    from models.importers import WeightsFile
-    from models.importers.download import fetch_from_hub
+    from sim2street.models.importers import WeightsFile
+    from sim2street.models.importers.download import fetch_from_hub
+    from sim2street.models.storage.hub import is_repository
 
     files = []
     for name in names:
@@ -89,12 +89,12 @@ def _given(family: str, names: list[str]) -> list[WeightsFile]:
     return files
 
 
-def _fetched(entry: Published | None) -> list[WeightsFile]:
+def _fetched(entry: Release | None) -> list[WeightsFile]:
     """The files of released weights, from where their authors put them."""
-    from models.importers.published import PUBLISHED
+    from sim2street.models.importers.releases import RELEASES
 
     assert entry is not None
-    parts = [PUBLISHED[member] for member in entry.members] or [entry]
+    parts = [RELEASES[member] for member in entry.members] or [entry]
     by_hand = (
         f"open {entry.page}, download the {'files' if entry.members else 'file'}, and run"
         f" sim2street import {entry.family} {' '.join('FILE' for _ in parts)} --published {entry.name} --out DIR."
@@ -108,11 +108,11 @@ def _fetched(entry: Published | None) -> list[WeightsFile]:
         raise CheckpointError(f"{error} If it cannot be fetched from here, {by_hand}") from error
 
 
-def _fetch(entry: Published) -> WeightsFile:
+def _fetch(entry: Release) -> WeightsFile:
     """One file, over its plain link or from the Hub."""
-    from models.importers import WeightsFile
-    from models.importers.download import fetch, fetch_from_hub
-    from training.selection import progress_bar
+    from sim2street.models.importers import WeightsFile
+    from sim2street.models.importers.download import fetch, fetch_from_hub
+    from sim2street.training.selection import progress_bar
 
     if entry.repository:
         return WeightsFile(fetch_from_hub(entry.repository), entry.page)

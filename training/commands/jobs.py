@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.jobs.record import Job
-    from training.jobs.store import JobStore
+    from sim2street.training.jobs.record import Job
+    from sim2street.training.jobs.store import JobStore
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,8 +58,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """See to the runner, then do what was asked."""
-    from training.jobs import local
-    from training.jobs.store import JobStore
+    from sim2street.training.jobs import local
+    from sim2street.training.jobs.store import JobStore
 
     store = JobStore()
     local.attend(store)
@@ -68,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
 
 def submit_job(store: JobStore, options: argparse.Namespace) -> None:
     """Queue a training."""
-    from training.config import load_recipe
-    from training.jobs import hub, local
+    from sim2street.training.config import load_recipe
+    from sim2street.training.jobs import hub, local
 
     config = load_recipe(options.recipe, options.overrides)
     values = {
@@ -97,7 +97,7 @@ def submit_job(store: JobStore, options: argparse.Namespace) -> None:
 def list_jobs(store: JobStore, options: argparse.Namespace) -> None:
     """List all jobs."""
     if options.hub is not None:
-        from training.jobs.hub import HubRunner
+        from sim2street.training.jobs.hub import HubRunner
 
         HubRunner(store).rebuild(options.hub)
     jobs = [_fresh(store, job) for job in store.jobs()]
@@ -112,7 +112,7 @@ def list_jobs(store: JobStore, options: argparse.Namespace) -> None:
 
 def show_job(store: JobStore, options: argparse.Namespace) -> None:
     """Show one job."""
-    from training.jobs.progress import read_progress
+    from sim2street.training.jobs.progress import read_progress
 
     job = _fresh(store, store.get(options.job))
     print(_line(store, job))
@@ -129,9 +129,9 @@ def show_job(store: JobStore, options: argparse.Namespace) -> None:
 
 def show_log(store: JobStore, options: argparse.Namespace) -> None:
     """Print the end of a log, and go on until the job ends where that was asked."""
-    from training.jobs import log
-    from training.jobs.hub import HubRunner
-    from training.jobs.store import LOG
+    from sim2street.training.jobs import log
+    from sim2street.training.jobs.hub import HubRunner
+    from sim2street.training.jobs.store import LOG
 
     job = store.get(options.job)
     if job.where == "hub":
@@ -152,8 +152,8 @@ def show_log(store: JobStore, options: argparse.Namespace) -> None:
 
 def cancel_job(store: JobStore, options: argparse.Namespace) -> None:
     """Ask a job to save and stop."""
-    from training.jobs import local
-    from training.jobs.hub import HubRunner
+    from sim2street.training.jobs import local
+    from sim2street.training.jobs.hub import HubRunner
 
     job = store.get(options.job)
     answer = HubRunner(store).cancel(job.id) if job.where == "hub" else local.cancel(store, job.id)
@@ -162,8 +162,8 @@ def cancel_job(store: JobStore, options: argparse.Namespace) -> None:
 
 def retry_job(store: JobStore, options: argparse.Namespace) -> None:
     """Go on with a job that has ended."""
-    from training.jobs import local
-    from training.jobs.hub import HubRunner
+    from sim2street.training.jobs import local
+    from sim2street.training.jobs.hub import HubRunner
 
     job = store.get(options.job)
     answer = HubRunner(store).retry(job.id) if job.where == "hub" else local.retry(store, job.id)
@@ -171,14 +171,14 @@ def retry_job(store: JobStore, options: argparse.Namespace) -> None:
 
 
 def _fresh(store: JobStore, job: Job) -> Job:
-    from training.jobs.hub import HubRunner
+    from sim2street.training.jobs.hub import HubRunner
 
     return HubRunner(store).refresh(job.id) if job.where == "hub" and not job.state.ended else job
 
 
 def _line(store: JobStore, job: Job) -> str:
-    from models.errors import Sim2StreetError
-    from training.jobs.progress import Progress, read_progress
+    from sim2street.models.errors import Sim2StreetError
+    from sim2street.training.jobs.progress import Progress, read_progress
 
     try:
         progress = read_progress(store.config(job.id), store.run(job.id))

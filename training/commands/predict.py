@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.commands.arguments import check_device, chosen_checkpoints
+from sim2street.training.commands.arguments import check_device, chosen_checkpoints
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,9 +24,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segment photos into a folder."""
-    from models.predictor import Predictor
-    from training.predict import predict_photos
-    from training.selection import progress_bar
+    from sim2street.models.predictor import Predictor
+    from sim2street.training.predict import predict_photos
+    from sim2street.training.selection import progress_bar
 
     predictors = {
         name: Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)

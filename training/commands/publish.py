@@ -19,10 +19,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Publish, and write the commit into the Spacefile where it lists this checkpoint."""
-    from models.catalog import find_checkpoint
-    from models.files import CARD
-    from models.spacefile import DEFAULT, record_publication
-    from training.publish import publication, publish
+    from sim2street.models.storage.catalog import find_checkpoint
+    from sim2street.models.storage.files import CARD
+    from sim2street.models.storage.spacefile import DEFAULT, record_publication
+    from sim2street.training.hosting.publish import publication, publish
 
     checkpoint = find_checkpoint(options.checkpoint)
     published = publish(checkpoint, options.repo_id, private=options.private, tag=options.tag, dry_run=options.dry_run)

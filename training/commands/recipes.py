@@ -6,10 +6,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from models.errors import ConfigError
+from sim2street.models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from training.config import RunConfig
+    from sim2street.training.config import RunConfig
 
 EMBEDDED: Final = "street_scenes"
 """The data set that comes with the project."""
@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the recipes that come with the project."""
-    from training.config import load_recipe, recipe_names
+    from sim2street.training.config import load_recipe, recipe_names
 
     listed = [_describe(load_recipe(name)) for name in recipe_names()]
     wanted = [word.lower() for word in options.words]
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _describe(config: RunConfig) -> dict[str, Any]:
     """Values of one recipe; `needs` are data sets and weights that the project does not bring along."""
-    from training.methods import method_entry
+    from sim2street.training.methods import method_entry
 
     stages = [*config.resolve_stages().values()] or [config]
     source, target = stages[-1].sources, stages[-1].target

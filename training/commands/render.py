@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.commands.arguments import parse_count, parse_size
+from sim2street.training.commands.arguments import parse_count, parse_size
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,8 +23,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Render street scenes to disk."""
-    from training.datasets.writer import write_street_scenes
-    from training.selection import progress_bar
+    from sim2street.training.datasets.writer import write_street_scenes
+    from sim2street.training.selection import progress_bar
 
     with progress_bar(f"rendering {options.style}") as report:
         rendered = write_street_scenes(

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-"""Where pages run: Streamlit finds its config there (.streamlit/config.toml)."""
+"""Where pages run: Streamlit finds its config there (app/.streamlit/config.toml)."""
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:

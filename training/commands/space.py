@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import ConfigError
-from models.files import in_units
+from sim2street.models.errors import ConfigError
+from sim2street.models.storage.files import in_units
 
 if TYPE_CHECKING:
-    from models.spacefile import Spacefile
+    from sim2street.models.storage.spacefile import Spacefile
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one of the actions."""
-    from models.spacefile import DEFAULT, read_spacefile
+    from sim2street.models.storage.spacefile import DEFAULT, read_spacefile
 
     path = (options.file or DEFAULT).resolve()
     spacefile = read_spacefile(path)
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     """Everything that can be known without the Hub."""
-    from models.checkpoint import Checkpoint
-    from training.space import space_files
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.hosting.space import space_files
 
     files = space_files(spacefile, root)
     for model in spacefile.models:
@@ -56,7 +56,7 @@ def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
 
 def readme(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     """Compare or write the generated files."""
-    from training.space import drifted_files, write_generated
+    from sim2street.training.hosting.space import drifted_files, write_generated
 
     folder = root / "space"
     if options.write:
@@ -75,7 +75,7 @@ def readme(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int
 
 def diff(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     """Print how the Space differs."""
-    from training.space import compare
+    from sim2street.training.hosting.space import compare
 
     space_id, lines = compare(spacefile, root)
     print("\n".join([f"{space_id}:", *lines]) if lines else f"{space_id} is what the Spacefile says.")
@@ -84,8 +84,8 @@ def diff(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
 
 def deploy(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     """Deploy, or say what would be."""
-    from training.space import declared_state, differences, space_files
-    from training.space import deploy as bring
+    from sim2street.training.hosting.space import declared_state, differences, space_files
+    from sim2street.training.hosting.space import deploy as bring
 
     if options.dry_run:
         files = space_files(spacefile, root)

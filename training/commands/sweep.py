@@ -8,8 +8,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from models.errors import ConfigError
-from training.commands.arguments import parse_positive
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import parse_positive
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
     """Run a sweep; the code is 2 where a run failed."""
     if not options.evaluate_only and importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
-    from training.sweep import Launcher, load_sweep, sweep_through
-    from training.sweep_table import to_markdown
+    from sim2street.training.sweeps.plan import Launcher, load_sweep, sweep_through
+    from sim2street.training.sweeps.table import to_markdown
 
     launcher: Launcher | None = None
     if options.jobs and options.evaluate_only:
@@ -51,11 +51,11 @@ def run(options: argparse.Namespace) -> int:
         other = "--jobs queues all runs" if options.jobs else "--evaluate-only trains nothing"
         raise ConfigError(f"--at-once {options.at_once} is for training here, and {other}; give one of them.")
     if options.jobs:
-        from training.sweep_jobs import train_as_jobs
+        from sim2street.training.sweeps.as_jobs import train_as_jobs
 
         launcher = train_as_jobs
     elif not options.evaluate_only:
-        from training.sweep_runs import train_here
+        from sim2street.training.sweeps.runs import train_here
 
         launcher = functools.partial(train_here, at_once=options.at_once)
     sweep = load_sweep(options.sweep)

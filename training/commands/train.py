@@ -7,11 +7,11 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import ConfigError
+from sim2street.models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from models.checkpoint import Checkpoint
-    from training.config import RunConfig
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.config import RunConfig
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,13 +39,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train a recipe, go on with a run, or see whether it could start (exit code 2 if not)."""
-    from training.config import RunConfig, load_recipe
+    from sim2street.training.config import RunConfig, load_recipe
 
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
-    from models.files import CONFIG
-    from training.loop import train
-    from training.publish import check_names, check_token
+    from sim2street.models.storage.files import CONFIG
+    from sim2street.training.hosting.publish import check_names, require_write_token
+    from sim2street.training.run.loop import train
 
     if options.recipe is None:
         if options.resume is None:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--out is for a new run and --resume for one that has begun; give one of them.")
     if options.publish is not None:  # hours of training should not end at a missing token
         check_names(options.publish)
-        check_token()
+        require_write_token()
     out = options.resume or options.out or Path("runs") / config.name
     if options.check:
         if options.resume is not None:
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
     """Publish what was just trained; a failure leaves the checkpoint and says how to try again."""
-    from training.publish import PublishError, publish
+    from sim2street.training.hosting.publish import PublishError, publish
 
     try:
         published = publish(checkpoint, repo_id)
@@ -92,7 +92,7 @@ def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
 
 def report_check(config: RunConfig, out: Path) -> int:
     """Print what a check finds as it finds it; 2 if the run could not start."""
-    from training.check import Verdict, check_run
+    from sim2street.training.run.check import Verdict, check_run
 
     could_start = True
     for finding in check_run(config, out):

@@ -1,17 +1,17 @@
-"""sim2street translate: repaint a data set as a CyCADA run learnt it."""
+"""sim2street translate: translate a data set as a CyCADA run learnt it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from models.errors import ConfigError
-from training.commands.arguments import add_data_set, check_device, open_named
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import add_data_set, check_device, open_named
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("translate", help="repaint a data set as a CyCADA run learnt it")
+    parser = commands.add_parser("translate", help="translate a data set as a CyCADA run learnt it")
     parser.add_argument("translator", type=Path, metavar="RUN", help="folder of the run, or of its translation stage")
     add_data_set(parser, scenes=8)
     parser.add_argument("--width", type=int, help="bring pictures to this width first, such as 1024")
@@ -22,14 +22,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Repaint a data set into a folder in Cityscapes' layout."""
-    from training.selection import progress_bar
-    from training.translate import translate
+    """Translate a data set into a folder in Cityscapes' layout."""
+    from sim2street.training.selection import progress_bar
+    from sim2street.training.translate import translate
 
     if options.width is not None and not 16 <= options.width <= 16384:
         raise ConfigError(f"--width is {options.width}; expected 16 to 16384 pixels.")
     dataset = open_named(options)
-    with progress_bar("repainting") as progress:
+    with progress_bar("translating") as progress:
         painted = translate(
             options.translator,
             dataset,
@@ -40,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
             device=check_device(options.device),
             progress=progress,
         )
-    print(f"{options.out}: {painted} pictures repainted, {len(dataset) - painted} were there; see preview.png.")
+    print(f"{options.out}: {painted} pictures translated, {len(dataset) - painted} were there; see preview.png.")
     return 0

@@ -6,19 +6,19 @@ import inspect
 from pathlib import Path
 from typing import Any, Final
 
-from models.errors import ConfigError, DatasetError
-from training.datasets.acdc import Acdc
-from training.datasets.base import Sample, SegmentationDataset
-from training.datasets.camvid import CamVid
-from training.datasets.cityscapes import Cityscapes
-from training.datasets.dark_zurich import DarkZurich
-from training.datasets.foggy_cityscapes import FoggyCityscapes
-from training.datasets.gta5 import Gta5
-from training.datasets.idd import Idd
-from training.datasets.labelled_folder import LabelledFolder
-from training.datasets.photo_folder import PhotoFolder
-from training.datasets.rendered import StreetScenes
-from training.datasets.synthia import Synthia
+from sim2street.models.errors import ConfigError, DatasetError
+from sim2street.training.datasets.acdc import Acdc
+from sim2street.training.datasets.base import Sample, SegmentationDataset
+from sim2street.training.datasets.camvid import CamVid
+from sim2street.training.datasets.cityscapes import Cityscapes
+from sim2street.training.datasets.dark_zurich import DarkZurich
+from sim2street.training.datasets.foggy_cityscapes import FoggyCityscapes
+from sim2street.training.datasets.gta5 import Gta5
+from sim2street.training.datasets.idd import Idd
+from sim2street.training.datasets.labelled_folder import LabelledFolder
+from sim2street.training.datasets.photo_folder import PhotoFolder
+from sim2street.training.datasets.rendered import StreetScenes
+from sim2street.training.datasets.synthia import Synthia
 
 DATASETS: Final[dict[str, type[SegmentationDataset]]] = {
     "acdc": Acdc,

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Final
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19
-from training.datasets.base import FolderDataset, label_table
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_SUFFIX: Final = "_rgb_anon.png"
 LABEL_SUFFIX: Final = "_gt_labelTrainIds.png"

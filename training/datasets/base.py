@@ -18,10 +18,9 @@ from typing import ClassVar, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from models.errors import DatasetError, LabelError
-from models.labels import IGNORE, LabelSpace
-from models.photo import read_label_image, read_photo
+from sim2street.models.errors import DatasetError, LabelError
+from sim2street.models.labels import IGNORE, LabelSpace
+from sim2street.models.photo import read_label_image, read_photo
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each image of a long job."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from models.errors import DatasetError
-from models.labels import CAMVID11, IGNORE
-from training.datasets.base import FolderDataset, label_table, why_unread
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CAMVID11, IGNORE
+from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
 
 UNLABELLED = 11
 """Stored value of pixels without a class."""

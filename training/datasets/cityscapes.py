@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
-from training.datasets.base import FolderDataset, label_table
+from sim2street.models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_SUFFIX = "_leftImg8bit.png"
 LABEL_SUFFIX = "_gtFine_labelIds.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.datasets.acdc import AnonymisedDrives
+from sim2street.training.datasets.acdc import AnonymisedDrives
 
 
 class DarkZurich(AnonymisedDrives):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models.errors import DatasetError
-from training.datasets.cityscapes import LABEL_SUFFIX, Cityscapes
+from sim2street.models.errors import DatasetError
+from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, Cityscapes
 
 DENSITIES: Final = ("0.02", "0.01", "0.005")
 """Attenuation coefficient beta of the fog in 1/m: one sees some 150, 300 and 600 metres. The densest first."""

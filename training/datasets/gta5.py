@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
-from training.datasets.base import FolderDataset, label_table, why_unread
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
 
 ALL = "all"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models.labels import CITYSCAPES19
-from training.datasets.base import FolderDataset, label_table
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_STEM: Final = "_leftImg8bit"
 LABEL_SUFFIX: Final = "_gtFine_labelcsTrainIds.png"

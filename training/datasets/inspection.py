@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from models.errors import DatasetError, Sim2StreetError
-from training.datasets import DATASETS, open_dataset
-from training.datasets.base import FolderDataset, Progress
+from sim2street.models.errors import DatasetError, Sim2StreetError
+from sim2street.training.datasets import DATASETS, open_dataset
+from sim2street.training.datasets.base import FolderDataset, Progress
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.errors import DatasetError
-from models.labels import label_space
-from training.datasets.base import FolderDataset, label_table
-from training.datasets.photo_folder import SUFFIXES
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import label_space
+from sim2street.training.datasets.base import FolderDataset, label_table
+from sim2street.training.datasets.photo_folder import SUFFIXES
 
 
 class LabelledFolder(FolderDataset):

@@ -18,12 +18,10 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from models.errors import ConfigError, DatasetError
-from models.labels import IGNORE
-from training.datasets.base import Progress, SegmentationDataset
-from training.datasets.statistics import (
+from sim2street.models.errors import ConfigError, DatasetError
+from sim2street.models.labels import IGNORE
+from sim2street.training.datasets.base import Progress, SegmentationDataset
+from sim2street.training.datasets.statistics import (
     Draw,
     LogInverseSampler,
     RareClassSampler,
@@ -31,9 +29,10 @@ from training.datasets.statistics import (
     Sampler,
     class_statistics,
 )
-from training.datasets.transforms import Chain, TransformConfig, margin_mask
-from training.datasets.workers import map_in_order
-from training.pair import DomainPair
+from sim2street.training.datasets.transforms import Chain, TransformConfig, margin_mask
+from sim2street.training.datasets.workers import map_in_order
+from sim2street.training.pair import DomainPair
+from torch import Tensor
 
 Sampling = Literal["uniform", "rare_class"]
 

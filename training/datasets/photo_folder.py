@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
-from models.errors import DatasetError
-from models.labels import CITYSCAPES19
-from training.datasets.base import FolderDataset
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets.base import FolderDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

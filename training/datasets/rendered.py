@@ -9,11 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from models.errors import ConfigError
-from models.labels import CITYSCAPES19
-from training.datasets.base import Sample, SegmentationDataset
-from training.datasets.street_scenes import check_arguments, render
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets.base import Sample, SegmentationDataset
+from sim2street.training.datasets.street_scenes import check_arguments, render
 
 MOST_SCENES = 1_000_000
 SPLIT_STARTS = {"train": 0, "val": MOST_SCENES}

@@ -15,12 +15,11 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from models.cache import STATISTICS, cache_folder, mark_used
-from models.errors import ConfigError, DatasetError
-from models.files import written_whole
-from training.datasets.base import Progress, SegmentationDataset
-from training.datasets.workers import map_in_order
+from sim2street.models.errors import ConfigError, DatasetError
+from sim2street.models.storage.cache import STATISTICS, cache_folder, mark_used
+from sim2street.models.storage.files import written_whole
+from sim2street.training.datasets.base import Progress, SegmentationDataset
+from sim2street.training.datasets.workers import map_in_order
 
 FORMAT: Final = 1
 """Part of a stored table's name: raised when the table's meaning changes."""

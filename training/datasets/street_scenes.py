@@ -13,16 +13,15 @@ from numbers import Integral
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import Canvas
-from training.scenes.ground import GroundBuilder, paint_ground
-from training.scenes.layout import Layout, Thing, draw_layout
-from training.scenes.panels import SeenPanel, paint_panels, paint_seen
-from training.scenes.sky import draw_sky, paint_sky
-from training.scenes.street import build_street
-from training.scenes.styles import LOOKS, Shot, sky_kind
-from training.scenes.traffic import Placer
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import Canvas
+from sim2street.training.scenes.ground import GroundBuilder, paint_ground
+from sim2street.training.scenes.layout import Layout, Thing, draw_layout
+from sim2street.training.scenes.panels import SeenPanel, paint_panels, paint_seen
+from sim2street.training.scenes.sky import draw_sky, paint_sky
+from sim2street.training.scenes.street import build_street
+from sim2street.training.scenes.styles import LOOKS, Shot, sky_kind
+from sim2street.training.scenes.traffic import Placer
 
 STYLES: tuple[str, ...] = ("game", "randomised", "overcast", "night", "fog", "rain")
 
@@ -193,5 +192,5 @@ def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> N
     shine = random.uniform(20, 110) * gloss + random.uniform(0, 130) * spot * gloss
     colour = np.clip(paint + shine[..., None], 0, 255).astype(np.uint8)
     canvas.colour[area][inside, :3] = colour[inside]
-    canvas.marks[area][inside] = (60, 0, labels.UNSCORED, 0)
+    canvas.marks[area][inside] = (60, 0, train_ids.UNSCORED, 0)
     canvas.depth[area][inside] = BONNET_DEPTH_METRES

@@ -8,11 +8,10 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from models.errors import LabelError, PhotoError
-from models.labels import CITYSCAPES19, IGNORE
-from training.datasets.base import label_table
-from training.datasets.gta5 import Gta5
+from sim2street.models.errors import LabelError, PhotoError
+from sim2street.models.labels import CITYSCAPES19, IGNORE
+from sim2street.training.datasets.base import label_table
+from sim2street.training.datasets.gta5 import Gta5
 
 TRAIN_ID_OF_SYNTHIA_ID: Final = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15,

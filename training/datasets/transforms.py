@@ -18,10 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from models.errors import ConfigError
-from models.labels import IGNORE
-from training.datasets.base import resize_labels
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import IGNORE
+from sim2street.training.datasets.base import resize_labels
 
 Photo = NDArray[np.uint8]
 Labels = NDArray[np.uint8]

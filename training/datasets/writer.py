@@ -17,15 +17,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from models.errors import DatasetError
-from models.files import write_whole
-from models.labels import label_ids_from_train_ids
-from training.datasets.base import Progress
-from training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
-from training.datasets.rendered import check_settings, renderer_version, scene_key
-from training.datasets.street_scenes import render
-from training.datasets.workers import map_in_order
+from sim2street.models.errors import DatasetError
+from sim2street.models.labels import label_ids_from_train_ids
+from sim2street.models.storage.files import write_whole
+from sim2street.training.datasets.base import Progress
+from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
+from sim2street.training.datasets.rendered import check_settings, renderer_version, scene_key
+from sim2street.training.datasets.street_scenes import render
+from sim2street.training.datasets.workers import map_in_order
 
 MANIFEST: Final = "street_scenes.json"
 END_OF_PNG: Final = b"IEND\xaeB`\x82"

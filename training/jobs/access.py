@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from models.errors import ConfigError, Sim2StreetError
-from models.files import runs_folder, write_json
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.storage.files import runs_folder, write_json
 
 LOGGER: Final = logging.getLogger(__name__)
 HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"

@@ -6,9 +6,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import OUT_OF_MEMORY
-from training.jobs.record import Job, JobState
-from training.run_folder import is_finished
+from sim2street.models.errors import OUT_OF_MEMORY
+from sim2street.training.jobs.record import Job, JobState
+from sim2street.training.run.folder import is_finished
 
 _DISK = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed", "unexpected pos")
 _ADVICE = "Retry goes on from the last saved state."
@@ -33,7 +33,7 @@ class Ending:
     out_of_memory_kills: int = 0
 
 
-def judge(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
+def classify(job: Job, run: Path, ending: Ending) -> tuple[JobState, str]:
     """The state that a job comes to, and why in a sentence or two."""
     if is_finished(run) and ending.code in (0, None):
         return JobState.SUCCEEDED, ""

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.networks import build
+from sim2street.training.config import RunConfig
+from sim2street.training.jobs.hub import Flavour
+from sim2street.training.jobs.progress import read_progress
+from sim2street.training.jobs.record import Job, JobState
+from sim2street.training.jobs.store import JobStore
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-
-from models.errors import ConfigError
-from models.labels import CITYSCAPES19
-from models.networks import build
-from training.config import RunConfig
-from training.jobs.hub import Flavour
-from training.jobs.progress import read_progress
-from training.jobs.record import Job, JobState
-from training.jobs.store import JobStore
 
 # Dense teraflops by NVIDIA's data sheets: in single precision without TF32, and in bf16 or fp16 on tensor cores.
 TERAFLOPS: Final[dict[str, tuple[float, float]]] = {

@@ -1,4 +1,4 @@
-"""Scoring a finished job, in a process of its own: `python -m training.jobs.evaluation FOLDER ID`."""
+"""Scoring a finished job, in a process of its own: `python -m sim2street.training.jobs.evaluation FOLDER ID`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from models.errors import Sim2StreetError
-from models.files import METRICS, RUN_FOLDER, write_json
-from training.jobs.local import ERRAND, PATIENCE, attend, waits_for_score
-from training.jobs.record import Evaluation, Job, JobError, JobState
-from training.jobs.store import JobStore
-from training.locks import hold
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import METRICS, RUN_FOLDER, write_json
+from sim2street.training.jobs.local import FOLLOW_UP, PATIENCE, attend, waits_for_score
+from sim2street.training.jobs.record import Evaluation, Job, JobError, JobState
+from sim2street.training.jobs.store import JobStore
+from sim2street.training.locks import hold
 
 SCENES: Final = {"seed": 2026, "size": (512, 256)}
 """Streets that no recipe trains on, the same on which shipped checkpoints are scored."""
@@ -40,11 +40,11 @@ def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
 
 def evaluate_job(store: JobStore, job: str) -> Evaluation:
     """Score, add the figures to the checkpoint's metrics, and write down what came of it."""
-    from models.checkpoint import Checkpoint
-    from models.predictor import Predictor
-    from training.datasets import open_dataset
-    from training.evaluate import evaluate
-    from training.selection import progress_bar
+    from sim2street.models.predictor import Predictor
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.datasets import open_dataset
+    from sim2street.training.evaluate import evaluate
+    from sim2street.training.selection import progress_bar
 
     wish = store.get(job).evaluation
     if wish is None:
@@ -74,7 +74,7 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
 def main() -> int:
     """Entry of the scoring process; 0 means that what came of it is written down."""
     store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
-    with hold(store.place(job) / ERRAND, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+    with hold(store.place(job) / FOLLOW_UP, seconds=PATIENCE):  # one that a killed runner had sent may be at it
         if waits_for_score(store.get(job)):
             result = evaluate_job(store, job)
             print(f"evaluation: {result.state} {result.error}", flush=True)

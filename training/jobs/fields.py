@@ -15,19 +15,20 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
-
-from models.errors import ConfigError
-from models.networks import NETWORKS
-from models.options import Options
-from training.config import RunConfig
-from training.datasets.street_scenes import STYLES
-from training.methods import method_entry
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import NETWORKS
+from sim2street.models.options import Options
+from sim2street.training.config import RunConfig
+from sim2street.training.datasets.street_scenes import STYLES
+from sim2street.training.methods import method_entry
 
 Kind = Literal["whole", "number", "switch", "choice", "text", "numbers"]
 
 # What a recipe is made of is chosen by choosing the recipe; folders are set by environment variables on the server
-# or, as with companions, by recipes of one's own on the command line.
-FIXED: Final = frozenset({"name", "method", "network", "stages", "root", "dataset", "licence", "about", "companions"})
+# or, as with extra_networks, by recipes of one's own on the command line.
+FIXED: Final = frozenset(
+    {"name", "method", "network", "stages", "root", "dataset", "licence", "about", "extra_networks"}
+)
 SPLIT: Final = re.compile(r"^[a-z0-9_]{1,40}$")
 GROUPS: Final = {
     "run": "Run",

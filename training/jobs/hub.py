@@ -21,15 +21,14 @@ from huggingface_hub import HfApi, Volume, get_token, snapshot_download
 from huggingface_hub._jobs_api import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
-
-from models.checkpoint import Checkpoint
-from models.errors import CheckpointError, Sim2StreetError
-from models.files import PROGRESS, RUN_FOLDER, WEIGHTS, replace_folder
-from models.hub import FILES
-from training.config import RunConfig
-from training.jobs import log as logs
-from training.jobs.record import Job, JobError, JobState, Publication
-from training.jobs.store import LOG, RUN, JobStore
+from sim2street.models.errors import CheckpointError, Sim2StreetError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import PROGRESS, RUN_FOLDER, WEIGHTS, replace_folder
+from sim2street.models.storage.hub import FILES
+from sim2street.training.config import RunConfig
+from sim2street.training.jobs import log as logs
+from sim2street.training.jobs.record import Job, JobError, JobState, Publication
+from sim2street.training.jobs.store import LOG, RUN, JobStore
 
 LOGGER: Final = logging.getLogger(__name__)
 IMAGE_VARIABLE: Final = "SIM2STREET_JOB_IMAGE"
@@ -198,7 +197,7 @@ class HubRunner:
             with hub_words("start the job"):
                 info = self.api.run_job(
                     image=image(),
-                    command=["python", "-m", "training.jobs.remote"],
+                    command=["python", "-m", "sim2street.training.jobs.remote"],
                     env={
                         "SIM2STREET_RECIPE": json.dumps(config.model_dump(mode="json")),
                         "SIM2STREET_REPOSITORY": job.publication.repo_id,

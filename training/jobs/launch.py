@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.catalog import catalog
-from models.errors import ConfigError, Sim2StreetError
-from training.config import DatasetConfig, RunConfig, load_recipe, no_recipe, recipe_names
-from training.jobs.fields import FormField, form_fields
-from training.methods import method_entry
-from training.selection import open_originals
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.storage.catalog import catalog
+from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, no_recipe, recipe_names
+from sim2street.training.jobs.fields import FormField, form_fields
+from sim2street.training.methods import method_entry
+from sim2street.training.selection import open_originals
 
 
 def shipped_recipe(name: str) -> RunConfig:

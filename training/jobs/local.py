@@ -1,6 +1,6 @@
 """The runner on this machine: a process of its own that trains queued jobs one after the other.
 
-    python -m training.jobs.local FOLDER
+    python -m sim2street.training.jobs.local FOLDER
 
 It belongs to nobody: page, server and command line only write records and call `attend`, which starts it where none
 runs. It holds a lock that the kernel drops with it, and a trainer lives on without it, so that whatever is killed,
@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from models.errors import Sim2StreetError
-from models.files import PROGRESS, write_json
-from training.jobs import log as logs
-from training.jobs import processes
-from training.jobs.ending import Ending, judge
-from training.jobs.progress import has_begun
-from training.jobs.record import Job, JobError, JobState, ProcessIdentity
-from training.jobs.store import LOG, PULSE, RECIPE, JobStore
-from training.locks import Busy, hold, is_held
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import PROGRESS, write_json
+from sim2street.training.jobs import log as logs
+from sim2street.training.jobs import processes
+from sim2street.training.jobs.ending import Ending, classify
+from sim2street.training.jobs.progress import has_begun
+from sim2street.training.jobs.record import Job, JobError, JobState, ProcessIdentity
+from sim2street.training.jobs.store import LOG, PULSE, RECIPE, JobStore
+from sim2street.training.locks import Busy, hold, is_held
 
 LOGGER: Final = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -41,7 +41,7 @@ LINGER: Final = 1.0
 """Seconds for which an idle runner waits for more before it ends."""
 WAITS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0, 1800.0, 3600.0, 3600.0, 3600.0)
 """Seconds between tries to publish while the Hub is down; then a person has to ask again."""
-ERRAND: Final = ".errand"
+FOLLOW_UP: Final = ".follow_up"
 """Lock in a job's folder: one process at a time scores or publishes it."""
 PATIENCE: Final = 86400.0
 """Seconds for which a second such process waits for the first."""
@@ -56,7 +56,7 @@ def attend(store: JobStore) -> bool:
         return False
     with (store.folder / RUNNER_LOG).open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "training.jobs.local", str(store.folder)],
+            [sys.executable, "-m", "sim2street.training.jobs.local", str(store.folder)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -114,7 +114,7 @@ def retry(store: JobStore, job: str) -> Job:
 def trainer_command(job: Job, store: JobStore) -> list[str]:
     """What is started for a job: a list, each part of it ours or checked, never a line for a shell."""
     run = store.run(job.id)
-    train = ["-m", "training.cli", "train"]
+    train = ["-m", "sim2street.training.cli", "train"]
     if has_begun(run):
         train += ["--resume", str(run)]
     else:
@@ -184,7 +184,7 @@ class Trainer:
 
 
 @dataclass
-class Errand:
+class FollowUp:
     """A process that scores or publishes a finished job."""
 
     job: Job
@@ -199,7 +199,7 @@ class Runner:
     def __init__(self, store: JobStore) -> None:
         self.store = store
         self.trainer: Trainer | None = None
-        self.errand: Errand | None = None
+        self.follow_up: FollowUp | None = None
         self.next_try: dict[str, float] = {}
 
     def work(self) -> None:
@@ -243,8 +243,8 @@ class Runner:
                 self.start(queued[0])
         if self.trainer is not None:
             self.watch(self.trainer)
-        on_errands = self.run_errands(jobs)
-        return self.trainer is not None or on_errands
+        following_up = self.run_follow_ups(jobs)
+        return self.trainer is not None or following_up
 
     def find_again(self, job: Job) -> None:
         """Take over a job that an earlier runner had left running: its trainer, or what became of it."""
@@ -344,7 +344,7 @@ class Runner:
             killed=trainer.killed,
             out_of_memory_kills=processes.out_of_memory_kills() - trainer.memory_kills,
         )
-        state, reason = judge(job, self.store.run(job.id), ending)
+        state, reason = classify(job, self.store.run(job.id), ending)
         ended = {"reason": reason, "seconds": trainer.seconds, "ended_at": round(time.time(), 1), "trainer": None}
 
         def note(found: Job) -> Job:
@@ -358,16 +358,16 @@ class Runner:
         self.trainer = None
         LOGGER.info("%s %s %s", job.id, state.value, reason)
 
-    def run_errands(self, jobs: list[Job]) -> bool:
+    def run_follow_ups(self, jobs: list[Job]) -> bool:
         """Score and publish finished jobs that wish it, one at a time; returns whether any waits.
 
         Scoring waits until no training needs the machine; publishing is tried again later where the Hub was down.
         """
-        if self.errand is not None:
-            if self.errand.child.poll() is None:
+        if self.follow_up is not None:
+            if self.follow_up.child.poll() is None:
                 return True
-            self.settle(self.errand)
-            self.errand = None
+            self.settle(self.follow_up)
+            self.follow_up = None
             return True  # its job has changed since it was read
         done = [job for job in jobs if job.state is JobState.SUCCEEDED]
         for job in done if self.trainer is None else ():
@@ -384,38 +384,38 @@ class Runner:
                 break
         return bool(ready)
 
-    def send(self, job: Job, errand: str) -> None:
-        """Start a process for an errand; it writes down itself what came of it."""
+    def send(self, job: Job, follow_up: str) -> None:
+        """Start the process of a follow-up, which records its own outcome."""
         with (self.store.place(job.id) / LOG).open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", f"training.jobs.{errand}", str(self.store.folder), job.id],
+                [sys.executable, "-m", f"sim2street.training.jobs.{follow_up}", str(self.store.folder), job.id],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self.errand = Errand(job, errand, child)
+        self.follow_up = FollowUp(job, follow_up, child)
 
-    def settle(self, errand: Errand) -> None:
-        """Write down for an errand that died how it did; one that came to its own end has done so itself."""
-        code = errand.child.returncode
+    def settle(self, follow_up: FollowUp) -> None:
+        """Record how a follow-up died; one that ended by itself has recorded its own outcome."""
+        code = follow_up.child.returncode
         if code == 0:
             return
         words = f"It ended with code {code}; the log says more."
         if code < 0:
-            starved = code == -signal.SIGKILL and processes.out_of_memory_kills() > errand.memory_kills
+            starved = code == -signal.SIGKILL and processes.out_of_memory_kills() > follow_up.memory_kills
             name = signal.Signals(-code).name
             words = "Out of memory: the kernel killed it." if starved else f"It was killed from outside ({name})."
 
         def note(found: Job) -> Job:
-            if errand.name == "evaluation" and found.evaluation is not None:
+            if follow_up.name == "evaluation" and found.evaluation is not None:
                 return found.having(evaluation=found.evaluation.having(state="failed", error=words))
-            if errand.name == "publication" and found.publication is not None:
+            if follow_up.name == "publication" and found.publication is not None:
                 return found.having(publication=found.publication.after_failure(words, len(WAITS)))
             return found
 
-        self.store.change(errand.job.id, note)
+        self.store.change(follow_up.job.id, note)
 
 
 def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:

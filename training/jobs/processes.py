@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from training.jobs.record import ProcessIdentity
+from sim2street.training.jobs.record import ProcessIdentity
 
 PROC = Path("/proc")
 

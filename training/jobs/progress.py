@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.files import CONFIG, PROGRESS
-from training.run_folder import SAMPLES, STATE
+from sim2street.models.storage.files import CONFIG, PROGRESS
+from sim2street.training.run.folder import SAMPLES, STATE
 
 if TYPE_CHECKING:
-    from training.config import RunConfig
+    from sim2street.training.config import RunConfig
 
 
 @dataclass(frozen=True)

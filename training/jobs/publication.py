@@ -1,4 +1,4 @@
-"""Publishing a finished job, in a process of its own: `python -m training.jobs.publication FOLDER ID`.
+"""Publishing a finished job, in a process of its own: `python -m sim2street.training.jobs.publication FOLDER ID`.
 
 Training is done and kept whatever happens here. A failure is written down with its reason and tried again later.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from models.errors import Sim2StreetError
-from models.files import RUN_FOLDER
-from training.jobs.local import ERRAND, PATIENCE, WAITS, attend, waits_for_hub
-from training.jobs.record import Job, JobError, JobState, Publication
-from training.jobs.store import JobStore
-from training.locks import hold
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import RUN_FOLDER
+from sim2street.training.jobs.local import FOLLOW_UP, PATIENCE, WAITS, attend, waits_for_hub
+from sim2street.training.jobs.record import Job, JobError, JobState, Publication
+from sim2street.training.jobs.store import JobStore
+from sim2street.training.locks import hold
 
 
 def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) -> Job:
@@ -39,8 +39,8 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
 
 def publish_job(store: JobStore, job: str) -> Publication:
     """Try once, and write down what came of it."""
-    from models.checkpoint import Checkpoint
-    from training.publish import publish
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.hosting.publish import publish
 
     wish = store.get(job).publication
     if wish is None:
@@ -59,7 +59,7 @@ def publish_job(store: JobStore, job: str) -> Publication:
 def main() -> int:
     """Entry of the publishing process; 0 means that what came of it is written down."""
     store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
-    with hold(store.place(job) / ERRAND, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+    with hold(store.place(job) / FOLLOW_UP, seconds=PATIENCE):  # one that a killed runner had sent may be at it
         if waits_for_hub(store.get(job)):
             result = publish_job(store, job)
             print(f"publishing to {result.repo_id}: {result.state} {result.error or result.url}", flush=True)

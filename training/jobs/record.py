@@ -7,9 +7,8 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
-
-from models.errors import Sim2StreetError
-from models.options import Options
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.options import Options
 
 
 class JobError(Sim2StreetError):

@@ -1,6 +1,6 @@
 """What runs inside a container on Hugging Face Jobs: train, say how far, and put the checkpoint on the Hub.
 
-`python -m training.jobs.remote`, with everything in the environment: SIM2STREET_RECIPE (the resolved recipe as JSON),
+`python -m sim2street.training.jobs.remote`, with everything in the environment: SIM2STREET_RECIPE (the resolved recipe as JSON),
 SIM2STREET_RUN (folder), SIM2STREET_REPOSITORY, SIM2STREET_PRIVATE and the secret HF_TOKEN.
 """
 
@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import Checkpoint
-from models.errors import ConfigError, Sim2StreetError
-from models.files import PROGRESS, RUN_FOLDER, write_json
-from training.config import RunConfig
-from training.jobs import processes
-from training.jobs.hub import PROGRESS_MARK
-from training.jobs.progress import has_begun, stages_of
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import PROGRESS, RUN_FOLDER, write_json
+from sim2street.training.config import RunConfig
+from sim2street.training.jobs import processes
+from sim2street.training.jobs.hub import PROGRESS_MARK
+from sim2street.training.jobs.progress import has_begun, stages_of
 
 WAITS: Final = (5.0, 15.0, 60.0, 120.0, 240.0, 480.0)
 """Seconds between tries to publish: a quarter of an hour is cheaper than a training."""
@@ -50,7 +50,7 @@ def train(config: RunConfig, run: Path) -> int:
     recipe = run.parent / f"{run.name}.json"
     write_json(recipe, config.model_dump(mode="json"))
     arguments = ["--resume", str(run)] if has_begun(run) else [str(recipe), "--out", str(run)]
-    launch = ["-m", "training.cli"]
+    launch = ["-m", "sim2street.training.cli"]
     cards = processes.graphics_cards()
     if cards > 1:
         launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(cards)]
@@ -84,7 +84,7 @@ def publish_patiently(checkpoint: Checkpoint, repository: str, private: bool) ->
     Raises:
         Sim2StreetError: of the last try.
     """
-    from training.publish import publish
+    from sim2street.training.hosting.publish import publish
 
     for wait in WAITS:
         try:

@@ -19,14 +19,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.errors import Sim2StreetError
-from models.files import RUN_FOLDER, promoted_folder, replace_folder, runs_folder, size_of, write_json
-from training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
-from training.locks import Busy, hold
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.files import (
+    RUN_FOLDER,
+    promoted_folder,
+    replace_folder,
+    runs_folder,
+    size_of,
+    write_json,
+)
+from sim2street.training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
+from sim2street.training.locks import Busy, hold
 
 if TYPE_CHECKING:
-    from models.checkpoint import Checkpoint
-    from training.config import RunConfig
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.config import RunConfig
 
 JOB: Final = "job.json"
 RECIPE: Final = "recipe.json"
@@ -40,7 +47,7 @@ class JobStore:
     """The jobs below one folder.
 
     Args:
-        folder: default `jobs` in `models.files.runs_folder()`; made when the first job is.
+        folder: default `jobs` in `sim2street.models.storage.files.runs_folder()`; made when the first job is.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -117,7 +124,7 @@ class JobStore:
         Raises:
             ConfigError: it is damaged, or of another version.
         """
-        from training.config import RunConfig
+        from sim2street.training.config import RunConfig
 
         return RunConfig.read(self.place(job) / RECIPE)
 
@@ -182,8 +189,8 @@ class JobStore:
         Raises:
             JobError: it has no checkpoint, the name is no name or taken, or the disk is full.
         """
-        from models.catalog import catalog
-        from models.checkpoint import Checkpoint
+        from sim2street.models.storage.catalog import catalog
+        from sim2street.models.storage.checkpoint import Checkpoint
 
         if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
             raise JobError(f"A checkpoint's name is letters, digits and _, up to 80 of them; found {name[:90]!r}.")
@@ -253,7 +260,7 @@ def promoted_names() -> list[str]:
 
 def _rebuilt(place: Path, error: str) -> Job:
     """What can be said of a job whose record is damaged, as after a power cut: its recipe and run are still there."""
-    from training.config import RunConfig
+    from sim2street.training.config import RunConfig
 
     known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
     try:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from models.errors import ConfigError
-from models.segmenter import Segmenter
-from training.methods.advent import Advent, AdventOptions
-from training.methods.base import Method, MethodOptions
-from training.methods.batch_norm import BatchNorm, BatchNormOptions
-from training.methods.cycada import CyCADA, CyCADAOptions
-from training.methods.daformer import DAFormer, DAFormerOptions
-from training.methods.dann import Dann, DannOptions
-from training.methods.hrda import HRDA, HRDAMethodOptions
-from training.methods.mic import MIC, MICOptions
-from training.methods.source_only import SourceOnly, SourceOnlyOptions
+from sim2street.models.errors import ConfigError
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.adabn import AdaBN, AdaBNOptions
+from sim2street.training.methods.advent import ADVENT, ADVENTOptions
+from sim2street.training.methods.base import Method, MethodOptions
+from sim2street.training.methods.cycada import CyCADA, CyCADAOptions
+from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
+from sim2street.training.methods.dann import DANN, DANNOptions
+from sim2street.training.methods.hrda import HRDA, HRDAOptions
+from sim2street.training.methods.mic import MIC, MICOptions
+from sim2street.training.methods.source_only import SourceOnly, SourceOnlyOptions
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ METHODS: Final[dict[str, MethodEntry]] = {
         adapts=False,
     ),
     "adabn": MethodEntry(
-        method=BatchNorm,
-        options=BatchNormOptions,
+        method=AdaBN,
+        options=AdaBNOptions,
         title="AdaBN",
         paper="Li, Wang, Shi, Liu, Hou. Revisiting Batch Normalization For Practical Domain Adaptation. 2016."
         " arXiv:1603.04779",
@@ -62,12 +62,12 @@ METHODS: Final[dict[str, MethodEntry]] = {
         trains=False,
     ),
     "dann": MethodEntry(
-        method=Dann,
-        options=DannOptions,
+        method=DANN,
+        options=DANNOptions,
         title="DANN",
         paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
         " of Neural Networks. JMLR 2016. arXiv:1505.07818",
-        idea="Learn features from which a judge cannot tell, at any pixel, which domain they come from.",
+        idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",
         adapts=True,
     ),
     "cycada": MethodEntry(
@@ -76,12 +76,12 @@ METHODS: Final[dict[str, MethodEntry]] = {
         title="CyCADA",
         paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
         " Adaptation. ICML 2018. arXiv:1711.03213",
-        idea="Repaint source images as target ones, train on those, then align what the network says of both.",
+        idea="Translate source images as target ones, train on those, then align what the network says of both.",
         adapts=True,
     ),
     "advent": MethodEntry(
-        method=Advent,
-        options=AdventOptions,
+        method=ADVENT,
+        options=ADVENTOptions,
         title="ADVENT",
         paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
         " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
@@ -99,7 +99,7 @@ METHODS: Final[dict[str, MethodEntry]] = {
     ),
     "hrda": MethodEntry(
         method=HRDA,
-        options=HRDAMethodOptions,
+        options=HRDAOptions,
         title="HRDA",
         paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation."
         " ECCV 2022. arXiv:2204.13132",

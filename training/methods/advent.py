@@ -23,19 +23,18 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from sim2street.models.networks.discriminators import PatchDiscriminator
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Method, MethodOptions, Update, frozen, supervision
+from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information
+from sim2street.training.pair import DomainPair
 from torch import Tensor, nn
-
-from models.networks.discriminators import PatchDiscriminator
-from models.segmenter import Segmenter
-from training.losses import Domain, domain_loss, entropy, self_information
-from training.methods.base import Method, MethodOptions, Update, frozen, supervision
-from training.pair import DomainPair
 
 AUXILIARY_SHARE = 0.2
 """Weight of the auxiliary classifier's target terms relative to the main one's: 0.0002 / 0.001 in the code."""
 
 
-class AdventOptions(MethodOptions):
+class ADVENTOptions(MethodOptions):
     """Weights and variants; the defaults are AdvEnt for GTA5 -> Cityscapes."""
 
     adversarial_weight: float = Field(default=1e-3, ge=0, description="w_adv; 0 trains no discriminator.")
@@ -47,7 +46,7 @@ class AdventOptions(MethodOptions):
         default=0.5, ge=0, le=1, description="mu: how much rarer than in the source a class may get."
     )
     map: Literal["self_information", "probability_times_entropy"] = Field(
-        default="self_information", description="What the discriminator judges."
+        default="self_information", description="What the discriminator sees."
     )
     saturating: bool = Field(
         default=False, description="Maximise the discriminator's loss on the target, the min-max form."
@@ -57,10 +56,10 @@ class AdventOptions(MethodOptions):
     )
 
 
-class Advent(Method):
+class ADVENT(Method):
     """AdvEnt, MinEnt and the class-ratio prior, each by its weight."""
 
-    def __init__(self, segmenter: Segmenter, options: AdventOptions) -> None:
+    def __init__(self, segmenter: Segmenter, options: ADVENTOptions) -> None:
         discriminators: dict[str, nn.Module] = {}
         if options.adversarial_weight > 0:
             for head in ("discriminator", "discriminator_auxiliary")[: 1 + has_auxiliary(segmenter)]:
@@ -85,8 +84,8 @@ class Advent(Method):
         for head, share, logits in heads(target.logits, target.auxiliary):
             probabilities = logits.softmax(dim=1)
             if options.adversarial_weight > 0:
-                with frozen(self.get_submodule(f"discriminator{head}")) as judge:
-                    verdict = judge(self.judged(probabilities))
+                with frozen(self.get_submodule(f"discriminator{head}")) as fixed:
+                    verdict = fixed(self.discriminator_input(probabilities))
                 fooled = (
                     -domain_loss(verdict, Domain.TARGET) if options.saturating else domain_loss(verdict, Domain.SOURCE)
                 )
@@ -101,12 +100,14 @@ class Advent(Method):
         if options.adversarial_weight > 0:
             for domain, output in ((Domain.SOURCE, source), (Domain.TARGET, target)):
                 for head, _, logits in heads(output.logits, output.auxiliary):
-                    verdict = self.get_submodule(f"discriminator{head}")(self.judged(logits.detach().softmax(dim=1)))
+                    verdict = self.get_submodule(f"discriminator{head}")(
+                        self.discriminator_input(logits.detach().softmax(dim=1))
+                    )
                     name = f"discriminator{head}/{domain.name.lower()}"
                     yield Update({name: 0.5 * domain_loss(verdict, domain)})
         yield Update(step=self.trained)
 
-    def judged(self, probabilities: Tensor) -> Tensor:
+    def discriminator_input(self, probabilities: Tensor) -> Tensor:
         """The map that the discriminator sees: (B, C, H, W) -> (B, C, H, W)."""
         if self.options.map == "probability_times_entropy":
             return probabilities * entropy(probabilities)[:, None]

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 
 import torch
 from pydantic import Field
+from sim2street.models.errors import ConfigError
+from sim2street.models.options import Options
+from sim2street.models.segmenter import Segmenter, SegmenterOutput
+from sim2street.training.methods.losses import Reduction, cross_entropy
+from sim2street.training.pair import DomainPair
 from torch import Tensor, nn
-
-from models.errors import ConfigError
-from models.options import Options
-from models.segmenter import Segmenter, SegmenterOutput
-from training.losses import Reduction, cross_entropy
-from training.pair import DomainPair
 
 PROBE_SIDE = 64
 
@@ -70,13 +69,13 @@ class Method(nn.Module, ABC):
 
     Attributes:
         progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
-        borrows: whether its companions must come from an earlier run.
+        needs_extra_networks: whether its extra networks must come from an earlier run.
         in_step: whether all pairs give the same updates, each network's optimiser stepping once. Where not, nothing can
             be averaged over several processes or accumulated pairs.
     """
 
     progress: float = 0.0
-    borrows: bool = False
+    needs_extra_networks: bool = False
     in_step: bool = True
 
     def __init__(self, segmenter: Segmenter, **networks: nn.Module) -> None:
@@ -92,7 +91,7 @@ class Method(nn.Module, ABC):
         return {name: getattr(self, name) for name in self.trained}
 
     @property
-    def companions(self) -> dict[str, nn.Module]:
+    def extra_networks(self) -> dict[str, nn.Module]:
         """Networks beside the segmenter that are of use after the run: kept with it, and taken over by later stages."""
         return {}
 
@@ -127,7 +126,7 @@ def feature_channels(segmenter: Segmenter, name: str) -> int:
         features = segmenter.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)).features
     segmenter.train(was_training)
     if name not in features:
-        raise ConfigError(f"The network has no features {name!r} to be judged; it has {', '.join(features)}.")
+        raise ConfigError(f"The network has no features {name!r} for a discriminator; it has {', '.join(features)}.")
     return features[name].shape[1]
 
 

@@ -1,22 +1,22 @@
-"""CyCADA: source images repainted as target ones, and features that do not tell them apart (Hoffman et al., ICML 2018).
+"""CyCADA: source images translated as target ones, and features that do not tell them apart (Hoffman et al., ICML 2018).
 
-arXiv:1711.03213. G: source -> target and F: target -> source repaint, D_T and D_S judge pictures, f segments, D judges
-what f says. The five losses, with the constants of the authors' code:
+arXiv:1711.03213. G: source -> target and F: target -> source are the generators, D_T and D_S the
+discriminators of images, f the segmenter and D the discriminator of its scores. The five losses, with the constants of the authors' code:
 
 task      CE(f(G(x_s)), y_s)                                                                        Eq. 1, on G(x_s)
-image     2 · gan(D_T(G(x_s)), real) + gan(D_S(F(x_t)), real), against judges that learn the contrary        Eq. 2
+image     2 · gan(D_T(G(x_s)), real) + gan(D_S(F(x_t)), real), against discriminators that learn the contrary        Eq. 2
 cycle     10 · (|F(G(x_s)) - x_s| + |G(F(x_t)) - x_t|) + 5 · (|G(x_t) - x_t| + |F(x_s) - x_s|)                Eq. 3
 semantic  CE(f_S(G(x_s)), y_s) + CE(f_S(F(x_t)), argmax f_S(x_t)), f_S the frozen source segmenter           Eq. 4
 feature   0.1 · CE(D(f(x_t)), source), against D that tells f(G(x_s)) from f(x_t)                            Eq. 5
 
 The paper's GTA5 experiment trains in stages, here the stages of a recipe: `phase = "translation"` (image and cycle; the
-semantic loss is off, for want of memory), then "segmentation" on repainted images, then "features". "joint" takes all
+semantic loss is off, for want of memory), then "segmentation" on translated images, then "features". "joint" takes all
 in every step, in the order of the authors' code. Every sub-step has its own optimiser step and reaches only what it
 steps: the task loss does not train G.
 
 Labels of D are source 1, target 0. f learns from D only while D is right at more than 60 % of the positions, averaged
-over its last 100 steps: a judge that knows nothing has nothing to teach. The authors repaint the whole data set once;
-here a crop is repainted as it is drawn, by the same frozen G. `sim2street translate` repaints whole pictures.
+over its last 100 steps: a discriminator at chance level has nothing to teach. The authors translate the whole data set once;
+here a crop is translated as it is drawn, by the same frozen G. `sim2street translate` translates whole pictures.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from sim2street.models.networks.cyclegan import Generator, PatchGAN
+from sim2street.models.networks.discriminators import FeatureDiscriminator
+from sim2street.models.segmenter import Segmenter, SegmenterOutput
+from sim2street.training.methods.base import Method, MethodOptions, Update, feature_channels, frozen, supervision
+from sim2street.training.methods.losses import Domain, cross_entropy, gan_loss, position_loss
+from sim2street.training.methods.parts.image_pool import ImagePool
+from sim2street.training.pair import DomainPair
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.cyclegan import Generator, PatchGAN
-from models.networks.discriminators import FeatureDiscriminator
-from models.segmenter import Segmenter, SegmenterOutput
-from training.losses import Domain, cross_entropy, gan_loss, position_loss
-from training.methods.base import Method, MethodOptions, Update, feature_channels, frozen, supervision
-from training.pair import DomainPair
-from training.parts.image_pool import ImagePool
-
 GENERATORS = ("to_target", "to_source")
-JUDGES = ("judge_target", "judge_source")
+DISCRIMINATORS = ("discriminator_target", "discriminator_source")
 REMEMBERED = 100
-"""Steps over which the accuracy of the judge of features is averaged."""
+"""Steps over which the accuracy of the discriminator of features is averaged."""
 
 
 class CyCADAOptions(MethodOptions):
@@ -50,39 +49,43 @@ class CyCADAOptions(MethodOptions):
     phase: Literal["translation", "segmentation", "features", "joint"] = Field(
         default="translation", description="What is trained; see the head of training/methods/cycada.py."
     )
-    translated: bool = Field(default=True, description="Whether f sees repainted source images; false is an ablation.")
+    translated: bool = Field(default=True, description="Whether f sees translated source images; false is an ablation.")
     gan: Literal["lsgan", "log"] = Field(
         default="lsgan", description="Squared errors as in the code, or the paper's logs."
     )
     forward_weight: float = Field(default=2.0, ge=0, description="Of the image loss source -> target; 1 in the paper.")
     cycle_weight: float = Field(default=10.0, ge=0, description="Of the cycle loss.")
     identity_weight: float = Field(
-        default=0.5, ge=0, description="What a repainter changes of its own target's images, relative to the cycle."
+        default=0.5, ge=0, description="Weight of the identity loss, relative to the cycle's."
     )
     semantic: Literal["labels", "hard", "soft"] = Field(
         default="labels",
-        description="What f_S should say of repainted source images: their labels, as in the code; hard: what it says of"
+        description="What f_S should say of translated source images: their labels, as in the code; hard: what it says of"
         " the originals, the paper's equation; soft: the same with probabilities. Of targets always the originals'.",
     )
     semantic_weight: float = Field(default=0.0, ge=0, description="0 for GTA5, 1 for the paper's digits.")
     semantic_gate: float = Field(default=1.0, gt=0, description="Loss of f_S above which it has no say.")
     feature_weight: float = Field(default=0.1, ge=0, description="Of the feature loss in the segmenter.")
     accuracy_gate: float = Field(default=0.6, ge=0, le=1, description="Accuracy that D must exceed to be listened to.")
-    judged: Literal["scores", "fc7"] = Field(
+    discriminator_input: Literal["scores", "fc7"] = Field(
         default="scores", description="What D sees: scores as with DRN, or FCN-8s' last features."
     )
-    judged_cell: int = Field(
+    discriminator_cell: int = Field(
         default=1, ge=1, le=64, description="Pixels to a side over which D's input is averaged; above 1 for laptops."
     )
-    generator_width: int = Field(default=64, ge=4, le=128, description="Channels of the repainters' first convolution.")
+    generator_width: int = Field(default=64, ge=4, le=128, description="Channels of the generators' first convolution.")
     generator_blocks: int = Field(default=9, ge=1, le=16, description="Their residual blocks.")
     generator_dropout: bool = Field(default=True, description="Half of each block's activations dropped in training.")
-    judge_width: int = Field(default=64, ge=4, le=128, description="Channels of the picture judges' first convolution.")
-    pool: int = Field(default=50, ge=0, le=1000, description="Earlier translations that the picture judges see again.")
+    discriminator_width: int = Field(
+        default=64, ge=4, le=128, description="Channels of the picture discriminators' first convolution."
+    )
+    pool: int = Field(
+        default=50, ge=0, le=1000, description="Earlier translations that the picture discriminators see again."
+    )
 
     @property
     def translates(self) -> bool:
-        """Whether repainters are trained."""
+        """Whether generators are trained."""
         return self.phase in ("translation", "joint")
 
     @property
@@ -100,17 +103,19 @@ class CyCADA(Method):
         if o.translates:
             for name in GENERATORS:
                 networks[name] = Generator(o.generator_width, o.generator_blocks, dropout=o.generator_dropout)
-            networks |= {name: PatchGAN(width=o.judge_width) for name in JUDGES}
+            networks |= {name: PatchGAN(width=o.discriminator_width) for name in DISCRIMINATORS}
         if o.phase in ("features", "joint"):
             networks["discriminator"] = FeatureDiscriminator(
-                segmenter.labels.count if o.judged == "scores" else feature_channels(segmenter, o.judged)
+                segmenter.labels.count
+                if o.discriminator_input == "scores"
+                else feature_channels(segmenter, o.discriminator_input)
             )
         super().__init__(segmenter, **networks)
         self.options = options
-        self.in_step = o.phase not in ("features", "joint")  # there the judge's accuracy decides who steps
-        # Repaints, and is trained in an earlier stage.
-        self.borrows = o.phase in ("segmentation", "features") and o.translated
-        if self.borrows:
+        self.in_step = o.phase not in ("features", "joint")  # there the discriminator's accuracy decides who steps
+        # Translates, and is trained in an earlier stage.
+        self.needs_extra_networks = o.phase in ("segmentation", "features") and o.translated
+        if self.needs_extra_networks:
             self.to_target = Generator(o.generator_width, o.generator_blocks, dropout=o.generator_dropout)
             self.to_target.requires_grad_(False)
         if o.translates:
@@ -120,15 +125,15 @@ class CyCADA(Method):
             self.source_segmenter = copy.deepcopy(segmenter).requires_grad_(False)
         if not o.trains_segmenter:
             segmenter.requires_grad_(False)
-            self.trained = (*GENERATORS, *JUDGES)
+            self.trained = (*GENERATORS, *DISCRIMINATORS)
         self.accuracies: Tensor
-        self.judgements: Tensor
+        self.discriminator_steps: Tensor
         self.register_buffer("accuracies", torch.zeros(REMEMBERED))
-        self.register_buffer("judgements", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("discriminator_steps", torch.zeros((), dtype=torch.int64))
 
     @property
-    def companions(self) -> dict[str, nn.Module]:
-        """The repainters."""
+    def extra_networks(self) -> dict[str, nn.Module]:
+        """The generators."""
         return {name: self.get_submodule(name) for name in GENERATORS if hasattr(self, name)}
 
     def train(self, mode: bool = True) -> CyCADA:
@@ -136,7 +141,7 @@ class CyCADA(Method):
         super().train(mode)
         if self.source_segmenter is not None:
             self.source_segmenter.eval()
-        if self.borrows:
+        if self.needs_extra_networks:
             self.to_target.eval()
         if not self.options.trains_segmenter:
             self.segmenter.eval()
@@ -148,24 +153,24 @@ class CyCADA(Method):
             yield from self.translation(pair)
         if not self.options.trains_segmenter:
             return
-        repainted = self.repainted(pair)
+        translated = self.translated(pair)
         if self.options.phase in ("features", "joint"):
-            yield from self.feature_adaptation(pair, repainted)
-        yield Update(supervision(self.segmenter(repainted), pair, self.options), step=("segmenter",))
+            yield from self.feature_adaptation(pair, translated)
+        yield Update(supervision(self.segmenter(translated), pair, self.options), step=("segmenter",))
 
     def translation(self, pair: DomainPair) -> Iterator[Update]:
-        """Repainters against frozen picture judges, then each judge on new and earlier translations."""
+        """Generators against frozen picture discriminators, then each discriminator on new and earlier translations."""
         o, gan = self.options, self.options.gan
         source, target = 2 * pair.source_images - 1, 2 * pair.target_images - 1
         to_target, to_source = (self.get_submodule(name) for name in GENERATORS)
         as_target, as_source = to_target(source), to_source(target)
         with (
-            frozen(self.get_submodule("judge_target")) as judge_t,
-            frozen(self.get_submodule("judge_source")) as judge_s,
+            frozen(self.get_submodule("discriminator_target")) as discriminator_t,
+            frozen(self.get_submodule("discriminator_source")) as discriminator_s,
         ):
             losses = {
-                "translation/to_target": o.forward_weight * gan_loss(judge_t(as_target), True, gan),
-                "translation/to_source": gan_loss(judge_s(as_source), True, gan),
+                "translation/to_target": o.forward_weight * gan_loss(discriminator_t(as_target), True, gan),
+                "translation/to_source": gan_loss(discriminator_s(as_source), True, gan),
             }
         if o.cycle_weight > 0:
             back = F.l1_loss(to_source(as_target), source) + F.l1_loss(to_target(as_source), target)
@@ -178,20 +183,27 @@ class CyCADA(Method):
             losses["translation/semantic"] = o.semantic_weight * semantic
         yield Update(losses, step=GENERATORS)
 
-        for name, real, painted, pool in zip(JUDGES, (target, source), (as_target, as_source), self.pools, strict=True):
+        for name, real, painted, pool in zip(
+            DISCRIMINATORS, (target, source), (as_target, as_source), self.pools, strict=True
+        ):
             assert isinstance(pool, ImagePool)
-            judge, earlier = self.get_submodule(name), pool.exchange(painted)
-            loss = 0.5 * (gan_loss(judge(real), True, gan) + gan_loss(judge(earlier), False, gan))
+            discriminator, earlier = self.get_submodule(name), pool.exchange(painted)
+            loss = 0.5 * (gan_loss(discriminator(real), True, gan) + gan_loss(discriminator(earlier), False, gan))
             yield Update({name: loss}, step=(name,))
 
-    def semantic_loss(self, judge: Segmenter, pair: DomainPair, as_target: Tensor, as_source: Tensor) -> Tensor:
-        """How far f_S changes its mind when images (B, 3, H, W) in [0,1] are repainted; 0 while it is poor itself."""
+    def semantic_loss(
+        self, source_segmenter: Segmenter, pair: DomainPair, as_target: Tensor, as_source: Tensor
+    ) -> Tensor:
+        """How far f_S changes its mind when images (B, 3, H, W) in [0,1] are translated; 0 while it is poor itself."""
         with torch.no_grad():
-            said_of_source, said_of_target = judge(pair.source_images).logits, judge(pair.target_images).logits
+            said_of_source, said_of_target = (
+                source_segmenter(pair.source_images).logits,
+                source_segmenter(pair.target_images).logits,
+            )
             own = cross_entropy(said_of_source, pair.source_labels, pair.source_spaces, self.options.reduction)
         if own > self.options.semantic_gate:
             return as_target.new_zeros(())
-        says_of_source, says_of_target = judge(as_target).logits, judge(as_source).logits
+        says_of_source, says_of_target = source_segmenter(as_target).logits, source_segmenter(as_source).logits
         if self.options.semantic == "soft":
             return F.cross_entropy(says_of_source, said_of_source.softmax(dim=1)) + F.cross_entropy(
                 says_of_target, said_of_target.softmax(dim=1)
@@ -202,38 +214,38 @@ class CyCADA(Method):
         of_source = cross_entropy(says_of_source, pair.source_labels, pair.source_spaces, self.options.reduction)
         return of_source + of_target
 
-    def feature_adaptation(self, pair: DomainPair, repainted: Tensor) -> Iterator[Update]:
-        """The judge of features; then, if it has been right often enough, the segmenter against it."""
+    def feature_adaptation(self, pair: DomainPair, translated: Tensor) -> Iterator[Update]:
+        """The discriminator of features; then, if it has been right often enough, the segmenter against it."""
         discriminator = self.get_submodule("discriminator")
         with torch.no_grad():
-            source = self.seen(self.segmenter(repainted))
+            source = self.seen(self.segmenter(translated))
         # Before torch 2.11 autocast gives the next pass weights that it has cast here, without a gradient.
         torch.clear_autocast_cache()
         target = self.seen(self.segmenter(pair.target_images))
         of_source, of_target = discriminator(source), discriminator(target.detach())
         loss = 0.5 * (position_loss(of_source, Domain.SOURCE) + position_loss(of_target, Domain.TARGET))
         right = 0.5 * ((of_source.argmax(dim=1) == 1).float().mean() + (of_target.argmax(dim=1) == 0).float().mean())
-        self.accuracies[self.judgements % REMEMBERED] = right.detach()
-        self.judgements += 1
+        self.accuracies[self.discriminator_steps % REMEMBERED] = right.detach()
+        self.discriminator_steps += 1
         yield Update({"discriminator": loss}, step=("discriminator",))
         if self.options.feature_weight > 0 and self.accuracy > self.options.accuracy_gate:
-            with frozen(discriminator) as judge:
-                fooled = position_loss(judge(target), Domain.SOURCE)
+            with frozen(discriminator) as fixed:
+                fooled = position_loss(fixed(target), Domain.SOURCE)
             yield Update({"feature": self.options.feature_weight * fooled}, step=("segmenter",))
 
     @property
     def accuracy(self) -> float:
-        """Of the judge of features, averaged over its last 100 steps or as many as there were."""
-        return float(self.accuracies.sum() / self.judgements.clamp(1, REMEMBERED))
+        """Of the discriminator of features, averaged over its last 100 steps or as many as there were."""
+        return float(self.accuracies.sum() / self.discriminator_steps.clamp(1, REMEMBERED))
 
     def seen(self, output: SegmenterOutput) -> Tensor:
-        """What the judge of features sees of an output, (B, C, h, w)."""
-        maps = output.logits if self.options.judged == "scores" else output.features["fc7"]
-        cell = self.options.judged_cell
+        """What the discriminator of features sees of an output, (B, C, h, w)."""
+        maps = output.logits if self.options.discriminator_input == "scores" else output.features["fc7"]
+        cell = self.options.discriminator_cell
         return maps if cell == 1 else F.avg_pool2d(maps, cell, ceil_mode=True)
 
     @torch.no_grad()
-    def repainted(self, pair: DomainPair) -> Tensor:
+    def translated(self, pair: DomainPair) -> Tensor:
         """Source images as G paints them, (B, 3, H, W) in [0,1], without a graph."""
         if not self.options.translated:
             return pair.source_images

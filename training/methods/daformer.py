@@ -26,18 +26,17 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from sim2street.models.errors import ConfigError
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Method, MethodOptions, Reduction, Update, supervision
+from sim2street.training.methods.losses import weighted_cross_entropy
+from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
+from sim2street.training.methods.parts.feature_distance import class_mean_distance, feature_distance
+from sim2street.training.methods.parts.pseudo_labels import PseudoLabels, Weighting, pseudo_label
+from sim2street.training.methods.parts.strong_augmentation import augment
+from sim2street.training.methods.parts.teacher import Teacher
+from sim2street.training.pair import DomainPair
 from torch import Tensor
-
-from models.errors import ConfigError
-from models.segmenter import Segmenter
-from training.losses import weighted_cross_entropy
-from training.methods.base import Method, MethodOptions, Reduction, Update, supervision
-from training.pair import DomainPair
-from training.parts.class_mix import choose_classes, class_mask, mix
-from training.parts.feature_distance import class_mean_distance, feature_distance
-from training.parts.pseudo_labels import PseudoLabels, Weighting, pseudo_label
-from training.parts.strong_augmentation import augment
-from training.parts.teacher import Teacher
 
 
 class DAFormerOptions(MethodOptions):

@@ -1,15 +1,15 @@
-"""DANN at every pixel: features from which no judge can tell the domain (Ganin et al., JMLR 2016, arXiv:1505.07818).
+"""DANN at every pixel: features from which no discriminator can tell the domain (Ganin et al., JMLR 2016, arXiv:1505.07818).
 
-E(f, y, d) = L_y(f, y) - lambda L_d(f, d); features f and classifier y minimise it, the judge d maximises it.  Eq. 10
+E(f, y, d) = L_y(f, y) - lambda L_d(f, d); features f and classifier y minimise it, the discriminator d maximises it.  Eq. 10
 A gradient reversal R between f and d makes that one minimisation:
 
     CE(y(f(x_s)), y_s) + 1/2 CE(d(R(f(x_s))), source) + 1/2 CE(d(R(f(x_t))), target)
     R passes f(x) on and multiplies the gradient that comes back by -w_d · lambda
     lambda = 2 / (1 + exp(-gamma p)) - 1 at share p of the run                                               Eq. 14
 
-The paper classifies whole pictures. Here the judge sees the deepest feature map position by position, as in FCNs in the
-Wild (Hoffman et al., 2016, arXiv:1612.02649), in the shape of CyCADA's judge of features. No paper reports this
-benchmark; w_d is ours, and it stands in R alone, so that the judge learns at full strength whatever it is.
+The paper classifies whole pictures. Here the discriminator sees the deepest feature map position by position, as in FCNs in the
+Wild (Hoffman et al., 2016, arXiv:1612.02649), in the shape of CyCADA's discriminator of features. No paper reports this
+benchmark; w_d is ours, and it stands in R alone, so that the discriminator learns at full strength whatever it is.
 """
 
 from __future__ import annotations
@@ -18,47 +18,50 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
+from sim2street.models.networks.discriminators import FeatureDiscriminator
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Method, MethodOptions, Update, feature_channels, supervision
+from sim2street.training.methods.losses import Domain, position_loss
+from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
+from sim2street.training.pair import DomainPair
 from torch import Tensor
 
-from models.networks.discriminators import FeatureDiscriminator
-from models.segmenter import Segmenter
-from training.losses import Domain, position_loss
-from training.methods.base import Method, MethodOptions, Update, feature_channels, supervision
-from training.pair import DomainPair
-from training.parts.gradient_reversal import reversal_factor, reverse_gradient
 
-
-class DannOptions(MethodOptions):
-    """Weights and the judge."""
+class DANNOptions(MethodOptions):
+    """Weights and the discriminator."""
 
     adversarial_weight: float = Field(
-        default=0.01, ge=0, description="w_d: how much of the judge's gradient reaches the features when lambda is 1."
+        default=0.01,
+        ge=0,
+        description="w_d: how much of the discriminator's gradient reaches the features when lambda is 1.",
     )
     gamma: float = Field(default=10.0, gt=0, description="How fast lambda rises from 0 to 1.")
-    stage: Literal["stage3", "stage4"] = Field(default="stage4", description="Features that are judged.")
+    stage: Literal["stage3", "stage4"] = Field(default="stage4", description="Features that the discriminator sees.")
     discriminator_width: int = Field(
-        default=512, ge=8, le=2048, description="Channels after the judge's first layer, halved by the next."
+        default=512, ge=8, le=2048, description="Channels after the discriminator's first layer, halved by the next."
     )
 
 
-class Dann(Method):
-    """Source supervision and one judge of features behind a gradient reversal."""
+class DANN(Method):
+    """Source supervision and one discriminator of features behind a gradient reversal."""
 
-    def __init__(self, segmenter: Segmenter, options: DannOptions) -> None:
+    def __init__(self, segmenter: Segmenter, options: DANNOptions) -> None:
         channels = feature_channels(segmenter, options.stage)
         super().__init__(segmenter, discriminator=FeatureDiscriminator(channels, options.discriminator_width))
         self.options = options
 
     def step(self, pair: DomainPair) -> Iterator[Update]:
-        """Source with its half of the judge's loss, then the target's half; one optimiser step for both networks."""
+        """Source with its half of the discriminator's loss, then the target's half; one optimiser step for both networks."""
         source = self.segmenter(pair.source_images)
         losses = supervision(source, pair, self.options)
-        losses["discriminator/source"] = 0.5 * self.judged(source.features[self.options.stage], Domain.SOURCE)
+        losses["discriminator/source"] = 0.5 * self.discriminator_loss(
+            source.features[self.options.stage], Domain.SOURCE
+        )
         yield Update(losses)
         target = self.segmenter(pair.target_images).features[self.options.stage]
-        yield Update({"discriminator/target": 0.5 * self.judged(target, Domain.TARGET)}, step=self.trained)
+        yield Update({"discriminator/target": 0.5 * self.discriminator_loss(target, Domain.TARGET)}, step=self.trained)
 
-    def judged(self, features: Tensor, domain: Domain) -> Tensor:
-        """The judge's loss on features (B, D, h, w) of one domain; what it learns, they unlearn."""
+    def discriminator_loss(self, features: Tensor, domain: Domain) -> Tensor:
+        """The discriminator's loss on features (B, D, h, w) of one domain; what it learns, they unlearn."""
         factor = self.options.adversarial_weight * reversal_factor(self.progress, self.options.gamma)
         return position_loss(self.get_submodule("discriminator")(reverse_gradient(features, factor)), domain)

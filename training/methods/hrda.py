@@ -17,21 +17,19 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import Field
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks.hrda import Box, HRDANetwork
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
+from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
+from sim2street.training.pair import DomainPair
 from torch import Tensor
-
-from models.errors import ConfigError
-from models.networks.hrda import HRDA as HRDANetwork
-from models.networks.hrda import Box
-from models.segmenter import Segmenter
-from training.losses import cross_entropy, weighted_cross_entropy
-from training.methods.daformer import DAFormer, DAFormerOptions
-from training.pair import DomainPair
 
 GRID = 8
 """Windows begin at multiples of this many pixels: a cell of the context's logits."""
 
 
-class HRDAMethodOptions(DAFormerOptions):
+class HRDAOptions(DAFormerOptions):
     """DAFormer's options; the defaults are the paper's for GTA5 -> Cityscapes with crops of 1024x1024."""
 
     ignore_top: int = Field(default=0, ge=0, description="Rows of the target crop without weight; see the margins.")
@@ -42,7 +40,7 @@ class HRDAMethodOptions(DAFormerOptions):
 
 
 @dataclass(frozen=True)
-class Look:
+class TwoScaleOutput:
     """What the student says of a batch at two resolutions.
 
     Attributes:
@@ -61,7 +59,7 @@ class Look:
 class HRDA(DAFormer):
     """DAFormer whose student looks twice."""
 
-    def __init__(self, segmenter: Segmenter, options: HRDAMethodOptions) -> None:
+    def __init__(self, segmenter: Segmenter, options: HRDAOptions) -> None:
         self.check_network(segmenter)
         super().__init__(segmenter, options)
         self.detail_weight = options.detail_weight
@@ -74,22 +72,24 @@ class HRDA(DAFormer):
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Fused and detail loss on source images, and the context's features."""
-        look, spaces = self.look(pair.source_images), pair.source_spaces
-        fused = cross_entropy(look.fused, pair.source_labels, spaces, self.options.reduction)
-        detail = cross_entropy(look.detail, look.box.of(pair.source_labels), spaces, self.options.reduction)
-        return self.shared("segmentation", fused, detail), look.features
+        output, spaces = self.two_scales(pair.source_images), pair.source_spaces
+        fused = cross_entropy(output.fused, pair.source_labels, spaces, self.options.reduction)
+        detail = cross_entropy(output.detail, output.box.of(pair.source_labels), spaces, self.options.reduction)
+        return self.shared("segmentation", fused, detail), output.features
 
     def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Fused and detail loss on images whose labels have weights."""
-        look = self.look(images)
-        fused = weighted_cross_entropy(look.fused, labels, weights)
-        return self.shared(term, fused, weighted_cross_entropy(look.detail, look.box.of(labels), look.box.of(weights)))
+        output = self.two_scales(images)
+        fused = weighted_cross_entropy(output.fused, labels, weights)
+        return self.shared(
+            term, fused, weighted_cross_entropy(output.detail, output.box.of(labels), output.box.of(weights))
+        )
 
     def shared(self, term: str, fused: Tensor, detail: Tensor) -> dict[str, Tensor]:
         """Both losses with their shares."""
         return {term: (1 - self.detail_weight) * fused, f"{term}/detail": self.detail_weight * detail}
 
-    def look(self, images: Tensor) -> Look:
+    def two_scales(self, images: Tensor) -> TwoScaleOutput:
         """The student on (B, 3, H, W) RGB in [0,1]: the whole shrunk, one random window at full size."""
         core = self.segmenter.core
         assert isinstance(core, HRDANetwork)
@@ -103,7 +103,7 @@ class HRDA(DAFormer):
         fused = core.fuse(context, detail, box)
         size = (box.bottom - box.top, box.right - box.left)
         upsample = self.segmenter.upsample
-        return Look(context.features, upsample(fused, (height, width)), upsample(detail, size), box)
+        return TwoScaleOutput(context.features, upsample(fused, (height, width)), upsample(detail, size), box)
 
 
 def random_window(height: int, width: int, crop: tuple[int, int]) -> Box:

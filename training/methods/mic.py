@@ -14,20 +14,19 @@ from collections.abc import Iterator
 
 import torch
 from pydantic import Field
+from sim2street.models.networks.hrda import HRDANetwork
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Update
+from sim2street.training.methods.daformer import DAFormer
+from sim2street.training.methods.hrda import HRDA, HRDAOptions
+from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
+from sim2street.training.methods.parts.strong_augmentation import augment
+from sim2street.training.pair import DomainPair
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.hrda import HRDA as HRDANetwork
-from models.segmenter import Segmenter
-from training.methods.base import Update
-from training.methods.daformer import DAFormer
-from training.methods.hrda import HRDA, HRDAMethodOptions
-from training.pair import DomainPair
-from training.parts.pseudo_labels import PseudoLabels
-from training.parts.strong_augmentation import augment
 
-
-class MICOptions(HRDAMethodOptions):
+class MICOptions(HRDAOptions):
     """HRDA's options and the mask; its lengths belong to 1024x1024 crops (HRDA) and 512x512 crops (DAFormer) alike."""
 
     mask_block: int = Field(default=64, ge=1, le=1024, description="Side of the blocks that are kept or hidden.")

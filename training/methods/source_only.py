@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.segmenter import Segmenter
-from training.methods.base import Method, MethodOptions, Update, supervision
-from training.pair import DomainPair
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Method, MethodOptions, Update, supervision
+from sim2street.training.pair import DomainPair
 
 
 class SourceOnlyOptions(MethodOptions):

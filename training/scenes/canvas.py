@@ -12,9 +12,8 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.camera import NEAR_METRES, Camera
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.camera import NEAR_METRES, Camera
 
 SKY_DEPTH_METRES = 10_000.0
 SUBPIXEL_BITS = 4
@@ -212,7 +211,7 @@ class Canvas:
         shape = (camera.height, camera.width)
         self.camera = camera
         self.colour = filled(*shape, (0, 0, 0, 255))
-        self.marks = filled(*shape, (0, 0, labels.SKY, 0))
+        self.marks = filled(*shape, (0, 0, train_ids.SKY, 0))
         self.depth = np.full(shape, SKY_DEPTH_METRES, np.float32)
         self.wetness = np.zeros(shape, np.float32)
 
@@ -299,7 +298,7 @@ class Canvas:
         size = (right - left, bottom - top)
         warped = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR)
         code = cv2.extractChannel(warped, 3)
-        fence = texture.label == labels.FENCE
+        fence = texture.label == train_ids.FENCE
         visible = code >= (GAP // 2 if fence else OPAQUE // 2)
         visible &= free
         mask = visible.view(np.uint8)

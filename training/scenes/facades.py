@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import OPAQUE, Texture
-from training.scenes.facade_parts import (
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import OPAQUE, Texture
+from sim2street.training.scenes.facade_parts import (
     PIXELS_PER_METRE,
     Wall,
     add_door,
@@ -21,7 +20,7 @@ from training.scenes.facade_parts import (
     glaze,
     wall_colour,
 )
-from training.scenes.textures import hsv, noise_patch, to_bytes
+from sim2street.training.scenes.textures import hsv, noise_patch, to_bytes
 
 KINDS = ("terrace", "georgian", "shop", "stone", "modern", "office", "glass", "shed", "house")
 POOL_PER_KIND = 36
@@ -54,7 +53,7 @@ class Facade:
 def finish(wall: Wall) -> Texture:
     """Turn a worked wall into a texture."""
     code = OPAQUE + np.clip(wall.glow, 0, 1) * (255 - OPAQUE)
-    return Texture(np.dstack([to_bytes(wall.image), code.astype(np.uint8)]), labels.BUILDING)
+    return Texture(np.dstack([to_bytes(wall.image), code.astype(np.uint8)]), train_ids.BUILDING)
 
 
 def add_window_rows(wall: Wall, width: float, floors: range, storey: float, first_base: float, density: float) -> None:

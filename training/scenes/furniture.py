@@ -6,13 +6,12 @@ from functools import cache
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import GAP, OPAQUE, Sprite, Texture
-from training.scenes.facade_parts import PIXELS_PER_METRE, build_wall, wall_colour
-from training.scenes.facades import finish
-from training.scenes.sketch import Sketch
-from training.scenes.textures import Colour, hsv, noise_patch, to_bytes
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import GAP, OPAQUE, Sprite, Texture
+from sim2street.training.scenes.facade_parts import PIXELS_PER_METRE, build_wall, wall_colour
+from sim2street.training.scenes.facades import finish
+from sim2street.training.scenes.sketch import Sketch
+from sim2street.training.scenes.textures import Colour, hsv, noise_patch, to_bytes
 
 POOLS = {
     "lamp": 24,
@@ -44,13 +43,13 @@ def metal(random: np.random.Generator) -> Colour:
 
 def draw_post(sketch: Sketch, height: float, width: float, colour: Colour, x: float = 0.0) -> None:
     """Draw an upright post with a lit and a dark side."""
-    sketch.stroke((x, 0.0), (x, height), width, colour, width * 0.8, label=labels.POLE)
+    sketch.stroke((x, 0.0), (x, height), width, colour, width * 0.8, label=train_ids.POLE)
     sketch.stroke(
         (x - width * 0.25, 0.0),
         (x - width * 0.25, height),
         width * 0.35,
         colour * 1.3,
-        label=labels.POLE,
+        label=train_ids.POLE,
     )
 
 
@@ -58,7 +57,7 @@ def draw_lamp(random: np.random.Generator) -> Sprite:
     """Draw a street lamp with one or two arms, or an old lantern."""
     height = random.uniform(4.5, 9.5)
     colour = metal(random)
-    sketch = Sketch(2.4, 2.4, height + 0.8, 30.0, labels.POLE)
+    sketch = Sketch(2.4, 2.4, height + 0.8, 30.0, train_ids.POLE)
     draw_post(sketch, height, random.uniform(0.13, 0.2), colour)
     draw_post(sketch, 1.3, random.uniform(0.18, 0.26), colour)
     kind = random.random()
@@ -82,7 +81,7 @@ def draw_lamp(random: np.random.Generator) -> Sprite:
 
 def draw_plate(sketch: Sketch, random: np.random.Generator, y: float, size: float) -> float:
     """Draw one sign plate centred at height y; returns its height in metres."""
-    label = labels.TRAFFIC_SIGN
+    label = train_ids.TRAFFIC_SIGN
     red = hsv(random, (0.97, 1.01), (0.75, 0.95), (0.6, 0.85))
     blue = hsv(random, (0.57, 0.63), (0.7, 0.95), (0.35, 0.75))
     kind = int(random.integers(9))
@@ -151,7 +150,7 @@ def draw_sign(random: np.random.Generator) -> Sprite:
     """Draw a sign post with one or two plates."""
     height = random.uniform(2.0, 3.4)
     size = random.uniform(0.24, 0.45)
-    sketch = Sketch(1.1, 1.1, height + 1.6, 64.0, labels.TRAFFIC_SIGN)
+    sketch = Sketch(1.1, 1.1, height + 1.6, 64.0, train_ids.TRAFFIC_SIGN)
     draw_post(sketch, height, random.uniform(0.06, 0.11), metal(random))
     tall = draw_plate(sketch, random, height, size)
     if random.random() < 0.4:
@@ -162,7 +161,7 @@ def draw_sign(random: np.random.Generator) -> Sprite:
 def draw_light(random: np.random.Generator) -> Sprite:
     """Draw a traffic light on its post, sometimes with a second head or a backing board."""
     height = random.uniform(2.2, 3.3)
-    sketch = Sketch(1.0, 1.0, height + 0.8, 64.0, labels.TRAFFIC_LIGHT)
+    sketch = Sketch(1.0, 1.0, height + 0.8, 64.0, train_ids.TRAFFIC_LIGHT)
     draw_post(sketch, height, 0.11, metal(random))
     state = int(random.choice([0, 0, 1, 2, 2]))
     for centre, y in ((0.0, height),) + (
@@ -209,7 +208,7 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
     """Draw a bollard, plain post, mast, bin, switch cabinet, advertising board or bus shelter."""
     if kind == "bollard":
         height = random.uniform(0.8, 1.15)
-        sketch = Sketch(0.3, 0.3, height + 0.2, 64.0, labels.POLE)
+        sketch = Sketch(0.3, 0.3, height + 0.2, 64.0, train_ids.POLE)
         colour = metal(random) if random.random() < 0.7 else np.array([225.0, 215.0, 70.0])
         sketch.stroke((0, 0), (0, height), random.uniform(0.12, 0.24), colour)
         sketch.stroke(
@@ -221,7 +220,7 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
         return sketch.sprite()
     if kind in ("post", "far_mast"):
         height = random.uniform(3.0, 6.0) if kind == "post" else random.uniform(8.0, 12.0)
-        sketch = Sketch(0.5, 0.5, height + 0.2, 28.0, labels.POLE)
+        sketch = Sketch(0.5, 0.5, height + 0.2, 28.0, train_ids.POLE)
         draw_post(
             sketch,
             height,
@@ -230,13 +229,13 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
         )
         return sketch.sprite(rounded=0.03)
     if kind == "bin":
-        sketch = Sketch(0.5, 0.5, 1.3, 64.0, labels.UNSCORED)
+        sketch = Sketch(0.5, 0.5, 1.3, 64.0, train_ids.UNSCORED)
         colour = hsv(random, (0, 1), (0.0, 0.7), (0.08, 0.4))
         sketch.polygon([(-0.26, 0), (0.26, 0), (0.3, 1.0), (-0.3, 1.0)], colour)
         sketch.polygon([(-0.32, 0.98), (0.32, 0.98), (0.26, 1.1), (-0.26, 1.1)], colour * 0.7)
         return sketch.sprite()
     if kind == "cabinet":
-        sketch = Sketch(0.8, 0.8, 2.6, 48.0, labels.BUILDING)
+        sketch = Sketch(0.8, 0.8, 2.6, 48.0, train_ids.BUILDING)
         height = random.uniform(1.0, 2.4)
         colour = (
             hsv(random, (0, 1), (0.1, 0.9), (0.2, 0.7))
@@ -256,7 +255,7 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
             random.uniform(0.2, 1.8),
             random.uniform(2.2, 3.6),
         )
-        sketch = Sketch(1.5, 1.5, high + 0.2, 44.0, labels.TRAFFIC_SIGN)
+        sketch = Sketch(1.5, 1.5, high + 0.2, 44.0, train_ids.TRAFFIC_SIGN)
         draw_post(sketch, low + 0.1, 0.12, metal(random), -width * 0.7)
         draw_post(sketch, low + 0.1, 0.12, metal(random), width * 0.7)
         ground = hsv(random, (0, 1), (0.1, 0.95), (0.2, 0.95))
@@ -272,7 +271,7 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
                 hsv(random, (0, 1), (0, 0.9), (0.1, 1)),
             )
         return sketch.sprite(rounded=0.02)
-    sketch = Sketch(2.2, 2.2, 2.8, 40.0, labels.BUILDING)
+    sketch = Sketch(2.2, 2.2, 2.8, 40.0, train_ids.BUILDING)
     frame = metal(random)
     sketch.polygon(
         [(-1.9, 0.3), (1.9, 0.3), (1.9, 2.3), (-1.9, 2.3)],
@@ -350,7 +349,7 @@ def fence(number: int) -> tuple[Texture, float]:
             code[top : top + 3] = OPAQUE
         for left in range(0, columns, 2 * FENCE_PIXELS_PER_METRE):
             code[:, left : left + 3] = OPAQUE
-    return Texture(image, labels.FENCE), height
+    return Texture(image, train_ids.FENCE), height
 
 
 @cache
@@ -367,4 +366,4 @@ def garden_wall(number: int) -> tuple[Texture, float]:
         for left in np.arange(0, 8.0, random.choice([2.0, 2.67, 4.0])):
             wall.image[wall.area(float(left), 0, 0.4, height)] *= random.uniform(0.8, 1.15)
     texture = finish(wall)
-    return Texture(texture.image, labels.WALL), height
+    return Texture(texture.image, train_ids.WALL), height

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import Canvas, filled
-from training.scenes.layout import Layout, Patch, Side
-from training.scenes.textures import TILE, Colour, hsv, noise, pick, to_bytes
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import Canvas, filled
+from sim2street.training.scenes.layout import Layout, Patch, Side
+from sim2street.training.scenes.textures import TILE, Colour, hsv, noise, pick, to_bytes
 
 STEPS_Z = np.array([-12, -4, 0, 2, 4, 6, 9, 13, 18, 25, 35, 50, 70, 100, 150, 260], np.float64)
 """Where long strips get corners, so that they follow the bend of the road."""
@@ -70,16 +69,16 @@ class GroundBuilder:
         first, last = STEPS_Z[0], STEPS_Z[-1]
         pave = paving(random)
         far = side.front + 250.0
-        base, label = pave * random.uniform(0.8, 1.1), labels.SIDEWALK
+        base, label = pave * random.uniform(0.8, 1.1), train_ids.SIDEWALK
         if side.mood in ("suburb", "park", "open"):
-            base, label = grass(random), labels.TERRAIN
+            base, label = grass(random), train_ids.TERRAIN
         if side.mood == "retail":
-            base, label = self.road * random.uniform(0.85, 1.15), labels.ROAD
+            base, label = self.road * random.uniform(0.85, 1.15), train_ids.ROAD
         self.add(strip(sign * side.front, sign * far, first, last), base, label)
         start = side.kerb
         widths = [
-            (side.verge, grass(random), labels.TERRAIN),
-            (side.pavement, pave, labels.SIDEWALK),
+            (side.verge, grass(random), train_ids.TERRAIN),
+            (side.pavement, pave, train_ids.SIDEWALK),
         ]
         if not side.verge_first:
             widths.reverse()
@@ -90,12 +89,12 @@ class GroundBuilder:
         if side.mood == "suburb":
             for z in np.arange(random.uniform(0, 10), 90, random.uniform(9, 16)):
                 drive = strip(sign * side.kerb, sign * (side.front + 7), float(z), float(z) + 2.8)
-                self.add(drive, pave * random.uniform(0.75, 1.1), labels.SIDEWALK)
+                self.add(drive, pave * random.uniform(0.75, 1.1), train_ids.SIDEWALK)
         if random.random() < 0.6:
             self.lay_slabs(side, pave)
         kerb = hsv(random, (0.05, 0.6), (0, 0.06), (0.45, 0.75))
         edge = side.kerb
-        self.add(strip(sign * edge, sign * (edge + 0.14), first, last), kerb, labels.SIDEWALK)
+        self.add(strip(sign * edge, sign * (edge + 0.14), first, last), kerb, train_ids.SIDEWALK)
         self.add(strip(sign * (edge - 0.06), sign * edge, first, last), self.road * 0.5)
 
     def lay_slabs(self, side: Side, pave: Colour) -> None:
@@ -248,7 +247,7 @@ class GroundBuilder:
         for side in layout.sides:
             self.add_side(side)
         left, right = layout.sides
-        self.add(strip(-left.kerb, right.kerb, STEPS_Z[0], STEPS_Z[-1]), self.road, labels.ROAD)
+        self.add(strip(-left.kerb, right.kerb, STEPS_Z[0], STEPS_Z[-1]), self.road, train_ids.ROAD)
         if layout.junction is not None:
             low, high = (
                 layout.junction - layout.junction_half,
@@ -260,7 +259,7 @@ class GroundBuilder:
                 self.add(
                     strip(side.sign * side.kerb, outer, low - 1.6, high + 1.6),
                     pave,
-                    labels.SIDEWALK,
+                    train_ids.SIDEWALK,
                 )
                 corner = 1.6
                 flare = np.array(
@@ -273,7 +272,7 @@ class GroundBuilder:
                         (side.sign * (side.kerb - 0.05), high + corner * 2),
                     ]
                 )
-                self.add(flare, self.road, labels.ROAD)
+                self.add(flare, self.road, train_ids.ROAD)
         half = layout.lane * layout.lanes
         for _ in range(int(random.poisson(2.5))):
             s, z = random.uniform(-half, half), random.uniform(1, 40)
@@ -299,8 +298,8 @@ class GroundBuilder:
         z, length = self.random.uniform(8, 30), self.random.uniform(2, 12)
         width = self.random.uniform(0.5, 1.0)
         tone = paving(self.random)
-        self.add(strip(-width, width, z, z + length), tone, labels.SIDEWALK)
-        self.add(strip(-width, width, z - 0.02, z + 0.15), tone * 1.25, labels.SIDEWALK)
+        self.add(strip(-width, width, z, z + length), tone, train_ids.SIDEWALK)
+        self.add(strip(-width, width, z - 0.02, z + 0.15), tone * 1.25, train_ids.SIDEWALK)
 
 
 def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) -> None:
@@ -319,7 +318,7 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
     x = sideways * cosine + depth * sine + np.float32(camera.x)
     s = x - camera.road_offset(z).astype(np.float32) if camera.bend else x
     area = slice(top, camera.height)
-    named = np.full(canvas.depth.shape, labels.TERRAIN, np.uint8)
+    named = np.full(canvas.depth.shape, train_ids.TERRAIN, np.uint8)
     np.copyto(canvas.depth[area], depth, where=ground)
     canvas.colour[area] = filled(camera.height - top, camera.width, (100, 104, 82, 255))
     outlines = camera.ground_polygons([patch.points for patch in layout.patches])
@@ -330,8 +329,8 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
         if patch.label is not None:
             canvas.fill(named, points, patch.label, soft=False)
     # Where the horizon slants, some pixels of these rows lie above it.
-    named[area][~ground] = labels.SKY
-    named[:top] = labels.SKY
+    named[area][~ground] = train_ids.SKY
+    named[:top] = train_ids.SKY
     amplitude = random.uniform(0.03, 0.09), random.uniform(0.03, 0.1)
     turn = random.integers(0, TILE, 2).astype(np.float32)
     fine = tile_lookup(noise(21, 0.25), s, z, FINE_TEXELS_PER_METRE, turn)
@@ -340,7 +339,7 @@ def paint_ground(canvas: Canvas, layout: Layout, random: np.random.Generator) ->
     coarse = tile_lookup(noise(22, 1.0), half_s, half_z, COARSE_TEXELS_PER_METRE, turn)
     whole = (s.shape[1], s.shape[0])
     coarse = cv2.resize(coarse, whole, interpolation=cv2.INTER_LINEAR)
-    rough = np.where(named[area] == labels.TERRAIN, np.float32(2.2), np.float32(1.0))
+    rough = np.where(named[area] == train_ids.TERRAIN, np.float32(2.2), np.float32(1.0))
     fine *= rough * (amplitude[0] * 8.0 / (8.0 + depth))
     tone = 1.0 + fine + coarse * amplitude[1]
     shade = np.full(named.shape, 255, np.uint8)

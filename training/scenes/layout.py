@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from training.scenes.camera import Camera
-from training.scenes.canvas import Sprite, Texture
-from training.scenes.textures import pick, pick_weighted
+from sim2street.training.scenes.camera import Camera
+from sim2street.training.scenes.canvas import Sprite, Texture
+from sim2street.training.scenes.textures import pick, pick_weighted
 
 MOODS = ("terrace", "shops", "canyon", "suburb", "park", "open", "retail")
 MOOD_SHARES = (0.2, 0.26, 0.12, 0.14, 0.09, 0.13, 0.06)

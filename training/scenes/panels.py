@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.camera import NEAR_METRES, Camera
-from training.scenes.canvas import Canvas, Projected
-from training.scenes.layout import Layout, Panel
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.camera import NEAR_METRES, Camera
+from sim2street.training.scenes.canvas import Canvas, Projected
+from sim2street.training.scenes.layout import Layout, Panel
 
 SHADOW_LEVELS = 8
 SMALLEST_PIXELS = 0.7
@@ -153,7 +152,7 @@ def paint_panels(canvas: Canvas, layout: Layout) -> list[SeenPanel]:
     """
     waiting = []
     for seen in seen_panels(layout):
-        if seen.panel.texture.label == labels.FENCE:
+        if seen.panel.texture.label == train_ids.FENCE:
             waiting.append(seen)
         else:
             paint_seen(canvas, seen)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import Sprite
-from training.scenes.sketch import Sketch
-from training.scenes.textures import Colour, hsv
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import Sprite
+from sim2street.training.scenes.sketch import Sketch
+from sim2street.training.scenes.textures import Colour, hsv
 
 PEOPLE_POOL = 220
 TWO_WHEELER_POOL = 90
@@ -54,7 +53,7 @@ def person(number: int) -> Sprite:
     """Return person `number` (0 .. PEOPLE_POOL - 1), walking or standing, with bags and coats."""
     random = np.random.default_rng([8100, number])
     height = random.uniform(1.55, 1.9) if random.random() < 0.88 else random.uniform(1.0, 1.4)
-    sketch = Sketch(0.75, 0.75, 2.0, PERSON_SCALE, labels.PERSON)
+    sketch = Sketch(0.75, 0.75, 2.0, PERSON_SCALE, train_ids.PERSON)
     turn = random.uniform(0, 2 * np.pi)
     profile = abs(np.sin(turn))
     facing = np.cos(turn)
@@ -164,7 +163,7 @@ def draw_rider(
     motor: bool,
 ) -> None:
     """Draw a seated rider from saddle, grip and pedal positions."""
-    label = labels.RIDER
+    label = train_ids.RIDER
     top, legs = cloth(random, 0.5), cloth(random, 0.75)
     upright = random.uniform(0.45, 0.62)
     shoulder = (saddle[0] + (grip[0] - saddle[0]) * random.uniform(0.25, 0.55), saddle[1] + upright)
@@ -213,7 +212,7 @@ def two_wheeler(kind: str, number: int, ridden: bool) -> Sprite:
     """Return a bicycle or motorcycle, ridden or not, from one of many headings."""
     random = np.random.default_rng([8200, TWO_WHEELERS.index(kind), number, int(ridden)])
     motor = kind == "motorcycle"
-    label = labels.MOTORCYCLE if motor else labels.BICYCLE
+    label = train_ids.MOTORCYCLE if motor else train_ids.BICYCLE
     sketch = Sketch(1.15, 1.15, 2.05, BIKE_SCALE, label)
     turn = (
         random.uniform(0, 2 * np.pi) if random.random() < 0.55 else random.choice([0.0, np.pi]) + random.normal(0, 0.25)

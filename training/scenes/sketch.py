@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-
-from training.scenes.canvas import SUBPIXEL_BITS, Sprite, halved
+from sim2street.training.scenes.canvas import SUBPIXEL_BITS, Sprite, halved
 
 Point = tuple[float, float]
 """Metres right of the anchor, metres above it."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
-from training.scenes.canvas import Canvas
-from training.scenes.textures import TILE, Colour, hsv, noise, to_bytes
+from sim2street.training.scenes.canvas import Canvas
+from sim2street.training.scenes.textures import TILE, Colour, hsv, noise, to_bytes
 
 
 @dataclass(frozen=True)

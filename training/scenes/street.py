@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-
-from training.scenes import facades, furniture, vegetation
-from training.scenes.canvas import Texture
-from training.scenes.facades import Facade
-from training.scenes.layout import (
+from sim2street.training.scenes import facades, furniture, vegetation
+from sim2street.training.scenes.canvas import Texture
+from sim2street.training.scenes.facades import Facade
+from sim2street.training.scenes.layout import (
     PROFILE_LENGTH_METRES,
     PROFILE_START_METRES,
     STREET_END_METRES,
@@ -15,7 +14,7 @@ from training.scenes.layout import (
     Panel,
     Side,
 )
-from training.scenes.textures import pick, pick_weighted
+from sim2street.training.scenes.textures import pick, pick_weighted
 
 KINDS_OF_MOOD = {
     "terrace": ("terrace", "terrace", "terrace", "house", "georgian", "shop", "modern"),

@@ -11,11 +11,10 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import Painting
-from training.scenes.layout import Layout
-from training.scenes.textures import TILE, hsv, noise, noise_patch, pick_weighted, to_bytes
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import Painting
+from sim2street.training.scenes.layout import Layout
+from sim2street.training.scenes.textures import TILE, hsv, noise, noise_patch, pick_weighted, to_bytes
 
 GAME_AMBIENT = 0.66
 GAME_SUN = 0.52
@@ -178,7 +177,7 @@ def look_game(shot: Shot) -> np.ndarray:
 def expose(shot: Shot, picture: np.ndarray, mean: float) -> float:
     """Return the gain that brings the picture without its sky to a mean brightness."""
     part = picture[::6, ::6].mean(2)
-    part = part[shot.canvas.labels[::6, ::6] != labels.SKY]
+    part = part[shot.canvas.labels[::6, ::6] != train_ids.SKY]
     return float(np.clip(mean / max(float(part.mean()), 1.0), 0.15, 2.5)) if part.size else 1.0
 
 
@@ -193,21 +192,21 @@ def look_randomised(shot: Shot) -> np.ndarray:
         sun = random.uniform(0.2, 0.75) * np.array([1.1, 1.0, 0.82 + 0.16 * random.random()])
     picture = lit(shot, ambient, sun)
     gains = np.ones((256, 3), np.float32)
-    gains[: labels.CLASS_COUNT] = np.clip(
-        random.normal(1, 0.09, (labels.CLASS_COUNT, 1)) + random.normal(0, 0.02, (labels.CLASS_COUNT, 3)),
+    gains[: train_ids.CLASS_COUNT] = np.clip(
+        random.normal(1, 0.09, (train_ids.CLASS_COUNT, 1)) + random.normal(0, 0.02, (train_ids.CLASS_COUNT, 3)),
         0.65,
         1.4,
     )
     # Cameras expose for the street, so most skies burn out.
     exposure = expose(shot, picture, random.uniform(*(DUSK_MEAN if dusk else DAY_MEAN)))
     gains *= exposure
-    gains[labels.SKY] = random.uniform(0.75, 1.0) if dusk else random.uniform(0.95, 1.25)
+    gains[train_ids.SKY] = random.uniform(0.75, 1.0) if dusk else random.uniform(0.95, 1.25)
     # Where the sky shows between twigs, it takes its own gain.
     share = canvas.openness * np.float32(1 / 255)
     factors = []
     for channel in range(3):
         factor = cv2.LUT(canvas.labels, np.ascontiguousarray(gains[:, channel]))
-        factor += (gains[labels.SKY, channel] - factor) * share
+        factor += (gains[train_ids.SKY, channel] - factor) * share
         factors.append(factor)
     picture *= cv2.merge(factors)
     add_glow(shot, picture, random.uniform(0.5, 1.1))
@@ -312,7 +311,7 @@ def mirror_ground(canvas: Painting, picture: np.ndarray) -> None:
     mirrored = cv2.resize(mirrored, (camera.width, rows), interpolation=cv2.INTER_LINEAR)
     area = slice(horizon, camera.height)
     named = canvas.labels[area]
-    ground = (named == labels.ROAD) | (named == labels.SIDEWALK)
+    ground = (named == train_ids.ROAD) | (named == train_ids.SIDEWALK)
     puddle = np.clip(0.55 + 0.35 * canvas.wetness[area], 0.1, 1.0)
     grazing = np.linspace(1.0, 0.35, rows, dtype=np.float32)[:, None]
     share = puddle * grazing * np.float32(RAIN_REFLECTION) * ground

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from training.scenes import furniture, people, vegetation, vehicles
-from training.scenes.canvas import Sprite
-from training.scenes.layout import Layout, Shade, Side, Thing
-from training.scenes.street import StreetBuilder
-from training.scenes.textures import Colour, hsv, pick, pick_weighted
-from training.scenes.vehicle_shapes import MODELS_PER_KIND, shape
+from sim2street.training.scenes import furniture, people, vegetation, vehicles
+from sim2street.training.scenes.canvas import Sprite
+from sim2street.training.scenes.layout import Layout, Shade, Side, Thing
+from sim2street.training.scenes.street import StreetBuilder
+from sim2street.training.scenes.textures import Colour, hsv, pick, pick_weighted
+from sim2street.training.scenes.vehicle_shapes import MODELS_PER_KIND, shape
 
 MOVING_KINDS = ("car", "van", "truck", "bus", "tram")
 MOVING_SHARES = (0.68, 0.07, 0.1, 0.1, 0.05)

@@ -7,10 +7,9 @@ from functools import cache
 
 import cv2
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.canvas import OPAQUE, Sprite, Texture, halved
-from training.scenes.textures import Colour, hsv, noise_patch, pick, to_bytes
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.canvas import OPAQUE, Sprite, Texture, halved
+from sim2street.training.scenes.textures import Colour, hsv, noise_patch, pick, to_bytes
 
 TREE_KINDS = ("leafy", "bare", "conifer", "bush")
 TREES_PER_KIND = 48
@@ -97,7 +96,7 @@ def assemble(image: np.ndarray, coverage: np.ndarray, outline: np.ndarray, norma
     blank = np.zeros_like(alpha)
     extra = halved(np.dstack([normal, blank, outline, blank]))
     rows, columns = colour.shape[:2]
-    return Sprite(colour, extra, rows / metres, (columns / 2, rows - 1.0), labels.VEGETATION)
+    return Sprite(colour, extra, rows / metres, (columns / 2, rows - 1.0), train_ids.VEGETATION)
 
 
 def branches(random: np.random.Generator, image: np.ndarray, trunk_top: float, colour: Colour, spread: float) -> None:
@@ -246,4 +245,4 @@ def leaf_texture(random: np.random.Generator, rows: int, columns: int, raggednes
     coverage[rows // 2 :] = np.maximum(coverage[rows // 2 :], 1)
     image, _ = shade_leaves(random, colour, coverage, upward, sideways)
     code = np.where(coverage > 0.5, OPAQUE, 0).astype(np.uint8)
-    return Texture(np.dstack([image, code]), labels.VEGETATION)
+    return Texture(np.dstack([image, code]), train_ids.VEGETATION)

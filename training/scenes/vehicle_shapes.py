@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-
-from training.scenes import labels
-from training.scenes.textures import Colour, hsv
+from sim2street.training.scenes import train_ids
+from sim2street.training.scenes.textures import Colour, hsv
 
 PAINT, GLASS, TRIM, LIVERY = 0, 1, 2, 3
 """Materials of body panels: instance paint, glass, black plastic, the model's own colour."""
 
 MODELS_PER_KIND = {"car": 30, "van": 8, "truck": 12, "bus": 10, "tram": 6}
 LABEL_OF_KIND = {
-    "car": labels.CAR,
-    "van": labels.CAR,
-    "truck": labels.TRUCK,
-    "bus": labels.BUS,
-    "tram": labels.TRAIN,
+    "car": train_ids.CAR,
+    "van": train_ids.CAR,
+    "truck": train_ids.TRUCK,
+    "bus": train_ids.BUS,
+    "tram": train_ids.TRAIN,
 }
 SIDE_POINTS = 9
 

@@ -6,18 +6,9 @@ from functools import cache
 
 import cv2
 import numpy as np
-
-from training.scenes.canvas import Sprite
-from training.scenes.sketch import Sketch
-from training.scenes.vehicle_shapes import (
-    GLASS,
-    LABEL_OF_KIND,
-    LIVERY,
-    PAINT,
-    TRIM,
-    VehicleShape,
-    shape,
-)
+from sim2street.training.scenes.canvas import Sprite
+from sim2street.training.scenes.sketch import Sketch
+from sim2street.training.scenes.vehicle_shapes import GLASS, LABEL_OF_KIND, LIVERY, PAINT, TRIM, VehicleShape, shape
 
 HEADINGS = 16
 """Pictures per half turn; the other half is the mirror image."""

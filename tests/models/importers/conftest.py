@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.cli import main
 from torch import Tensor
 
-from models.checkpoint import Checkpoint
 from tests.conftest import weights_by_rule
-from training.cli import main
 
 Importer = Callable[..., Checkpoint]
 

@@ -12,13 +12,13 @@ from typing import ClassVar
 
 import pytest
 import torch
+from sim2street.models.errors import CheckpointError
+from sim2street.models.importers import releases
+from sim2street.models.importers.download import fetch, fetch_from_hub
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.cli import main
 
-from models.checkpoint import Checkpoint
-from models.errors import CheckpointError
-from models.importers import published
-from models.importers.download import fetch, fetch_from_hub
 from tests.conftest import weights_by_rule
-from training.cli import main
 
 
 class Release(BaseHTTPRequestHandler):
@@ -145,7 +145,7 @@ def test_refusals(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch(f"{release}/absent.pth")
     with pytest.raises(CheckpointError, match="answers with a web page"):
         fetch(f"{release}/page.pth")
-    monkeypatch.setattr("models.importers.download.MAX_BYTES", 99)
+    monkeypatch.setattr("sim2street.models.importers.download.MAX_BYTES", 99)
     with pytest.raises(CheckpointError, match="up to 0 GB are fetched"):
         fetch(f"{release}/large.pth")
     with pytest.raises(CheckpointError, match="could not be fetched"):
@@ -158,14 +158,14 @@ def test_hub_repositories_without_weights(release: str, monkeypatch: pytest.Monk
         fetch_from_hub("maker/absent")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in published.PUBLISHED.items() if not entry.members])
+@pytest.mark.parametrize("name", [name for name, entry in releases.RELEASES.items() if not entry.members])
 def test_without_a_network_every_name_says_which_page_to_open(
     release: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = published.PUBLISHED[name]
+    entry = releases.RELEASES[name]
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     nowhere = {**vars(entry), "url": "http://127.0.0.1:9/model.pth" if entry.url else ""}
-    monkeypatch.setitem(published.PUBLISHED, name, published.Published(**nowhere))
+    monkeypatch.setitem(releases.RELEASES, name, releases.Release(**nowhere))
     assert main(["import", entry.family, "--published", name, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert f"open {entry.page}, download the file" in said
@@ -177,9 +177,9 @@ def test_published_weights_are_fetched_and_imported(
 ) -> None:
     torch.save(weights_by_rule("cycada_drn26_keys.json"), tmp_path / "drn.pth")
     Release.files = {"drn.pth": (tmp_path / "drn.pth").read_bytes()}
-    entry = published.PUBLISHED["gta2cityscapes_cycada"]
-    here = published.Published(**{**vars(entry), "url": f"{release}/drn.pth?dl=1"})
-    monkeypatch.setitem(published.PUBLISHED, entry.name, here)
+    entry = releases.RELEASES["gta2cityscapes_cycada"]
+    here = releases.Release(**{**vars(entry), "url": f"{release}/drn.pth?dl=1"})
+    monkeypatch.setitem(releases.RELEASES, entry.name, here)
     out = tmp_path / "out"
     assert main(["import", "cycada", "--published", entry.name, "--out", str(out)]) == 0
     assert "licence: bsd-2-clause" in capsys.readouterr().out

@@ -6,14 +6,14 @@ import re
 
 import pytest
 import torch
+from sim2street.models.networks import build
+from sim2street.models.networks.cyclegan import Generator, PatchGAN
+from sim2street.models.networks.discriminators import FeatureDiscriminator
+from sim2street.models.networks.fcn8s import BilinearUpsampling
+from sim2street.models.networks.hrda import HRDA, Box
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks import build
-from models.networks.cyclegan import Generator, PatchGAN
-from models.networks.discriminators import FeatureDiscriminator
-from models.networks.fcn8s import BilinearUpsampling
-from models.networks.hrda import HRDA, Box
 from tests.conftest import Vectors, normal, weights_by_rule
 from tests.models.importers.conftest import Importer, mmcv_file
 
@@ -109,8 +109,8 @@ def test_hrda(run_import: Importer, family: str) -> None:
 @pytest.fixture(scope="module")
 def hrda_of_small_windows() -> HRDA:
     """HRDA whose windows of 128 pixels overlap in a picture of 192x328."""
-    from models.importers.hrda import rename
-    from models.importers.keys import translate
+    from sim2street.models.importers.hrda import rename
+    from sim2street.models.importers.keys import translate
 
     core = build("hrda", options={"variant": "b0", "detail_crop": [128, 128]}).core
     assert isinstance(core, HRDA)
@@ -233,7 +233,7 @@ def test_segformer_of_daformers_repository_stacks_from_the_first_stage(
     assert again.config.weights_sha256 == checkpoint.config.weights_sha256
 
 
-def test_translator_and_judges() -> None:
+def test_generator_and_discriminators() -> None:
     """No family of segmenters holds them; their keys are the authors' own."""
     for name, network, images, key in (
         ("cyclegan_generator", Generator(), normal((1, 3, 60, 92), 0).clamp(-1, 1), "translated_every2"),
@@ -248,8 +248,8 @@ def test_translator_and_judges() -> None:
 
 def test_averaged_logits(run_import: Importer, daformer_weights: dict[str, Tensor], tmp_path) -> None:
     """Two files of one network: `main` is the mean of what each says."""
-    from models.checkpoint import Checkpoint
-    from training.cli import main
+    from sim2street.models.storage.checkpoint import Checkpoint
+    from sim2street.training.cli import main
 
     other = {key: value * 0.9 if value.is_floating_point() else value for key, value in daformer_weights.items()}
     alone = [

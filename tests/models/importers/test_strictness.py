@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sim2street.models.errors import CheckpointError, ConfigError
+from sim2street.models.importers import FAMILIES, WeightsFile, import_checkpoint
+from sim2street.models.importers.reading import read_weights, tensors_of
+from sim2street.models.importers.releases import RELEASES, published
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.cli import main
+from sim2street.training.commands import import_weights
 from torch import Tensor
 
-from models.checkpoint import Checkpoint
-from models.errors import CheckpointError, ConfigError
-from models.importers import FAMILIES, WeightsFile, import_checkpoint
-from models.importers.files import read_weights, tensors_of
-from models.importers.published import PUBLISHED, published
 from tests.models.importers.conftest import Importer, mmcv_file
-from training.cli import main
-from training.commands import import_weights
 
 Weights = dict[str, Tensor]
 Attempt = Callable[..., str]
@@ -315,9 +315,9 @@ def test_a_kill_leaves_no_checkpoint_and_its_remains_go_with_the_next_import(
 ) -> None:
     torch.save(daformer_weights, tmp_path / "weights.pth")
     killed_while_writing = (
-        "import os, signal, models.checkpoint, training.cli;"
-        " models.checkpoint.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
-        f" training.cli.main(['import', 'daformer', {str(tmp_path / 'weights.pth')!r}, '--out', {str(tmp_path / 'out')!r}])"
+        "import os, signal, sim2street.models.storage.checkpoint, sim2street.training.cli;"
+        " sim2street.models.storage.checkpoint.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        f" sim2street.training.cli.main(['import', 'daformer', {str(tmp_path / 'weights.pth')!r}, '--out', {str(tmp_path / 'out')!r}])"
     )
     process = subprocess.run([sys.executable, "-c", killed_while_writing], check=False)
     assert process.returncode == -signal.SIGKILL
@@ -338,9 +338,9 @@ def test_members_of_an_average_are_of_one_kind(daformer_weights: Weights, tmp_pa
 
 
 def test_names_of_published_weights() -> None:
-    assert {entry.family for entry in PUBLISHED.values()} == set(FAMILIES)
-    assert all(name == entry.name and entry.page.startswith("https://") for name, entry in PUBLISHED.items())
-    assert all(member in PUBLISHED for entry in PUBLISHED.values() for member in entry.members)
+    assert {entry.family for entry in RELEASES.values()} == set(FAMILIES)
+    assert all(name == entry.name and entry.page.startswith("https://") for name, entry in RELEASES.items())
+    assert all(member in RELEASES for entry in RELEASES.values() for member in entry.members)
     with pytest.raises(ConfigError, match="known are gta5_drn26"):
         published("nothing", "cycada")
     with pytest.raises(ConfigError, match="sim2street import advent"):

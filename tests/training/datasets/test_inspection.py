@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from sim2street.models.errors import DatasetError
+from sim2street.training.cli import main
+from sim2street.training.datasets.inspection import inspect_dataset
 
-from models.errors import DatasetError
 from tests.training.datasets.test_readers import (
     TREES,
     build_acdc,
@@ -17,8 +19,6 @@ from tests.training.datasets.test_readers import (
     save_photo,
     stripes,
 )
-from training.cli import main
-from training.datasets.inspection import inspect_dataset
 
 
 def test_parts_shares_and_sizes(tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-
-from models.errors import ConfigError, DatasetError
-from models.labels import CAMVID11, CITYSCAPES19, LabelSpace
-from training.datasets.base import SegmentationDataset
-from training.datasets.pairs import DomainPairs, PairsConfig
-from training.datasets.statistics import RareClassSampler, RareClassSampling
-from training.datasets.transforms import AUGMENTS, RandomCrop, TransformConfig
-from training.pair import DomainPair
+from sim2street.models.errors import ConfigError, DatasetError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, LabelSpace
+from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.datasets.pairs import DomainPairs, PairsConfig
+from sim2street.training.datasets.statistics import RareClassSampler, RareClassSampling
+from sim2street.training.datasets.transforms import AUGMENTS, RandomCrop, TransformConfig
+from sim2street.training.pair import DomainPair
 
 WIDTH, HEIGHT = 64, 48
 

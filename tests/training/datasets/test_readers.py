@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-from models.errors import ConfigError, DatasetError, LabelError, Sim2StreetError
-from models.labels import CITYSCAPES19, IGNORE, train_ids_from_label_ids
-from training.config import DatasetConfig
-from training.datasets import DATASETS, open_dataset
-from training.datasets.cache import cache_dataset
-from training.datasets.rendered import StreetScenes
-from training.datasets.writer import MANIFEST, write_street_scenes
+from sim2street.models.errors import ConfigError, DatasetError, LabelError, Sim2StreetError
+from sim2street.models.labels import CITYSCAPES19, IGNORE, train_ids_from_label_ids
+from sim2street.training.config import DatasetConfig
+from sim2street.training.datasets import DATASETS, open_dataset
+from sim2street.training.datasets.rendered import StreetScenes
+from sim2street.training.datasets.stored import cache_dataset
+from sim2street.training.datasets.writer import MANIFEST, write_street_scenes
 
 WIDTH, HEIGHT = 40, 24
 COUNT = 3

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from models.errors import ConfigError, DatasetError
-from models.labels import CAMVID11, CITYSCAPES19, LabelSpace
-from training.datasets.base import SegmentationDataset
-from training.datasets.rendered import StreetScenes
-from training.datasets.statistics import (
+from sim2street.models.errors import ConfigError, DatasetError
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, LabelSpace
+from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.datasets.rendered import StreetScenes
+from sim2street.training.datasets.statistics import (
     ClassStatistics,
     LogInverseSampler,
     RareClassSampler,

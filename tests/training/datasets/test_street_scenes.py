@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from training.datasets.street_scenes import STYLES, RenderedScene, render
+from sim2street.training.datasets.street_scenes import STYLES, RenderedScene, render
 
 SMALL = (128, 96)
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-from models.errors import ConfigError
-from models.labels import IGNORE
-from training.datasets.transforms import (
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import IGNORE
+from sim2street.training.datasets.transforms import (
     AUGMENTS,
     PADDING,
     AugmentConfig,

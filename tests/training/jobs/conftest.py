@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from training.config import RunConfig
-from training.jobs import processes
-from training.jobs.record import Job
-from training.jobs.store import JobStore
+from sim2street.training.config import RunConfig
+from sim2street.training.jobs import processes
+from sim2street.training.jobs.record import Job
+from sim2street.training.jobs.store import JobStore
 
 STREETS = {"dataset": "street_scenes", "count": 3, "size": [64, 32], "seed": 5}
 
@@ -61,7 +60,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]
     monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("training.jobs.local.LINGER", 0.1)
+    monkeypatch.setattr("sim2street.training.jobs.local.LINGER", 0.1)
     store = JobStore()
     yield store
     for job in store.jobs():  # whatever a failing test leaves behind
@@ -71,8 +70,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]
         os.kill(pid, signal.SIGKILL)
 
 
-def runners(store: JobStore, module: str = "training.jobs.local") -> list[int]:
-    """Runner processes of a store, or those of its errands, from the system's own list."""
+def runners(store: JobStore, module: str = "sim2street.training.jobs.local") -> list[int]:
+    """Runner processes of a store, or those of its follow-ups, from the system's own list."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

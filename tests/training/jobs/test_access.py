@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from models.errors import ConfigError
-from training.jobs import access
-from training.jobs.access import AccessError, Gate, hash_password, is_password, set_password, stored_hash
+from sim2street.models.errors import ConfigError
+from sim2street.training.jobs import access
+from sim2street.training.jobs.access import AccessError, Gate, hash_password, is_password, set_password, stored_hash
 
 PASSWORD = "correct horse battery"
 
@@ -155,7 +154,7 @@ def test_a_full_disk_keeps_no_admin_out(
 
 
 def test_the_command_sets_it_and_prints_no_password(runs: Path) -> None:
-    command = [sys.executable, "-m", "training.cli", "admin", "set-password", "--stdin"]
+    command = [sys.executable, "-m", "sim2street.training.cli", "admin", "set-password", "--stdin"]
     done = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert PASSWORD not in done.stdout + done.stderr

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.jobs import local, log, processes
+from sim2street.training.jobs.evaluation import ask_to_evaluate
+from sim2street.training.jobs.progress import read_progress
+from sim2street.training.jobs.record import JobState
+from sim2street.training.jobs.store import JOB, LOG, JobStore
+from sim2street.training.run.folder import STATE, RunFolderError, sole_use
 
-from models.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
 from tests.hub_server import Fault, HubServer
 from tests.training.jobs.conftest import ended, endless, runners, tiny_config, wait_for
-from training.jobs import local, log, processes
-from training.jobs.evaluation import ask_to_evaluate
-from training.jobs.progress import read_progress
-from training.jobs.record import JobState
-from training.jobs.store import JOB, LOG, JobStore
-from training.run_folder import STATE, RunFolderError, sole_use
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,8 +63,8 @@ def test_the_server_is_killed_and_the_training_goes_on(store: JobStore) -> None:
     recipe = store.folder / "recipe.json"
     recipe.write_text(endless().model_dump_json())
     script = (
-        "import sys, time\nfrom training.config import load_recipe\nfrom training.jobs import local\n"
-        "from training.jobs.store import JobStore\nstore = JobStore()\n"
+        "import sys, time\nfrom sim2street.training.config import load_recipe\nfrom sim2street.training.jobs import local\n"
+        "from sim2street.training.jobs.store import JobStore\nstore = JobStore()\n"
         "print(store.create(load_recipe(sys.argv[1])).id, flush=True)\nlocal.attend(store)\ntime.sleep(600)"
     )
     server = subprocess.Popen([sys.executable, "-c", script, str(recipe)], stdout=subprocess.PIPE, text=True)
@@ -213,12 +213,12 @@ def test_the_hub_is_down_at_the_end_of_a_training(
     assert done.revision == hub.model("maker/tiny").head
 
 
-def test_an_errand_that_is_killed_is_written_down_and_not_sent_for_ever(store: JobStore) -> None:
+def test_a_follow_up_that_is_killed_is_written_down_and_not_sent_for_ever(store: JobStore) -> None:
     job = store.create(tiny_config())
     save_tiny(store.run(job.id), "checkpoint", "source_only", "Tiny")
     store.change(job.id, lambda found: found.to(JobState.RUNNING).to(JobState.SUCCEEDED))
     ask_to_evaluate(store, job.id, dataset="street_scenes", count=5000)
-    os.kill(wait_for(lambda: runners(store, "training.jobs.evaluation"), "the errand")[0], signal.SIGKILL)
+    os.kill(wait_for(lambda: runners(store, "sim2street.training.jobs.evaluation"), "the follow-up")[0], signal.SIGKILL)
     failed = wait_for(lambda: (found := store.get(job.id).evaluation) and found.state != "waiting" and found, "its end")
     assert (failed.state, failed.error) == ("failed", "It was killed from outside (SIGKILL).")
     assert store.get(job.id).state is JobState.SUCCEEDED
@@ -299,7 +299,7 @@ def test_two_admins_launch_at_once_and_one_trains_after_the_other(store: JobStor
     store.folder.mkdir(parents=True)
     recipe = store.folder / "recipe.json"
     recipe.write_text(tiny_config(steps=2, evaluations=[]).model_dump_json())
-    command = [sys.executable, "-m", "training.cli", "jobs", "submit", str(recipe)]
+    command = [sys.executable, "-m", "sim2street.training.cli", "jobs", "submit", str(recipe)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     names = [process.communicate(timeout=60)[0].strip() for process in both]
     assert sorted(names) == ["0001-tiny", "0002-tiny"]
@@ -328,7 +328,7 @@ def test_two_processes_under_accelerate_save_when_cancelled_and_go_on(store: Job
 def test_an_edited_recipe_does_not_reach_a_job_that_runs(store: JobStore, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.json"
     recipe.write_text(tiny_config(steps=30, evaluations=[]).model_dump_json())
-    command = [sys.executable, "-m", "training.cli", "jobs", "submit", str(recipe)]
+    command = [sys.executable, "-m", "sim2street.training.cli", "jobs", "submit", str(recipe)]
     name = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     started(store, name)
     recipe.write_text(tiny_config(steps=1, title="Edited").model_dump_json())

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from sim2street.models.errors import ConfigError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.jobs import log
+from sim2street.training.jobs.hub import IMAGE_VARIABLE, HubRunner
+from sim2street.training.jobs.progress import read_progress
+from sim2street.training.jobs.record import Job, JobError, JobState
+from sim2street.training.jobs.store import LOG, JobStore
 
-from models.checkpoint import Checkpoint
-from models.errors import ConfigError
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.training.jobs.conftest import tiny_config
-from training.jobs import log
-from training.jobs.hub import IMAGE_VARIABLE, HubRunner
-from training.jobs.progress import read_progress
-from training.jobs.record import Job, JobError, JobState
-from training.jobs.store import LOG, JobStore
 
 REPOSITORY = "maker/tiny"
 
@@ -45,7 +45,7 @@ def test_hardware_has_its_price(runner: HubRunner) -> None:
 def test_a_job_trains_there_and_its_checkpoint_comes_back(runner: HubRunner, hub: HubServer, tmp_path: Path) -> None:
     job = submitted(runner)
     there = hub.jobs[job.hub_id]
-    assert there["command"] == ["python", "-m", "training.jobs.remote"]
+    assert there["command"] == ["python", "-m", "sim2street.training.jobs.remote"]
     assert there["labels"] == {
         "app": "sim2street",
         "job": job.id,
@@ -172,7 +172,7 @@ def test_a_rebuilt_list_keeps_numbers_and_skips_what_is_not_ours(
 def test_the_command_line_finds_an_accounts_jobs_again(
     runner: HubRunner, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from training.cli import main
+    from sim2street.training.cli import main
 
     job = submitted(runner)
     monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "elsewhere"))

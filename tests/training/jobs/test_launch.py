@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from sim2street.models.errors import ConfigError
+from sim2street.training.config import load_recipe, recipe_names
+from sim2street.training.durations import in_words
+from sim2street.training.jobs.estimate import estimate, step_flops
+from sim2street.training.jobs.fields import form_fields
+from sim2street.training.jobs.hub import Flavour
+from sim2street.training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
+from sim2street.training.jobs.record import JobState
+from sim2street.training.jobs.store import JobStore
 
-from models.errors import ConfigError
 from tests.training.jobs.conftest import tiny_config
-from training.config import load_recipe, recipe_names
-from training.durations import in_words
-from training.jobs.estimate import estimate, step_flops
-from training.jobs.fields import form_fields
-from training.jobs.hub import Flavour
-from training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
-from training.jobs.record import JobState
-from training.jobs.store import JobStore
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -63,7 +63,7 @@ def test_entered_values_reach_the_config_and_are_told_apart_from_recipe_and_pape
         ("__class__", "x"),
         ("optimisers.segmenter", {}),
         ("steps --help", 1),
-        ("companions", "/etc"),
+        ("extra_networks", "/etc"),
         ("initialisation", "../../etc/passwd"),
         ("initialisation", "/tmp/evil"),
         ("sources.0.style", "../fog"),

@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.storage.catalog import catalog
+from sim2street.models.storage.files import promoted_folder
+from sim2street.training.jobs import local, log, processes
+from sim2street.training.jobs.ending import Ending, classify
+from sim2street.training.jobs.progress import has_begun, read_progress
+from sim2street.training.jobs.publication import ask_to_publish, publish_job
+from sim2street.training.jobs.record import Job, JobError, JobState
+from sim2street.training.jobs.store import JobStore, promoted_names
+from sim2street.training.locks import Busy, hold, is_held
+from sim2street.training.run.folder import LOCK, RunFolderError, sole_use
 
-from models.catalog import catalog
-from models.errors import ConfigError, Sim2StreetError
-from models.files import promoted_folder
 from tests.app.conftest import save_tiny
 from tests.training.jobs.conftest import tiny_config, wait_for
-from training.jobs import local, log, processes
-from training.jobs.ending import Ending, judge
-from training.jobs.progress import has_begun, read_progress
-from training.jobs.publication import ask_to_publish, publish_job
-from training.jobs.record import Job, JobError, JobState
-from training.jobs.store import JobStore, promoted_names
-from training.locks import Busy, hold, is_held
-from training.run_folder import LOCK, RunFolderError, sole_use
 
 TRICKS = ["../0001-a", "0001-a/../../b", "/etc/passwd", "0001-", "0001-A", "0001-a\n", "", ".", "~", "0001-a b", "-rf"]
 
@@ -77,7 +77,7 @@ def test_states_follow_each_other_or_are_refused(store: JobStore) -> None:
 def test_commands_are_lists_of_our_own_words(store: JobStore) -> None:
     job = store.create(tiny_config(title="$(touch /tmp/x); --help"))
     command = local.trainer_command(job, store)
-    assert command[1:4] == ["-m", "training.cli", "train"]
+    assert command[1:4] == ["-m", "sim2street.training.cli", "train"]
     assert command[4:] == [str(store.place(job.id) / "recipe.json"), "--out", str(store.run(job.id))]
     several = job.having(processes={"count": 4, "machines": 2, "machine_rank": 1, "main_address": "10.0.0.1"})
     command = local.trainer_command(several, store)
@@ -171,7 +171,7 @@ def test_promoted_checkpoints_are_in_the_catalog_until_withdrawn(store: JobStore
 
 
 def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Hub is down at the end of a training; the stand-in is the seam to `training.publish` alone."""
+    """The Hub is down at the end of a training; the stand-in is the seam to `sim2street.training.hosting.publish` alone."""
     import types
 
     answers: list[object] = [Sim2StreetError("The Hub could not be reached."), None]
@@ -182,7 +182,7 @@ def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monke
             raise answer
         return types.SimpleNamespace(repo_id=repo_id, revision="c" * 40, url=f"https://hub/{repo_id}", tag=None)
 
-    monkeypatch.setitem(sys.modules, "training.publish", types.SimpleNamespace(publish=publish))
+    monkeypatch.setitem(sys.modules, "sim2street.training.hosting.publish", types.SimpleNamespace(publish=publish))
     monkeypatch.setattr(local, "attend", lambda store: False)
     job = finished(store)
     for trick in (
@@ -200,7 +200,7 @@ def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monke
     ):
         with pytest.raises(ConfigError, match="repo_id"):
             ask_to_publish(store, job.id, trick, private=True)
-    monkeypatch.setattr("training.jobs.publication.attend", lambda store: False)
+    monkeypatch.setattr("sim2street.training.jobs.publication.attend", lambda store: False)
     ask_to_publish(store, job.id, "ada/mine", private=True)
     first = publish_job(store, job.id)
     assert (first.state, first.attempts, first.error) == ("waiting", 1, "The Hub could not be reached.")
@@ -248,7 +248,7 @@ def test_an_end_that_cannot_be_written_down_is_written_later(store: JobStore, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.jobs.store.write_json", full)
+        patch.setattr("sim2street.training.jobs.store.write_json", full)
         for _ in range(2):
             with pytest.raises(OSError, match="No space"):
                 runner.look()
@@ -260,9 +260,9 @@ def test_an_end_that_cannot_be_written_down_is_written_later(store: JobStore, mo
 def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path: Path) -> None:
     job = store.create(tiny_config()).having(cancel_asked=True)
     full = Ending(2, ["error: The state of step 7 could not be written: No space left on device."])
-    assert judge(job, tmp_path, full)[1].startswith("The disk is full. The state of step 7")
+    assert classify(job, tmp_path, full)[1].startswith("The disk is full. The state of step 7")
     for ending in (Ending(-15, []), Ending(None, [])):
-        assert judge(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before it had saved a state.")
+        assert classify(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before it had saved a state.")
 
 
 @pytest.mark.parametrize(
@@ -284,14 +284,14 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
     ],
 )
 def test_ends_are_put_into_words(store: JobStore, tmp_path: Path, ending: Ending, state: JobState, words: str) -> None:
-    found, reason = judge(store.create(tiny_config()), tmp_path, ending)
+    found, reason = classify(store.create(tiny_config()), tmp_path, ending)
     assert found is state
     assert words in reason
 
 
 def test_locks_are_exclusive_and_end_with_their_process(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
-    script = f"from pathlib import Path\nfrom training.locks import hold\nimport time\nwith hold(Path({str(path)!r}), seconds=0):\n    print('held', flush=True)\n    time.sleep(60)"
+    script = f"from pathlib import Path\nfrom sim2street.training.locks import hold\nimport time\nwith hold(Path({str(path)!r}), seconds=0):\n    print('held', flush=True)\n    time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -308,7 +308,7 @@ def test_a_forked_child_that_outlives_the_holder_does_not_keep_the_lock(tmp_path
     """As a loader process does when its trainer is killed."""
     path = tmp_path / ".lock"
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom training.locks import hold\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom sim2street.training.locks import hold\n"
         f"with hold(Path({str(path)!r}), seconds=0):\n    child = os.fork()\n"
         "    if child == 0:\n        print(os.getpid(), flush=True)\n    time.sleep(60)\n    os._exit(0)"
     )

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import build
+from sim2street.training.methods import build_method
+from sim2street.training.methods.base import Method
+from sim2street.training.methods.cycada import REMEMBERED, CyCADA
+from sim2street.training.methods.losses import gan_loss
+from sim2street.training.methods.parts.image_pool import ImagePool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.errors import ConfigError
-from models.networks import build
 from tests.training.methods.test_methods import PAINTERS, losses_of, make, make_pair
-from training.losses import gan_loss
-from training.methods import build_method
-from training.methods.base import Method
-from training.methods.cycada import REMEMBERED, CyCADA
-from training.parts.image_pool import ImagePool
 
 
 def make_cycada(**options: Any) -> CyCADA:
@@ -40,23 +40,29 @@ def test_translation_terms_by_hand(gan: Any) -> None:
     """Weights of the authors' code: 2 and 1 for the image losses, 10 for the cycle, half of it for the identity."""
     method, pair = make_cycada(gan=gan), make_pair()
     with torch.no_grad():
-        to_target, to_source, judge_target, judge_source = networks(
-            method, "to_target", "to_source", "judge_target", "judge_source"
+        to_target, to_source, discriminator_target, discriminator_source = networks(
+            method, "to_target", "to_source", "discriminator_target", "discriminator_source"
         )
         source, target = pair.source_images * 2 - 1, pair.target_images * 2 - 1
         as_target, as_source = to_target(source), to_source(target)
         expected = {
-            "translation/to_target": 2 * gan_loss(judge_target(as_target), True, gan),
-            "translation/to_source": gan_loss(judge_source(as_source), True, gan),
+            "translation/to_target": 2 * gan_loss(discriminator_target(as_target), True, gan),
+            "translation/to_source": gan_loss(discriminator_source(as_source), True, gan),
             "translation/cycle": 10 * ((to_source(as_target) - source).abs().mean())
             + 10 * ((to_target(as_source) - target).abs().mean()),
             "translation/identity": 5 * ((to_target(target) - target).abs().mean())
             + 5 * ((to_source(source) - source).abs().mean()),
             # The pool is empty: it hands through what it is given.
-            "judge_target": 0.5
-            * (gan_loss(judge_target(target), True, gan) + gan_loss(judge_target(as_target), False, gan)),
-            "judge_source": 0.5
-            * (gan_loss(judge_source(source), True, gan) + gan_loss(judge_source(as_source), False, gan)),
+            "discriminator_target": 0.5
+            * (
+                gan_loss(discriminator_target(target), True, gan)
+                + gan_loss(discriminator_target(as_target), False, gan)
+            ),
+            "discriminator_source": 0.5
+            * (
+                gan_loss(discriminator_source(source), True, gan)
+                + gan_loss(discriminator_source(as_source), False, gan)
+            ),
         }
     found = losses_of(method, pair)
     assert found.keys() == expected.keys()
@@ -67,13 +73,16 @@ def test_translation_terms_by_hand(gan: Any) -> None:
 @pytest.mark.parametrize("semantic", ["labels", "hard", "soft"])
 def test_semantic_loss_by_hand(semantic: str) -> None:
     method, pair = make_cycada(semantic=semantic, semantic_weight=0.5, semantic_gate=99.0), make_pair()
-    judge = method.source_segmenter
-    assert judge is not None
+    source_segmenter = method.source_segmenter
+    assert source_segmenter is not None
     with torch.no_grad():
         to_target, to_source = networks(method, "to_target", "to_source")
-        of_source = judge((to_target(pair.source_images * 2 - 1) + 1) / 2).logits.log_softmax(1)
-        of_target = judge((to_source(pair.target_images * 2 - 1) + 1) / 2).logits.log_softmax(1)
-        plain_source, plain_target = judge(pair.source_images).logits, judge(pair.target_images).logits
+        of_source = source_segmenter((to_target(pair.source_images * 2 - 1) + 1) / 2).logits.log_softmax(1)
+        of_target = source_segmenter((to_source(pair.target_images * 2 - 1) + 1) / 2).logits.log_softmax(1)
+        plain_source, plain_target = (
+            source_segmenter(pair.source_images).logits,
+            source_segmenter(pair.target_images).logits,
+        )
 
         def picked(logs: Tensor, labels: Tensor) -> Tensor:
             return -logs.gather(1, labels.clamp(max=18)[:, None])[:, 0][labels != 255].mean()
@@ -93,32 +102,32 @@ def test_a_poor_source_segmenter_has_no_say() -> None:
 
 
 def test_source_segmenter_stays_as_it_was() -> None:
-    method = make_cycada(phase="joint", semantic_weight=1.0, judged_cell=8).train()
-    judge = method.source_segmenter
-    assert judge is not None
-    before = {key: value.clone() for key, value in judge.state_dict().items()}
+    method = make_cycada(phase="joint", semantic_weight=1.0, discriminator_cell=8).train()
+    source_segmenter = method.source_segmenter
+    assert source_segmenter is not None
+    before = {key: value.clone() for key, value in source_segmenter.state_dict().items()}
     for update in method.step(make_pair()):
         torch.stack(list(update.losses.values())).sum().backward()
-    assert all(parameter.grad is None for parameter in judge.parameters())
-    assert all(torch.equal(value, before[key]) for key, value in judge.state_dict().items())
+    assert all(parameter.grad is None for parameter in source_segmenter.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in source_segmenter.state_dict().items())
 
 
 def set_accuracy(method: CyCADA, accuracy: float) -> None:
-    """As if the judge had been right this often for a hundred steps."""
+    """As if the discriminator had been right this often for a hundred steps."""
     method.accuracies.fill_(accuracy)
-    method.judgements.fill_(REMEMBERED)
+    method.discriminator_steps.fill_(REMEMBERED)
 
 
 @pytest.mark.parametrize(("accuracy", "listened_to"), [(0.55, False), (0.65, True)])
-def test_the_segmenter_learns_only_from_a_judge_that_knows(accuracy: float, listened_to: bool) -> None:
-    method = make_cycada(phase="features", judged_cell=8)
+def test_the_segmenter_learns_only_from_a_discriminator_that_knows(accuracy: float, listened_to: bool) -> None:
+    method = make_cycada(phase="features", discriminator_cell=8)
     set_accuracy(method, accuracy)
     steps = [update.step for update in method.step(make_pair())]
     assert steps == [("discriminator",), *([("segmenter",)] if listened_to else []), ("segmenter",)]
 
 
 def test_accuracy_is_averaged_over_the_last_hundred() -> None:
-    method = make_cycada(phase="features", judged_cell=8)
+    method = make_cycada(phase="features", discriminator_cell=8)
     assert method.accuracy == 0
     list(method.step(make_pair()))
     first = method.accuracies[0].item()
@@ -129,18 +138,18 @@ def test_accuracy_is_averaged_over_the_last_hundred() -> None:
 
 
 def test_feature_terms_by_hand() -> None:
-    """Source 1, target 0; the judge at full weight, the segmenter with a tenth and the flipped label."""
-    method, pair = make_cycada(phase="features", judged_cell=8).eval(), make_pair()
+    """Source 1, target 0; the discriminator at full weight, the segmenter with a tenth and the flipped label."""
+    method, pair = make_cycada(phase="features", discriminator_cell=8).eval(), make_pair()
     set_accuracy(method, 1.0)
     found = losses_of(method, pair)
     with torch.no_grad():
         painted = (networks(method, "to_target")[0](pair.source_images * 2 - 1) + 1) / 2
-        judge = networks(method, "discriminator")[0]
+        discriminator = networks(method, "discriminator")[0]
         verdicts = []
         for images in (painted, pair.target_images):
             logits = method.segmenter(images).logits
             assert logits.shape[2:] == (64, 96)
-            verdicts.append(judge(F.avg_pool2d(logits, 8)).log_softmax(1))
+            verdicts.append(discriminator(F.avg_pool2d(logits, 8)).log_softmax(1))
         expected = -0.5 * (verdicts[0][:, 1].mean() + verdicts[1][:, 0].mean())
         torch.testing.assert_close(found["discriminator"], expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found["feature"], -0.1 * verdicts[1][:, 1].mean(), rtol=1e-4, atol=1e-5)
@@ -149,25 +158,25 @@ def test_feature_terms_by_hand() -> None:
 
 
 def test_joint_steps_in_the_authors_order() -> None:
-    method = make_cycada(phase="joint", judged_cell=8)
+    method = make_cycada(phase="joint", discriminator_cell=8)
     set_accuracy(method, 1.0)
     assert [update.step for update in method.step(make_pair())] == [
         ("to_target", "to_source"),
-        ("judge_target",),
-        ("judge_source",),
+        ("discriminator_target",),
+        ("discriminator_source",),
         ("discriminator",),
         ("segmenter",),
         ("segmenter",),
     ]
 
 
-def test_without_repainting_the_source_is_itself() -> None:
-    method = make("cycada", {"phase": "features", "translated": False, "judged_cell": 8})
+def test_without_translation_the_source_is_itself() -> None:
+    method = make("cycada", {"phase": "features", "translated": False, "discriminator_cell": 8})
     assert isinstance(method, CyCADA)
-    assert not method.borrows
-    assert method.companions == {}
+    assert not method.needs_extra_networks
+    assert method.extra_networks == {}
     pair = make_pair()
-    assert method.repainted(pair) is pair.source_images
+    assert method.translated(pair) is pair.source_images
 
 
 def test_pool_fills_and_then_exchanges_half() -> None:
@@ -204,13 +213,13 @@ def test_pool_survives_saving() -> None:
     assert torch.equal(pool.images, again.images)
 
 
-def test_fcn8s_is_judged_by_its_last_features() -> None:
-    options = {"phase": "features", "translated": False, "judged": "fc7", "accuracy_gate": 0}
+def test_fcn8s_discriminator_sees_its_last_features() -> None:
+    options = {"phase": "features", "translated": False, "discriminator_input": "fc7", "accuracy_gate": 0}
     torch.manual_seed(0)
     method = build_method("cycada", build("fcn8s", options={"width": 0.0625}), options).train()
     terms = [term for update in method.step(make_pair()) for term in update.losses]
     assert terms == ["discriminator", "feature", "segmentation"]
     first = networks(method, "discriminator")[0].D[0]
     assert (first.in_channels, first.out_channels) == (256, 512)
-    with pytest.raises(ConfigError, match="no features 'fc7' to be judged; it has stage1"):
+    with pytest.raises(ConfigError, match="no features 'fc7' for a discriminator; it has stage1"):
         make("cycada", options)

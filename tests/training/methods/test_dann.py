@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from sim2street.training.methods.dann import DANN
+from sim2street.training.methods.losses import Domain, position_loss
+from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
 from torch import nn
 
 from tests.training.methods.test_methods import clear, losses_of, make, make_pair
-from training.losses import Domain, position_loss
-from training.methods.dann import Dann
-from training.parts.gradient_reversal import reversal_factor, reverse_gradient
 
 
 @pytest.mark.parametrize(("progress", "factor"), [(0, 0), (0.1, 0.4621), (0.5, 0.9866), (1, 0.9999)])
@@ -33,7 +33,7 @@ def test_position_loss_by_hand() -> None:
 
 
 def gradients(progress: float, weight: float) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Gradients of segmenter and judge from the judge's loss on the target, which holds no other term."""
+    """Gradients of segmenter and discriminator from the discriminator's loss on the target, which holds no other term."""
     method = make("dann", {"discriminator_width": 8, "adversarial_weight": weight})
     method.progress = progress
     # Nothing is dropped, and batch norm does not divide the numbers of two runs by something else.
@@ -49,7 +49,7 @@ def gradients(progress: float, weight: float) -> tuple[dict[str, torch.Tensor], 
     return found[0], found[1]
 
 
-def test_features_get_the_reversed_gradient_and_the_judge_all_of_it() -> None:
+def test_features_get_the_reversed_gradient_and_the_discriminator_all_of_it() -> None:
     """Twice the weight is twice the gradient below the reversal; above it nothing changes, whatever lambda is."""
     below, above = gradients(progress=0.5, weight=0.01)
     doubled, same = gradients(progress=0.5, weight=0.02)
@@ -64,10 +64,10 @@ def test_features_get_the_reversed_gradient_and_the_judge_all_of_it() -> None:
         torch.testing.assert_close(full[key], gradient)
 
 
-def test_a_step_against_the_judge_raises_its_loss() -> None:
-    """The sign: features that follow their gradient downhill make the judge worse, not better."""
+def test_a_step_against_the_discriminator_raises_its_loss() -> None:
+    """The sign: features that follow their gradient downhill make the discriminator worse, not better."""
     method = make("dann", {"discriminator_width": 8, "adversarial_weight": 1.0}).eval()
-    assert isinstance(method, Dann)
+    assert isinstance(method, DANN)
     pair = make_pair()
     *_, last = method.step(pair)
     clear(method)
@@ -82,11 +82,11 @@ def test_a_step_against_the_judge_raises_its_loss() -> None:
 
 def test_both_domains_count_half() -> None:
     method = make("dann", {"discriminator_width": 8}).eval()
-    judge, pair = method.get_submodule("discriminator"), make_pair()
+    discriminator, pair = method.get_submodule("discriminator"), make_pair()
     found = losses_of(method, pair)
     with torch.no_grad():
         for domain, images, true_class in (("source", pair.source_images, 1), ("target", pair.target_images, 0)):
-            verdict = judge(method.segmenter(images).features["stage4"])
+            verdict = discriminator(method.segmenter(images).features["stage4"])
             expected = -0.5 * verdict.log_softmax(1)[:, true_class].mean()
             assert found[f"discriminator/{domain}"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert isinstance(judge.D[0], nn.Conv2d)
+    assert isinstance(discriminator.D[0], nn.Conv2d)

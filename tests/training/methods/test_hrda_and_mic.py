@@ -5,22 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import build
+from sim2street.models.networks.hrda import Box, HRDANetwork
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
+from sim2street.training.datasets.transforms import TransformConfig, margin_mask
+from sim2street.training.methods import build_method, hrda
+from sim2street.training.methods.daformer import DAFormer
+from sim2street.training.methods.hrda import HRDA, random_window
+from sim2street.training.methods.losses import weighted_cross_entropy
+from sim2street.training.methods.mic import MIC, block_mask
+from sim2street.training.methods.parts.pseudo_labels import pseudo_label
+from sim2street.training.pair import DomainPair
+from sim2street.training.run.initialise import initialise
 
-from models.checkpoint import Checkpoint, CheckpointConfig
-from models.errors import ConfigError
-from models.networks import build
-from models.networks.hrda import HRDA as HRDANetwork
-from models.networks.hrda import Box
 from tests.training.methods.test_methods import NETWORK, TWICE, losses_of, make, make_pair
-from training.datasets.transforms import TransformConfig, margin_mask
-from training.initialise import initialise
-from training.losses import weighted_cross_entropy
-from training.methods import build_method, hrda
-from training.methods.daformer import DAFormer
-from training.methods.hrda import HRDA, random_window
-from training.methods.mic import MIC, block_mask
-from training.pair import DomainPair
-from training.parts.pseudo_labels import pseudo_label
 
 QUIET = {"distance": "none", "jitter": 0.0}
 
@@ -142,7 +141,7 @@ def test_hidden_pixels_are_zero_for_the_network(order: str) -> None:
 
 def test_masked_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The teacher's labels and weight of the unmasked image, on what is left of it; over all pixels, weight 1."""
-    monkeypatch.setattr("training.methods.mic.augment", lambda images, strength: images)
+    monkeypatch.setattr("sim2street.training.methods.mic.augment", lambda images, strength: images)
     pair = make_pair()
     with torch.no_grad():
         logits = make("mic", QUIET).eval().segmenter(pair.target_images).logits

@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from sim2street.models.errors import ConfigError
+from sim2street.models.networks import build
+from sim2street.models.networks.hrda import HRDANetwork
+from sim2street.training.methods import METHODS, build_method
+from sim2street.training.methods.advent import ADVENT
+from sim2street.training.methods.base import Method, Update, frozen
+from sim2street.training.methods.daformer import DAFormer
+from sim2street.training.methods.losses import Domain, domain_loss, entropy
+from sim2street.training.methods.parts.pseudo_labels import pseudo_label
+from sim2street.training.pair import DomainPair
 from torch import Tensor, nn
 
-from models.errors import ConfigError
-from models.networks import build
-from models.networks.hrda import HRDA as HRDANetwork
 from tests.models.test_deeplab_v2 import SLIM
-from training.losses import Domain, domain_loss, entropy
-from training.methods import METHODS, build_method
-from training.methods.advent import Advent
-from training.methods.base import Method, Update, frozen
-from training.methods.daformer import DAFormer
-from training.pair import DomainPair
-from training.parts.pseudo_labels import pseudo_label
 
 NETWORK = {**SLIM, "detail_channels": 0, "auxiliary": True}
 TWICE = {
@@ -31,7 +31,13 @@ TWICE = {
 }
 """HRDA's network, slim; all others are tried on DeepLab."""
 SMALL = {"discriminator_width": 4}
-PAINTERS = {"generator_width": 4, "generator_blocks": 1, "generator_dropout": False, "judge_width": 4, "pool": 3}
+PAINTERS = {
+    "generator_width": 4,
+    "generator_blocks": 1,
+    "generator_dropout": False,
+    "discriminator_width": 4,
+    "pool": 3,
+}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("source_only", {}),
     ("advent", SMALL),
@@ -56,9 +62,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cycada", {**PAINTERS, "semantic": "hard", "semantic_weight": 1.0, "semantic_gate": 99.0, "identity_weight": 0}),
     ("cycada", {**PAINTERS, "semantic": "soft", "semantic_weight": 1.0, "semantic_gate": 99.0, "cycle_weight": 0}),
     ("cycada", {**PAINTERS, "phase": "segmentation"}),
-    ("cycada", {**PAINTERS, "phase": "features", "accuracy_gate": 0, "judged_cell": 8}),
-    ("cycada", {"phase": "features", "accuracy_gate": 0, "translated": False, "judged_cell": 8}),
-    ("cycada", {**PAINTERS, "phase": "joint", "accuracy_gate": 0, "judged_cell": 8}),
+    ("cycada", {**PAINTERS, "phase": "features", "accuracy_gate": 0, "discriminator_cell": 8}),
+    ("cycada", {"phase": "features", "accuracy_gate": 0, "translated": False, "discriminator_cell": 8}),
+    ("cycada", {**PAINTERS, "phase": "joint", "accuracy_gate": 0, "discriminator_cell": 8}),
 ]
 TRAINED = [
     (name, options)
@@ -111,10 +117,10 @@ def named_by(method: str, term: str) -> set[str]:
     head = term.partition("/")[0]
     if head == "translation":
         return {"to_target", "to_source"}
-    if head.startswith("judge"):
+    if head.startswith("discriminator_") and not head.endswith("auxiliary"):
         return {head}
     if head.startswith("discriminator"):
-        return {head, "segmenter"} if method == "dann" else {head}  # the reversal hands the judge's gradient on
+        return {head, "segmenter"} if method == "dann" else {head}  # the reversal hands the discriminator's gradient on
     return {"segmenter"}
 
 
@@ -192,26 +198,28 @@ def losses_of(method: Method, pair: DomainPair) -> dict[str, Tensor]:
 def test_advent_terms_by_hand() -> None:
     """The step's values equal the equations written out, weights of the paper, discriminator labels of the code."""
     method = make("advent", SMALL).eval()  # running statistics: forward passes do not disturb each other
-    assert isinstance(method, Advent)
+    assert isinstance(method, ADVENT)
     pair = make_pair()
     found = losses_of(method, pair)
     with torch.no_grad():
         source, target = method.segmenter(pair.source_images), method.segmenter(pair.target_images)
 
-        def judge(name: str, logits: Tensor) -> Tensor:
+        def discriminator(name: str, logits: Tensor) -> Tensor:
             p = logits.softmax(1)
             return method.get_submodule(name)(-p * torch.log2(p + 1e-30) / torch.tensor(19.0).log2())
 
-        verdict = judge("discriminator", target.logits)
+        verdict = discriminator("discriminator", target.logits)
         assert found["adversarial"].item() == pytest.approx(1e-3 * domain_loss(verdict, Domain.SOURCE).item(), rel=1e-5)
         assert target.auxiliary is not None
-        verdict = judge("discriminator_auxiliary", target.auxiliary)
+        verdict = discriminator("discriminator_auxiliary", target.auxiliary)
         expected = 2e-4 * domain_loss(verdict, Domain.SOURCE).item()
         assert found["adversarial_auxiliary"].item() == pytest.approx(expected, rel=1e-5)
-        verdict = judge("discriminator", source.logits)
+        verdict = discriminator("discriminator", source.logits)
         expected = 0.5 * nn.functional.softplus(verdict).mean().item()  # BCE against 0
         assert found["discriminator/source"].item() == pytest.approx(expected, rel=1e-5)
-        expected = 0.5 * nn.functional.softplus(-judge("discriminator", target.logits)).mean().item()  # against 1
+        expected = (
+            0.5 * nn.functional.softplus(-discriminator("discriminator", target.logits)).mean().item()
+        )  # against 1
         assert found["discriminator/target"].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -230,7 +238,7 @@ def test_minent_weights_and_no_discriminator() -> None:
 
 def test_prior_punishes_only_classes_rarer_than_half_their_source_share() -> None:
     method = make("advent", {**SMALL, "prior_weight": 1.0})
-    assert isinstance(method, Advent)
+    assert isinstance(method, ADVENT)
     method.source_counts[:3] = torch.tensor([60, 30, 10])
     predicted = torch.zeros(1, 19, 1, 1)
     predicted[0, :3, 0, 0] = torch.tensor([0.9, 0.1, 0.0])
@@ -241,8 +249,8 @@ def test_prior_punishes_only_classes_rarer_than_half_their_source_share() -> Non
 def test_frozen_passes_gradients_and_collects_none() -> None:
     layer, values = nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
     layer.bias.requires_grad_(False)
-    with frozen(layer) as judge:
-        loss = judge(values).sum()
+    with frozen(layer) as fixed:
+        loss = fixed(values).sum()
     loss.backward()
     assert values.grad is not None
     assert layer.weight.grad is None

@@ -1,0 +1,213 @@
+"""Published results with their sources, and what sweeps here measured, as plain values. No UI library in here."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+from sim2street.app.content.names import data_set_title
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.options import Options
+from sim2street.models.storage.catalog import CatalogEntry
+
+DATA: Final = Path(__file__).parent / "published.json"
+RESULTS: Final = Path(__file__).parent / "measured"
+"""Folder of tables that `sim2street sweep` wrote for this repository."""
+RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
+"""Environment variable: more such folders, separated as PATH is."""
+SETTINGS: Final = ("GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes")
+SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
+"""As checkpoints name the source of a setting."""
+GROUPS: Final = {
+    "cnn": "CNN",
+    "mit": "MiT",
+    "mit recalibrated": "MiT, recalibrated",
+    "mit two sizes": "MiT, start of two sizes",
+    "mit randomised": "MiT, randomised looks too",
+    "mit larger": "MiT, randomised looks too, larger and longer, recalibrated",
+}
+"""What the groups of this repository's sweeps are called; others go by their own names."""
+ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
+
+
+class PublishedResult(Options):
+    """One row of somebody's table; figures in percent on Cityscapes val."""
+
+    method: str
+    backbone: str
+    setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes"]
+    miou: float | None = Field(default=None, ge=0, le=100)
+    miou16: float | None = Field(default=None, ge=0, le=100, description="Over SYNTHIA's 16 classes.")
+    miou13: float | None = Field(default=None, ge=0, le=100, description="Without wall, fence and pole too.")
+    std: float | None = Field(default=None, ge=0, description="Over seeds, in points.")
+    per_class: dict[str, float] = Field(default_factory=dict)
+    source: str
+    directness: Literal["primary", "secondary", "none"]
+    note: str = ""
+    evaluation: str = ""
+    remark: str = Field(default="", description="What the source really says; rows of the comparison have one.")
+    place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
+
+
+def published_results() -> list[PublishedResult]:
+    """All rows, in the order of the file."""
+    entries = json.loads(DATA.read_text(encoding="utf-8"))["entries"]
+    return [PublishedResult.parse(entry, where=f"{DATA.name}, row {row}") for row, entry in enumerate(entries)]
+
+
+def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
+    """The rows that everybody quotes, from source-only to MIC."""
+    placed = [(result.place, result) for result in results if result.place is not None]
+    return [result for _, result in sorted(placed, key=lambda item: item[0])]
+
+
+def class_row(result: PublishedResult) -> list[float | None]:
+    """IoU in percent of the 19 classes in order, None for what the source does not give."""
+    return [result.per_class.get(name) for name in CITYSCAPES19.names]
+
+
+def measured_on_cityscapes(entries: list[CatalogEntry], setting: str) -> list[dict[str, Any]]:
+    """Checkpoints on this machine that `sim2street evaluate` scored on Cityscapes val, adapted from the setting's source.
+
+    Returns:
+        One row each: `title`, `network`, `miou` in percent, `reported` by its authors in percent or None.
+    """
+    source = SOURCES.get(setting)
+    rows = []
+    for entry in entries:
+        if source is None or entry.checkpoint is None or not entry.checkpoint.config.source.startswith(source):
+            continue
+        miou = entry.checkpoint.metrics.get("cityscapes/val", {}).get("miou")
+        if miou is not None:
+            config = entry.checkpoint.config
+            reported = config.imported.reported_miou if config.imported else None
+            rows.append({"title": config.title, "network": config.network, "miou": 100 * miou, "reported": reported})
+    return rows
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Figures(Options):
+    """What a sweep's row reached on one test: fractions, means over seeds."""
+
+    seeds: int = Field(ge=0)
+    miou_per_seed: tuple[Share, ...]
+    miou: Share | None
+    deviation: Share | None
+    gap_recovered: float | None = None
+    iou_per_class: dict[str, Share | None]
+
+    @property
+    def percent(self) -> str:
+        """Such as "41.9 ± 0.3", or – where no seed was run."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        return "–" if self.miou is None else f"{100 * self.miou:.1f}{spread}"
+
+    @property
+    def share(self) -> str:
+        """Such as "62 % of the gap", empty where that is undefined."""
+        return "" if self.gap_recovered is None else f"{100 * self.gap_recovered:.0f} % of the gap"
+
+    @property
+    def cell(self) -> str:
+        """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
+        seeds = f" ({self.seeds})" if self.seeds else ""
+        return f"{self.percent}{seeds}" + (f" · {self.share}" if self.share else "")
+
+
+class MeasuredTest(Options, extra="ignore"):
+    """A labelled set that a sweep scores on."""
+
+    name: str
+    label: str
+
+
+class MeasuredRow(Options, extra="ignore"):
+    """A recipe with its seeds; rows of one group share network, start and budget."""
+
+    title: str
+    network: str
+    group: str
+    role: Literal["source_only", "control", "method", "oracle"]
+    figures: dict[str, Figures]
+
+
+class _Table(Options):
+    """The layout of `training/sweeps/table.py`."""
+
+    format: Literal[1]
+    name: str
+    title: str
+    about: str = ""
+    tests: tuple[MeasuredTest, ...]
+    rows: tuple[MeasuredRow, ...]
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """What `sim2street sweep` measured, or why a file is no such table.
+
+    Attributes:
+        title: of the sweep, or the file's name.
+        about: a sentence or two.
+        tests: what all rows are scored on; the first is the domain adapted to.
+        rows: in the sweep's order.
+        error: None, or the sentence that says why it cannot be shown.
+    """
+
+    title: str
+    about: str = ""
+    tests: tuple[MeasuredTest, ...] = ()
+    rows: tuple[MeasuredRow, ...] = ()
+    error: str | None = None
+
+    def groups(self) -> dict[str, list[MeasuredRow]]:
+        """Rows that have a figure on the first test, by group."""
+        found: dict[str, list[MeasuredRow]] = {}
+        for row in self.rows:
+            if self.figures(row) is not None:
+                found.setdefault(row.group, []).append(row)
+        return found
+
+    def figures(self, row: MeasuredRow) -> Figures | None:
+        """Of the first test; None where no seed was run."""
+        figures = row.figures.get(self.tests[0].name) if self.tests else None
+        return None if figures is None or figures.miou is None else figures
+
+    def cells(self) -> list[dict[str, str]]:
+        """All rows and tests as text; tests of one set are told apart by their names."""
+        titles = [data_set_title(test.label) for test in self.tests]
+        heads = [
+            title if titles.count(title) == 1 else f"{title} ({test.name})"
+            for title, test in zip(titles, self.tests, strict=True)
+        ]
+        return [
+            {"Method": row.title, "Role": ROLES[row.role], "Network": row.network}
+            | {
+                head: row.figures[test.name].cell if test.name in row.figures else "–"
+                for head, test in zip(heads, self.tests, strict=True)
+            }
+            for row in self.rows
+        ]
+
+
+def sweep_tables() -> list[SweepTable]:
+    """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
+    own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
+    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
+
+
+def _read(path: Path) -> SweepTable:
+    try:
+        table = _Table.parse(json.loads(path.read_text(encoding="utf-8")), where=path.name)
+    except (OSError, ValueError, RecursionError) as error:
+        return SweepTable(path.name, error=f"{path} cannot be read: {error}.")
+    except ConfigError as error:
+        return SweepTable(path.name, error=str(error))
+    return SweepTable(table.title, table.about, table.tests, table.rows)

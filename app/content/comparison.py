@@ -1,0 +1,133 @@
+"""One comparison: a scene, the checkpoints that read it, and what is shown of both. No UI library in here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sim2street.app.content import figures, panes
+from sim2street.app.content.engine import Engine, Failure, Settings
+from sim2street.app.content.figures import Entrant
+from sim2street.app.content.gallery import Scene
+from sim2street.models.storage.catalog import CatalogEntry, catalog
+from sim2street.models.storage.checkpoint import Checkpoint
+
+HEADING: Final = "Trained on rendered streets. How well does it read yours?"
+INTRODUCTION: Final = (
+    "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
+    " drag and swipe move all of them."
+)
+"""The first words of every page that compares."""
+ORDER: Final = ("source_only", "adabn", "dann", "cycada", "adaptsegnet", "advent", "daformer", "hrda", "mic")
+"""In the order of their years, in which checkpoints are listed."""
+
+
+def listed_checkpoints() -> list[CatalogEntry]:
+    """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
+
+    def place(entry: CatalogEntry) -> int:
+        method = entry.checkpoint and entry.checkpoint.config.method
+        return ORDER.index(method) if method in ORDER else len(ORDER)
+
+    return sorted(catalog(wait=False), key=place)
+
+
+def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
+    """Those to begin with on rendered streets or on real photos; the person can choose any others.
+
+    They are the source-only ones and those adapted to pictures of that kind: what was adapted to another kind says
+    nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
+    """
+
+    def fits(checkpoint: Checkpoint) -> bool:
+        target = checkpoint.config.target
+        return target is not None and target.startswith("street_scenes/") == rendered
+
+    if not any(fits(checkpoint) for checkpoint in checkpoints):
+        return list(checkpoints)
+    return [each for each in checkpoints if each.config.target is None or fits(each)]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What is known so far of a scene.
+
+    Attributes:
+        scene: the photo and its ground truth.
+        entrants: the checkpoints that have read it.
+        bundle: all that the viewer draws, those still to come and those that failed included.
+        waiting: the checkpoints that are still to come.
+    """
+
+    scene: Scene
+    entrants: list[Entrant]
+    bundle: dict[str, Any]
+    waiting: list[Checkpoint]
+
+
+def compare(
+    engine: Engine,
+    scene: Scene,
+    checkpoints: Sequence[Checkpoint],
+    everyone: Sequence[Checkpoint],
+    settings: Settings,
+    visitor: str,
+) -> Iterator[Comparison]:
+    """Yield what is known at once, then again after each checkpoint that has read the photo.
+
+    Args:
+        engine: reads and remembers.
+        scene: what is read.
+        checkpoints: those that were chosen.
+        everyone: the catalogue, by which titles and colours go.
+        settings: how to read.
+        visitor: name of the session.
+    """
+    try:
+        yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+        for checkpoint in checkpoints:
+            if engine.known(scene, checkpoint, settings, visitor) is None:
+                engine.read(scene, checkpoint, settings, visitor)
+                yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+    finally:
+        engine.release(visitor)
+
+
+def known_so_far(
+    engine: Engine,
+    scene: Scene,
+    checkpoints: Sequence[Checkpoint],
+    everyone: Sequence[Checkpoint],
+    settings: Settings,
+    visitor: str,
+) -> Comparison:
+    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
+    titles = figures.unique_titles(everyone)
+    places = [other.name for other in everyone]
+    entrants: list[Entrant] = []
+    waiting: list[Checkpoint] = []
+    empty: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
+    for checkpoint in checkpoints:
+        label = {
+            "title": titles[checkpoint.name],
+            "note": figures.trained_on(checkpoint.config),
+            "colour": panes.method_colour(places.index(checkpoint.name)),
+        }
+        known = engine.known(scene, checkpoint, settings, visitor)
+        if known is None:
+            waiting.append(checkpoint)
+            empty["waiting"].append(label)
+        elif isinstance(known, Failure):
+            empty["failed"].append({**label, "reason": known.reason})
+        else:
+            score = None if scene.truth is None else panes.score(known, scene.truth)
+            entrants.append(Entrant(checkpoint, panes.Reading(checkpoint.name, **label, pane=known, score=score)))
+    if not waiting:
+        engine.release(visitor)
+    readings = [entrant.reading for entrant in entrants]
+    bundle = panes.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
+    for method, entrant in zip(bundle["methods"], entrants, strict=True):
+        baseline = figures.baseline_of(entrant, entrants)
+        method["baseline"] = baseline and baseline.reading.key
+    return Comparison(scene, entrants, bundle, waiting)

@@ -1,0 +1,298 @@
+"""Engine: reads photos with checkpoints for all visitors of a process, one at a time, and keeps what it may.
+
+Networks are bounded in bytes and dropped least recently used first. Readings of gallery photos are shared by all;
+what is made of a person's own photo is kept under that visitor only, until the visit ends or lies idle. A comparison
+under way holds what it has read, however many others crowd the shelves. Everything is in memory, nothing on disk. No
+UI library in here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import torch
+from sim2street.app.content.byte_cache import ByteCache
+from sim2street.app.content.gallery import Scene
+from sim2street.app.content.panes import Pane, pane
+from sim2street.models.errors import Sim2StreetError, is_out_of_memory
+from sim2street.models.labels import label_space
+from sim2street.models.photo import Photo
+from sim2street.models.predictor import Predictor, best_device
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.checkpoint import Checkpoint
+
+LOGGER: Final = logging.getLogger(__name__)
+
+NETWORK_BYTES: Final = 2 * 2**30
+"""Loaded networks; a ResNet-101 DeepLab takes 180 MB, a MiT-B5 some 340 MB."""
+SHARED_BYTES: Final = 256 * 2**20
+"""Readings of gallery photos."""
+PRIVATE_BYTES: Final = 512 * 2**20
+"""Uploaded photos and their readings, of all visitors together; at 1024 × 768 pixels a reading takes some 7 MB."""
+PRIVATE_SECONDS: Final = 3600.0
+"""Idle time after which a visitor's photo and readings are dropped, should the end of the visit go unnoticed."""
+
+THREE_SCALES: Final = (0.75, 1.0, 1.25)
+"""Factors on the size that a person may average over."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How photos are read.
+
+    Attributes:
+        flip: average with the mirrored photo.
+        scales: factors on the size, averaged.
+    """
+
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a checkpoint could not read a photo.
+
+    Attributes:
+        reason: as a sentence.
+        passing: another try may succeed, as when memory was short; such an answer is kept for nobody else.
+    """
+
+    reason: str
+    passing: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPhoto:
+    """A visitor's photo.
+
+    Attributes:
+        scene: as it is shown and read.
+        data: the file as it came, for a ground truth that is added later.
+        name: of the file, for people.
+    """
+
+    scene: Scene
+    data: bytes
+    name: str
+
+
+class Turns:
+    """Lets one in at a time, in order of arrival: the one queue for the device."""
+
+    def __init__(self) -> None:
+        self._line: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the turn, hold it for the block."""
+        ticket = object()
+        with self._moved:
+            self._line.append(ticket)
+        try:
+            with self._moved:
+                self._moved.wait_for(lambda: self._line[0] is ticket)
+            yield
+        finally:
+            with self._moved:
+                self._line.remove(ticket)
+                self._moved.notify_all()
+
+
+def release_memory() -> None:
+    """Hand memory of dropped networks back to the graphics card."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+LOADED: Final[ByteCache[Segmenter]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
+"""Networks on the device, by their checkpoint's folder and the sha256 of its weights."""
+
+
+def network(checkpoint: Checkpoint) -> Segmenter:
+    """The checkpoint's network on the best device, loaded once.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the config names.
+    """
+    key = (str(checkpoint.path), checkpoint.config.weights_sha256)
+    found = LOADED.get(key)
+    if found is None:
+        found = checkpoint.load().to(best_device())
+        tensors = [*found.parameters(), *found.buffers()]
+        LOADED.put(key, found, sum(tensor.nbytes for tensor in tensors))
+    return found
+
+
+def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane:
+    """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
+    window = checkpoint.config.window
+    predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
+    return pane(predictor(photo), label_space(space))
+
+
+def answer_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+    """`predict_pane`, or why it could not: what is raised in a process that is lent does not come back as it was."""
+    return attempt(predict_pane, checkpoint, photo, space, settings)
+
+
+Predict = Callable[[Checkpoint, Photo, str, Settings], Pane | Failure]
+
+
+def attempt(predict: Predict, checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+    """Read a photo; what a checkpoint, a photo or a full memory is to blame for becomes the answer."""
+    try:
+        return predict(checkpoint, photo, space, settings)
+    except Sim2StreetError as error:
+        return Failure(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            # A network that stumbles takes down its own pane, not the page; the log tells the rest.
+            LOGGER.exception("%s could not read a photo of %s pixels", checkpoint.name, photo.size)
+            return Failure("This checkpoint stumbled over the photo; the server's log says where.", passing=True)
+    # Not in the handler: the error holds what the reading had on the card.
+    release_memory()
+    return Failure("There was not enough memory for this photo; try a smaller one.", passing=True)
+
+
+class Engine:
+    """Answers by scene, checkpoint and settings.
+
+    Args:
+        predict: how a photo is read; replaced where the device is lent call by call.
+    """
+
+    def __init__(self, predict: Predict = predict_pane) -> None:
+        self.predict = predict
+        self.turns = Turns()
+        self.shared: ByteCache[Pane | Failure] = ByteCache(SHARED_BYTES)
+        self.private: ByteCache[Pane | Failure | OwnPhoto] = ByteCache(PRIVATE_BYTES, idle_seconds=PRIVATE_SECONDS)
+        self._held: dict[str, dict[_Key, Pane | Failure]] = {}
+        self._here: Counter[str] = Counter()
+        self._left: set[str] = set()
+        self._lock = threading.Lock()
+
+    def known(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure | None:
+        """What was read already; None where `read` has to be called."""
+        key = _key(scene, checkpoint, settings)
+        with self._lock:
+            held = self._held.get(visitor, {}).get(key)
+        if held is not None:
+            return held
+        found = self.private.get((visitor, *key)) if scene.private else self.shared.get(key)
+        return None if isinstance(found, OwnPhoto) else found
+
+    def read(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure:
+        """Read a photo with a checkpoint when its turn comes, and remember the answer.
+
+        Args:
+            scene: a private one is remembered for its visitor only.
+            checkpoint: opened.
+            settings: how to read.
+            visitor: name of the session.
+        """
+        with self.awaited(visitor), self.turns.turn():
+            if visitor in self._left:  # nobody waits for it any more
+                return Failure("The visit has ended.")
+            # Somebody may have asked for the same meanwhile.
+            answer = self.known(scene, checkpoint, settings, visitor) or self._answer(scene, checkpoint, settings)
+            self._remember(scene, _key(scene, checkpoint, settings), answer, visitor)
+            return answer
+
+    @contextmanager
+    def awaited(self, visitor: str) -> Iterator[None]:
+        """Within the block something is made for a visitor; if they leave meanwhile, nothing of it is kept."""
+        with self._lock:
+            self._here[visitor] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._here[visitor] -= 1
+                if not self._here[visitor]:
+                    del self._here[visitor]
+                    self._left.discard(visitor)
+
+    def release(self, visitor: str) -> None:
+        """A comparison is done, or given up: what it has read may go when others need the room."""
+        with self._lock:
+            self._held.pop(visitor, None)
+
+    def keep(self, visitor: str, photo: OwnPhoto) -> None:
+        """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
+        with self._lock:
+            if visitor not in self._left:
+                self.private.put((visitor, "photo"), photo, photo.scene.photo.pixels.nbytes + len(photo.data))
+
+    def kept(self, visitor: str) -> OwnPhoto | None:
+        """The visitor's own photo, if there is one and it has not lain idle."""
+        found = self.private.get((visitor, "photo"))
+        return found if isinstance(found, OwnPhoto) else None
+
+    def forget(self, visitor: str) -> None:
+        """Drop all that was kept of a visitor, and what is being read at this moment once it is read."""
+        with self._lock:
+            self._held.pop(visitor, None)
+            if visitor in self._here:
+                self._left.add(visitor)
+        self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor)
+
+    def _remember(self, scene: Scene, key: _Key, answer: Pane | Failure, visitor: str) -> None:
+        with self._lock:
+            if visitor in self._left:
+                return
+            held = self._held.setdefault(visitor, {})
+            if any(other.photo != key.photo for other in held):  # the visitor has gone on to another photo
+                held.clear()
+            held[key] = answer
+            if isinstance(answer, Failure) and answer.passing:
+                return
+            if scene.private:
+                self.private.put((visitor, *key), answer, _size(answer))
+            else:
+                self.shared.put(key, answer, _size(answer))
+
+    def _answer(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
+        answer = attempt(self.predict, checkpoint, scene.photo, scene.space.name, settings)
+        # Another process sends its own copy of the label space.
+        return answer if isinstance(answer, Failure) else replace(answer, space=scene.space)
+
+
+def device_name() -> str:
+    """Where photos are read, for people."""
+    return {"cuda": "graphics card", "mps": "Apple graphics"}.get(best_device().type, "processor")
+
+
+class _Key(NamedTuple):
+    """What a reading is of: the photo and how it is read, then who reads it."""
+
+    photo: tuple[str, str, Settings]
+    checkpoint: tuple[str, str]
+
+
+def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> _Key:
+    return _Key(
+        (scene.photo.digest, scene.space.name, settings), (str(checkpoint.path), checkpoint.config.weights_sha256)
+    )
+
+
+def _size(answer: Pane | Failure) -> int:
+    """Bytes of an answer, its encoded pictures included, which are at most as large as the planes."""
+    if isinstance(answer, Failure):
+        return 1024
+    planes = (answer.labels, answer.entropy, answer.confidence, answer.candidates, answer.candidate_shares)
+    return 2 * sum(plane.nbytes for plane in planes)
+
+
+ENGINE: Final = Engine()
+"""One for the process, whichever page asks."""

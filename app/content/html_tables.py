@@ -1,0 +1,71 @@
+"""Figures as HTML tables and cards, for pages without a table of their own. No UI library in here."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim2street.app.content import figures, panes
+from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.models.storage.checkpoint import Checkpoint
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], formats: Mapping[str, str], colours: Mapping[str, str] | None = None
+) -> str:
+    """Rows as a table; None is shown as –.
+
+    Args:
+        rows: all with the same columns.
+        formats: format of the numbers by column, such as ".1f"; the default is ".1f".
+        colours: CSS colour of a dot before texts of the first column.
+    """
+    if not rows:
+        return ""
+    texts = {name for name in rows[0] if any(isinstance(row[name], str) for row in rows)}
+    classes = {name: ' class="text"' if name in texts else "" for name in rows[0]}
+    head = "".join(f"<th{classes[name]}>{html.escape(name)}</th>" for name in rows[0])
+    body = []
+    for row in rows:
+        cells = [_cell(value, formats.get(name, ".1f")) for name, value in row.items()]
+        colour = (colours or {}).get(str(next(iter(row.values()))))
+        if colour:
+            cells[0] = f'<span class="dot" style="background:{colour}"></span>{cells[0]}'
+        aligned = "".join(f"<td{classes[name]}>{cell}</td>" for name, cell in zip(row, cells, strict=True))
+        body.append(f"<tr>{aligned}</tr>")
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
+    """What each checkpoint learnt from, how it scored, and under which licence; the others with their reason."""
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    titles = figures.unique_titles(usable)
+    cards = [_card(checkpoint, titles[checkpoint.name], place) for place, checkpoint in enumerate(usable)]
+    cards += [problem(entry) for entry in entries if entry.checkpoint is None]
+    return "".join(cards) or "<p>No checkpoint was found.</p>"
+
+
+def problem(entry: CatalogEntry) -> str:
+    """An entry that cannot be used (yet), and why."""
+    amount = figures.downloaded(entry)
+    said = f"{entry.error or ''} {amount}." if amount else entry.error or ""
+    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(said)}</div>'
+
+
+def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
+    facts = figures.facts(checkpoint).items()
+    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+    rows = figures.data_set_rows(checkpoint.metrics)
+    scores = (
+        table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
+        or "<p>Not scored on a data set yet.</p>"
+    )
+    dot = f'<span class="dot" style="color:{panes.method_colour(place)}">●</span>'
+    return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3><dl>{listed}</dl></div>{scores}</div>'
+
+
+def _cell(value: Any, form: str) -> str:
+    if value is None:
+        return "–"
+    return html.escape(value) if isinstance(value, str) else f"{value:{form}}"

@@ -1,0 +1,341 @@
+"""Prediction -> what is shown of it: one bundle of JSON and PNG planes that every surface draws.
+
+A prediction of one megapixel holds 76 MB of probabilities. `pane` keeps what a person can look at (labels, entropy,
+confidence and the three likeliest classes, a byte each), `bundle` packs the panes of several methods with the photo
+and the ground truth. The viewer colours, toggles and compares them without asking again. No UI library in here.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sim2street.models.drawing import overlay
+from sim2street.models.errors import LabelError
+from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
+from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from sim2street.models.photo import Photo
+from sim2street.models.prediction import Prediction
+
+LONG_SIDE: Final = 1024
+"""Longest side, in pixels, at which a photo is read and shown: it bounds time on a CPU and the bundle's size."""
+PROBE_SIDE: Final = 640
+"""Longest side of the grid on which the three likeliest classes are kept; every pixel up to this size."""
+CANDIDATES: Final = 3
+"""Classes listed under the pointer."""
+
+BUNDLE_FORMAT: Final = 1
+
+# fmt: off
+METHOD_COLOURS: Final = (
+    "#4c78dd", "#e07b39", "#17a398", "#b35cb8", "#c9a227", "#d1495b", "#6b8f3a", "#7a7f8c",
+    "#8a5a33", "#5bb0e0", "#e48fb0", "#6a5acd",
+)
+# fmt: on
+"""One per method in the catalogue's order, the same in viewer, charts and table; none is a class's colour."""
+
+# Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside
+# a family by lightness: greys are ground, ochres walls, yellows signals, oranges people, blues vehicles.
+# fmt: off
+SAFE_COLOURS: Final = {
+    "road": "#474747", "sidewalk": "#a9a9a9", "pavement": "#a9a9a9", "building": "#7d6428", "wall": "#a58a4c",
+    "fence": "#cbb682", "pole": "#efe4c3", "traffic light": "#ffd21f", "traffic sign": "#fff07a", "sign": "#fff07a",
+    "vegetation": "#007f5f", "tree": "#007f5f", "terrain": "#86d3b8", "sky": "#d4ecff", "person": "#d55e00",
+    "pedestrian": "#d55e00", "rider": "#ff9d5c", "bicyclist": "#ff9d5c", "car": "#0072b2", "truck": "#003a63",
+    "bus": "#56b4e9", "train": "#2f5fd0", "motorcycle": "#cc79a7", "bicycle": "#7d3a5c",
+}
+# fmt: on
+
+
+def method_colour(place: int) -> str:
+    """CSS colour of the checkpoint at a place in the catalogue."""
+    return METHOD_COLOURS[place % len(METHOD_COLOURS)]
+
+
+@dataclass(frozen=True, eq=False)
+class Pane:
+    """What one method says of one photo, a byte a value.
+
+    Attributes:
+        space: what the labels are; the ground truth's space where that merges classes, else the 19.
+        labels: (H, W) uint8, most probable class of `space`.
+        entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes.
+        confidence: (H, W) uint8, 255 for a probability of 1 of the predicted class.
+        candidates: (h, w, 3) uint8 classes, most probable first, of every `stride`-th pixel.
+        candidate_shares: (h, w, 3) uint8, their probabilities, 255 for 1.
+        stride: step of the candidates' grid, in pixels.
+        mean_entropy: over all pixels, in [0,1].
+        seconds: wall-clock time of the prediction.
+    """
+
+    space: LabelSpace
+    labels: NDArray[np.uint8]
+    entropy: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    candidates: NDArray[np.uint8]
+    candidate_shares: NDArray[np.uint8]
+    stride: int
+    mean_entropy: float
+    seconds: float
+
+    @cached_property
+    def class_shares(self) -> list[float]:
+        """Share of the pixels that carry each class, summing to one."""
+        counts = np.bincount(self.labels.ravel(), minlength=self.space.count)[: self.space.count]
+        return (counts / self.labels.size).tolist()
+
+    @cached_property
+    def planes(self) -> dict[str, Any]:
+        """The arrays as base64 PNG, encoded once however often the page is drawn."""
+        return {
+            "labels": _plane(self.labels),
+            "entropy": _plane(self.entropy),
+            "confidence": _plane(self.confidence),
+            "candidates": _plane(self.candidates),
+            "candidateShares": _plane(self.candidate_shares),
+            "stride": self.stride,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One pane against ground truth, on this one image.
+
+    Attributes:
+        iou: (C,) float64 in [0,1], NaN for classes in neither truth nor prediction.
+        mean_iou: mean over the classes that are not NaN.
+        accuracy: share of scored pixels that are right.
+        error: (H, W) uint8: 0 right, 1 wrong, 255 not scored.
+    """
+
+    iou: NDArray[np.float64]
+    mean_iou: float
+    accuracy: float
+    error: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A pane with the name and colour of the method it is of, and how right it is.
+
+    Attributes:
+        key: the checkpoint's name, unique on the page.
+        title: short name for people, such as "ADVENT".
+        note: what it was trained on, such as "game → camvid".
+        colour: CSS hex colour of the method.
+        pane: what it says of the photo.
+        score: against the photo's ground truth, or None without one.
+    """
+
+    key: str
+    title: str
+    note: str
+    colour: str
+    pane: Pane
+    score: Score | None = None
+
+
+def display_space(truth_space: LabelSpace | None) -> LabelSpace:
+    """The space in which methods and ground truth are shown and scored.
+
+    A ground truth that merges classes (CamVid) sets it; one that only lacks some (SYNTHIA) is shown among the 19.
+    """
+    return truth_space if truth_space is not None and truth_space.is_merged else CITYSCAPES19
+
+
+def display_truth(labels: NDArray[np.uint8], space: LabelSpace, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring (H, W) ground truth of `space` to its display space and to `size`, (width, height) in pixels."""
+    space.check(labels, source="the ground truth")
+    if not space.is_merged and space is not CITYSCAPES19:
+        table = np.full(256, IGNORE, np.uint8)
+        for value, (member,) in enumerate(space.members):
+            table[value] = member
+        labels = table[labels]
+    if (labels.shape[1], labels.shape[0]) != size:
+        labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
+    return labels
+
+
+def pane(prediction: Prediction, space: LabelSpace = CITYSCAPES19) -> Pane:
+    """Quantise a prediction for display in `space`, merging classes by summing their probabilities."""
+    if space is prediction.space:
+        probabilities, labels = prediction.probabilities, prediction.labels
+    else:
+        probabilities = space.merge_probabilities(prediction.probabilities)
+        labels = probabilities.argmax(axis=0).astype(np.uint8)
+    stride = -(-max(labels.shape) // PROBE_SIDE)
+    grid = probabilities[:, stride // 2 :: stride, stride // 2 :: stride]
+    order = np.argsort(-grid, axis=0, kind="stable")[:CANDIDATES]
+    return Pane(
+        space=space,
+        labels=labels,
+        entropy=_byte(prediction.entropy),
+        confidence=_byte(probabilities.max(axis=0)),
+        candidates=np.moveaxis(order, 0, -1).astype(np.uint8),
+        candidate_shares=_byte(np.moveaxis(np.take_along_axis(grid, order, axis=0), 0, -1)),
+        stride=stride,
+        mean_entropy=float(prediction.entropy.mean()),
+        seconds=prediction.seconds,
+    )
+
+
+def score(shown: Pane, truth: NDArray[np.uint8]) -> Score:
+    """Compare a pane with (H, W) ground truth in the pane's space.
+
+    Raises:
+        LabelError: the two differ in size.
+    """
+    if truth.shape != shown.labels.shape:
+        raise LabelError(
+            f"The ground truth measures {truth.shape[1]}×{truth.shape[0]} pixels and the photo"
+            f" {shown.labels.shape[1]}×{shown.labels.shape[0]}; they must be of one size."
+        )
+    confusion = confusion_matrix(truth, shown.labels, shown.space.count)
+    iou = iou_per_class(confusion)
+    error = np.where(truth >= shown.space.count, IGNORE, truth != shown.labels).astype(np.uint8)
+    return Score(iou, mean_iou(iou), pixel_accuracy(confusion), error)
+
+
+def disagreement(labels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Share of the methods that differ from the most common label of a pixel.
+
+    Args:
+        labels: one (H, W) uint8 per method.
+
+    Returns:
+        (H, W) float32 in [0,1): 0 where all agree, 1 - 1/n where n methods name n classes.
+    """
+    stack = np.stack(labels)
+    votes = np.zeros(stack.shape[1:], np.uint8)
+    for candidate in stack:
+        np.maximum(votes, (stack == candidate).sum(axis=0, dtype=np.uint8), out=votes)
+    return 1 - votes.astype(np.float32) / np.float32(len(stack))
+
+
+def bundle(
+    photo: Photo,
+    readings: Sequence[Reading],
+    *,
+    space: LabelSpace = CITYSCAPES19,
+    truth: NDArray[np.uint8] | None = None,
+    waiting: Sequence[Mapping[str, str]] = (),
+    failed: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:
+    """Pack all that the viewer draws.
+
+    Args:
+        photo: already limited to the size of the panes.
+        readings: all in `space` and at the photo's size; scored where there is a `truth`.
+        space: the classes of the panes and of the legend.
+        truth: (H, W) uint8 ground truth in `space`.
+        waiting: `title`, `note` and `colour` of methods that are still to come, shown as empty panes.
+        failed: the same with a `reason`, of methods that could not read the photo.
+
+    Returns:
+        A dict fit for `json.dumps`. Images are base64 PNG (the photo: JPEG); class values are indices, 255 none.
+    """
+    width, height = photo.size
+    return {
+        "format": BUNDLE_FORMAT,
+        "photo": {"name": photo.name, "digest": photo.digest, "image": _jpeg(photo.pixels)},
+        "width": width,
+        "height": height,
+        "space": space.name,
+        "classes": _legend(space),
+        "truth": None if truth is None else {"labels": _plane(truth), "shares": _truth_shares(truth, space)},
+        "methods": [_packed(reading) for reading in readings],
+        "waiting": [dict(method) for method in waiting],
+        "failed": [dict(method) for method in failed],
+        "disagreement": (
+            _plane(_byte(disagreement([reading.pane.labels for reading in readings]))) if len(readings) > 1 else None
+        ),
+    }
+
+
+def label_image(shown: Pane) -> bytes:
+    """The labels as a palette PNG: indices are the class values, colours the space's; nothing else is stored."""
+    height, width = shown.labels.shape
+    image = Image.frombytes("P", (width, height), shown.labels.tobytes())
+    table = np.zeros((256, 3), np.uint8)
+    table[: shown.space.count] = shown.space.palette
+    image.putpalette(table.ravel().tolist())
+    return _bytes(image, "PNG")
+
+
+def overlay_image(photo: Photo, shown: Pane, opacity: float = 0.6) -> bytes:
+    """The photo with the labels' colours laid over it, as PNG without any metadata."""
+    mixed = overlay(photo.pixels, shown.space.colourise(shown.labels), shown.labels, opacity)
+    return _bytes(Image.fromarray(mixed), "PNG")
+
+
+def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
+    """A ZIP of every method's label image and overlay."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # PNG does not get smaller
+        for reading in readings:
+            archive.writestr(f"{reading.key}_labels.png", label_image(reading.pane))
+            archive.writestr(f"{reading.key}_overlay.png", overlay_image(photo, reading.pane))
+    return buffer.getvalue()
+
+
+def _packed(reading: Reading) -> dict[str, Any]:
+    """A reading as the viewer draws it."""
+    method = {
+        "key": reading.key,
+        "title": reading.title,
+        "note": reading.note,
+        "colour": reading.colour,
+        "seconds": reading.pane.seconds,
+        "meanEntropy": reading.pane.mean_entropy,
+        "shares": reading.pane.class_shares,
+        **reading.pane.planes,
+    }
+    if reading.score is not None:
+        method["error"] = _plane(reading.score.error)
+        method["iou"] = [_known(value) for value in reading.score.iou]
+        method["meanIou"] = _known(reading.score.mean_iou)
+        method["accuracy"] = _known(reading.score.accuracy)
+    return method
+
+
+def _legend(space: LabelSpace) -> list[dict[str, str]]:
+    """Names and colours of the classes."""
+    return [
+        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "safe": SAFE_COLOURS.get(name, "#808080")}
+        for name, colour in zip(space.names, space.palette.tolist(), strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    """A number that JSON knows; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def _byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def _truth_shares(truth: NDArray[np.uint8], space: LabelSpace) -> list[float]:
+    return (np.bincount(truth.ravel(), minlength=256)[: space.count] / truth.size).tolist()
+
+
+def _plane(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(_bytes(Image.fromarray(np.ascontiguousarray(values)), "PNG")).decode("ascii")
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> str:
+    return base64.b64encode(_bytes(Image.fromarray(pixels), "JPEG", quality=92, subsampling=0)).decode("ascii")
+
+
+def _bytes(image: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()

@@ -1,0 +1,107 @@
+"""Results as lists in HTML, which wrap on phones too. No UI library in here.
+
+Published ones stand with what their source really says, measured ones on the way from source-only to the oracle.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from sim2street.app.content.benchmark_data import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
+
+READ: Final = {"primary": "Read with its authors", "secondary": "Read in a quotation", "none": "Not found"}
+
+# Colours are shares of the text's own, so that they fit both themes.
+STYLE: Final = """
+<style>
+.published { border-bottom: 1px solid rgba(128,128,128,.25); }
+.published .row { display: grid; grid-template-columns: minmax(12rem, 1fr) minmax(9rem, .8fr) 2.6fr; gap: .2rem 2rem;
+  padding: .85rem 0; border-top: 1px solid rgba(128,128,128,.25); align-items: start; }
+.published b { display: block; font-weight: 600; }
+.published small { display: block; font-size: .82rem; line-height: 1.4; opacity: .68; }
+.published .figure { font-size: 1.35rem; font-weight: 600; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.published .figure small { display: inline; font-weight: 400; }
+.published .bar { height: 5px; margin-top: .4rem; border-radius: 3px; background: rgba(128,128,128,.22); }
+.published .bar i { display: block; height: 100%; border-radius: 3px; background: #12897f; }
+.published p { margin: 0 0 .15rem; font-size: .95rem; line-height: 1.45; }
+.measured h4 { margin: 1.1rem 0 .3rem; font-size: .82rem; font-weight: 600; opacity: .68; padding: 0; }
+.measured .row { display: grid; grid-template-columns: minmax(15rem, 1.1fr) 8.5rem 2fr 9rem; gap: .1rem 1.2rem;
+  padding: .42rem 0; border-top: 1px solid rgba(128,128,128,.2); align-items: center; font-size: .95rem; }
+.measured small { font-size: .82rem; opacity: .68; }
+.measured b { font-weight: 400; }
+.measured .row.method b { font-weight: 600; }
+.measured .figure, .measured .share { font-variant-numeric: tabular-nums; }
+.measured .share { font-size: .82rem; opacity: .8; }
+.measured .track { position: relative; height: 7px; border-radius: 4px; background: rgba(128,128,128,.16); }
+.measured .track i { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: rgba(128,128,128,.6); }
+.measured .row.method .track i { background: #12897f; }
+.measured .track u { position: absolute; top: -5px; bottom: -5px; width: 0; border-left: 2px dotted rgba(128,128,128,.9); }
+@media (max-width: 700px) {
+  .published .row { grid-template-columns: 1fr 7rem; gap: .35rem 1rem; }
+  .published .says { grid-column: 1 / -1; }
+  .measured .row { grid-template-columns: 1fr 8.4rem; gap: .25rem 1rem; }
+  .measured .figure, .measured .share { text-align: right; }
+}
+</style>
+"""
+
+
+def published_rows(results: Sequence[PublishedResult]) -> str:
+    """Rows with an mIoU over 19 classes, as one HTML list with its style."""
+    return (
+        f'{STYLE}<div class="published" role="list" aria-label="Published results">{"".join(map(_row, results))}</div>'
+    )
+
+
+def _row(result: PublishedResult) -> str:
+    miou = 0.0 if result.miou is None else result.miou
+    figure = "–" if result.miou is None else f"{miou:.1f}"
+    says = html.escape(result.remark or result.note or result.evaluation)
+    source = html.escape(f"{READ[result.directness]}: {result.source}.")
+    return (
+        f'<div class="row" role="listitem"><div><b>{html.escape(result.method)}</b><small>{html.escape(result.backbone)}</small></div>'
+        f'<div><div class="figure">{figure} <small>mIoU, %</small></div>'
+        f'<div class="bar"><i style="width:{miou:.1f}%"></i></div></div>'
+        f'<div class="says"><p>{says}</p><small>{source}</small></div></div>'
+    )
+
+
+def measured_rows(table: SweepTable) -> str:
+    """Rows of a sweep on its first test, by group: a bar per row, dotted lines at the group's source-only and oracle.
+
+    All bars of a table share one scale, from 0 to a little above its best row. Rows that nobody has run are left out.
+    """
+    groups = table.groups()
+    scale = 1.08 * max((_miou(table, row) for rows in groups.values() for row in rows), default=1.0) or 1.0
+    lists = "".join(_group(table, group, rows, scale) for group, rows in groups.items())
+    return f'{STYLE}<div class="measured" role="list" aria-label="{html.escape(table.title)}">{lists}</div>'
+
+
+def _group(table: SweepTable, group: str, rows: Sequence[MeasuredRow], scale: float) -> str:
+    ends = [_miou(table, row) for row in rows if row.role in ("source_only", "oracle")]
+    lines = "".join(f'<u style="left:{100 * end / scale:.1f}%"></u>' for end in ends)
+    listed = "".join(_measured(row, table, lines, scale) for row in rows)
+    return f"<h4>{html.escape(GROUPS.get(group, group))}</h4>{listed}"
+
+
+def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> str:
+    figures = table.figures(row)
+    assert figures is not None  # groups() gives no others
+    title = html.escape(row.title)
+    seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
+    return (
+        f'<div class="row {row.role}" role="listitem"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'
+        f'<div class="figure">{figures.percent} <small>{seeds}</small></div>'
+        f'<div class="track"><i style="width:{100 * _miou(table, row) / scale:.1f}%"></i>{lines}</div>'
+        f'<div class="share">{figures.share}</div></div>'
+    )
+
+
+def _miou(table: SweepTable, row: MeasuredRow) -> float:
+    """On the first test, within [0,1] whatever a file says."""
+    figures = table.figures(row)
+    miou = 0.0 if figures is None or figures.miou is None else figures.miou
+    return min(1.0, max(0.0, miou)) if math.isfinite(miou) else 0.0

@@ -1,0 +1,61 @@
+"""Rendered streets by the words of a page or an API, painted once for all visitors. No UI library in here."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any, Final
+
+from sim2street.app.content import gallery
+from sim2street.app.content.byte_cache import ByteCache
+from sim2street.app.content.gallery import Scene
+from sim2street.models.errors import ConfigError
+from sim2street.training.datasets.street_scenes import STYLES
+
+FIRST_STYLE: Final = "fog"
+FIRST_STREET: Final = 3
+STREETS: Final = 10_000
+STREET_BYTES: Final = 24 * 2**20
+"""Painted streets that are kept; one takes half a megabyte."""
+
+_PAINTED: Final[ByteCache[Scene]] = ByteCache(STREET_BYTES)
+_PAINTING: Final = threading.Lock()
+
+
+def rendered_scene(style: str, street: float | None) -> Scene:
+    """A rendered street.
+
+    Raises:
+        ConfigError: there is no such style or street.
+    """
+    if style not in STYLES:
+        raise ConfigError(f"There is no style {style!r}; known are {', '.join(STYLES)}.")
+    if street is None or not 0 <= street < STREETS or street != int(street):
+        raise ConfigError(f"Street is {street}; expected a whole number from 0 to {STREETS - 1}.")
+    return _painted(style, int(street))
+
+
+def style_strip(street: float | None, style: str) -> dict[str, Any]:
+    """A street in every style, for the picture strip."""
+    number = int(street) if street is not None and 0 <= street < STREETS else FIRST_STREET
+    items = [{"key": name, "label": name.capitalize(), "image": _thumbnail(name, number)} for name in STYLES]
+    return {"label": "Style of the street", "items": items, "chosen": style}
+
+
+def _painted(style: str, street: int) -> Scene:
+    key = (style, street)
+    found = _PAINTED.get(key)
+    if found is not None:
+        return found
+    with _PAINTING:
+        found = _PAINTED.get(key)  # of many who ask at the same time one paints
+        if found is None:
+            found = gallery.rendered_scene(style, street)
+            truth = 0 if found.truth is None else found.truth.nbytes
+            _PAINTED.put(key, found, found.photo.pixels.nbytes + truth)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _thumbnail(style: str, street: int) -> str:
+    return gallery.thumbnail_jpeg(_painted(style, street))

@@ -1,0 +1,299 @@
+"""The admin's tab of the hosted demo: sign in with Hugging Face, train on Hugging Face Jobs with one's own token.
+
+    with gr.Tab("Admin"):
+        build_admin_tab(demo)
+
+Cookies of another site do not work inside a Space's frame, so Streamlit's sign-in cannot; Gradio's OAuth can. Every
+handler asks anew who is signed in and whether the allow-list names them. The token is used and never kept. What is
+trained is listed by labels on the Hub, so that a restarted Space loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+import plotly.graph_objects as go
+from gradio.utils import get_space
+from sim2street.app.content import curves
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.storage.files import runs_folder
+from sim2street.training.config import recipe_names
+from sim2street.training.durations import in_words
+from sim2street.training.jobs import log
+from sim2street.training.jobs.access import MEMBERS_VARIABLE, AccessError, audit, members
+from sim2street.training.jobs.estimate import estimate
+from sim2street.training.jobs.hub import HubRunner
+from sim2street.training.jobs.launch import differences, prepare
+from sim2street.training.jobs.progress import read_progress
+from sim2street.training.jobs.record import Job
+from sim2street.training.jobs.store import LOG, JobStore
+
+CLOSED: Final = f"""### Admin
+The admin's tab is shut. To open it on a Space, set `hf_oauth: true` with the scope `jobs` in its card, and list the
+admins' Hub names in the variable `{MEMBERS_VARIABLE}`. Trainings then run on Hugging Face Jobs, paid for by whoever
+starts them."""
+HEADERS: Final = ["Job", "Title", "State", "Steps", "Hardware", "Why"]
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Who is signed in and allowed, with what is theirs."""
+
+    name: str
+    store: JobStore
+    runner: HubRunner
+
+
+def admin_of(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Admin:
+    """The admin behind a request.
+
+    Raises:
+        AccessError: nobody is signed in, or somebody whom the allow-list does not name.
+    """
+    if profile is None or token is None:
+        raise AccessError("Sign in with Hugging Face first.")
+    name = profile.username
+    if name.lower() not in members():
+        audit(name, "refused in the hosted tab")
+        raise AccessError(f"{name} is not among the admins of this Space.")
+    # A folder each: on a Space everybody shares one disk, and nobody else's jobs.
+    folder = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name.lower())
+    store = JobStore(runs_folder() / "people" / folder / "jobs")
+    return Admin(name, store, HubRunner(store, token.token))
+
+
+def is_open() -> bool:
+    """Whether this server can tell who somebody is, and somebody is allowed in.
+
+    Elsewhere than on a Space, Gradio signs every visitor in as the owner of the server's own token, for trying things out.
+    """
+    return get_space() is not None and bool(os.environ.get("OAUTH_CLIENT_ID")) and bool(members())
+
+
+def read_changes(text: str) -> dict[str, Any]:
+    """Read lines of `key = value`; values as in TOML, a bare word is text.
+
+    Raises:
+        ConfigError: a line is none.
+    """
+    found: dict[str, Any] = {}
+    for line in filter(str.strip, (text or "").splitlines()):
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise ConfigError(f"{line[:60]!r} is no change; write one a line, such as steps = 200.")
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = value.strip()
+    return found
+
+
+def answer(action: Callable[[], Any]) -> Any:
+    """Run a handler's work, and say what it refuses in Gradio's own way."""
+    try:
+        return action()
+    except Sim2StreetError as error:
+        raise gr.Error(str(error), duration=12, print_exception=False) from error
+
+
+def greet(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple[Any, str]:
+    """Whether the room behind the door is shown, and why not."""
+    try:
+        admin = admin_of(profile, token)
+    except AccessError as error:
+        return gr.update(visible=False), str(error)
+    return gr.update(visible=True), f"Signed in as **{admin.name}**; jobs are paid for by the account named below."
+
+
+def list_hardware(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Any:
+    """Hardware and prices as the Hub has them now."""
+
+    def look() -> Any:
+        flavours = admin_of(profile, token).runner.flavours()
+        choices = [(f"{item.title}, ${item.dollars_per_hour:.2f} an hour", item.name) for item in flavours]
+        return gr.update(choices=choices, value=flavours[0].name if flavours else None)
+
+    return answer(look)
+
+
+def plan(recipe: str, changes: str, flavour: str, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> str:
+    """What would run, how it differs from recipe and paper, how long it takes and what it costs."""
+
+    def think() -> str:
+        admin, entered = admin_of(profile, token), read_changes(changes)
+        config = prepare(recipe, entered)
+        lines = [f"**{config.title}**: {config.method}, {config.steps} steps."]
+        for item in differences(recipe, entered):
+            paper = f", the paper {item.paper}" if item.paper else ""
+            if item.value != item.recipe or paper:
+                lines.append(f"- `{item.key}` is {item.value}; the recipe says {item.recipe}{paper}")
+        chosen = next((item for item in admin.runner.flavours() if item.name == flavour), None)
+        expected = None if chosen is None else estimate(config, admin.store, flavour=chosen)
+        if expected is None or expected.dollars is None:
+            lines.append("How long it takes on this hardware is not known.")
+        else:
+            span, cost = map(in_words, expected.seconds), expected.dollars
+            lines.append(f"About {' to '.join(span)}, ${cost[0]:.2f} to ${cost[1]:.2f}. {expected.grounds}")
+        return "\n".join(lines)
+
+    return answer(think)
+
+
+def launch(
+    recipe: str,
+    changes: str,
+    flavour: str,
+    repository: str,
+    namespace: str,
+    minutes: float,
+    profile: gr.OAuthProfile | None,
+    token: gr.OAuthToken | None,
+) -> tuple[list[list[Any]], Any]:
+    """Start a job with the admin's own token; returns the table and the job's name."""
+
+    def start() -> tuple[list[list[Any]], Any]:
+        admin = admin_of(profile, token)
+        known = [item.name for item in admin.runner.flavours()]
+        if flavour not in known:
+            raise ConfigError(f"There is no hardware {str(flavour)[:40]!r}; known are {', '.join(known)}.")
+        job = admin.runner.submit(
+            prepare(recipe, read_changes(changes)),
+            flavour=flavour,
+            by=admin.name,
+            namespace=(namespace or "").strip() or admin.name,
+            timeout_minutes=int(minutes or 0),
+            publication={"repo_id": (repository or "").strip()},
+        )
+        audit(admin.name, "launched on the Hub", job=job.id, flavour=flavour)
+        return table(admin), gr.update(choices=[item.id for item in admin.store.jobs()], value=job.id)
+
+    return answer(start)
+
+
+def refresh(
+    namespace: str, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
+) -> tuple[list[list[Any]], Any]:
+    """Ask the Hub for all jobs of an account, found by their labels."""
+
+    def ask() -> tuple[list[list[Any]], Any]:
+        admin = admin_of(profile, token)
+        admin.runner.rebuild((namespace or "").strip() or admin.name)
+        names = [job.id for job in admin.store.jobs()]
+        return table(admin), gr.update(choices=names, value=names[0] if names else None)
+
+    return answer(ask)
+
+
+def look_at(
+    job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
+) -> tuple[str, go.Figure | None, go.Figure | None, str]:
+    """One job: words, loss curves, IoU per class, the end of its log."""
+
+    def look() -> tuple[str, go.Figure | None, go.Figure | None, str]:
+        admin = admin_of(profile, token)
+        if not job:
+            return "", None, None, ""
+        record = admin.runner.refresh(job)
+        progress = read_progress(admin.store.config(job), admin.store.run(job))
+        losses = curves.loss_curves(progress.losses) if progress.losses else None
+        quality = None
+        if progress.figures:
+            steps, reports = next(iter(progress.figures.values()))
+            quality = curves.class_map(steps, reports)
+        left = progress.seconds_left
+        words = f"**{record.title}** is {record.state.value}, step {progress.step} of {progress.steps}."
+        if left and not record.state.ended:
+            words += f" {in_words(left)} left."
+        if record.reason:
+            words += f" {record.reason}"
+        if record.publication is not None and record.publication.url:
+            words += f" [{record.publication.repo_id}]({record.publication.url})"
+        return words, losses, quality, "\n".join(log.tail(admin.store.place(job) / LOG, 60))
+
+    return answer(look)
+
+
+def cancel(job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> list[list[Any]]:
+    """Stop a job there."""
+    return answer(lambda: _act(admin_of(profile, token), job, "cancelled"))
+
+
+def retry(job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> list[list[Any]]:
+    """Start an ended job again."""
+    return answer(lambda: _act(admin_of(profile, token), job, "retried"))
+
+
+def _act(admin: Admin, job: str | None, action: str) -> list[list[Any]]:
+    act = {"cancelled": admin.runner.cancel, "retried": admin.runner.retry}[action]
+    act(job or "")
+    audit(admin.name, f"{action} on the Hub", job=job)
+    return table(admin)
+
+
+def table(admin: Admin) -> list[list[Any]]:
+    """One row per job, the latest first."""
+    return [_row(job) for job in admin.store.jobs()]
+
+
+def _row(job: Job) -> list[Any]:
+    return [job.id, job.title, job.state.value, job.steps, job.flavour, job.reason]
+
+
+def build_admin_tab(demo: gr.Blocks) -> None:
+    """Draw the tab into `demo`; shut, with an explanation, where nobody could sign in."""
+    if not is_open():
+        gr.Markdown(CLOSED)
+        return
+    with gr.Row():
+        greeting = gr.Markdown("Sign in with Hugging Face first.")
+        gr.LoginButton(scale=0, min_width=260)
+    with gr.Column(visible=False) as room:
+        with gr.Row():
+            with gr.Column():
+                recipe = gr.Dropdown(recipe_names(), value="try_one_minute", label="Recipe")
+                changes = gr.Textbox(
+                    label="Changes",
+                    lines=4,
+                    placeholder="steps = 200\noptimisers.segmenter.rate = 1e-4",
+                    max_length=4000,
+                )
+                with gr.Row():
+                    flavour = gr.Dropdown([], label="Hardware", allow_custom_value=False)
+                    minutes = gr.Number(240, label="Ends after, minutes", precision=0, minimum=5, maximum=10080)
+                with gr.Row():
+                    repository = gr.Textbox(
+                        label="Repository for the checkpoint", placeholder="owner/name", max_length=96
+                    )
+                    namespace = gr.Textbox(label="Paid by", placeholder="you", max_length=96)
+                with gr.Row():
+                    planned = gr.Button("What would it take?")
+                    launched = gr.Button("Launch", variant="primary")
+            plan_text = gr.Markdown()
+        jobs = gr.Dataframe(headers=HEADERS, interactive=False, label="Jobs")
+        with gr.Row():
+            chosen = gr.Dropdown([], label="Job")
+            refreshed = gr.Button("Refresh")
+            cancelled = gr.Button("Cancel", variant="stop")
+            retried = gr.Button("Retry")
+        state = gr.Markdown()
+        with gr.Row():
+            losses, quality = gr.Plot(label="Losses"), gr.Plot(label="IoU per class")
+        printed = gr.Textbox(label="Log", lines=12, max_lines=12, interactive=False)
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    shown = [state, losses, quality, printed]
+    demo.load(greet, None, [room, greeting], **private).success(list_hardware, None, flavour, **private).success(
+        refresh, namespace, [jobs, chosen], **private
+    )
+    planned.click(plan, [recipe, changes, flavour], plan_text, **private)
+    inputs = [recipe, changes, flavour, repository, namespace, minutes]
+    launched.click(launch, inputs, [jobs, chosen], trigger_mode="once", **private)
+    refreshed.click(refresh, namespace, [jobs, chosen], **private).success(look_at, chosen, shown, **private)
+    chosen.change(look_at, chosen, shown, **private)
+    cancelled.click(cancel, chosen, jobs, **private)
+    retried.click(retry, chosen, jobs, **private)

@@ -1,0 +1,387 @@
+"""The Compare tab of the Gradio page: one photo read by several methods, side by side."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+from sim2street.app.content import charts, figures, html_tables, panes
+from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
+from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
+from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
+from sim2street.app.content.limits import RateLimit
+from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
+from sim2street.app.demo_page import gradio_parts, uploads
+from sim2street.app.viewer.report import html_report
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.models.storage.checkpoint import Checkpoint
+
+MIRROR: Final = "Mirror image too"
+SCALES: Final = "Three sizes"
+RATE: Final = (60, 60.0)
+"""Comparisons of one client in so many seconds; every change of a control is one."""
+TIME_LIMIT: Final = 120.0
+"""Seconds after which a comparison reads no further method, so that others have their turn."""
+LOOK_SECONDS: Final = 2.0
+"""Time between two looks at the checkpoints that are on their way from the Hub; none is taken otherwise."""
+
+# Made in memory and handed to the browser: a file on the server would have to be deleted again.
+SAVE: Final = """
+(file) => {
+  if (!file) return;
+  const { name, type, data } = JSON.parse(file);
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the controls say, in the order of the controls."""
+
+    source: str
+    style: str
+    street: float | None
+    methods: list[str]
+    averages: list[str]
+
+    @property
+    def settings(self) -> Settings:
+        """How to read."""
+        return Settings(MIRROR in self.averages, THREE_SCALES if SCALES in self.averages else (1.0,))
+
+
+class CompareTab:
+    """Widgets and what happens when they change.
+
+    Args:
+        engine: reads photos.
+        entries: the catalog, asked anew at every turn.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        entries: Callable[[], list[CatalogEntry]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine = engine
+        self.entries = entries
+        self.clock = clock
+        self.rate = RateLimit(*RATE)
+
+    def build(self, page: gr.Blocks) -> None:
+        """Lay out the tab within the current context and connect it."""
+        self._lay_out()
+        controls = [self.source, self.style, self.street, self.methods, self.averages]
+        shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
+        changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
+        page.load(self.refresh, None, [self.methods, self.problems, self.watch, self.strip], api_visibility="private")
+        self.watch.tick(
+            self.look_again,
+            [self.source, self.methods, self.offered],
+            [self.methods, self.problems, self.watch, self.offered],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        reading = gr.on(
+            [page.load, *changes],
+            self.read,
+            controls,
+            shown,
+            trigger_mode="always_last",
+            show_progress="minimal",
+            show_progress_on=[self.status],
+            concurrency_limit=2,  # pictures of one visitor are packed while another's photo is read
+            concurrency_id="device",
+            api_visibility="private",
+        )
+        self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
+        self.strip.choose(self.take_style, [self.street], [self.style, self.strip], api_visibility="private")
+        self.street.change(style_strip, [self.street, self.style], self.strip, api_visibility="private")
+        self.another.click(lambda: random.randrange(STREETS), None, self.street, api_visibility="private")
+        self.methods.input(
+            lambda source, methods, chosen: {**chosen, source: methods},
+            [self.source, self.methods, self.chosen],
+            self.chosen,
+            api_visibility="private",
+        )
+        self.source.change(
+            self.turn_to,
+            [self.source, self.chosen, self.turned],
+            [self.streets, self.own, self.methods, self.turned],
+            api_visibility="private",
+        )
+        gr.on(
+            [self.photo.upload, self.truth.upload, self.encoding.input],
+            self.take_photo,
+            [self.photo, self.truth, self.encoding, self.arrived],
+            [self.photo, self.truth, self.arrived, self.upload_note],
+            api_visibility="private",
+        )
+        for button, make in ((self.report, self.make_report), (self.archive, self.make_archive)):
+            made = button.click(make, controls, self.file, api_visibility="private")
+            made.then(None, self.file, None, js=SAVE)
+        page.unload(self.forget)
+
+    def _lay_out(self) -> None:
+        entries = self.entries()
+        with gr.Row(elem_id="choices"):
+            self.source = gr.Radio([RENDERED, OWN], value=RENDERED, label="Photo", elem_id="source")
+            self.methods = gr.CheckboxGroup(
+                _titles(entries), value=_suited(entries, RENDERED), label="Methods", elem_id="methods"
+            )
+            self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)", elem_id="averages")
+        self.chosen = gr.State({})  # by source, once the person has chosen
+        self.offered = gr.State([name for _, name in _titles(entries)])
+        self.turned = gr.Number(0, visible="hidden")
+        self.problems = gr.HTML()
+        self.watch = gr.Timer(LOOK_SECONDS, active=False)
+        self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
+        with gr.Row(elem_id="streets") as self.streets:
+            self.strip = gradio_parts.picture_strip()
+            self.street = gr.Number(
+                FIRST_STREET, label="Street", minimum=0, maximum=STREETS - 1, precision=0, elem_id="street"
+            )
+            self.another = gr.Button("Another street", elem_id="another")
+        with gr.Column(visible=False, elem_id="own") as self.own:
+            with gr.Row():
+                self.photo = gr.File(
+                    label="Drop a street photo here", file_types=uploads.SUFFIXES, height=120, elem_id="photo"
+                )
+                self.truth = gr.File(
+                    label="Ground truth, if you have it: a PNG with one class number a pixel",
+                    file_types=[".png"],
+                    height=120,
+                )
+                self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding")
+            self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
+        self.arrived = gr.Number(0, visible="hidden")
+        with gr.Row(elem_id="bar"):
+            self.status = gr.HTML(_busy("Starting …"), elem_id="status")
+            self.stop = gr.Button("Stop", size="sm", elem_id="stop")
+        self.viewer = gradio_parts.compare_viewer()
+        gr.Markdown("## In numbers")
+        self.summary = gr.HTML(elem_id="summary")
+        self.notes = gr.HTML(elem_classes="note")
+        with gr.Row(elem_id="details"):
+            self.chart = gr.Plot(show_label=False, elem_id="chart")
+            self.classes = gr.HTML(elem_id="classes")
+        with gr.Row(elem_id="downloads"):
+            self.report = gr.Button("Report, one HTML file", elem_id="report")
+            self.archive = gr.Button("Label and overlay images", elem_id="archive")
+        self.file = gr.Textbox(visible="hidden")
+        gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
+
+    def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
+        """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
+        entries = self.entries()
+        methods = gr.update(choices=_titles(entries), value=_suited(entries, RENDERED))
+        return methods, _problems(entries), _watched(entries), style_strip(FIRST_STREET, FIRST_STYLE)
+
+    def look_again(self, source: str, methods: list[str], offered: list[str]) -> tuple[Any, str, Any, list[str]]:
+        """While checkpoints are on their way: say how far they are, and take those that have arrived into the choice."""
+        entries = self.entries()
+        names = [name for _, name in _titles(entries)]
+        arrived = [name for name in _suited(entries, source) if name not in offered]
+        # What is chosen stays; a choice that did not change is not read again.
+        choice = gr.update(choices=_titles(entries), value=[*methods, *arrived]) if names != offered else gr.skip()
+        return choice, _problems(entries), _watched(entries), names
+
+    def turn_to(self, source: str, chosen: dict[str, list[str]], turned: float) -> tuple[Any, Any, Any, float]:
+        """Show the controls of a source, and the methods that were chosen for it, or that suit it."""
+        methods = chosen.get(source, _suited(self.entries(), source))
+        return gr.update(visible=source == RENDERED), gr.update(visible=source == OWN), methods, turned + 1
+
+    def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
+        """Show what is known, then one method after the other."""
+        choice, visitor = Choice(*controls), str(request.session_hash)
+        try:
+            self.rate.check(uploads.client_of(request))
+            scene = self.scene(choice, visitor)
+            if scene is None:
+                yield (gr.skip(), "Drop a photo taken from a car, a bicycle or the pavement.", *[gr.skip()] * 4)
+                return
+            checkpoints, everyone = self.checkpoints(choice)
+            state, ends = None, self.clock() + TIME_LIMIT
+            for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
+                if state.waiting and self.clock() > ends:
+                    why = (
+                        f"That took {TIME_LIMIT:.0f} s, the most that one visitor gets at a time; choose fewer methods"
+                    )
+                    yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
+                    return
+                if state.waiting:
+                    yield (state.bundle, self.progress(state, everyone), *[gr.skip()] * 4)
+            assert state is not None
+            yield (state.bundle, _said(state), *_numbers(state))
+        except Sim2StreetError as error:
+            yield (gr.skip(), _problem(str(error)), *[gr.skip()] * 4)
+
+    def progress(self, state: Comparison, everyone: list[Checkpoint]) -> str:
+        """Which method reads, and who waits before it."""
+        done, title = len(state.entrants), figures.unique_titles(everyone)[state.waiting[0].name]
+        others = len(self.engine.turns)
+        queue = f" {others} other photo{'s are' if others > 1 else ' is'} before it." if others else ""
+        return _busy(f"Reading with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
+
+    def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
+        """Show what was read before the person stopped it."""
+        choice, visitor = Choice(*controls), str(request.session_hash)
+        try:
+            scene = self.scene(choice, visitor)
+        except Sim2StreetError as error:
+            return gr.skip(), _problem(str(error))
+        if scene is None:
+            return gr.skip(), ""
+        checkpoints, everyone = self.checkpoints(choice)
+        state = known_so_far(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
+        if not state.waiting:
+            return gr.skip(), _said(state)
+        return self.cut_short(state, everyone, choice, visitor, "Stopped")
+
+    def cut_short(
+        self, state: Comparison, everyone: list[Checkpoint], choice: Choice, visitor: str, why: str
+    ) -> tuple[Any, str]:
+        """The viewer without the panes that will not come, and the sentence that says why."""
+        read = [entrant.checkpoint for entrant in state.entrants]
+        shown = known_so_far(self.engine, state.scene, read, everyone, choice.settings, visitor)
+        left = len(state.waiting)
+        return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not read this photo."
+
+    def take_style(self, street: float | None, event: gr.EventData) -> tuple[str, dict[str, Any]]:
+        """A picture of the strip was clicked."""
+        style = str(event._data["key"])
+        return style, style_strip(street, style)
+
+    def take_photo(
+        self, photo: str | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
+    ) -> tuple[Any, Any, float, str]:
+        """A photo or a ground truth came: keep it in memory for the visit and delete the file."""
+        visitor = str(request.session_hash)
+        with self.engine.awaited(visitor):
+            try:
+                self.rate.check(uploads.client_of(request))
+                own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
+            except Sim2StreetError as error:
+                return None, None, arrived, _problem(str(error)) + uploads.SHORT
+            if own is None:
+                return None, None, arrived, uploads.SHORT
+            self.engine.keep(visitor, own)
+        size = "×".join(map(str, own.scene.photo.size))
+        scored = ", with ground truth" if own.scene.truth is not None else ""
+        note = f"<p><b>{html.escape(own.name)}</b>, read at {size} pixels{scored}.</p>"
+        return None, None, arrived + 1, note + uploads.SHORT
+
+    def make_report(self, request: gr.Request, *controls: Any) -> str:
+        """This comparison as one HTML file."""
+        state = self._finished(Choice(*controls), str(request.session_hash))
+        return _file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
+
+    def make_archive(self, request: gr.Request, *controls: Any) -> str:
+        """Label and overlay images as a ZIP; PNG without metadata."""
+        state = self._finished(Choice(*controls), str(request.session_hash))
+        readings = [entrant.reading for entrant in state.entrants]
+        return _file("sim2street_images.zip", "application/zip", panes.image_archive(state.scene.photo, readings))
+
+    def forget(self, request: gr.Request) -> None:
+        """The visitor has closed the page."""
+        self.engine.forget(str(request.session_hash))
+
+    def scene(self, choice: Choice, visitor: str) -> Scene | None:
+        """The photo that the controls name; None where the person's own has not come yet."""
+        if choice.source == OWN:
+            own = self.engine.kept(visitor)
+            return None if own is None else own.scene
+        return rendered_scene(choice.style, choice.street)
+
+    def checkpoints(self, choice: Choice) -> tuple[list[Checkpoint], list[Checkpoint]]:
+        """Those that were chosen, and all that could be."""
+        everyone = [entry.checkpoint for entry in self.entries() if entry.checkpoint is not None]
+        return [checkpoint for checkpoint in everyone if checkpoint.name in choice.methods], everyone
+
+    def _finished(self, choice: Choice, visitor: str) -> Comparison:
+        try:
+            scene = self.scene(choice, visitor)
+        except Sim2StreetError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        if scene is None:
+            raise gr.Error("There is no photo yet.", print_exception=False)
+        checkpoints, everyone = self.checkpoints(choice)
+        *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
+        return state
+
+
+def _titles(entries: list[CatalogEntry]) -> list[tuple[str, str]]:
+    titles = figures.unique_titles([entry.checkpoint for entry in entries if entry.checkpoint is not None])
+    return [(title, name) for name, title in titles.items()]
+
+
+def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
+    """Names of the methods to begin with on pictures of a source."""
+    usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+    return [checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)]
+
+
+def _problems(entries: list[CatalogEntry]) -> str:
+    """Which checkpoints cannot be used (yet), and why."""
+    if not entries:
+        return '<div class="problem">No checkpoint was found.</div>'
+    return "".join(html_tables.problem(entry) for entry in entries if entry.checkpoint is None)
+
+
+def _watched(entries: list[CatalogEntry]) -> Any:
+    """The timer: it runs while something is on its way."""
+    return gr.update(active=any(entry.download is not None for entry in entries))
+
+
+def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
+    """Summary, chart, table of classes and notes."""
+    if not state.entrants:
+        return "", None, "", ""
+    found = figures.numbers(state.entrants)
+    order = charts.classes_in_use(found.values)
+    formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
+    return (
+        html_tables.table(found.summary, formats, found.colours),
+        charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=order),
+        html_tables.table(found.classes, {}),
+        html.escape(" ".join([*found.notes, figures.ABSENT])),
+    )
+
+
+def _busy(text: str) -> str:
+    """A status during which there is something to stop."""
+    return f'<span class="busy">{html.escape(text)}</span>'
+
+
+def _said(state: Comparison) -> str:
+    """The status of a comparison that is done."""
+    count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds for entrant in state.entrants)
+    words = [
+        f"{count} method{'' if count == 1 else 's'}, {seconds:.1f} s on the {device_name()}",
+        *state.scene.photo.remarks,
+    ]
+    return html.escape(". ".join(word[0].upper() + word[1:] for word in words) + ".")
+
+
+def _problem(sentence: str) -> str:
+    return f'<div class="problem" role="alert">{html.escape(sentence)}</div>'
+
+
+def _file(name: str, kind: str, data: bytes) -> str:
+    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})

@@ -1,0 +1,145 @@
+"""The typed endpoints of the Gradio page, for gradio_client, OpenAPI and (with `gradio[mcp]`) as tools of an assistant."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, Final
+
+import gradio as gr
+from sim2street.app.content import panes
+from sim2street.app.content.comparison import Comparison, compare
+from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.gallery import Scene
+from sim2street.app.content.limits import RateLimit
+from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, rendered_scene
+from sim2street.app.demo_page import uploads
+from sim2street.models.errors import PhotoError, Sim2StreetError
+from sim2street.models.storage.catalog import CatalogEntry
+
+RATE: Final = (30, 60.0)
+"""Calls of one client in so many seconds."""
+
+
+class DemoApi:
+    """What programs can ask of the page.
+
+    Args:
+        engine: reads photos.
+        entries: the catalog, asked anew at every call.
+    """
+
+    def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]]) -> None:
+        self.engine = engine
+        self.entries = entries
+        self.rate = RateLimit(*RATE)
+
+    def build(self) -> None:
+        """Offer the endpoints within the current Blocks."""
+        with gr.Group(visible=False):
+            photo = gr.File(label="photo", file_types=uploads.SUFFIXES)
+            methods = gr.JSON([], label="methods")
+            flip = gr.Checkbox(label="flip")
+            answer = gr.JSON(label="answer")
+            gr.Button().click(self.segment, [photo, methods, flip], answer, api_name="segment", concurrency_id="device")
+        gr.api(self.segment_street, api_name="segment_street", concurrency_id="device")
+        gr.api(self.methods, api_name="methods")
+
+    def segment(
+        self, request: gr.Request, photo: str | None, methods: list[str] | None, flip: bool = False
+    ) -> dict[str, Any]:
+        """Segment a street photo into the 19 Cityscapes classes with one or several methods.
+
+        Args:
+            request: who asks.
+            photo: picture file, up to 20 MB; it is deleted once it has been read.
+            methods: names out of /methods; none or an empty list takes all.
+            flip: average with the mirrored photo, for twice the time.
+
+        Returns:
+            width, height and, by method, a palette PNG of the labels (base64), the share of the pixels of each class,
+            the mean entropy in [0,1] and seconds.
+        """
+
+        def read() -> Scene:
+            own = uploads.take(None, photo, None, "")
+            if own is None:
+                raise PhotoError("There is no photo in the call; give it as `photo`.")
+            return own.scene
+
+        return self._answer(request, read, methods, flip)
+
+    def segment_street(
+        self,
+        request: gr.Request,
+        style: str = FIRST_STYLE,
+        street: int = FIRST_STREET,
+        methods: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """Render a street with exact labels and segment it; says how right each method is.
+
+        Args:
+            request: who asks.
+            style: game, randomised, overcast, night, fog or rain.
+            street: 0 to 9999; the same number is the same street.
+            methods: names out of /methods; none or an empty list takes all.
+
+        Returns:
+            As /segment, and by method the IoU of each class and their mean in [0,1].
+        """
+        return self._answer(request, lambda: rendered_scene(style, street), methods, flip=False)
+
+    def methods(self) -> list[dict[str, Any]]:
+        """List the methods: name, title, what they learnt from, licence, and figures on data sets."""
+        return [
+            {
+                "name": entry.checkpoint.name,
+                "title": entry.checkpoint.config.title,
+                "source": entry.checkpoint.config.source,
+                "target": entry.checkpoint.config.target,
+                "licence": entry.checkpoint.config.licence,
+                "repository": entry.checkpoint.repository,
+                "miou": {name: report.get("miou") for name, report in entry.checkpoint.metrics.items()},
+            }
+            for entry in self.entries()
+            if entry.checkpoint is not None
+        ]
+
+    def _answer(
+        self, request: gr.Request, read: Callable[[], Scene], methods: list[str] | None, flip: bool
+    ) -> dict[str, Any]:
+        visitor = f"call {id(request)} {request.session_hash}"
+        try:
+            self.rate.check(uploads.client_of(request))
+            everyone = {entry.checkpoint.name: entry.checkpoint for entry in self.entries() if entry.checkpoint}
+            unknown = [name for name in methods or [] if name not in everyone]
+            if unknown:
+                raise Sim2StreetError(f"There is no method {unknown[0]!r}; known are {', '.join(everyone)}.")
+            chosen = [everyone[name] for name in methods or everyone]
+            *_, state = compare(self.engine, read(), chosen, list(everyone.values()), Settings(flip), visitor)
+            return _plain(state)
+        except Sim2StreetError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        finally:
+            self.engine.forget(visitor)
+
+
+def _plain(state: Comparison) -> dict[str, Any]:
+    width, height = state.scene.photo.size
+    methods = {}
+    for entrant in state.entrants:
+        shown, score = entrant.reading.pane, entrant.score
+        names = shown.space.names
+        answer: dict[str, Any] = {
+            "title": entrant.reading.title,
+            "labels_png": base64.b64encode(panes.label_image(shown)).decode("ascii"),
+            "shares": dict(zip(names, shown.class_shares, strict=True)),
+            "mean_entropy": shown.mean_entropy,
+            "seconds": shown.seconds,
+        }
+        if score is not None:
+            values = [None if value != value else float(value) for value in score.iou]  # NaN is not equal to itself
+            answer |= {"iou": dict(zip(names, values, strict=True)), "mean_iou": float(score.mean_iou)}
+        methods[entrant.reading.key] = answer
+    failed = {label["title"]: label["reason"] for label in state.bundle["failed"]}
+    return {"width": width, "height": height, "classes": state.bundle["classes"], "methods": methods, "failed": failed}

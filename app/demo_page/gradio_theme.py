@@ -1,0 +1,142 @@
+"""Looks of the Gradio page: the colours, corners, letters and measures of the Streamlit one; nothing is fetched."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import gradio as gr
+
+FONT: Final = "Source Sans Pro"
+"""Streamlit's letters too. Gradio brings them along, whole in two weights; its other cuts hold a few letters only."""
+FALLBACK: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
+MONO: Final = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+# Name of the theme's variable: light, dark. The values are those of app/.streamlit/config.toml.
+COLOURS: Final = {
+    "body_background_fill": ("#ffffff", "#0f1318"),
+    "background_fill_primary": ("#ffffff", "#0f1318"),
+    "background_fill_secondary": ("#f2f4f6", "#1a2028"),
+    "block_background_fill": ("transparent", "transparent"),
+    "panel_background_fill": ("transparent", "transparent"),
+    "input_background_fill": ("#f2f4f6", "#1a2028"),
+    "body_text_color": ("#171c22", "#e7ebef"),
+    "body_text_color_subdued": ("#5c6670", "#9aa5b0"),
+    "block_label_text_color": ("#171c22", "#e7ebef"),
+    "block_title_text_color": ("#171c22", "#e7ebef"),
+    "block_info_text_color": ("#5c6670", "#9aa5b0"),
+    "border_color_primary": ("#dfe3e8", "#2b333c"),
+    "border_color_accent": ("#0b7a75", "#43bdb4"),
+    "input_border_color": ("#dfe3e8", "#2b333c"),
+    "input_border_color_focus": ("#0b7a75", "#43bdb4"),
+    "color_accent_soft": ("#e4f1f0", "#16302f"),
+    "link_text_color": ("#0b7a75", "#5fd0c8"),
+    "link_text_color_hover": ("#0b7a75", "#5fd0c8"),
+    "button_secondary_background_fill": ("#ffffff", "#0f1318"),
+    "button_secondary_background_fill_hover": ("#f2f4f6", "#1a2028"),
+    "button_secondary_text_color": ("#171c22", "#e7ebef"),
+    "button_secondary_border_color": ("#dfe3e8", "#2b333c"),
+    "checkbox_background_color": ("#ffffff", "#0f1318"),
+    "checkbox_background_color_selected": ("#0b7a75", "#43bdb4"),
+    "checkbox_border_color": ("#c3cad1", "#4a5560"),
+    "checkbox_border_color_selected": ("#0b7a75", "#43bdb4"),
+    "checkbox_label_background_fill": ("#ffffff", "#0f1318"),
+    "checkbox_label_background_fill_hover": ("#f2f4f6", "#1a2028"),
+    "checkbox_label_background_fill_selected": ("#e4f1f0", "#16302f"),
+    "checkbox_label_border_color": ("#dfe3e8", "#2b333c"),
+    "checkbox_label_border_color_selected": ("#0b7a75", "#43bdb4"),
+    "checkbox_label_text_color": ("#171c22", "#e7ebef"),
+    "checkbox_label_text_color_selected": ("#0b7a75", "#5fd0c8"),
+    "loader_color": ("#0b7a75", "#43bdb4"),
+}
+
+CSS: Final = """
+.dark { --color-accent: #43bdb4; } /* the one colour that Gradio's themes know no dark form of */
+.gradio-container { max-width: none !important; padding: 0 !important; font-variant-numeric: tabular-nums; }
+.gradio-container > .main { padding: 16px clamp(14px, 4vw, 64px) 28px !important; margin: 0 auto !important; max-width: 1600px !important; }
+.block.auto-margin { margin-left: 0 !important; margin-right: 0 !important; }
+.form { background: none !important; border: 0 !important; box-shadow: none !important; overflow: visible !important; }
+.block { overflow: visible !important; }
+#head header { display: flex; gap: 14px; align-items: center; }
+#head img { width: 40px; height: 40px; flex: none; margin: 0; }
+#head h1 { font-size: 1.45rem; font-weight: 650; margin: 0; line-height: 1.25; }
+#head p { margin: 3px 0 0; color: var(--body-text-color-subdued); line-height: 1.45; }
+#choices > .form { display: flex; flex-wrap: wrap; gap: 10px 30px; }
+#choices fieldset { flex: 0 1 auto; width: auto; min-width: 0 !important; }
+#choices fieldset .wrap { gap: 6px; flex-wrap: wrap; }
+#choices label { border: 1px solid var(--border-color-primary); border-radius: 999px; box-shadow: none; }
+#choices label:has(input:checked) { border-color: var(--color-accent); }
+#streets { align-items: end; gap: 10px 14px; }
+#streets > #styles { flex: 1 1 520px; min-width: 0 !important; }
+#streets > .form { flex: 0 0 96px !important; min-width: 0 !important; max-width: 96px; }
+#street { min-width: 0 !important; }
+#another { flex: 0 0 auto; min-width: 0 !important; }
+#photo, #own .block { min-width: 0; }
+#own > .row > * { flex: 1 1 220px; }
+#own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
+#own [data-testid="block-label"] > span { display: none; }
+#own .row button:not(label button) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
+#own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
+#own .icon-wrap { width: 22px; margin-bottom: 2px; }
+#bar { align-items: center; flex-wrap: nowrap; gap: 12px; min-height: 26px; }
+#bar #status { flex: 1; color: var(--body-text-color-subdued); font-size: 13.5px; min-height: 20px; }
+#bar #stop { flex: 0 0 auto; min-width: 0 !important; padding: 2px 12px; }
+#bar:not(:has(.busy)) #stop { display: none; }
+.busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; border: 2px solid var(--color-accent); border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
+@keyframes turn { to { transform: rotate(360deg); } }
+@media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
+#details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
+#chart svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
+#downloads { gap: 10px; } #downloads button { flex: 0 0 auto; min-width: 0 !important; }
+#promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
+.note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
+.note p { margin: 0 0 5px; }
+.problem { border-left: 3px solid #d1495b; padding: 6px 12px; margin: 4px 0; background: var(--background-fill-secondary); border-radius: 0 8px 8px 0; }
+.table { overflow-x: auto; }
+.table table { border-collapse: collapse; width: 100%; font-size: 14px; border: 0 !important; margin: 0; }
+.table :is(thead, tbody, tr) { border: 0 !important; background: none !important; }
+.table :is(th, td) { padding: 5px 12px 5px 0 !important; text-align: right; border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; white-space: nowrap; background: none; color: inherit; }
+.table :is(th, td).text { text-align: left; }
+.table :is(th, td):last-child { padding-right: 0 !important; }
+.table th { font-weight: 600; color: var(--body-text-color-subdued) !important; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
+.table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
+.card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
+.card h3 { margin: 0 0 6px; font-size: 1rem; font-weight: 650; }
+.card dl { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
+.card dt { color: var(--body-text-color-subdued); } .card dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 720px) {
+  .card { grid-template-columns: minmax(0, 1fr); }
+  #head header { align-items: flex-start; } #head img { width: 34px; height: 34px; } #head h1 { font-size: 1.2rem; } #head p { font-size: 14px; }
+  #streets > #styles { flex-basis: 100%; }
+  .table table { font-size: 13px; }
+  #details { flex-direction: column; }
+}
+"""
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's base theme in our colours."""
+    pairs = COLOURS.items()
+    values = {name: light for name, (light, _) in pairs} | {f"{name}_dark": dark for name, (_, dark) in pairs}
+    font = (gr.themes.LocalFont(FONT, weights=(400, 700)), *FALLBACK)
+    made = gr.themes.Base(
+        primary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=font, font_mono=MONO
+    )
+    return made.set(
+        **values,
+        color_accent="#0b7a75",
+        block_border_width="0px",
+        block_padding="0px",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        form_gap_width="0px",
+        layout_gap="14px",
+        checkbox_label_padding="5px 12px",
+        checkbox_label_shadow="none",
+        input_shadow="none",
+        button_secondary_shadow="none",
+        button_border_width="1px",
+        button_large_padding="7px 16px",
+        button_large_text_size="14.5px",
+        button_large_text_weight="600",
+        button_small_text_weight="600",
+    )

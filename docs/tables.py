@@ -1,0 +1,143 @@
+"""Check that what README and docs say is still so: links lead somewhere, figures are those that were measured.
+
+python docs/tables.py            fails with a list of what is stale
+python docs/tables.py --write    writes the tables anew
+
+A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
+checkpoints, `sweep fog` from app/content/measured/fog.json, without the rows that nobody has run yet, and `overview` from the main
+rows of all sweeps of one target, a row's figures of each beside each other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "app" / "measured"
+sys.path.insert(0, str(ROOT))
+
+from sim2street.app.content.benchmark_data import GROUPS, ROLES  # noqa: E402
+from sim2street.models.storage.catalog import SHIPPED  # noqa: E402
+from sim2street.models.storage.checkpoint import Checkpoint  # noqa: E402
+from sim2street.training.sweeps.table import percent_cell, to_markdown  # noqa: E402
+
+TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
+COLUMNS = {
+    "camvid/val": "CamVid val (real)",
+    "street_scenes/game": "game",
+    "street_scenes/randomised": "randomised",
+    "street_scenes/fog": "fog",
+    "street_scenes/night": "night",
+}
+
+
+def results_table() -> str:
+    """The table of shipped checkpoints, from their metrics.json."""
+    lines = [f"| checkpoint | {' | '.join(COLUMNS.values())} | recipe |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for path in sorted(SHIPPED.iterdir()):
+        if not (path / "config.json").exists():
+            continue
+        checkpoint = Checkpoint.open(path)
+        cells = [
+            f"{100 * checkpoint.metrics[name]['miou']:.1f}" if name in checkpoint.metrics else "–" for name in COLUMNS
+        ]
+        recipe = checkpoint.config.recipe
+        lines.append(
+            f"| `{path.name}` | {' | '.join(cells)} | [{recipe}](training/recipes/{recipe}.toml), seed"
+            f" {checkpoint.config.seed} |"
+        )
+    return "\n".join(lines)
+
+
+TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
+"""Sweeps of the overview and how their first test is called there."""
+DETAILS = re.compile(r"_recalibrated_|oracle_augmented")
+"""Rows that the overview leaves out: what they tell about the others fits into a sentence."""
+
+
+def overview_table() -> str:
+    """Main rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
+    found: dict[tuple[str, str], dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
+    order: list[tuple[str, str]] = []
+    targets = [sweep for sweep in TARGETS if (RESULTS / f"{sweep}.json").exists()]
+    for sweep in targets:
+        table = json.loads((RESULTS / f"{sweep}.json").read_text(encoding="utf-8"))
+        for row in table["rows"]:
+            if DETAILS.search(row["name"]):
+                continue
+            key = (row["group"], row["name"].removeprefix(f"{sweep}_"))
+            order += [] if key in order else [key]
+            found.setdefault(key, {})[sweep] = (row, row["figures"][table["tests"][0]["name"]])
+    heads = " | ".join(TARGETS[sweep] for sweep in targets)
+    lines = [f"| | role | {heads} |", "|---" * (len(targets) + 2) + "|"]
+    for group, shown in GROUPS.items():
+        named = False
+        for key in order:
+            cells = [_share(found[key][sweep][1]) if sweep in found[key] else "–" for sweep in targets]
+            if key[0] != group or set(cells) == {"–"}:
+                continue
+            if not named:
+                lines.append(f"| **{shown}** |" + " |" * (len(targets) + 1))
+                named = True
+            row = next(iter(found[key].values()))[0]
+            title = re.sub(rf", ({'|'.join(TARGETS)})\b", "", row["title"], flags=re.IGNORECASE)
+            title = re.sub(r" \((CNN|MiT|randomised looks too)\)", "", title)
+            role = ROLES[row["role"]]
+            lines.append(f"| {title} | {role} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(figures: dict[str, Any]) -> str:
+    """Such as "30.4 ± 0.9 (2), 50 %"."""
+    share = figures["gap_recovered"]
+    return percent_cell(figures) + ("" if share is None else f", {100 * share:.0f} %")
+
+
+def broken_links(document: Path) -> list[str]:
+    """Relative links of a Markdown file that lead nowhere."""
+    text = document.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
+    local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+    return [target for target in local if not (document.parent / target).exists()]
+
+
+def sweep_table(name: str) -> str:
+    """The table of a sweep, from app/content/measured, as far as it was run."""
+    table = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    run = [row for row in table["rows"] if any(figures["seeds"] for figures in row["figures"].values())]
+    return to_markdown({**table, "rows": run}).rstrip()
+
+
+def with_tables(text: str) -> str:
+    """A document with its tables as they are measured now."""
+
+    def fresh(match: re.Match[str]) -> str:
+        name = match[1]
+        whole = {"results": results_table, "overview": overview_table}
+        table = whole[name]() if name in whole else sweep_table(name.removeprefix("sweep "))
+        return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
+
+    return TABLE.sub(fresh, text)
+
+
+def main() -> int:
+    """Check, or write."""
+    findings: list[str] = []
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = document.read_text(encoding="utf-8")
+        fresh = with_tables(text)
+        if fresh != text and "--write" in sys.argv:
+            document.write_text(fresh, encoding="utf-8")
+        elif fresh != text:
+            findings.append(f"{document.relative_to(ROOT)}: a table is stale; run python docs/tables.py --write")
+        findings += [f"{document.relative_to(ROOT)}: {link} leads nowhere" for link in broken_links(document)]
+    print("\n".join(findings) or "README and docs agree with the repository.")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

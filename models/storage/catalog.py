@@ -1,0 +1,141 @@
+"""Catalog: which checkpoints there are: shipped, in folders of the person's own, and pinned by the Spacefile on the Hub.
+
+A broken one is listed with its reason while the others work. Command line, pages and evaluation all ask here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sim2street.models.errors import CheckpointError, ConfigError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.downloads import DOWNLOADS, Download
+from sim2street.models.storage.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, promoted_folder
+from sim2street.models.storage.hub import download_checkpoint, is_repository
+from sim2street.models.storage.spacefile import DEFAULT as SPACEFILE
+from sim2street.models.storage.spacefile import read_spacefile
+
+SHIPPED: Final = Path(__file__).parent / "shipped"
+FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
+"""Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A checkpoint, or the reason why a folder is none.
+
+    Attributes:
+        name: name of the folder or of the repository.
+        checkpoint: None where it cannot be opened (yet).
+        error: the sentence that says why, else None.
+        download: where its download stands, while it is on its way.
+    """
+
+    name: str
+    checkpoint: Checkpoint | None
+    error: str | None = None
+    download: Download | None = None
+
+
+def catalog(*, wait: bool = True) -> list[CatalogEntry]:
+    """Open every checkpoint that can be found; of two with one name the first wins.
+
+    Args:
+        wait: fetch what is on the Hub first; pages do not wait, and get entries with a `download`.
+    """
+    places = _places()
+    entries = [_entry(name, path) for name, path in places.items()]
+    entries += _hosted(places, wait)
+    missing = [folder for folder in _own_folders() if not folder.is_dir()]
+    absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
+    return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
+
+
+def find_checkpoint(source: str) -> Checkpoint:
+    """Open a checkpoint by its name in the catalog, by its folder, or by its repository id on the Hub.
+
+    What exists on disk wins over the Hub, so that a folder `runs/mine` is never looked for elsewhere.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be opened.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return Checkpoint.open(_checkpoint_within(path) or path)
+    places = _places()
+    if source in places:
+        return Checkpoint.open(places[source])
+    # `runs/mistyped` also reads as owner/name: where the owner is a folder here, a path was meant.
+    if is_repository(source) and not path.parent.is_dir():
+        return download_checkpoint(source)
+    names = ", ".join(places) or "none"
+    raise CheckpointError(
+        f"There is no checkpoint {source!r}: neither a folder, nor a name in the catalog ({names}), nor owner/name on the Hub."
+    )
+
+
+def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
+    """The Spacefile's repositories, but for those whose folder is here."""
+    if not SPACEFILE.exists():  # installed without the repository around it
+        return []
+    try:
+        spacefile = read_spacefile(SPACEFILE)
+    except ConfigError as error:
+        return [CatalogEntry(SPACEFILE.name, None, str(error))]
+    entries, taken = [], set(places)
+    for model in spacefile.models:
+        if model.source is None or model.repository is None:
+            continue
+        name = model.repository.rpartition("/")[2]
+        if name in taken or (model.path or "").rpartition("/")[2] in places:
+            continue
+        taken.add(name)
+        if wait:
+            try:
+                entries.append(CatalogEntry(name, download_checkpoint(model.source)))
+            except CheckpointError as error:
+                entries.append(CatalogEntry(name, None, str(error)))
+            continue
+        state = DOWNLOADS.ask(model.source)
+        on_its_way = state.checkpoint is None and state.failure is None
+        reason = f"Being fetched from {model.repository} on the Hub." if on_its_way else state.failure
+        entries.append(CatalogEntry(name, state.checkpoint, reason, state if on_its_way else None))
+    return entries
+
+
+def _places() -> dict[str, Path]:
+    """Folders of checkpoints by name: shipped, then each own folder or those in it, then promoted ones."""
+    places: dict[str, Path] = {}
+    for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
+        candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+        for candidate in candidates:
+            path = _checkpoint_within(candidate)
+            if path is not None and not candidate.name.startswith("."):
+                run = path.parent if path.name == RUN_FOLDER else path
+                places.setdefault(run.resolve().name, path)
+    return places
+
+
+def _checkpoint_within(folder: Path) -> Path | None:
+    """The folder itself if it means to be a checkpoint, `checkpoint` in it if it is a finished run, else None."""
+    finished = folder / RUN_FOLDER
+    if finished.is_dir():
+        return finished
+    # A run that is not finished has a config.json too, but also its progress.
+    is_run = (folder / PROGRESS).exists()
+    means_to_be = (folder / CONFIG).exists() or (folder / WEIGHTS).exists()
+    return folder if means_to_be and not is_run else None
+
+
+def _own_folders() -> list[Path]:
+    return [Path(part) for part in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if part]
+
+
+def _entry(name: str, path: Path) -> CatalogEntry:
+    try:
+        return CatalogEntry(name, Checkpoint.open(path))
+    except CheckpointError as error:
+        return CatalogEntry(name, None, str(error))

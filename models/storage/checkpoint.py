@@ -1,0 +1,290 @@
+"""Checkpoint: a folder that holds everything needed to use a trained segmenter, and nothing that executes.
+
+    model.safetensors   weights, fp16 or fp32
+    config.json         what they are: network, label space, window, method, recipe, seed, step, commit, licence, origin
+    metrics.json        what `sim2street evaluate` printed for exactly these weights (may be missing)
+    README.md           the card
+
+Opening is strict: every file is checked before a weight is used, and a folder that is damaged, incomplete or foreign
+raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
+from sim2street.models.labels import LABEL_SPACES, label_space
+from sim2street.models.networks import NETWORKS, build_unfilled, fill, is_finite
+from sim2street.models.options import Options
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.files import (
+    CARD,
+    CONFIG,
+    METRICS,
+    RUN_FOLDER,
+    WEIGHTS,
+    partial_of,
+    remove_left_behind,
+    replace_folder,
+    sha256_of,
+    write_json,
+)
+from sim2street.models.storage.origin import ImportRecord
+
+FORMAT: Final = 1
+"""Version of the folder's layout; a newer one is refused by name rather than misread."""
+MAX_JSON_BYTES: Final = 4 * 2**20
+PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+"""Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
+
+
+class Window(Options):
+    """How a photo is shown to the network, part of the protocol under which figures hold."""
+
+    short_side: int | None = Field(
+        default=None, ge=32, le=4096, description="The photo is resized so that its shorter side has this many pixels."
+    )
+    crop: tuple[int, int] | None = Field(
+        default=None, description="(height, width) of sliding windows after resizing; none = the whole photo at once."
+    )
+    stride: tuple[int, int] | None = Field(
+        default=None, description="(down, right) steps of the windows; default half a crop."
+    )
+    resampling: Literal["bicubic", "bilinear"] = Field(
+        default="bicubic",
+        description="How the photo is resized: Pillow's filter, which widens when it shrinks, or four neighbours as in"
+        " OpenCV, which the mmsegmentation line of papers uses.",
+    )
+    upsample_twice: bool = Field(
+        default=False,
+        description="Whether logits of a whole photo go to the network's input size first and to the photo's from there.",
+    )
+
+    @model_validator(mode="after")
+    def _covers(self) -> Self:
+        if self.stride is not None:
+            if self.crop is None:
+                raise ValueError("stride needs a crop")
+            if self.stride[0] > self.crop[0] or self.stride[1] > self.crop[1]:
+                raise ValueError("stride is larger than the crop, which would leave gaps between windows")
+        return self
+
+    @field_validator("crop", "stride")
+    @classmethod
+    def _positive(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and min(value) < 16:
+            raise ValueError("expected two lengths of at least 16 pixels")
+        return value
+
+
+class CheckpointConfig(Options):
+    """`config.json`: what the weights are and where they come from."""
+
+    format: Literal[1] = FORMAT
+    title: str = Field(min_length=1, max_length=80)
+    method: str = Field(min_length=1, max_length=40)
+    network: str
+    network_options: dict[str, Any] = Field(default_factory=dict)
+    labels: str = "cityscapes19"
+    window: Window = Window()
+    source: str = Field(description="What the labels came from, such as street_scenes/game.")
+    target: str | None = Field(default=None, description="Unlabelled domain adapted to; none for source-only.")
+    recipe: str = ""
+    seed: int = 0
+    step: int = Field(default=0, ge=0)
+    commit: str = Field(default="", description="Revision of this repository that trained it.")
+    licence: str = "apache-2.0"
+    origin: Literal["trained", "imported"] = "trained"
+    initialisation: str = Field(default="random", description="What the weights were before training.")
+    imported: ImportRecord | None = Field(default=None, description="Whence imported weights come, and their protocol.")
+    weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, value: str) -> str:
+        if value not in NETWORKS:
+            raise ValueError(f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street may know it")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _known_labels(cls, value: str) -> str:
+        if value not in LABEL_SPACES:
+            raise ValueError(f"expected one of {', '.join(LABEL_SPACES)}")
+        return value
+
+
+class Checkpoint:
+    """A validated folder; the network is built when asked for.
+
+    Attributes:
+        path: the folder.
+        config: parsed `config.json`.
+        metrics: parsed `metrics.json`, `{"<data set>/<split>": {"miou": ..., "iou_per_class": {...}, ...}}`.
+        repository: `owner/name@commit` where it came from the Hub, else None.
+    """
+
+    def __init__(
+        self, path: Path, config: CheckpointConfig, metrics: dict[str, Any], repository: str | None = None
+    ) -> None:
+        self.path = path
+        self.config = config
+        self.metrics = metrics
+        self.repository = repository
+
+    @property
+    def name(self) -> str:
+        """By which catalog and command line know it: its repository's, its folder's, or its run's for `RUN/checkpoint`."""
+        if self.repository is not None:
+            return self.repository.partition("@")[0].rpartition("/")[2]
+        return self.path.parent.name if self.path.name == RUN_FOLDER else self.path.name
+
+    @classmethod
+    def open(cls, source: str | Path, *, repository: str | None = None) -> Self:
+        """Open and check a folder; `repository` says which one on the Hub it is a copy of.
+
+        Raises:
+            CheckpointError: a file is missing, truncated, foreign, or does not match its recorded sha256.
+        """
+        path = Path(source).resolve()
+        if not path.is_dir():
+            raise CheckpointError(f"There is no checkpoint folder at {source}.")
+        for required in (CONFIG, WEIGHTS):
+            if not (path / required).is_file():
+                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
+                hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
+                raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
+        try:
+            config = CheckpointConfig.parse(_read_json(path / CONFIG), where=str(path / CONFIG))
+        except ConfigError as error:
+            raise CheckpointError(str(error)) from error
+        metrics = _read_metrics(path / METRICS) if (path / METRICS).exists() else {}
+        digest = sha256_of(path / WEIGHTS)
+        if config.weights_sha256 and config.weights_sha256 != digest:
+            raise CheckpointError(
+                f"{path / WEIGHTS} is damaged or was replaced: its sha256 is {digest[:12]}…, {CONFIG} says"
+                f" {config.weights_sha256[:12]}…. Download or train it again."
+            )
+        return cls(path, config, metrics, repository)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The network as `load` gives it, loaded once and kept; who changes it should `load` one of their own."""
+        return self.load()
+
+    def load(self) -> Segmenter:
+        """Build the network and load its weights strictly, on CPU in fp32, in evaluation mode.
+
+        Raises:
+            CheckpointError: the weights file is damaged or does not fit the network that the config names.
+        """
+        try:
+            segmenter = build_unfilled(
+                self.config.network, label_space(self.config.labels), self.config.network_options
+            )
+            weights = load_file(self.path / WEIGHTS)
+        except Sim2StreetError as error:
+            raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
+        except (RuntimeError, MemoryError) as error:  # a config can ask for more than memory holds
+            raise CheckpointError(f"The network of {self.path / CONFIG} cannot be built: {error}") from error
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{self.path / WEIGHTS} is no readable safetensors file ({error}). Download or train it again."
+            ) from error
+        expected = segmenter.core.state_dict()
+        missing = sorted(expected.keys() - weights.keys())
+        foreign = sorted(weights.keys() - expected.keys())
+        misshapen = [key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape]
+        if missing or foreign or misshapen:
+            raise CheckpointError(
+                f"{self.path / WEIGHTS} does not fit {self.config.network}: {len(missing)} tensors missing"
+                f"{_some(missing)}, {len(foreign)} unknown{_some(foreign)}, {len(misshapen)} of another shape{_some(misshapen)}."
+            )
+        broken = [key for key, value in weights.items() if value.is_floating_point() and not is_finite(value)]
+        if broken:
+            raise CheckpointError(f"{self.path / WEIGHTS} holds values that are not numbers{_some(broken)}.")
+        fill(segmenter.core, weights)
+        return segmenter.eval()
+
+    @classmethod
+    def save(
+        cls,
+        path: str | Path,
+        segmenter: Segmenter,
+        config: CheckpointConfig,
+        *,
+        metrics: dict[str, Any] | None = None,
+        card: str = "",
+        half: bool = True,
+    ) -> Self:
+        """Write the folder, replacing an older one at `path` in one rename.
+
+        Args:
+            path: the folder to be.
+            segmenter: its core's weights are stored.
+            config: `weights_sha256` is filled in here.
+            metrics: content of metrics.json.
+            card: content of README.md.
+            half: store floating-point weights in fp16, which halves the file; running statistics of batch norm stay
+                fp32, since small variances would lose most of their digits.
+        """
+        path = Path(path).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_of(path)
+        shutil.rmtree(partial, ignore_errors=True)
+        remove_left_behind(path)
+        partial.mkdir()
+        try:
+            weights = {
+                key: (value.half() if half and value.is_floating_point() and "running_" not in key else value)
+                .detach()
+                .cpu()
+                .contiguous()
+                for key, value in segmenter.core.state_dict().items()
+            }
+            save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+            config = config.model_copy(update={"weights_sha256": sha256_of(partial / WEIGHTS)})
+            write_json(partial / CONFIG, config.model_dump(mode="json"))
+            write_json(partial / METRICS, metrics or {})
+            (partial / CARD).write_text(card, encoding="utf-8")
+            written = cls.open(partial)
+            written.load()  # what cannot be opened again is never put in place
+            replace_folder(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return cls(path, written.config, written.metrics)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{path} has {path.stat().st_size / 2**20:.0f} MB; up to 4 MB are read.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no readable JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; expected an object.")
+    return content
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    metrics = _read_json(path)
+    for name, report in metrics.items():
+        miou = report.get("miou") if isinstance(report, dict) else ""
+        images = report.get("images") if isinstance(report, dict) else None
+        if not (miou is None or isinstance(miou, float | int)) or not isinstance(images, int):
+            raise CheckpointError(f"{path}: {name!r} is no report; expected miou, images and the like.")
+    return metrics
+
+
+def _some(keys: list[str]) -> str:
+    return f" (such as {keys[0]})" if keys else ""

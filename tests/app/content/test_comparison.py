@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sim2street.app.content import gallery, streets
+from sim2street.app.content.byte_cache import ByteCache
+from sim2street.app.content.comparison import ORDER, listed_checkpoints, suited
+from sim2street.app.content.gallery import Scene
+from sim2street.models.photo import Photo
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.methods import METHODS
+
+from tests.app.conftest import save_tiny
+
+
+def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Path) -> None:
+    plain, fog, real = (
+        Checkpoint.open(save_tiny(tmp_path, name, method, name, target=target))
+        for name, method, target in (
+            ("plain", "source_only", None),
+            ("fog", "advent", "street_scenes/fog"),
+            ("real", "daformer", "camvid/train"),
+        )
+    )
+    assert suited([plain, fog, real], rendered=True) == [plain, fog]
+    assert suited([plain, fog, real], rendered=False) == [plain, real]
+    assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
+    assert suited([], rendered=True) == []
+
+
+def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
+    trained = [entry.checkpoint.config.method for entry in listed_checkpoints() if entry.checkpoint]
+    assert trained == sorted(trained, key=list(METHODS).index)
+    assert trained[0] == "source_only"
+    assert {"dann", "advent", "mic"} <= set(trained)
+    assert [method for method in ORDER if method in METHODS] == list(METHODS)
+
+
+def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    painting, most = [0], list[int]()
+    paint = gallery.render
+
+    def watched(*arguments: Any, **settings: Any) -> Any:
+        painting[0] += 1
+        time.sleep(0.02)
+        most.append(painting[0])
+        scene = paint(*arguments, **settings)
+        painting[0] -= 1
+        return scene
+
+    monkeypatch.setattr(gallery, "render", watched)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda number: gallery.rendered_scene("fog", number).photo.digest, range(6)))
+    assert set(most) == {1}
+    assert together == [gallery.rendered_scene("fog", number).photo.digest for number in range(6)]
+
+
+def test_a_street_that_many_ask_for_is_painted_once_and_a_bounded_number_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    painted = list[int]()
+
+    def paint(style: str, street: int) -> Scene:
+        painted.append(street)
+        time.sleep(0.05)
+        return Scene(Photo(np.zeros((8, 8, 3), np.uint8), style, str(street)))
+
+    monkeypatch.setattr(gallery, "rendered_scene", paint)
+    monkeypatch.setattr(streets, "_PAINTED", ByteCache[Scene](2 * 8 * 8 * 3))
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: streets.rendered_scene("fog", 1), range(6)))) == 1
+    assert painted == [1]
+    for street in (2, 3, 1):
+        streets.rendered_scene("fog", street)
+    assert painted == [1, 2, 3, 1], "the first was dropped for the third"

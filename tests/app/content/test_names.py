@@ -1,0 +1,28 @@
+"""Names of data sets as people say them."""
+
+from __future__ import annotations
+
+from sim2street.app.content.names import DATA_SETS, data_set_title, reports_by_title, source_title
+from sim2street.training.datasets import DATASETS
+
+
+def test_every_data_set_has_a_title() -> None:
+    assert DATA_SETS.keys() == DATASETS.keys()
+
+
+def test_titles_of_sets_splits_and_looks() -> None:
+    assert data_set_title("camvid/val") == "CamVid val"
+    assert data_set_title("cityscapes") == "Cityscapes"
+    assert data_set_title("street_scenes/fog") == "fog"
+    assert data_set_title("street_scenes/fog (20 scenes)") == "fog (20 scenes)"
+    assert data_set_title("somebody's own") == "somebody's own"
+    assert source_title("street_scenes/game + gta5/all") == "game + GTA5 all"
+
+
+def test_a_part_stands_back_behind_its_whole() -> None:
+    metrics = {
+        "street_scenes/game": {"miou": 0.4},
+        "street_scenes/game (8 scenes)": {},
+        "street_scenes/fog (2 scenes)": {},
+    }
+    assert list(reports_by_title({**metrics, "note": "no report"})) == ["game", "fog (2 scenes)"]

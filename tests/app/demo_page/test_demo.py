@@ -1,0 +1,355 @@
+"""The Gradio page through gradio_client: its endpoints, its limits, and what it leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from sim2street.app import demo as demos
+from sim2street.app.content import panes
+from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
+from sim2street.app.content.gallery import OWN, RENDERED
+from sim2street.app.demo_page import demo_api, uploads
+from sim2street.app.demo_page.compare_tab import Choice, CompareTab
+from sim2street.models.errors import CheckpointError, PhotoError
+from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.downloads import Download
+
+from tests.app.conftest import save_tiny
+
+GPS = 0x8825
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gradio")
+
+
+@pytest.fixture(scope="module")
+def url(engine: Engine, temporary: Path, tiny_checkpoints: Path) -> Iterator[str]:
+    names = ("tiny_source_only", "tiny_advent")
+    entries = [CatalogEntry(name, Checkpoint.open(tiny_checkpoints / name)) for name in names]
+    entries.append(CatalogEntry("broken", None, "It is damaged."))
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(temporary)
+    page = demos.build_demo(engine, lambda: entries)
+    options = {**demos.launch_options(), "max_file_size": "100kb", "mcp_server": False}
+    _, address, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    page.close()
+    if before is None:
+        del os.environ["GRADIO_TEMP_DIR"]
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A JPEG that says where it was taken."""
+    path = tmp_path / "street.jpg"
+    exif = Image.Exif()
+    exif[0x010F] = "SECRETCAM"
+    exif.get_ifd(GPS)[1] = "N"
+    exif.get_ifd(GPS)[29] = "2026:11:23"
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif)
+    assert b"SECRETCAM" in path.read_bytes()
+    return path
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0]
+
+
+def test_methods_are_listed(client: Client) -> None:
+    listed = client.predict(api_name="/methods")
+    assert [(entry["name"], entry["title"]) for entry in listed] == [
+        ("tiny_source_only", "Source only"),
+        ("tiny_advent", "ADVENT"),
+    ]
+
+
+def test_a_rendered_street_is_scored(client: Client) -> None:
+    answer = client.predict("fog", 5, ["tiny_advent"], api_name="/segment_street")
+    assert list(answer["methods"]) == ["tiny_advent"]
+    method = answer["methods"]["tiny_advent"]
+    assert 0 <= method["mean_iou"] <= 1
+    assert sum(method["shares"].values()) == pytest.approx(1)
+    labels = Image.open(io.BytesIO(base64.b64decode(method["labels_png"])))
+    assert labels.size == (answer["width"], answer["height"]) == (512, 256)
+    assert labels.mode == "P"
+
+
+def test_a_photo_is_segmented_and_nothing_of_it_stays(
+    client: Client, engine: Engine, photo: Path, temporary: Path
+) -> None:
+    answer = client.predict(handle_file(str(photo)), [], False, api_name="/segment")
+    assert set(answer["methods"]) == {"tiny_source_only", "tiny_advent"}
+    assert (answer["width"], answer["height"]) == (96, 64)
+    assert "mean_iou" not in answer["methods"]["tiny_advent"]
+    for method in answer["methods"].values():
+        data = base64.b64decode(method["labels_png"])
+        assert b"SECRETCAM" not in data
+        assert not Image.open(io.BytesIO(data)).getexif()
+    assert files_in(temporary) == []
+    assert len(engine.private) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endpoint", "reason"),
+    [
+        (("neon", 5, []), "/segment_street", "no style 'neon'"),
+        (("fog", -1, []), "/segment_street", "from 0 to 9999"),
+        (("fog", 5, ["nothing"]), "/segment_street", "no method 'nothing'"),
+        ((None, [], False), "/segment", "no photo in the call"),
+    ],
+)
+def test_a_wrong_call_gets_a_sentence(client: Client, arguments: tuple[Any, ...], endpoint: str, reason: str) -> None:
+    with pytest.raises(AppError, match=reason):
+        client.predict(*arguments, api_name=endpoint)
+
+
+def test_a_file_that_is_no_photo_gets_a_sentence_and_is_deleted(
+    client: Client, tmp_path: Path, temporary: Path
+) -> None:
+    path = tmp_path / "street.png"
+    path.write_bytes(b"no picture")
+    with pytest.raises(AppError, match="not a picture"):
+        client.predict(handle_file(str(path)), [], False, api_name="/segment")
+    assert files_in(temporary) == []
+
+
+def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> None:
+    every, age = demos.LEFTOVERS
+    assert age >= 600, "calls that wait for their turn keep their photo"
+    assert every + age <= 15 * 60
+    assert "quarter of an hour" in uploads.PROMISE
+    with pytest.raises(PhotoError, match=r"street.png has waited too long .* send it again"):
+        uploads.take(None, str(tmp_path / "street.png"), None, "")
+
+
+def test_whatever_is_wrong_with_an_upload_all_its_files_are_deleted(tmp_path: Path) -> None:
+    photo, truth = tmp_path / "street.png", tmp_path / "truth.png"
+    with photo.open("wb") as file:
+        file.truncate(uploads.MAX_MEGABYTES * 2**20 + 1)
+    truth.write_bytes(b"never looked at")
+    with pytest.raises(PhotoError, match="has more than 20 MB"):
+        uploads.take(None, str(photo), str(truth), "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).save(path)
+    assert path.stat().st_size > 100_000
+    with pytest.raises(ValueError, match="exceeds the maximum file size"):
+        client.predict(handle_file(str(path)), [], False, api_name="/segment")
+
+
+def test_too_many_calls_are_refused_with_the_time_to_wait(
+    url: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def check(self, client: str) -> None:
+            raise demo_api.Sim2StreetError("Try again in 7 s")
+
+    monkeypatch.setattr(demo_api.RateLimit, "check", Full.check)
+    with pytest.raises(AppError, match="Try again in 7 s"):
+        client.predict("fog", 5, [], api_name="/segment_street")
+
+
+def test_only_the_typed_endpoints_are_public(client: Client) -> None:
+    described = client.view_api(return_format="dict", print_info=False)
+    assert isinstance(described, dict)
+    assert set(described["named_endpoints"]) == {"/segment", "/segment_street", "/methods"}
+    parameters = described["named_endpoints"]["/segment_street"]["parameters"]
+    assert [parameter["parameter_name"] for parameter in parameters] == ["style", "street", "methods"]
+
+
+def test_the_page_promises_what_the_tests_hold(url: str) -> None:
+    config = json.dumps(demos.build_demo(Engine(), list).get_config_file(), default=str)
+    assert "nothing is kept" in uploads.PROMISE
+    assert "nothing is kept" in config
+
+
+def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoints: Path) -> None:
+    entries = [CatalogEntry("tiny_advent", Checkpoint.open(tiny_checkpoints / "tiny_advent"))]
+    tab = CompareTab(engine, lambda: entries)
+    own = uploads.take(None, str(photo), None, "")
+    assert own is not None
+    assert not photo.exists()
+    engine.keep("anna", own)
+    try:
+        state = tab._finished(Choice(OWN, "fog", 3, ["tiny_advent"], []), "anna")
+        request: Any = type("Request", (), {"session_hash": "anna"})
+        controls = (OWN, "fog", 3, ["tiny_advent"], [])
+        for make in (tab.make_report, tab.make_archive):
+            data = base64.b64decode(json.loads(make(request, *controls))["data"])
+            assert b"SECRETCAM" not in data
+            assert b"Exif" not in data
+        shown = Image.open(io.BytesIO(base64.b64decode(state.bundle["photo"]["image"])))
+        assert not shown.getexif()
+    finally:
+        engine.forget("anna")
+
+
+def entries_of(folder: Path, *names: str) -> list[CatalogEntry]:
+    return [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
+
+
+@pytest.fixture
+def ten(tmp_path: Path) -> list[CatalogEntry]:
+    """As many methods as there are: two source-only, four adapted to fog, four to photos."""
+    for place in range(10):
+        target = None if place < 2 else "street_scenes/fog" if place < 6 else "camvid/train"
+        save_tiny(tmp_path, f"m{place}", "advent" if target else "source_only", f"M{place}", target=target, seed=place)
+    return entries_of(tmp_path, *(f"m{place}" for place in range(10)))
+
+
+def test_the_page_begins_with_what_suits_the_pictures_and_remembers_a_choice(ten: list[CatalogEntry]) -> None:
+    tab = CompareTab(Engine(lambda *_: pytest.fail("nothing is read")), lambda: ten)
+    methods, *_ = tab.refresh()
+    assert [name for _, name in methods["choices"]] == [f"m{place}" for place in range(10)]
+    assert methods["value"] == [f"m{place}" for place in range(6)]
+    streets, own, chosen, turned = tab.turn_to(OWN, {}, 0)
+    assert (streets["visible"], own["visible"], turned) == (False, True, 1)
+    assert chosen == ["m0", "m1", "m6", "m7", "m8", "m9"]
+    assert tab.turn_to(RENDERED, {RENDERED: ["m9"]}, 1)[2] == ["m9"]
+
+
+def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spent(gr.Error):
+        """What ZeroGPU raises, whatever it was in the process that was lent."""
+
+    def lend(function: Callable[..., Any]) -> Callable[..., Any]:
+        def lent(*arguments: Any) -> Any:
+            if refused:
+                raise Spent("You have exceeded your GPU quota.")
+            return function(*arguments)
+
+        return lent
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lend))
+    monkeypatch.setattr(demos, "catalog", list)
+    monkeypatch.setattr("sim2street.app.content.engine.network", fail)
+    engine = Engine()
+    monkeypatch.setattr(demos, "ENGINE", engine)
+    demos.use_zero_gpu()
+    nothing: Any = SimpleNamespace(config=SimpleNamespace(window=None))
+    refused = False
+    assert engine.predict(nothing, nothing, "cityscapes19", Settings()) == Failure("nowhere has no weights")
+    refused = True
+    answer = engine.predict(nothing, nothing, "cityscapes19", Settings())
+    assert answer == Failure("ZeroGPU gave no graphics card: You have exceeded your GPU quota.", passing=True)
+
+
+def fail(*_given: object) -> None:
+    raise CheckpointError("nowhere has no weights")
+
+
+def test_ten_methods_have_ten_colours() -> None:
+    assert len({panes.method_colour(place) for place in range(12)}) == 12
+
+
+def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read(
+    ten: list[CatalogEntry],
+) -> None:
+    clock = [0.0]
+
+    def predict(*arguments: Any) -> Any:
+        clock[0] += 50
+        return predict_pane(*arguments)
+
+    tab = CompareTab(Engine(predict), lambda: ten, lambda: clock[0])
+    request: Any = SimpleNamespace(session_hash="anna", headers={}, client=None)
+    controls = (RENDERED, "game", 3, [f"m{place}" for place in range(6)], [])
+    *_, (bundle, status, summary, *_) = tab.read(request, *controls)
+    assert len(bundle["methods"]) == 3
+    assert bundle["waiting"] == []
+    assert "That took 120 s" in status
+    assert "3 methods have not read this photo" in status
+    assert summary.count("<tr>") == 1 + 3
+    *_, (bundle, status, *_) = tab.read(request, *controls)  # what was read is kept, so another try gets further
+    assert len(bundle["methods"]) == 6
+    assert status.startswith("6 methods,")
+
+
+def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
+    """What arrives joins the choice, what was chosen stays, and nobody looks when nothing is on its way."""
+    late = CatalogEntry("m5", None, "Being fetched.", Download(done=3_000_000, total=47_000_000))
+    entries = [*ten[:5], late]
+    tab = CompareTab(Engine(), lambda: entries)
+    methods, problems, watch, _ = tab.refresh()
+    assert "m5" not in methods["value"]
+    assert "Being fetched. 3.0 MB of 47 MB." in problems
+    assert watch["active"]
+    offered = [f"m{place}" for place in range(5)]
+    same, _, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
+    assert "value" not in same
+    assert watch["active"]
+    entries[5] = ten[5]
+    methods, problems, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
+    assert methods["value"] == ["m2", "m5"]
+    assert (problems, watch["active"], offered[-1]) == ("", False, "m5")
+
+
+def test_the_catalog_is_looked_at_once_for_many_and_soon_again_while_something_comes() -> None:
+    now, looks = [0.0], list[float]()
+    answer = [CatalogEntry("late", None, "Being fetched.", Download())]
+
+    def look() -> list[CatalogEntry]:
+        looks.append(now[0])
+        time.sleep(0.02)
+        return answer
+
+    recent = demos.Recent(look, lambda: now[0])
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda _: recent(), range(16))) == [answer] * 16
+    assert looks == [0]
+    now[0] = 1.5
+    answer = []
+    assert recent() == []
+    now[0] = 20
+    recent()
+    assert looks == [0, 1.5]
+    now[0] = 22
+    recent()
+    assert looks == [0, 1.5, 22]
+
+
+@pytest.mark.slow
+def test_the_page_installs_without_accelerate_and_streamlit() -> None:
+    code = (
+        "import sys; sys.modules.update({'accelerate': None, 'streamlit': None, 'tensorboard': None});"
+        "import sim2street.app.demo; sim2street.app.demo.build_demo(entries=list); print('built')"
+    )
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip().endswith("built"), done.stderr[-2000:]

@@ -1,0 +1,106 @@
+"""The Benchmark page without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import sim2street.models.storage.catalog
+import streamlit as st
+from sim2street.app.content import benchmark_data
+from streamlit.testing.v1 import AppTest
+
+from tests.app.content.test_benchmark_data import sweep
+
+PAGE = Path(__file__).parents[3] / "app" / "views" / "benchmark.py"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path) -> AppTest:
+    monkeypatch.setattr(sim2street.models.storage.catalog, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tiny_checkpoints))
+    monkeypatch.setenv("SIM2STREET_RESULTS", str(tmp_path / "results"))
+    st.cache_resource.clear()
+    return AppTest.from_file(str(PAGE), default_timeout=30).run()
+
+
+def test_the_comparison_is_shown(page: AppTest) -> None:
+    assert not page.exception
+    rows = page.get("html")[0].proto.body
+    assert re.findall(r'class="figure">([\d.–]+)', rows) == [
+        "36.6",
+        "39.5",
+        "42.7",
+        "43.8",
+        "45.5",
+        "68.3",
+        "73.8",
+        "75.9",
+    ]
+    assert "DRN-26" in rows
+    assert "Read in a quotation: AdaptSegNet paper baseline" in rows
+    words = " ".join(caption.value for caption in page.caption)
+    assert "None of these was measured here" in words
+    assert "per class: CyCADA pixel+feature, DAFormer, HRDA, MIC (HRDA)" in words
+
+
+def test_all_rows_and_the_other_settings(page: AppTest) -> None:
+    page.toggle(key="all_rows").set_value(True).run()
+    assert len(page.dataframe[0].value) == sum(
+        result.setting == benchmark_data.SETTINGS[0] for result in benchmark_data.published_results()
+    )
+    for setting in benchmark_data.SETTINGS[1:]:
+        page.segmented_control(key="setting").set_value(setting).run()
+        assert not page.exception
+        assert len(page.dataframe[0].value)
+    page.segmented_control(key="setting").set_value(benchmark_data.SETTINGS[1]).run()
+    assert "13 classes" in page.dataframe[0].value.columns
+
+
+def test_what_was_measured_stands_below(page: AppTest, tmp_path: Path) -> None:
+    assert any("CamVid val" in table.value.columns for table in page.dataframe)  # after the tables of sweeps
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "broken.json").write_text("{")
+    page.run()
+    assert "broken.json cannot be read" in page.warning[0].value
+
+
+def test_each_sweep_is_shown_as_bars(page: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.json").write_text(json.dumps(sweep(title="Mine <b>", about="My words.")))
+    page.run()
+    tables = [table for table in benchmark_data.sweep_tables() if table.groups()]
+    for place, table in enumerate(tables):
+        page.pills(key="pair").set_value(place).run()
+        assert not page.exception
+        rows = page.get("html")[1].proto.body
+        assert rows.count('role="listitem"') == sum(map(len, table.groups().values()))
+        widths = [float(width) for width in re.findall(r"<i style=\"width:([\d.]+)%", rows)]
+        assert 90 < max(widths) < 100  # the best row's bar, of the scale that all share
+    assert 'aria-label="Mine &lt;b&gt;"' in rows
+    assert ">42.0 ± 2.0 <small>3 seeds</small>" in rows
+    assert "62 % of the gap" in rows
+    assert any("My words." in caption.value for caption in page.caption)
+
+
+def test_a_sweep_without_figures_says_so_and_may_vanish(page: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    unscored = {"name": "b", "title": "Failed", "network": "drn", "group": "cnn", "role": "control", "figures": {}}
+    file = tmp_path / "results" / "mine.json"
+    file.write_text(json.dumps(sweep(title="Mine", rows=[unscored])))
+    page.run()
+    page.pills(key="pair").set_value(len(benchmark_data.sweep_tables()) - 1).run()
+    assert not page.exception
+    assert "No row of this sweep has a figure yet" in page.info[0].value
+    assert page.dataframe[0].value["Method"].tolist() == ["Failed"]
+    file.unlink()
+    page.run()
+    assert not page.exception
+    assert 'role="listitem"' in page.get("html")[1].proto.body
+
+
+def test_no_method_chosen_is_no_error(page: AppTest) -> None:
+    page.multiselect[0].set_value([]).run()
+    assert not page.exception

@@ -1,0 +1,282 @@
+"""The Compare page without a browser: what a visitor meets, and every way in which input can be wrong."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sim2street.models.storage.catalog
+import streamlit as st
+from PIL import Image
+from sim2street.app.content.engine import ENGINE
+from sim2street.models.labels import CAMVID11
+from streamlit.testing.v1 import AppTest
+
+from tests.app.conftest import save_tiny_pair
+
+ENTRY = Path(__file__).parents[3] / "app" / "main.py"
+
+
+@pytest.fixture(autouse=True)
+def _only_tiny_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path) -> None:
+    monkeypatch.setattr(sim2street.models.storage.catalog, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tiny_checkpoints))
+    for variable in ("SIM2STREET_CAMVID", "SIM2STREET_CITYSCAPES"):
+        monkeypatch.delenv(variable, raising=False)
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def page() -> AppTest:
+    return AppTest.from_file(str(ENTRY), default_timeout=30).run()
+
+
+def bundle_of(page: AppTest) -> dict:
+    """What the viewer on the page was given."""
+    viewers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_viewer"]
+    assert len(viewers) == 1
+    return json.loads(viewers[0].json)["bundle"]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(page: AppTest, data: bytes, name: str = "street.png") -> AppTest:
+    page.button_group(key="photo").set_value("Your photo").run()
+    return page.file_uploader(key="upload").upload(name, data, "image/png").run()
+
+
+@pytest.fixture
+def street() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8)
+
+
+def test_the_first_load_shows_a_comparison(page: AppTest) -> None:
+    assert not page.exception
+    assert not page.error
+    bundle = bundle_of(page)
+    assert [method["title"] for method in bundle["methods"]] == ["Source only", "ADVENT"]
+    assert bundle["truth"] is not None
+    assert not bundle["waiting"]
+    assert bundle["disagreement"]
+    assert page.dataframe[0].value["Mean IoU, this image"].notna().all()
+    assert "not a data set's mIoU" in " ".join(caption.value for caption in page.caption)
+
+
+def test_another_style_shows_the_same_street_in_it(page: AppTest) -> None:
+    before = bundle_of(page)
+    page.session_state["style"] = "night"
+    after = bundle_of(page.run())
+    assert "night" in after["photo"]["name"]
+    assert after["photo"]["digest"] != before["photo"]["digest"]
+    assert after["truth"] == before["truth"]
+    assert len(after["methods"]) == 2
+
+
+def test_another_street_changes_photo_and_truth(page: AppTest) -> None:
+    before = bundle_of(page)
+    next(button for button in page.button if button.label == "Another street").click().run()
+    assert not page.exception
+    assert bundle_of(page)["truth"] != before["truth"]
+
+
+def test_leaving_out_a_method_takes_its_pane_and_its_colour_stays(page: AppTest) -> None:
+    colour = bundle_of(page)["methods"][1]["colour"]
+    page.button_group(key="methods").set_value(["tiny_advent"]).run()
+    bundle = bundle_of(page)
+    assert [(method["key"], method["colour"]) for method in bundle["methods"]] == [("tiny_advent", colour)]
+    assert bundle["disagreement"] is None
+    page.button_group(key="methods").set_value([]).run()
+    assert bundle_of(page)["methods"] == []
+    assert not page.exception
+
+
+def test_settings_read_again(page: AppTest) -> None:
+    before = bundle_of(page)["methods"][0]["meanEntropy"]
+    page.toggle(key="flip").set_value(True).run()
+    assert not page.exception
+    assert bundle_of(page)["methods"][0]["meanEntropy"] != before
+
+
+def test_an_uploaded_photo_is_read_without_ground_truth(page: AppTest, street: np.ndarray) -> None:
+    upload(page, png(street))
+    bundle = bundle_of(page)
+    assert (bundle["width"], bundle["height"], bundle["truth"]) == (160, 96, None)
+    assert len(bundle["methods"]) == 2
+    assert "never written to disk" in " ".join(caption.value for caption in page.caption)
+    assert "Mean IoU, this image" not in page.dataframe[0].value
+
+
+def test_a_large_upload_is_limited_and_says_so(page: AppTest) -> None:
+    upload(page, png(np.zeros((900, 1600, 3), np.uint8)))
+    assert bundle_of(page)["width"] == 1024
+    assert "instead of 1600×900 pixels" in " ".join(caption.value for caption in page.caption)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "not a picture"),
+        (png(np.zeros((4, 4, 3), np.uint8)), "at least 16"),
+        (png(np.random.default_rng(2).integers(0, 255, (64, 64, 3), np.uint8))[:3000], "truncated"),
+    ],
+    ids=["empty", "text", "tiny", "truncated"],
+)
+def test_a_bad_upload_gives_a_sentence_and_the_page_goes_on(
+    page: AppTest, street: np.ndarray, data: bytes, reason: str
+) -> None:
+    upload(page, data)
+    assert not page.exception
+    assert reason in page.error[0].value
+    upload(page, png(street))
+    assert not page.error
+    assert len(bundle_of(page)["methods"]) == 2
+
+
+def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
+    upload(page, png(street))
+    truth = np.full((96, 160), CAMVID11.count, np.uint8)
+    truth[50:] = CAMVID11.names.index("road")
+    page.file_uploader(key="upload_labels").upload("truth.png", png(truth), "image/png").run()
+    assert any("no number above 11, like CamVid's" in caption.value for caption in page.caption)
+    page.selectbox(key="encoding").set_value("CamVid classes (0–10)").run()
+    assert not page.error
+    assert not any("like CamVid's" in caption.value for caption in page.caption)
+    bundle = bundle_of(page)
+    assert bundle["space"] == "camvid11"
+    assert len(bundle["methods"][0]["iou"]) == 11
+
+
+@pytest.mark.parametrize(
+    ("truth", "reason"),
+    [
+        (np.zeros((50, 160), np.uint8), "measures 160×50 pixels and the photo 160×96"),
+        (np.full((96, 160), 77, np.uint8), "values 77"),
+        (np.zeros((96, 160, 3), np.uint8), "colour picture"),
+        (np.full((96, 160), 255, np.uint8), "No pixel"),
+    ],
+    ids=["size", "values", "colours", "nothing"],
+)
+def test_unfit_ground_truth_gives_a_sentence_and_the_photo_stays(
+    page: AppTest, street: np.ndarray, truth: np.ndarray, reason: str
+) -> None:
+    upload(page, png(street))
+    page.file_uploader(key="upload_labels").upload("truth.png", png(truth), "image/png").run()
+    assert not page.exception
+    assert reason in page.error[0].value
+    bundle = bundle_of(page)
+    assert bundle["truth"] is None
+    assert len(bundle["methods"]) == 2
+
+
+def test_with_no_method_chosen_the_page_says_what_to_do(page: AppTest) -> None:
+    page.pills(key="methods").set_value([]).run()
+    assert not page.exception
+    assert "Choose a method" in page.info[0].value
+
+
+def test_differences_to_source_only_stand_in_the_table_on_request(page: AppTest) -> None:
+    assert list(page.dataframe[1].value.columns) == ["Class", "Source only", "ADVENT"]
+    page.toggle(key="gains").set_value(True).run()
+    assert list(page.dataframe[1].value.columns) == ["Class", "ADVENT"]
+    methods = {method["title"]: method for method in bundle_of(page)["methods"]}
+    assert methods["ADVENT"]["baseline"] == methods["Source only"]["key"]
+    assert methods["Source only"]["baseline"] is None
+
+
+def test_without_any_checkpoint_the_page_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    assert not page.exception
+    assert "No checkpoint was found" in page.info[0].value
+    assert bundle_of(page)["methods"] == []
+
+
+def test_a_broken_checkpoint_is_listed_while_the_others_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_tiny_pair(tmp_path)
+    (tmp_path / "tiny_advent" / "model.safetensors").write_bytes(b"cut")
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    assert not page.exception
+    assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only"]
+    assert any("damaged or was replaced" in text.value for text in page.markdown)
+
+
+def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save_tiny_pair(tmp_path)
+    config = json.loads((tmp_path / "tiny_advent" / "config.json").read_text())
+    config["network_options"]["backbone"] = "resnet34"  # the weights are a ResNet-18's
+    (tmp_path / "tiny_advent" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    assert not page.exception
+    bundle = bundle_of(page)
+    assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
+    assert "does not fit deeplab_v2" in bundle["failed"][0]["reason"]
+
+
+def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page.button_group(key="photo").set_value("CamVid").run()
+    assert not page.exception
+    assert "camvid" in page.error[0].value
+    page.button_group(key="photo").set_value("Rendered streets").run()
+    assert not page.error
+    assert len(bundle_of(page)["methods"]) == 2
+
+
+def test_photos_of_a_data_set_come_with_their_ground_truth(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
+) -> None:
+    lines = []
+    for name in ("a", "b"):
+        for folder in ("val", "valannot"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "val" / f"{name}.png").write_bytes(png(street))
+        (tmp_path / "valannot" / f"{name}.png").write_bytes(png(np.full((96, 160), 3, np.uint8)))
+        lines.append(f"val/{name}.png valannot/{name}.png")
+    (tmp_path / "val.txt").write_text("\n".join(lines))
+    monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page.button_group(key="photo").set_value("CamVid").run()
+    assert bundle_of(page)["photo"]["name"] == "CamVid, a"
+    page.selectbox(key="camvid_val_photo").set_value(1).run()
+    bundle = bundle_of(page)
+    assert bundle["photo"]["name"] == "CamVid, b"
+    assert [entry["name"] for entry in bundle["classes"]] == list(CAMVID11.names)
+    assert all(method["meanIou"] is not None for method in bundle["methods"])
+
+
+def test_own_photos_are_kept_for_the_visitor_and_go_with_the_session(page: AppTest, street: np.ndarray) -> None:
+    shared = len(ENGINE.shared)
+    upload(page, png(street))
+    assert len(ENGINE.shared) == shared
+    visitor = page.session_state["visit"].name
+
+    def kept() -> int:
+        return sum(key[0] == visitor for key in ENGINE.private._items)
+
+    assert kept() == 2
+    del page.session_state["visit"]
+    gc.collect()
+    assert kept() == 0
+
+
+def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
+    page.switch_page("views/checkpoints.py").run()
+    assert not page.exception
+    text = " ".join(item.value for item in page.markdown)
+    assert "labels of game" in text
+    assert "DeepLab-v2 on ResNet-18 × 0.125" in text
+    assert page.dataframe[0].value["mIoU, %"].tolist() == [pytest.approx(30)]

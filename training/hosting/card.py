@@ -1,0 +1,219 @@
+"""The card of a checkpoint: what it is, how it was trained, what it reaches, what it is not for.
+
+`write_card` is what lies beside the weights; `publication_card` adds what a stranger on the Hub needs: metadata with
+every figure, how to use it, figures of every class, calibration, terms of the data and whom to cite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from huggingface_hub import EvalResult, ModelCardData
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
+from sim2street.training.config import PREVIOUS
+from sim2street.training.methods import METHODS
+
+DATA_TERMS: Final = {
+    "street_scenes": "Rendered by this project's own street renderer; free of anybody's rights, Apache 2.0.",
+    "gta5": "GTA5 (Richter et al., ECCV 2016): frames of a video game, for research and education only.",
+    "cityscapes": "Cityscapes (Cordts et al., CVPR 2016): non-commercial use under its own licence; registration needed.",
+    "camvid": "CamVid (Brostow et al., 2008): for research and teaching.",
+    "photos": "A folder of the trainer's own photos.",
+}
+"""Terms of the data behind a checkpoint, by the name of the data set. Nothing of the data is in a checkpoint."""
+
+
+def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) -> str:
+    """Return README.md of a checkpoint folder as text.
+
+    Args:
+        config: content of its config.json.
+        about: the recipe's own words.
+        metrics: content of its metrics.json.
+    """
+    entry = METHODS.get(config.method)
+    lines = [f"# {config.title}", ""]
+    if about:
+        lines += [about.strip(), ""]
+    lines += [
+        f"- Method: {entry.title if entry else config.method}" + (f". {entry.idea}" if entry else ""),
+        f"- Network: {config.network}, {', '.join(f'{key} {value}' for key, value in config.network_options.items())}",
+        f"- Labels learnt from: {config.source}",
+        f"- Unlabelled target: {config.target or 'none'}",
+        f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last iterate), commit {config.commit or 'unknown'}",
+        f"- Licence: {config.licence}",
+    ]
+    if "camvid" in (config.target or ""):
+        lines.append("- CamVid's training photos were used without their labels; the photos are not included.")
+    if config.initialisation != "random":
+        before = "the recipe's stage before" if config.initialisation == PREVIOUS else config.initialisation
+        lines.append(f"- Started from: {before}")
+    if entry and entry.paper:
+        lines.append(f"- Paper: {entry.paper}")
+    if metrics:
+        lines += ["", "| measured on | mIoU | images | ECE |", "|---|---|---|---|"]
+        for name, report in metrics.items():
+            lines.append(f"| {name} | {_percent(report['miou'])} | {report['images']} | {_number(report['ece'])} |")
+    if all(part.startswith("street_scenes") for part in config.source.split(" + ")):
+        lines += ["", "No camera took the labelled pictures, and no pretrained weights were used."]
+    lines += [
+        "",
+        "Predicts the 19 Cityscapes classes: a demonstration of domain adaptation, no component of a vehicle.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def publication_card(checkpoint: Checkpoint, repository: str, about: str) -> str:
+    """Return README.md of a repository on the Hub: front matter with `model-index`, and the whole card.
+
+    The same checkpoint always gives the same text, so that publishing it again changes nothing.
+
+    Args:
+        checkpoint: with its figures.
+        repository: `owner/name` where it will stand.
+        about: the recipe's own words.
+    """
+    config, metrics = checkpoint.config, checkpoint.metrics
+    body = write_card(config, about, metrics).rstrip()
+    sections = [
+        f"---\n{card_data(checkpoint).to_yaml()}\n---",
+        body,
+        _usage(repository),
+        *_classes(metrics),
+        *_calibration(metrics),
+        _data(config),
+        _limits(config),
+        *_citation(config),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def card_data(checkpoint: Checkpoint) -> ModelCardData:
+    """Metadata of the card: licence, tags, and one `model-index` entry for mIoU, ECE and every class's IoU per data set."""
+    config = checkpoint.config
+    results = []
+    for name, report in checkpoint.metrics.items():
+        data_set, _, split = name.partition("/")
+        where: dict[str, Any] = {
+            "task_type": "image-segmentation",
+            "dataset_type": data_set,
+            "dataset_name": f"{name} ({report['label_space']}, {report['images']} images)",
+            "dataset_split": split or None,
+        }
+        figures = {"mIoU": ("mean_iou", report["miou"]), "ECE": ("expected_calibration_error", report["ece"])}
+        figures |= {f"IoU {label}": ("iou", value) for label, value in report["iou_per_class"].items()}
+        results += [
+            EvalResult(**where, metric_type=kind, metric_value=round(value, 4), metric_name=title)
+            for title, (kind, value) in figures.items()
+            if value is not None
+        ]
+    paper = _arxiv(config)
+    tags = ["semantic-segmentation", "domain-adaptation", "street-scenes", config.method, config.network]
+    return ModelCardData(
+        license=config.licence,
+        library_name="sim2street",
+        pipeline_tag="image-segmentation",
+        tags=[*tags, *([f"arxiv:{paper}"] if paper else [])],
+        model_name=config.title,
+        eval_results=results or None,
+    )
+
+
+def _usage(repository: str) -> str:
+    return f"""## Use it
+
+```sh
+sim2street predict street.jpg --checkpoint {repository} --out predictions
+```
+
+```python
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.models.photo import read_photo
+from sim2street.models.predictor import Predictor
+
+predictor = Predictor.from_checkpoint(find_checkpoint("{repository}"))
+prediction = predictor(read_photo("street.jpg"))  # labels, probabilities and entropy at the photo's size
+```
+
+The weights are safetensors and are checked against the sha256 in `config.json`; nothing in this repository is executed."""
+
+
+def _classes(metrics: Mapping[str, Any]) -> list[str]:
+    """IoU of every class, one table per label space; classes differ between them."""
+    spaces: dict[str, list[str]] = {}
+    for name, report in metrics.items():
+        spaces.setdefault(report["label_space"], []).append(name)
+    sections = []
+    for space, names in spaces.items():
+        lines = [f"| {space} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for label in metrics[names[0]]["iou_per_class"]:
+            cells = [_percent(metrics[name]["iou_per_class"].get(label)) for name in names]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+        means = [f"**{_percent(metrics[name]['miou'])}**" for name in names]
+        lines.append(f"| **mean** | {' | '.join(means)} |")
+        sections.append("\n".join(lines))
+    note = "IoU in percent over all images of a set; – is a class that is neither in the set nor predicted."
+    return [f"## IoU of every class\n\n{note}", *sections] if sections else []
+
+
+def _calibration(metrics: Mapping[str, Any]) -> list[str]:
+    measured = {name: report["ece"] for name, report in metrics.items() if report.get("ece") is not None}
+    if not measured:
+        return []
+    best, worst = min(measured, key=measured.__getitem__), max(measured, key=measured.__getitem__)
+    text = (
+        "## Calibration\n\nExpected calibration error (15 bins, most probable class, labelled pixels) is the gap between how"
+        f" sure the network is and how often it is right: {measured[best]:.3f} on {best}"
+    )
+    if best != worst:
+        text += f", {measured[worst]:.3f} on {worst}. The further a photo is from what it was trained on, the less its confidence means"
+    return [text + "."]
+
+
+def _data(config: CheckpointConfig) -> str:
+    labels = [part.partition("/")[0] for part in config.source.split(" + ")]
+    target = [] if config.target is None else [config.target.partition("/")[0]]
+    lines = ["## Data and licences", ""]
+    for name in dict.fromkeys([*labels, *target]):
+        use = " and ".join(
+            words for words, sets in (("with labels", labels), ("without labels", target)) if name in sets
+        )
+        lines.append(f"- {name}, {use}: {DATA_TERMS.get(name, 'terms unknown to this project; ask the trainer.')}")
+    lines.append(f"- These weights: {config.licence}.")
+    return "\n".join(lines)
+
+
+def _limits(config: CheckpointConfig) -> str:
+    return f"""## Limits
+
+- Not for driving, surveillance or anything on which somebody's safety depends.
+- One seed ({config.seed}), the last step, never one that was picked by its score.
+- Trained for the look of {config.target or config.source}; other countries, weather, night and cameras lower every figure.
+- Thin, rare and distant things (poles, signs, riders, trains) are the weakest; see the table of classes.
+- Recognises kinds of things, never persons or number plates."""
+
+
+def _citation(config: CheckpointConfig) -> list[str]:
+    entry = METHODS.get(config.method)
+    if entry is None or not entry.paper:
+        return []
+    paper = _arxiv(config)
+    link = f" https://arxiv.org/abs/{paper}" if paper else ""
+    return [f"## Cite\n\nThe method is theirs; please cite them:\n\n> {entry.paper}{link}"]
+
+
+def _arxiv(config: CheckpointConfig) -> str | None:
+    entry = METHODS.get(config.method)
+    found = re.search(r"arXiv:(\d{4}\.\d{4,5})", entry.paper) if entry else None
+    return found[1] if found else None
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

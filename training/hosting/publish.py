@@ -1,0 +1,242 @@
+"""Publish: a checkpoint folder -> a repository on the Hugging Face Hub, in one commit, under a tag.
+
+Safe to repeat: what is there already is neither sent nor committed again. A failure leaves the old commit or the new
+one, never half of each, because the files of a commit appear together; an upload that broke off is not visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, get_token
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS
+from sim2street.models.storage.hub import HUB_ERRORS, git_blob, hub_api, hub_sentence
+from sim2street.training.config import RunConfig, load_recipe
+from sim2street.training.evaluate import Report
+from sim2street.training.hosting.card import publication_card
+
+UNTOUCHED: Final = (".gitattributes", CARD, "LICENSE")
+"""Files of a repository that say nothing about what it holds."""
+
+
+class PublishError(Sim2StreetError):
+    """A checkpoint that cannot be published; says whether anything was changed on the Hub and what to do."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a checkpoint stands on the Hub.
+
+    Attributes:
+        repo_id: `owner/name`.
+        revision: commit of 40 hex digits; empty after a dry run.
+        url: page of the repository.
+        tag: name under which the commit can be found, if one was asked for.
+    """
+
+    repo_id: str
+    revision: str
+    url: str
+    tag: str | None
+
+
+def publish(
+    checkpoint: Checkpoint,
+    repo_id: str,
+    *,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+    token: str | None = None,
+) -> Published:
+    """Check a checkpoint and bring it to the Hub with its card.
+
+    Args:
+        checkpoint: with `metrics.json` of exactly these weights, where it has one.
+        repo_id: `owner/name`; made if it is not there.
+        private: make the repository private.
+        tag: such as `v1`; refused where it stands on other content.
+        dry_run: check everything that can be checked without the Hub, and stop there.
+        token: default the one of `hf auth login` or HF_TOKEN.
+
+    Raises:
+        PublishError: checkpoint, name, token, repository or tag will not do, or the Hub cannot be reached.
+    """
+    files = publication(checkpoint, repo_id)
+    check_names(repo_id, tag)
+    api = hub_api(token)
+    url = f"{api.endpoint}/{repo_id}"
+    if dry_run:
+        return Published(repo_id, "", url, tag)
+    require_write_token(token)
+    try:
+        info = _repository(api, repo_id, private)
+        _refuse_foreign(api, info, repo_id)
+        _refuse_moved_tag(api, info, repo_id, tag, files)
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=item) for name, item in files.items()]
+        title = (
+            f"{checkpoint.config.title}, step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256[:12]}"
+        )
+        commit = api.create_commit(repo_id, operations, commit_message=title, parent_commit=info.sha)
+    except (*HUB_ERRORS, ValueError) as error:
+        raise PublishError(f"{hub_sentence(error, repo_id)} Nothing was published.") from error
+    if tag is not None:
+        try:
+            api.create_tag(repo_id, tag=tag, revision=commit.oid, exist_ok=True)
+        except HUB_ERRORS as error:
+            raise PublishError(
+                f"{repo_id} is published at {commit.oid} but has no tag {tag} yet: {hub_sentence(error, repo_id)}"
+                " Run the same command again; nothing is sent twice."
+            ) from error
+    return Published(repo_id, commit.oid, url, tag)
+
+
+def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]:
+    """Check a checkpoint and return what will stand in the repository, by file name.
+
+    Raises:
+        PublishError: it is damaged, has no licence, or its figures are of other weights.
+    """
+    try:
+        checkpoint = Checkpoint.open(checkpoint.path)
+        checkpoint.load()
+    except CheckpointError as error:
+        raise PublishError(f"{error} Nothing was published.") from error
+    config = checkpoint.config
+    if config.licence in ("", "unknown"):
+        raise PublishError(
+            f"{checkpoint.path} names no licence. Say under which one others may use the weights: `licence` in the recipe,"
+            f" or in {CONFIG} of the checkpoint."
+        )
+    strangers = [
+        name for name, report in checkpoint.metrics.items() if report.get("weights_sha256") != config.weights_sha256
+    ]
+    if strangers:
+        raise PublishError(
+            f"The figures for {strangers[0]} in {METRICS} are of other weights. Measure these again with"
+            " `sim2street evaluate`, or take them out."
+        )
+    for name, report in checkpoint.metrics.items():
+        if missing := [field.name for field in fields(Report) if field.name not in report]:
+            raise PublishError(
+                f"The figures for {name} in {METRICS} lack {', '.join(missing)}. Measure them with `sim2street evaluate`."
+            )
+    card = publication_card(checkpoint, repo_id, _about(checkpoint))
+    metrics = json.dumps(checkpoint.metrics, indent=2, ensure_ascii=False) + "\n"
+    return {
+        WEIGHTS: checkpoint.path / WEIGHTS,
+        CONFIG: (checkpoint.path / CONFIG).read_bytes(),
+        METRICS: metrics.encode(),
+        CARD: card.encode(),
+    }
+
+
+def check_names(repo_id: str, tag: str | None = None) -> None:
+    """Refuse a repository id or tag that the Hub would not take.
+
+    Raises:
+        PublishError: says what is wrong with it.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise PublishError(f"{repo_id!r} is no repository id: {error}") from error
+    if "/" not in repo_id:
+        raise PublishError(f"{repo_id!r} names no owner; expected owner/name, such as your-account/{repo_id}.")
+    if tag is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", tag):
+        raise PublishError(f"{tag!r} is no tag; expected letters, digits, points, - and _, such as v1.")
+
+
+def require_write_token(token: str | None = None) -> str:
+    """Make sure that there is a token that may write, before hours or gigabytes are spent; return whose it is.
+
+    Raises:
+        PublishError: there is none, it is not accepted, it may only read, or the Hub cannot be reached.
+    """
+    if not (token or get_token()):
+        raise PublishError(
+            "There is no Hugging Face token. Sign in with `hf auth login`, or set HF_TOKEN to a token with the role `write`."
+        )
+    try:
+        account = hub_api(token).whoami()
+    except HUB_ERRORS as error:
+        raise PublishError(hub_sentence(error, "your account")) from error
+    if account.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise PublishError(
+            "The token may only read. Create one with the role `write` at huggingface.co/settings/tokens and sign in with it."
+        )
+    return account["name"]
+
+
+def _repository(api: HfApi, repo_id: str, private: bool) -> ModelInfo:
+    """The repository, made if missing; never one that is public where a private one was asked for."""
+    api.create_repo(repo_id, private=private or None, exist_ok=True)
+    info = api.model_info(repo_id, files_metadata=True)
+    if private and not info.private:
+        raise PublishError(
+            f"{repo_id} is there already and public. Make it private in its settings first, or publish under another name."
+        )
+    return info
+
+
+def _refuse_foreign(api: HfApi, info: ModelInfo, repo_id: str) -> None:
+    """Stop before another project's files are mixed with ours."""
+    names = [item.rfilename for item in info.siblings or [] if item.rfilename not in UNTOUCHED]
+    if not names:
+        return
+    stored: Any = None
+    if CONFIG in names:
+        try:
+            stored = json.loads(Path(api.hf_hub_download(repo_id, CONFIG, revision=info.sha)).read_text("utf-8"))
+        except ValueError:
+            stored = None
+    if not (isinstance(stored, dict) and {"format", "weights_sha256"} <= stored.keys()):
+        raise PublishError(
+            f"{repo_id} is taken: it holds {names[0]}, which is no Sim2Street checkpoint. Publish under another name."
+        )
+
+
+def _refuse_moved_tag(
+    api: HfApi, info: ModelInfo, repo_id: str, tag: str | None, files: dict[str, Path | bytes]
+) -> None:
+    """Stop before anything is sent if the tag stands on something else than what is being published."""
+    if tag is None:
+        return
+    places = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id).tags}
+    if tag not in places or (places[tag] == info.sha and _same_files(info, files)):
+        return
+    raise PublishError(
+        f"Tag {tag} of {repo_id} stands on commit {places[tag][:12]} with other content, and people may rely on it."
+        " Choose a new tag. Nothing was published."
+    )
+
+
+def _same_files(info: ModelInfo, files: dict[str, Path | bytes]) -> bool:
+    stored = {item.rfilename: item.lfs.sha256 if item.lfs is not None else item.blob_id for item in info.siblings or []}
+    for name, item in files.items():
+        data = item if isinstance(item, bytes) else item.read_bytes()
+        # The Hub keeps large files by their sha256 and small ones as git does.
+        digests = (hashlib.sha256(data).hexdigest(), git_blob(data))
+        if stored.get(name) not in digests:
+            return False
+    return True
+
+
+def _about(checkpoint: Checkpoint) -> str:
+    """The recipe's own words: of the run that the checkpoint lies in, else of the recipe that it names."""
+    run = checkpoint.path.parent / CONFIG
+    try:
+        if checkpoint.path.name == RUN_FOLDER and run.exists():
+            return RunConfig.read(run).about
+        return load_recipe(checkpoint.config.recipe).about
+    except ConfigError:  # a recipe that is not in this version
+        return ""

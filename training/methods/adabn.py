@@ -1,0 +1,65 @@
+"""AdaBN: batch-norm statistics re-estimated on target images (Li et al., 2016, arXiv:1603.04779).
+
+Nothing is trained: each step passes a batch of target images through the network, and running means and variances
+become the plain average over all of them. Part of what adversaries gain is this alone, which is why every table has it
+beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import Method, MethodOptions, Update
+from sim2street.training.pair import DomainPair
+from torch import nn
+
+
+class AdaBNOptions(MethodOptions):
+    """Nothing beyond what all methods have."""
+
+
+class AdaBN(Method):
+    """Forget the source's statistics and average the target's."""
+
+    in_step = False  # statistics of several processes would not be averaged
+
+    def __init__(self, segmenter: Segmenter, options: AdaBNOptions) -> None:
+        super().__init__(segmenter.requires_grad_(False))
+        self.options = options
+        self.trained = ()
+        for norm in batch_norms(segmenter):
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average over all batches seen
+
+    def train(self, mode: bool = True) -> AdaBN:
+        """Switch modes: only batch norms are ever in training, so that nothing is dropped at random."""
+        super().train(False)
+        for norm in batch_norms(self.segmenter):
+            norm.train(mode)
+        return self
+
+    def step(self, pair: DomainPair) -> Iterator[Update]:
+        """Show the network one batch of target images."""
+        with torch.no_grad():
+            self.segmenter(pair.target_images)
+        yield Update()
+
+
+def recalibrate(segmenter: Segmenter, pairs: Iterable[DomainPair]) -> None:
+    """Replace the batch-norm statistics of a trained segmenter by those of the pairs' target images.
+
+    Statistics that training gathered are also of mixed and masked images, which no photo looks like.
+    """
+    method = AdaBN(segmenter, AdaBNOptions())
+    method.train()
+    for pair in pairs:
+        for _ in method.step(pair):
+            pass
+    method.eval()
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """All batch norms of a network."""
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -1,0 +1,301 @@
+"""Check: could a run start, what would it take, and what cannot be known before; nothing is trained, stored or fetched.
+
+Everything that a run needs is looked at in the order in which it would fail: its folder, the networks and their
+optimisers, the weights it starts from, its data; then a step is rehearsed on this machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.importers.download import FILES_OF_PORT
+from sim2street.models.networks import build_unfilled
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.cache import cache_folder
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.models.storage.files import CONFIG, in_units
+from sim2street.training.config import PREVIOUS, DatasetConfig, RunConfig
+from sim2street.training.datasets.base import FolderDataset
+from sim2street.training.datasets.inspection import inspect_dataset
+from sim2street.training.datasets.stored import bytes_to_store
+from sim2street.training.durations import in_words
+from sim2street.training.methods import build_method
+from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.initialise import fill_from, imagenet_repository, timm_encoder_of
+from sim2street.training.run.loop import STATE, TrainingError, check_folder
+from sim2street.training.run.optimisers import build_optimisers
+from sim2street.training.run.pretrained import PACKAGES, installed_package
+from sim2street.training.run.rehearsal import Rehearsal, TooSlow, rehearse
+from sim2street.training.selection import open_selection
+
+OPENED: Final = 3
+"""Pictures of each data set that are opened."""
+TIMEOUT: Final = 10
+"""Seconds that the Hub has to answer."""
+
+
+class Verdict(Enum):
+    """What a finding means for the run."""
+
+    FINE = "fine"
+    PROBLEM = "PROBLEM"
+    UNKNOWN = "unchecked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        verdict: whether the run could start with it.
+        subject: what was looked at.
+        text: what was found, in a sentence.
+    """
+
+    verdict: Verdict
+    subject: str
+    text: str
+
+
+def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
+    """Look at everything that a run needs, one finding after the other.
+
+    Args:
+        config: what would run, with or without stages.
+        out: folder of the run to be.
+
+    Yields:
+        Findings; the run could start if none is a `Verdict.PROBLEM`.
+    """
+    stages = config.resolve_stages() if config.stages else {"": config}
+    of = f" in {len(stages)} stages ({', '.join(stages)})" if config.stages else ""
+    yield Finding(Verdict.FINE, "recipe", f"{config.name or config.title}: {config.total_steps} steps{of}")
+    began = (out / (CONFIG if config.stages else STATE)).exists()
+    try:
+        check_folder(config, out, False, began=began)
+    except TrainingError as error:
+        yield Finding(Verdict.PROBLEM, "folder", str(error))
+
+    data = _Data()
+    costs: list[tuple[RunConfig, Rehearsal]] = []
+    before: RunConfig | None = None
+    for name, stage in stages.items():
+        prefix = f"{name}, " if name else ""
+        networks = _check_networks(stage)
+        for finding in (networks, _check_start(stage, before), *_check_extra_networks(stage)):
+            yield Finding(finding.verdict, prefix + finding.subject, finding.text)
+        yield from data.check(stage)
+        if networks.verdict is Verdict.FINE:
+            finding, cost = _check_step(stage, on_noise=not data.has(stage))
+            yield Finding(finding.verdict, f"{prefix}{finding.subject}", finding.text)
+            costs += [] if cost is None else [(stage, cost)]
+        else:
+            yield Finding(Verdict.UNKNOWN, f"{prefix}step", "not taken, since the networks cannot be trained.")
+        before = stage
+    yield from _sum_up(costs, whole=len(costs) == len(stages))
+    yield from _check_disk(costs, data.to_store, out)
+    if len(costs) < len(stages):
+        yield Finding(Verdict.UNKNOWN, "disk", "what was not rehearsed is left out of it.")
+    yield from _name_unknowns(list(stages.values()))
+
+
+def _check_networks(config: RunConfig) -> Finding:
+    """Networks and optimisers, built without memory for their weights."""
+    try:
+        segmenter = build_unfilled(config.network, options=config.network_options)
+        with torch.device("meta"):
+            method = build_method(config.method, segmenter, config.method_options)
+            optimisers = build_optimisers(config, method)
+    except Sim2StreetError as error:
+        return Finding(Verdict.PROBLEM, "networks", str(error))
+    millions = sum(parameter.numel() for parameter in segmenter.parameters()) / 1e6
+    trained = ", ".join(optimisers) or "nothing, by gradients"
+    return Finding(
+        Verdict.FINE,
+        "networks",
+        f"{config.network}, {millions:.1f} million parameters; {config.method} trains {trained}",
+    )
+
+
+def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
+    """Whether the weights that the run starts from are there and fit."""
+    source = config.initialisation
+    try:
+        if source == "random":
+            return Finding(Verdict.FINE, "start", "random weights")
+        segmenter = build_unfilled(config.network, options=config.network_options)
+        if source == "imagenet":
+            return _find_imagenet(segmenter, config)
+        if source == PREVIOUS and before is not None:
+            earlier = build_unfilled(before.network, options=before.network_options)
+            fill_from(segmenter, earlier.core.state_dict(), source)
+            return Finding(Verdict.FINE, "start", "the checkpoint of the stage before")
+        checkpoint = find_checkpoint(source)
+        weights = checkpoint.load().core.state_dict()
+        fill_from(segmenter, {key: value.to("meta") for key, value in weights.items()}, source)
+    except Sim2StreetError as error:
+        return Finding(Verdict.PROBLEM, "start", str(error))
+    return Finding(
+        Verdict.FINE, "start", f"{checkpoint.config.title}, step {checkpoint.config.step}, {checkpoint.path}"
+    )
+
+
+def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
+    """Whether ImageNet's weights are in the Hub's cache, or can be had from the Hub."""
+    encoder = timm_encoder_of(segmenter)
+    package = None if encoder is None else PACKAGES.get(encoder.name)
+    if package is not None and installed_package(package) is not None:
+        return Finding(Verdict.FINE, "start", f"ImageNet's weights, in the installed package {package.distribution}")
+    repository = imagenet_repository(segmenter, config.network_options)
+    for file in FILES_OF_PORT:
+        cached = try_to_load_from_cache(repository, file)
+        if isinstance(cached, str):
+            return Finding(Verdict.FINE, "start", f"ImageNet's weights {repository}, in the cache: {cached}")
+    for file in FILES_OF_PORT:
+        url = hf_hub_url(repository, file)
+        try:
+            size = get_hf_file_metadata(url, timeout=TIMEOUT).size
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # whatever the network layer raises
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            text = f"ImageNet's weights {repository} are not in the cache, and {url} cannot be reached: {reason}"
+            return Finding(Verdict.PROBLEM, "start", text)
+        weight = "" if size is None else f" ({in_units(size)})"
+        return Finding(Verdict.FINE, "start", f"ImageNet's weights will be fetched from {url}{weight}")
+    return Finding(Verdict.PROBLEM, "start", f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
+
+
+class _Data:
+    """What was found of the data sets, each looked at once however many stages use it.
+
+    Attributes:
+        to_store: bytes that stored copies will take, by data set and size.
+    """
+
+    def __init__(self) -> None:
+        self.findings: dict[tuple[DatasetConfig, bool], Finding] = {}
+        self.to_store: dict[tuple[DatasetConfig, bool], int] = {}
+
+    def check(self, config: RunConfig) -> Iterator[Finding]:
+        """Look at the sets of a stage that no stage before had."""
+        for role, item in _roles(config):
+            key = (item, role != "target")
+            if key not in self.findings:
+                self.findings[key] = self._inspect(f"{role} {item.label}", item, labelled=key[1])
+                yield self.findings[key]
+
+    def has(self, config: RunConfig) -> bool:
+        """Whether the pictures that a stage learns from are there."""
+        return not any(
+            self.findings[item, role != "target"].verdict is Verdict.PROBLEM
+            for role, item in _roles(config)
+            if role != "evaluation"
+        )
+
+    def _inspect(self, subject: str, item: DatasetConfig, *, labelled: bool) -> Finding:
+        try:
+            dataset = open_selection(item.model_copy(update={"store": None}), labelled=labelled)
+            if item.store is not None:
+                self.to_store[item, labelled] = bytes_to_store(dataset, item.store)
+            if not isinstance(dataset, FolderDataset):
+                return Finding(Verdict.FINE, subject, dataset.describe())
+            (part,) = inspect_dataset(item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled)
+        except Sim2StreetError as error:
+            return Finding(Verdict.PROBLEM, subject, str(error))
+        if part.unreadable:
+            return Finding(Verdict.PROBLEM, subject, part.unreadable[0])
+        sizes = ", ".join(part.sizes)
+        return Finding(Verdict.FINE, subject, f"{dataset.describe()}; {part.inspected} opened, {sizes}")
+
+
+def _roles(config: RunConfig) -> list[tuple[str, DatasetConfig]]:
+    target = [] if config.target is None else [("target", config.target)]
+    return [
+        *(("source", item) for item in config.sources),
+        *target,
+        *(("evaluation", item) for item in config.evaluations),
+    ]
+
+
+def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
+    """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
+    if config.extra_networks is None:
+        return
+    folder = Path(config.extra_networks) / EXTRA_NETWORKS
+    found = sorted(path.stem for path in folder.glob("*.safetensors"))
+    if found:
+        yield Finding(Verdict.FINE, "extra_networks", f"{', '.join(found)} of {config.extra_networks}")
+    else:
+        yield Finding(
+            Verdict.PROBLEM, "extra_networks", f"There are no networks in {folder}; expected a finished run's."
+        )
+
+
+def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsal | None]:
+    """Take a step and say what it cost."""
+    try:
+        cost = rehearse(config, on_noise=on_noise)
+    except TooSlow as error:
+        return Finding(Verdict.UNKNOWN, "step", str(error)), None
+    except Sim2StreetError as error:
+        return Finding(Verdict.PROBLEM, "step", str(error)), None
+    memory = "memory unknown" if cost.memory is None else f"{in_units(cost.memory)} of memory at its peak"
+    if cost.memory is not None and cost.available is not None:
+        memory += f" of {in_units(cost.available)}"
+    loading = "" if cost.loading is None else f"; its pictures take one process {in_words(cost.loading)} to load"
+    noise = ", on noise of the recipe's size since the data is not there" if on_noise else ""
+    words = f"{in_words(cost.seconds)} on {cost.device} ({cost.hardware}), {memory}{loading}{noise}"
+    return Finding(Verdict.FINE, "step", words), cost
+
+
+def _sum_up(costs: list[tuple[RunConfig, Rehearsal]], *, whole: bool) -> Iterator[Finding]:
+    """Time of all steps."""
+    if not whole:
+        yield Finding(Verdict.UNKNOWN, "time", "not known without a step of each stage.")
+        return
+    seconds = sum(config.steps * cost.pace(config.workers) for config, cost in costs)
+    steps = sum(config.steps for config, _ in costs)
+    yield Finding(Verdict.FINE, "time", f"about {in_words(seconds)} for {steps} steps of one process on this machine")
+
+
+def _check_disk(
+    costs: list[tuple[RunConfig, Rehearsal]], to_store: dict[tuple[DatasetConfig, bool], int], out: Path
+) -> Iterator[Finding]:
+    """Room for stored data sets, and for states and checkpoints."""
+    # A state is written whole beside the one that it replaces; each stage keeps its last one.
+    states = sum(cost.state + cost.weights for _, cost in costs) + max((cost.state for _, cost in costs), default=0)
+    needs = [("caches", cache_folder(), sum(to_store.values())), ("states and checkpoint", out, states)]
+    together = len({_existing(folder).stat().st_dev for _, folder, _ in needs}) == 1
+    for subject, folder, needed in needs:
+        free = shutil.disk_usage(_existing(folder)).free
+        limit = sum(need for _, _, need in needs) if together else needed
+        words = f"{in_units(needed)} in {folder}, where {in_units(free)} are free"
+        if limit > free and together:
+            words += f"; both together need {in_units(limit)}"
+        yield Finding(Verdict.PROBLEM if limit > free else Verdict.FINE, f"disk for {subject}", words)
+
+
+def _name_unknowns(stages: list[RunConfig]) -> Iterator[Finding]:
+    if any(stage.evaluations for stage in stages):
+        yield Finding(Verdict.UNKNOWN, "evaluations", "their time comes on top; so does that of storing data sets.")
+    if any(stage.sampling == "rare_class" for stage in stages):
+        text = "classes are counted before the first step, which reads every label once, unless that was done before."
+        yield Finding(Verdict.UNKNOWN, "rare classes", text)
+    text = f"only {OPENED} pictures of each set were opened: `sim2street datasets check` opens more."
+    yield Finding(Verdict.UNKNOWN, "pictures", text)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())

@@ -1,0 +1,45 @@
+"""Extra networks: networks beside the segmenter that outlive their run, such as CyCADA's generators.
+
+`RUN/extra_networks/<name>.safetensors`, fp32. Later stages of a recipe take them over, `sim2street translate` uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sim2street.models.errors import CheckpointError
+from sim2street.models.storage.files import written_whole
+from torch import nn
+
+EXTRA_NETWORKS: Final = "extra_networks"
+
+
+def save_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
+    """Write networks into the folder of a run, each file atomically."""
+    for name, network in networks.items():
+        place = run / EXTRA_NETWORKS / f"{name}.safetensors"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(place) as partial:
+            save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, partial)
+
+
+def load_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
+    """Fill networks from the folder of a run.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of a network of another size.
+    """
+    for name, network in networks.items():
+        place = run / EXTRA_NETWORKS / f"{name}.safetensors"
+        if not place.is_file():
+            raise CheckpointError(f"{place} is missing: {run} is no finished run of a method that trains {name}.")
+        try:
+            network.load_state_dict(load_file(place), strict=True)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{place} is no readable safetensors file ({error}).") from error
+        except RuntimeError as error:
+            raise CheckpointError(f"{place} holds a network of another size: {str(error).splitlines()[-1]}") from error

@@ -1,0 +1,149 @@
+"""Where a run's weights start: at random, at ImageNet's, or at another checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import timm
+from sim2street.models.errors import CheckpointError, ConfigError
+from sim2street.models.importers.download import fetch_from_hub
+from sim2street.models.importers.reading import read_weights, tensors_of
+from sim2street.models.importers.segformer import encoder_of
+from sim2street.models.networks.deeplab_v2 import DeepLabV2
+from sim2street.models.networks.encoders import TimmEncoder
+from sim2street.models.networks.fcn8s import FCN8s
+from sim2street.models.networks.hrda import HRDA
+from sim2street.models.networks.mix_transformer import MixTransformer
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.training.run.pretrained import fill_timm_encoder, repository_of
+from torch import Tensor
+
+MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
+"""ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
+VGG: Final = "vgg16"
+
+
+def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) -> None:
+    """Fill a segmenter's weights in place.
+
+    Args:
+        segmenter: with random weights.
+        source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder: timm's, or the authors' into a
+            Mix Transformer (from the Hub, its cache or, for those in `PACKAGES`, an installed package); anything else is a checkpoint's name
+            or folder of the same network, for HRDA's also of DAFormer's.
+        options: the network's options.
+
+    Raises:
+        ConfigError: ImageNet weights do not exist for these options, or cannot be fetched.
+        CheckpointError: the checkpoint is missing or does not fit.
+    """
+    if source == "random":
+        return
+    if source == "imagenet":
+        if (timm_encoder := timm_encoder_of(segmenter)) is not None:
+            fill_timm_encoder(timm_encoder)
+            return
+        encoder = getattr(segmenter.core, "encoder", None)
+        repository = imagenet_repository(segmenter, options)
+        if isinstance(encoder, MixTransformer):
+            fill_mix_transformer(encoder, repository)
+        elif isinstance(segmenter.core, FCN8s):
+            fill_vgg(segmenter.core)
+        else:
+            fill_resnet(segmenter, options.get("backbone", "resnet101"))
+        return
+    fill_from(segmenter, find_checkpoint(source).load().core.state_dict(), source)
+
+
+def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load the weights of another segmenter's core; on the meta device, see whether they fit.
+
+    Args:
+        segmenter: to be filled.
+        weights: state dict of a core, on the same device.
+        source: what they are of, for the error.
+
+    Raises:
+        ConfigError: they are another network's.
+    """
+    if isinstance(segmenter.core, HRDA) and not any(key.startswith("attention.") for key in weights):
+        # DAFormer's encoder and head under the same names; the attention alone begins at random.
+        own = segmenter.core.attention.state_dict().items()
+        weights = {**weights, **{f"attention.{key}": value for key, value in own}}
+    try:
+        segmenter.core.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ConfigError(f"initialisation {source!r} holds another network: {error}") from error
+
+
+def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str:
+    """Repository on the Hub whose ImageNet weights start this network; asks nobody.
+
+    Args:
+        segmenter: with whatever weights; may lie on the meta device.
+        options: the network's options.
+
+    Raises:
+        ConfigError: there are no ImageNet weights for these options.
+    """
+    core = segmenter.core
+    if (timm_encoder := timm_encoder_of(segmenter)) is not None:
+        return repository_of(timm_encoder.name)
+    if isinstance(getattr(core, "encoder", None), MixTransformer):
+        if options.get("width", 1.0) != 1.0:
+            raise ConfigError(
+                "initialisation imagenet needs a Mix Transformer of width 1; there are no weights for others."
+            )
+        return MIT_REPOSITORY.format(variant=options.get("variant", "b5"))
+    if not isinstance(core, DeepLabV2 | FCN8s) or options.get("width", 1.0) != 1.0:
+        raise ConfigError("initialisation imagenet needs a network of width 1; ImageNet weights exist for no other.")
+    if isinstance(core, DeepLabV2) and options.get("caffe_style", True):
+        # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
+        raise ConfigError(
+            "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
+        )
+    name = VGG if isinstance(core, FCN8s) else options.get("backbone", "resnet101")
+    return repository_of(name)
+
+
+def timm_encoder_of(segmenter: Segmenter) -> TimmEncoder | None:
+    """The network's encoder, where it is one of timm's."""
+    return next((module for module in segmenter.core.modules() if isinstance(module, TimmEncoder)), None)
+
+
+def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
+    """Load the authors' ImageNet encoder from the Hub or its cache."""
+    try:
+        path = fetch_from_hub(repository)
+    except CheckpointError as error:
+        raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}") from error
+    encoder.load_state_dict(encoder_of(tensors_of(read_weights(path)), encoder), strict=True)
+
+
+def fill_vgg(core: FCN8s) -> None:
+    """Load timm's ImageNet VGG-16, whose fully connected layers are convolutions already; the scores stay as they were."""
+    try:
+        weights = timm.create_model(VGG, pretrained=True).state_dict()
+    except Exception as error:  # timm passes on whatever the network layer raises
+        raise ConfigError(f"The ImageNet weights of {VGG} could not be fetched: {error}") from error
+    prefixes = {"features.": "vgg.", "pre_logits.fc1.": "vgg_head.0.", "pre_logits.fc2.": "vgg_head.3."}
+    filled = {
+        ours + key.removeprefix(theirs): value
+        for theirs, ours in prefixes.items()
+        for key, value in weights.items()
+        if key.startswith(theirs)
+    }
+    # What ImageNet does not fill: the classifiers and the fixed upsampling.
+    own = {key: value for key, value in core.state_dict().items() if key not in filled and not key.startswith("vgg.")}
+    core.load_state_dict({**own, **filled}, strict=True)
+
+
+def fill_resnet(segmenter: Segmenter, name: str) -> None:
+    """Load timm's ImageNet weights of the ResNet called `name` into a DeepLab-v2."""
+    try:
+        weights = timm.create_model(name, pretrained=True, num_classes=0, global_pool="").state_dict()
+    except Exception as error:  # timm passes on whatever the network layer raises
+        raise ConfigError(f"The ImageNet weights of {name} could not be fetched: {error}") from error
+    segmenter.core.get_submodule("backbone").load_state_dict(weights, strict=True)

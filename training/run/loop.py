@@ -1,0 +1,548 @@
+"""The training loop, the only one and the only importer of accelerate.
+
+A run is a folder:
+
+    config.json      the resolved recipe
+    state.pt         everything needed to go on, replaced atomically; loadable with `weights_only=True`
+    progress.jsonl   one line per log or evaluation: step, losses, rates, seconds, figures
+    tensorboard/     the same as curves, and sample pictures
+    samples/         photo, prediction and ground truth side by side
+    extra_networks/      networks beside the segmenter that are of use later (training/run/extra_networks.py), of few methods
+    checkpoint/      the finished `Checkpoint`: the last iterate, never a step picked by its figures
+
+Nothing random is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
+so a resumed run on CPU continues bit for bit (on the same number of threads). Networks are not wrapped for several
+processes; gradients are averaged over them right before an optimiser steps, which serves any number of networks and
+backward passes alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import math
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from sim2street.models.errors import ConfigError, Interrupted, Sim2StreetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.networks import build, is_finite
+from sim2street.models.predictor import Predictor, best_device, has_bf16
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
+from sim2street.models.storage.files import CARD, CONFIG, RUN_FOLDER, write_json
+from sim2street.training.config import PREVIOUS, RunConfig
+from sim2street.training.evaluate import evaluate
+from sim2street.training.hosting.card import write_card
+from sim2street.training.methods import build_method
+from sim2street.training.methods.adabn import batch_norms, recalibrate
+from sim2street.training.methods.base import Method
+from sim2street.training.pair import DomainPair, PairStream
+from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks, save_extra_networks
+from sim2street.training.run.folder import STATE, is_finished, sole_use
+from sim2street.training.run.initialise import initialise
+from sim2street.training.run.journal import Journal, sample_picture
+from sim2street.training.run.optimisers import build_optimisers, set_rates
+from sim2street.training.run.signals import stop_signals
+from sim2street.training.selection import open_pairs, open_selection
+from torch import Tensor, nn
+from tqdm import tqdm
+
+STATE_FORMAT: Final = 1
+SAMPLES: Final = 3
+"""Pictures of each evaluation set that are drawn as samples."""
+
+
+class TrainingError(Sim2StreetError):
+    """A run that cannot start or cannot go on; the text says what is left of it."""
+
+
+class _EvaluationStopped(Exception):
+    """A stop was asked for between two photos of an evaluation."""
+
+
+def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint | None:
+    """Run `config` to its last step and write `out/checkpoint`.
+
+    Args:
+        config: what to run.
+        out: folder of the run, made if missing.
+        resume: go on from `out/state.pt`; the stored config must be the same.
+
+    Returns:
+        The finished checkpoint; None on all but the first of several processes.
+
+    Raises:
+        TrainingError: the folder holds another run, the loss is no number, the disk is full.
+        RunFolderError: another process is writing into the folder.
+        Interrupted: the run was asked to stop; resuming goes on where it was.
+    """
+    with sole_use(out):
+        if resume and is_finished(out):  # figures were added to it since, perhaps
+            check_folder(config, out, resume, began=True)
+            return Checkpoint.open(out / RUN_FOLDER) if os.environ.get("RANK", "0") == "0" else None
+        if config.stages:
+            return train_stages(config, out, resume)
+        run = Run(config, out, resume=resume)
+        run.to_the_end()
+        return run.finish()
+
+
+def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | None:
+    """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
+
+    Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
+    """
+    check_folder(config, out, resume, began=(out / CONFIG).exists())
+    before: Path | None = None
+    checkpoint: Checkpoint | None = None
+    for name, stage in config.resolve_stages().items():
+        place, previous = out / name, before
+        before = place
+        if is_finished(place):
+            checkpoint = Checkpoint.open(place / RUN_FOLDER)
+            continue
+        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out)
+        if run.is_main:
+            write_json(out / CONFIG, config.model_dump(mode="json"))
+        run.to_the_end()
+        checkpoint = run.finish()
+        run.accelerator.wait_for_everyone()
+        del run  # its networks and optimisers, before those of the next stage are built
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
+        return None
+    if before is not None and (before / EXTRA_NETWORKS).is_dir():
+        shutil.copytree(before / EXTRA_NETWORKS, out / EXTRA_NETWORKS, dirs_exist_ok=True)
+    card = (checkpoint.path / CARD).read_text(encoding="utf-8")
+    # Stored in fp16 already: storing it again changes nothing.
+    return Checkpoint.save(out / RUN_FOLDER, checkpoint.load(), checkpoint.config, card=card)
+
+
+class Run:
+    """One process's share of a run: method, optimisers and step counter.
+
+    Args:
+        config: what to run.
+        out: folder of the run.
+        resume: go on from its state.
+        before: folder of the stage before, whose checkpoint and extra networks this one may start from.
+        whole: folder that a person resumes, where this is one stage of it.
+
+    Attributes:
+        step: optimiser steps done.
+        method: networks and equations.
+        optimisers: by the name of the network that they train.
+    """
+
+    def __init__(
+        self, config: RunConfig, out: Path, *, resume: bool, before: Path | None = None, whole: Path | None = None
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.whole = whole or out
+        precision = "no" if config.precision == "fp32" else config.precision
+        if precision == "fp16" and best_device().type != "cuda":
+            raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
+        if precision == "bf16" and best_device().type == "cuda" and not has_bf16():
+            raise TrainingError("This graphics card has no bf16 of its own; use precision fp16 or fp32 here.")
+        # The first process evaluates and fills caches while the others wait, far longer than the ten minutes allowed.
+        patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
+        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        if launched != self.accelerator.num_processes:
+            # Each would train alone and write over the other's files.
+            raise TrainingError(
+                f"{launched} processes were launched and accelerate sees {self.accelerator.num_processes}. On CPU set"
+                " ACCELERATE_USE_CPU=true and launch with torchrun; on GPUs use accelerate launch --multi_gpu."
+            )
+        self.step = 0
+        check_folder(config, out, resume, began=(out / STATE).exists())
+
+        torch.manual_seed(config.seed)
+        segmenter = build(config.network, CITYSCAPES19, config.network_options)
+        if not resume:
+            start = before / RUN_FOLDER if before is not None and config.initialisation == PREVIOUS else None
+            initialise(segmenter, config.initialisation if start is None else str(start), config.network_options)
+        self.method: Method = build_method(config.method, segmenter, config.method_options)
+        if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
+            raise TrainingError(
+                f"Method {config.method} with these options takes its pairs one by one: train it in one process with"
+                f" accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
+            )
+        if config.extra_networks and not self.method.extra_networks:
+            raise ConfigError(
+                f"extra_networks is {config.extra_networks!r}, and method {config.method} with these options has no further"
+                " networks to take over: leave it out."
+            )
+        if config.recalibration and not batch_norms(segmenter):
+            raise ConfigError(
+                f"recalibration is {config.recalibration}, and network {config.network} has no batch norm."
+            )
+        if not resume:
+            self.take_over(Path(config.extra_networks) if config.extra_networks else before)
+        # Channels last is what convolutions on CPU and tensor cores work in.
+        self.method.to(self.accelerator.device)
+        self.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+        self.optimisers = build_optimisers(config, self.method)
+        if resume:
+            self.load_state()
+
+        self.evaluations = [(item, open_selection(item)) for item in config.evaluations] if self.is_main else []
+        # The first process fills the caches that the others then read.
+        with self.accelerator.main_process_first():
+            self.pairs: PairStream = self.open_pairs()
+        self.journal: Journal | None = None
+        if self.is_main:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / CONFIG, config.model_dump(mode="json"))
+            self.journal = Journal(out, self.step)
+
+    def take_over(self, earlier: Path | None) -> None:
+        """Fill the method's extra networks from an earlier run, where there is one that has them.
+
+        Raises:
+            TrainingError: the method needs them and there is no earlier run.
+            CheckpointError: a file of them is missing or does not fit.
+        """
+        asked = self.method.needs_extra_networks or self.config.extra_networks is not None
+        if earlier is not None and (asked or (earlier / EXTRA_NETWORKS).is_dir()):
+            load_extra_networks(self.method.extra_networks, earlier)
+        elif self.method.needs_extra_networks:
+            raise TrainingError(
+                f"Method {self.config.method} needs {', '.join(self.method.extra_networks)} of an earlier run with these"
+                " options: set extra_networks to its folder, or make this a stage after the one that trains them."
+            )
+
+    def open_pairs(self) -> PairStream:
+        """Open what the recipe trains on, this process's share of it."""
+        processes = self.accelerator
+        return open_pairs(self.config, rank=processes.process_index, ranks=processes.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return self.accelerator.is_main_process
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The network that is trained for use."""
+        return self.method.segmenter
+
+    @property
+    def due(self) -> bool:
+        """Whether the weights of this step are to be scored on the way; those of the last step are by `finish`."""
+        every = self.config.evaluate_every
+        return bool(every) and 0 < self.step < self.config.steps and self.step % every == 0
+
+    def to_the_end(self) -> None:
+        """Take all remaining steps, logging, evaluating and saving on the way.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the state of the step under way is saved first.
+            TrainingError: a loss or weight is no number, or the disk is full.
+        """
+        with stop_signals() as stopped:
+            self._steps(stopped)
+
+    def _steps(self, stopped: threading.Event) -> None:
+        config = self.config
+        micro = self.step * config.accumulate
+        stream = self.pairs.stream(micro, workers=config.workers)
+        bar = tqdm(total=config.steps, initial=self.step, desc=config.name or config.method, disable=not self.is_main)
+        sums: dict[str, float] = {}
+        since, started = 0, time.perf_counter()
+        with bar, contextlib.closing(stream):
+            if self.due:  # resumed from the state that was saved for an evaluation
+                self.evaluate(stopped)
+            while self.step < config.steps:
+                for term, value in self.take_step(stream).items():
+                    sums[term] = sums.get(term, 0.0) + value
+                since += 1
+                bar.update()
+                if self.step % config.log_every == 0 or self.step == config.steps:
+                    means = {term: value / since for term, value in sums.items()}
+                    bar.set_postfix_str(", ".join(f"{term} {value:.3g}" for term, value in means.items())[:120])
+                    self.log({"losses": means, "seconds": (time.perf_counter() - started) / since})
+                    sums, since, started = {}, 0, time.perf_counter()
+                asked = self.agree(stopped.is_set())
+                if asked or self.due or self.step % config.save_every == 0 or self.step == config.steps:
+                    self.save_state()
+                if self.due and not asked:
+                    self.evaluate(stopped)
+                    asked = self.agree(stopped.is_set())
+                if asked and self.step < config.steps:
+                    raise Interrupted(
+                        f"Stopped at step {self.step} of {config.steps}; the state is saved."
+                        f" Go on with: sim2street train --resume {self.whole}"
+                    )
+
+    def take_step(self, stream: Iterator[DomainPair]) -> dict[str, float]:
+        """Draw pairs, follow the method's updates, step the optimisers; return the losses' values."""
+        config, values = self.config, dict[str, float]()
+        for name, optimiser in self.optimisers.items():
+            set_rates(optimiser, config.optimisers[name], self.step, config.steps)
+        self.method.train()
+        self.method.progress = self.step / config.steps
+        for micro in range(config.accumulate):
+            last = micro == config.accumulate - 1
+            pair = next(stream).to(self.accelerator.device)
+            # Dropout and the like depend on the step and the process, not on what was drawn before.
+            torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
+            updates = self.method.step(channels_last(pair))
+            while True:
+                with self.accelerator.autocast():
+                    update = next(updates, None)
+                if update is None:
+                    break
+                if update.losses:
+                    self.refuse_nonsense(update.losses)
+                    self.accelerator.backward(torch.stack(list(update.losses.values())).sum() / config.accumulate)
+                    for term, loss in update.losses.items():
+                        values[term] = values.get(term, 0.0) + float(loss.detach()) / config.accumulate
+                if last:
+                    self.step_optimisers(update.step)
+        if config.accumulate > 1 and self.accelerator.scaler is not None:
+            # Not before: gradients of earlier pairs, of networks that have not stepped yet, carry the old scale.
+            self.accelerator.scaler.update()
+        self.method.after_step(self.step)
+        self.step += 1
+        return values
+
+    def step_optimisers(self, names: tuple[str, ...]) -> None:
+        """Average the gradients of networks over the processes, step their optimisers and clear them."""
+        scaler = self.accelerator.scaler
+        for name in names:
+            parameters = self.average_gradients(self.method.networks[name])
+            optimiser = self.optimisers[name]
+            if scaler is not None:
+                scaler.unscale_(optimiser)
+            if self.config.clip is not None:
+                nn.utils.clip_grad_norm_(parameters, self.config.clip)
+            if scaler is None:
+                optimiser.step()
+            else:
+                scaler.step(optimiser)
+            optimiser.zero_grad(set_to_none=True)
+        # Once for all: the scale must not change between two networks whose gradients carry the same one.
+        if scaler is not None and names and self.config.accumulate == 1:
+            scaler.update()
+
+    def average_gradients(self, network: nn.Module) -> list[nn.Parameter]:
+        """Make a network's gradients the mean over the processes; return the parameters that have one."""
+        parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
+        if self.accelerator.num_processes > 1 and parameters:
+            flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+            flat = self.accelerator.reduce(flat, reduction="mean")
+            assert isinstance(flat, Tensor)
+            for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+                parameter.grad = part.view_as(parameter)
+        return parameters
+
+    def refuse_nonsense(self, losses: dict[str, Tensor]) -> None:
+        """Stop before a loss that is no number reaches the weights."""
+        for term, loss in losses.items():
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(f"The run diverged: {term} is {value} at step {self.step}. {self._advice()}")
+
+    def _advice(self) -> str:
+        """What is left of a run that diverged, and what to try. States with weights that are no numbers are never saved."""
+        whole = (self.out / STATE).exists()
+        kept = f"The last whole state is {self.out / STATE}." if whole else "No state was saved yet."
+        return f"{kept} Start anew in another folder with a lower learning rate or loss weight, with clip, or in fp32."
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process raised `flag`, so that all of them stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        raised = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), reduction="sum")
+        return bool(torch.as_tensor(raised) > 0)
+
+    def evaluate(self, stopped: threading.Event | None = None) -> None:
+        """Score the evaluation sets with the current weights and draw samples; the first process only.
+
+        What the journal has of this step is not made again. Once `stopped` is set nothing more is scored and nothing
+        is written down, so that resuming makes up for it.
+        """
+        if self.is_main and self.journal is not None and not self.journal.has_figures(self.step):
+            with contextlib.suppress(_EvaluationStopped):
+                self.journal.line(self.step, {"figures": self._score(self.journal, stopped)})
+            self.method.train()
+        self.accelerator.wait_for_everyone()
+
+    def _score(self, journal: Journal, stopped: threading.Event | None) -> dict[str, Any]:
+        def look_up(_done: int, _total: int) -> None:
+            if stopped is not None and stopped.is_set():
+                raise _EvaluationStopped
+
+        figures: dict[str, Any] = {}
+        predictor = Predictor(self.segmenter, self.config.window, device=self.accelerator.device)
+        for item, dataset in self.evaluations:
+            report = evaluate(predictor, dataset, progress=look_up)
+            figures[item.label] = report.to_json()
+            journal.figure(item.label, report.miou, self.step)
+            for index in range(min(SAMPLES, len(dataset))):
+                journal.picture(item, index, sample_picture(predictor, dataset, index), self.step)
+        return figures
+
+    def log(self, content: dict[str, Any]) -> None:
+        """Write losses and rates."""
+        if self.journal is not None:
+            rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in self.optimisers.items()}
+            if self.accelerator.device.type == "cuda":
+                content = {**content, "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20)}
+            self.journal.line(self.step, {**content, "rates": rates})
+            for term, value in content["losses"].items():
+                self.journal.board.add_scalar(f"loss/{term}", value, self.step)
+            for name, rate in rates.items():
+                self.journal.board.add_scalar(f"rate/{name}", rate, self.step)
+
+    def save_state(self) -> None:
+        """Replace `state.pt` atomically; a full disk leaves the old one."""
+        self.accelerator.wait_for_everyone()
+        if not self.is_main:
+            return
+        ruined = [key for key, value in self.method.state_dict().items() if not is_finite(value)]
+        if ruined:
+            raise TrainingError(
+                f"The run diverged: {ruined[0]} holds no numbers after step {self.step}. {self._advice()}"
+            )
+        scaler = self.accelerator.scaler
+        state = {
+            "format": STATE_FORMAT,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        partial = self.out / f".{STATE}.partial"
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.out / STATE)
+        except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+            partial.unlink(missing_ok=True)
+            if "CUDA" in str(error):
+                raise
+            raise TrainingError(
+                f"The state of step {self.step} could not be written to {self.out} ({error}); the one before is whole."
+                " Free some space and go on with --resume."
+            ) from error
+
+    def load_state(self) -> None:
+        """Take weights, optimisers and step from `state.pt`."""
+        path = self.out / STATE
+        try:
+            # On the processor: a second copy of everything need not fit the card, and loading copies it there.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["format"] != STATE_FORMAT:
+                raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
+            self.method.load_state_dict(state["method"], strict=True)
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state["optimisers"][name])
+            if self.accelerator.scaler is not None and state["scaler"] is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.step = int(state["step"])
+        except (TrainingError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a damaged file makes torch raise
+            why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise TrainingError(
+                f"{path} cannot be resumed from: {why}. Remove it, and the run can be started anew with --out {self.out}."
+            ) from error
+
+    def finish(self) -> Checkpoint | None:
+        """Re-estimate batch-norm statistics where the recipe says so, evaluate, and write the checkpoint folder."""
+        if self.is_main and self.config.recalibration:
+            self.recalibrate()
+        self.evaluate()
+        if not self.is_main:
+            return None
+        config = self.config
+        details = CheckpointConfig(
+            title=config.title,
+            method=config.method,
+            network=config.network,
+            network_options=config.network_options,
+            window=config.window,
+            source=" + ".join(source.label for source in config.sources),
+            target=None if config.target is None else config.target.label,
+            recipe=config.name,
+            seed=config.seed,
+            step=self.step,
+            commit=current_commit(),
+            licence=config.licence,
+            initialisation=config.initialisation,
+        )
+        card = write_card(details, config.about, {})
+        save_extra_networks(self.method.extra_networks, self.out)
+        checkpoint = Checkpoint.save(self.out / RUN_FOLDER, self.segmenter, details, card=card)
+        if self.journal is not None:
+            self.journal.close()
+        return checkpoint
+
+    def recalibrate(self) -> None:
+        """Show the network the target pictures of the steps that would come next."""
+        count, device = self.config.recalibration, self.accelerator.device
+        stream = self.pairs.stream(self.step * self.config.accumulate, workers=self.config.workers)
+        with contextlib.closing(stream), self.accelerator.autocast():
+            pairs = (channels_last(pair.to(device)) for pair in itertools.islice(stream, count))
+            recalibrate(self.segmenter, tqdm(pairs, total=count, desc="batch norm"))
+
+
+def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> None:
+    """Refuse to overwrite another run or to resume a different one; `began` says whether the folder holds one."""
+    if not resume:
+        if began:
+            raise TrainingError(f"{out} holds a run already. Go on with --resume {out}, or choose another --out.")
+        return
+    if not began:
+        raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
+    # Parsed, not compared as text: keys that came to recipes since then have their defaults in both.
+    before, given = RunConfig.read(out / CONFIG).model_dump(mode="json"), config.model_dump(mode="json")
+    differing = sorted(key for key in given if before[key] != given[key])
+    if differing:
+        raise TrainingError(
+            f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"
+            " start a new run with another --out."
+        )
+
+
+def channels_last(pair: DomainPair) -> DomainPair:
+    """The same pair with images in the memory order that the networks work in."""
+    order = torch.channels_last
+    return DomainPair(
+        pair.source_images.contiguous(memory_format=order),
+        pair.source_labels,
+        pair.target_images.contiguous(memory_format=order),
+        pair.source_spaces,
+        pair.target_valid,
+    )
+
+
+def current_commit() -> str:
+    """Revision of this repository, with `+` where files differ from it; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])

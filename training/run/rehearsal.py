@@ -1,0 +1,264 @@
+"""Rehearsal: the first steps of a run, taken for real on this machine, for what they cost in seconds and bytes.
+
+The steps are the loop's own, with method, precision and optimisers of the recipe, on pictures of its data or, while that
+is missing, on noise of the same size; weights are random. They are taken in a process of its own: a step that asks for
+more memory than there is ends that process and no other, and its peak is nobody else's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from sim2street.models.errors import ConfigError, Sim2StreetError
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.predictor import best_device
+from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
+from sim2street.training.durations import in_words
+from sim2street.training.pair import DomainPair, PairStream
+from sim2street.training.run.loop import Run, TrainingError
+
+PATIENCE: Final = 60.0
+"""Seconds: a first step that took longer than this is believed, though it is slower than those that follow."""
+LONGEST: Final = 180.0
+"""Seconds after which a rehearsal is given up: at such a pace nobody trains, as with a paper's recipe on a CPU."""
+
+
+class TooSlow(TrainingError):
+    """No step was over within `LONGEST`."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a step of a run costs here, in one process.
+
+    Attributes:
+        device: on which it was taken, as PyTorch calls it: "cpu", "cuda".
+        hardware: name of the GPU, or how many threads worked.
+        seconds: of one optimiser step, without loading.
+        loading: seconds in which one process reads, decodes and crops the pairs of one step; None on noise.
+        memory: peak in bytes: of what PyTorch holds of a GPU, or of the whole process on a CPU; None where unknown.
+        available: bytes of memory that the device has in all; None where unknown.
+        state: bytes of a saved state, weights and optimisers.
+        weights: bytes of the finished checkpoint.
+    """
+
+    device: str
+    hardware: str
+    seconds: float
+    loading: float | None
+    memory: int | None
+    available: int | None
+    state: int
+    weights: int
+
+    def pace(self, workers: int) -> float:
+        """Seconds per step of training with that many loader processes, which work while the network does."""
+        loading = self.loading or 0.0
+        return max(self.seconds, loading / workers) if workers else self.seconds + loading
+
+
+def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
+    """Take the first steps of a run without stages, and throw them away.
+
+    Args:
+        config: what would run.
+        on_noise: do not look at its data.
+
+    Raises:
+        TooSlow: the steps were not over within `LONGEST`; they are stopped.
+        TrainingError: a step cannot be taken, for lack of memory or because the recipe does not fit together.
+        ConfigError: noise was asked for, and the recipe does not say at which size.
+        DatasetError: a picture cannot be read.
+    """
+    began = time.monotonic()
+    # The folder is this process's, since the other may be gone before it can tidy up.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        try:
+            return pool.submit(_rehearse, config, on_noise, Path(folder) / "run", LONGEST).result()
+        except BrokenProcessPool as error:
+            if time.monotonic() - began >= LONGEST:
+                raise TooSlow(
+                    f"not over within {in_words(LONGEST)} on this machine's {best_device().type}, and given up: train this"
+                    " on a faster one, or with a smaller network, crop or batch."
+                ) from error
+            raise TrainingError(
+                "The first step was killed, most likely because it needs more memory than this machine has: try a"
+                " smaller crop or batch (with accumulate to make up for it)."
+            ) from error
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"The first step needs more memory than the GPU has left ({str(error).split('. ')[0]}): try a smaller"
+                " crop or batch (with accumulate to make up for it), or bf16."
+            ) from error
+        except Sim2StreetError:
+            raise
+        except Exception as error:  # whatever PyTorch makes of a recipe whose parts do not fit together
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                raise TrainingError(f"The first step asks for more memory than this machine has. {error}") from error
+            raise TrainingError(f"The first step cannot be taken: {error} ({type(error).__name__}).") from error
+
+
+def _rehearse(config: RunConfig, on_noise: bool, out: Path, longest: float) -> Rehearsal:
+    # A step cannot be interrupted from within Python, so the process leaves; the one that waits reads the clock.
+    leave = threading.Timer(longest, os._exit, (1,))
+    leave.daemon = True
+    leave.start()
+    try:
+        return _Rehearsing(config, out, on_noise=on_noise).measure()
+    finally:
+        leave.cancel()
+
+
+class _Rehearsing(Run):
+    """A run whose folder is thrown away, that starts from random weights and fills no cache."""
+
+    def __init__(self, config: RunConfig, out: Path, *, on_noise: bool) -> None:
+        self.on_noise = on_noise
+        self.recipe = config
+        super().__init__(as_rehearsed(config), out, resume=False)
+
+    def open_pairs(self) -> PairStream:
+        """The recipe's pairs, or noise."""
+        return _Noise(self.recipe) if self.on_noise else super().open_pairs()
+
+    def take_over(self, earlier: Path | None) -> None:
+        """Leave extra networks as they are: their weights cost nothing to rehearse with."""
+
+    def measure(self) -> Rehearsal:
+        """Draw pairs, then take steps on them."""
+        count = self.config.accumulate
+        drawn, loading = self._draw(count), None
+        if not self.on_noise and not any(item.store for item in _inputs(self.recipe)):
+            began = time.perf_counter()
+            drawn = self._draw(count)  # once more: the first pictures paid for opened files and imports
+            loading = time.perf_counter() - began
+        stream = itertools.cycle(drawn)
+        cuda = self.accelerator.device.type == "cuda"
+        seconds = self._timed_step(stream)
+        if seconds < PATIENCE:
+            seconds = self._timed_step(stream)
+        weights = [value.numel() for value in self.segmenter.core.state_dict().values()]
+        return Rehearsal(
+            device=self.accelerator.device.type,
+            hardware=torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads",
+            seconds=seconds,
+            loading=loading,
+            memory=torch.cuda.max_memory_reserved() if cuda else peak_of_process(),
+            available=torch.cuda.get_device_properties(0).total_memory if cuda else memory_of_machine(),
+            state=_bytes(self.method.state_dict())
+            + sum(_bytes(item.state_dict()) for item in self.optimisers.values()),
+            weights=2 * sum(weights),
+        )
+
+    def _draw(self, count: int) -> list[DomainPair]:
+        return list(itertools.islice(self.pairs.stream(0), count))
+
+    def _timed_step(self, stream: Iterator[DomainPair]) -> float:
+        began = time.perf_counter()
+        self.take_step(stream)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+
+class _Noise:
+    """Pairs of the recipe's size whose pictures are noise and whose labels are blocks of all classes."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.batch = config.batch
+        self.source = size_at_network(config.source_transform, config.sources[0])
+        self.target = None if config.target is None else size_at_network(config.target_transform, config.target)
+
+    def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
+        """Yield the same pair for ever, whatever `start` and `workers`."""
+        width, height = self.source
+        blocks = torch.randint(0, CITYSCAPES19.count, (self.batch, -(-height // 64), -(-width // 64)))
+        labels = blocks.repeat_interleave(64, 1).repeat_interleave(64, 2)[:, :height, :width]
+        source = torch.rand(self.batch, 3, height, width)
+        target = source[:0] if self.target is None else torch.rand(self.batch, 3, *reversed(self.target))
+        pair = DomainPair(source, labels, target, ("cityscapes19",) * self.batch)
+        while True:
+            yield pair
+
+
+def as_rehearsed(config: RunConfig) -> RunConfig:
+    """The recipe without what takes long before its first step and does not change what the step costs.
+
+    Nothing is stored on disk, evaluated or fetched, and pictures are drawn uniformly, for which no classes need counting.
+    """
+    return config.model_copy(
+        update={
+            "initialisation": "random",
+            "sampling": "uniform",
+            "evaluations": (),
+            "sources": tuple(item.model_copy(update={"store": None}) for item in config.sources),
+            "target": config.target and config.target.model_copy(update={"store": None}),
+            "source_transform": _resized(config.source_transform, config.sources[0]),
+            "target_transform": _resized(config.target_transform, config.target or config.sources[0]),
+        }
+    )
+
+
+def _resized(transform: TransformOptions, dataset: DatasetConfig) -> TransformOptions:
+    """The transform with the resizing that a stored copy would have had behind it."""
+    return transform.model_copy(update={"resize": transform.resize or dataset.store})
+
+
+def size_at_network(transform: TransformOptions, dataset: DatasetConfig) -> tuple[int, int]:
+    """(width, height) of the pictures that a step sees, where the recipe alone says it.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    rendered = dataset.size if dataset.dataset == "street_scenes" else None
+    size = transform.crop or transform.resize or dataset.store or rendered
+    if size is None or (transform.crop is None and transform.scale is not None):
+        raise ConfigError(f"At which size {dataset.label} is trained on is known once its photos are there.")
+    return size
+
+
+def peak_of_process() -> int | None:
+    """Most memory in bytes that this process has had at a time; None where the system does not say."""
+    # getrusage is of no use: a process begins with the peak of the one that started it.
+    return _kilobytes(Path("/proc/self/status"), "VmHWM")
+
+
+def memory_of_machine() -> int | None:
+    """Bytes of memory that the machine has in all; None where the system does not say."""
+    return _kilobytes(Path("/proc/meminfo"), "MemTotal")
+
+
+def _kilobytes(path: Path, entry: str) -> int | None:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{entry}:")), None)
+
+
+def _inputs(config: RunConfig) -> list[DatasetConfig]:
+    return [*config.sources, *([] if config.target is None else [config.target])]
+
+
+def _bytes(state: object) -> int:
+    """Bytes of the tensors in nested containers."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(map(_bytes, state.values()))
+    return sum(map(_bytes, state)) if isinstance(state, list | tuple) else 0

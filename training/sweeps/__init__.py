@@ -1,0 +1,1 @@
+"""Recipes x seeds x test sets: one table."""

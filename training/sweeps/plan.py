@@ -1,0 +1,397 @@
+"""Sweep: recipes × seeds, each a run in a folder of its own, all scored on the same sets, one table.
+
+A sweep file lists rows and tests:
+
+    title = "Game to fog"
+
+    [[rows]]
+    name = "fog_daformer_mit"                 # folder of its runs
+    recipe = "demo_game_to_fog__daformer_mit" # and `set = ["steps=200"]` for what differs from it
+    seeds = [0, 1, 2]
+    group = "mit"                             # rows that are compared: one network from one start
+    role = "method"                           # source_only, control, method or oracle
+
+    [[tests]]
+    name = "fog"
+    dataset = "street_scenes"                 # and the other values of a recipe's data set
+
+    FOLDER/<row>/<seed>/              a run as `sim2street train` makes it; one that is there is taken over or gone on with
+    FOLDER/<row>/<seed>/scores.json   its figures, each bound to weights, window and test set
+    FOLDER/<row>/<seed>/failure.json  why it has no checkpoint
+    FOLDER/<sweep>.json and .csv      the table (`training/sweeps/table.py`), replaced after every run
+
+Runs that failed are tried again when the sweep is called again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
+
+from pydantic import Field, TypeAdapter, field_validator, model_validator
+from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
+from sim2street.models.options import Options
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import CONFIG, RUN_FOLDER, write_json
+from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, name_of
+from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.evaluate import evaluate
+from sim2street.training.run.folder import is_finished
+from sim2street.training.selection import open_selection, progress_bar
+from sim2street.training.sweeps.table import FORMAT, RunResult, Standing, build_table, write_table
+
+SWEEPS: Final = Path(__file__).parent / "sweeps"
+SCORES: Final = "scores.json"
+FAILURE: Final = "failure.json"
+IMMATERIAL: Final = frozenset(
+    {"title", "about", "name", "licence", "workers", "evaluations", "evaluate_every", "save_every", "log_every"}
+)
+"""Keys of a recipe that leave the weights as they are."""
+
+
+class SweepRow(Options):
+    """A recipe, run with several seeds."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of the row and of its runs' folder.")
+    recipe: str = Field(description="Name of a shipped recipe, or a TOML file.")
+    set: tuple[str, ...] = Field(default=(), description="Changes to it as key=value, such as steps=200.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    group: str = Field(min_length=1, max_length=40, description="Rows that share network, start and budget.")
+    role: Literal["source_only", "control", "method", "oracle"] = Field(
+        description="The gap of a group is from its source_only to its oracle; both occur at most once."
+    )
+
+    @field_validator("set")
+    @classmethod
+    def _seeds_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for change in value:
+            if change.partition("=")[0].strip() == "seed":
+                raise ValueError(f"{change!r} would be overruled by the row's seeds; list it there, as in seeds = [5]")
+        return value
+
+
+class SweepTest(DatasetConfig):
+    """A labelled set on which every checkpoint of the sweep is scored."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of its column.")
+    gap: bool = Field(
+        default=True, description="Whether it is of the domain adapted to, so that a share of the gap has a meaning."
+    )
+
+
+class SweepConfig(Options):
+    """Rows and tests."""
+
+    title: str = Field(min_length=1, max_length=80)
+    about: str = ""
+    name: str = Field(default="", pattern=r"^[a-z0-9_]*$", description="Of the table; filled in from the file name.")
+    rows: tuple[SweepRow, ...] = Field(min_length=1)
+    tests: tuple[SweepTest, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        names = [f"row {row.name}" for row in self.rows] + [f"test {test.name}" for test in self.tests]
+        names += [f"seed {seed} of row {row.name}" for row in self.rows for seed in row.seeds]
+        names += [f"{row.role} of group {row.group}" for row in self.rows if row.role in ("source_only", "oracle")]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ConfigError(f"A sweep has one {twice[0]}; this one has {Counter(names)[twice[0]]}.")
+        return self
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One row with one seed.
+
+    Attributes:
+        row: what is run.
+        seed: with which seed.
+        config: the recipe with the row's changes and the seed.
+        out: folder of the run.
+    """
+
+    row: SweepRow
+    seed: int
+    config: RunConfig
+    out: Path
+
+    @property
+    def label(self) -> str:
+        """For messages: row and seed."""
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What differs from the recipe, as `--set` takes it."""
+        return (*self.row.set, f"seed={self.seed}")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its checkpoint is there."""
+        return is_finished(self.out)
+
+
+Launcher = Callable[[Sequence[PlannedRun]], Iterable[tuple[PlannedRun, str | None]]]
+"""Brings runs to their end and gives each back as it ends, with the reason where it failed and None where its checkpoint
+is there. `sim2street.training.sweeps.runs.train_here` runs them here, each in a process of its own, `sim2street.training.sweeps.as_jobs.train_as_jobs` in the background."""
+
+
+def sweep_names() -> list[str]:
+    """Names of the sweeps that come with the project."""
+    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
+
+
+def load_sweep(source: str) -> SweepConfig:
+    """Read a sweep by name or file.
+
+    Raises:
+        ConfigError: there is no such file, it is no TOML, or a key or value is wrong.
+    """
+    path = SWEEPS / f"{source}.toml"
+    if not path.is_file():
+        path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"There is no sweep {source!r}: neither a file nor one of {', '.join(sweep_names())}.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable TOML: {error}.") from error
+    values["name"] = values.get("name") or name_of(path)
+    return SweepConfig.parse(values, where=path.name)
+
+
+def plan(sweep: SweepConfig, folder: Path) -> list[PlannedRun]:
+    """All runs of a sweep, first seeds first, so that a sweep that is cut short has every row.
+
+    Raises:
+        ConfigError: a row's recipe or one of its changes is wrong; the text begins with the row.
+    """
+    runs: list[tuple[int, PlannedRun]] = []
+    for row in sweep.rows:
+        for place, seed in enumerate(row.seeds):
+            try:
+                config = load_recipe(row.recipe, [*row.set, f"seed={seed}"])
+            except ConfigError as error:
+                raise ConfigError(f"Row {row.name}: {error}") from error
+            runs.append((place, PlannedRun(row, seed, config, folder / row.name / str(seed))))
+    return [run for _, run in sorted(runs, key=lambda item: item[0])]
+
+
+def sweep_through(
+    sweep: SweepConfig,
+    folder: Path,
+    launcher: Launcher | None,
+    *,
+    rows: Sequence[str] = (),
+    earlier: Sequence[Path] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Bring the runs of a sweep to their end, score them and write the table.
+
+    Args:
+        sweep: what to run.
+        folder: of the sweep.
+        launcher: how to run; None only scores the checkpoints that are there.
+        rows: names of those to run, empty for all; the table has all of them.
+        earlier: tables of this sweep whose finished runs are taken over where the folder has none, so that several
+            machines or days fill one table; of several that have a run, the first counts. They are not run again.
+        tell: called with a line for people as something ends.
+
+    Returns:
+        The table as it was written.
+
+    Raises:
+        ConfigError: a row's recipe is wrong, there is no row of that name, or an earlier table is of another sweep
+            or other test sets.
+        DatasetError: a test set is not there. Nothing has run then.
+    """
+    unknown = [name for name in rows if name not in {row.name for row in sweep.rows}]
+    if unknown:
+        known = ", ".join(row.name for row in sweep.rows)
+        raise ConfigError(f"The sweep {sweep.name} has no row {unknown[0]!r}; it has {known}.")
+    runs = plan(sweep, folder)
+    tests = {test.name: (test, open_selection(test)) for test in sweep.tests}
+    for name, (_, dataset) in tests.items():
+        if not dataset.labelled:
+            raise ConfigError(f"Test {name}: {dataset.describe()}. A test needs labels to score by.")
+    done: dict[tuple[str, int], RunResult] = {}
+    for table in earlier:
+        done = earlier_runs(table, sweep, fingerprints(tests)) | done
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {run.out: RunResult(run.row.name, run.seed, *_standing(run)) for run in runs}
+    results |= {run.out: done[run.row.name, run.seed] for run in runs if (run.row.name, run.seed) in done}
+
+    def settle(run: PlannedRun, reason: str | None) -> None:
+        results[run.out] = result = _settle(run, tests, reason)
+        outcome = ", ".join(f"{name} {_percent(score['miou'])}" for name, score in result.scores.items())
+        tell(f"{run.label}: {outcome or result.reason or 'not run yet'}")
+        write_table(folder / sweep.name, build_table(sweep, list(results.values()), fingerprints(tests)))
+
+    missing = [run for run in runs if not run.is_finished and (run.row.name, run.seed) not in done]
+    waiting = [run for run in missing if not rows or run.row.name in rows]
+    for run in runs:
+        if run.is_finished:
+            settle(run, None)
+    if launcher is not None:
+        for run, reason in launcher(waiting):
+            settle(run, reason)
+    whole = build_table(sweep, list(results.values()), fingerprints(tests))
+    write_table(folder / sweep.name, whole)
+    return whole
+
+
+def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> dict[tuple[str, int], RunResult]:
+    """Finished runs by row and seed out of a table that was written earlier.
+
+    Raises:
+        ConfigError: it is no table, or its figures are of other test sets than the sweep's: the renderer has changed
+            since, or the folder of a data set has.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. --earlier takes a table of a sweep.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON, and so no table of a sweep, such as {sweep.name}.json.") from error
+    try:
+        if table["format"] != FORMAT:
+            raise ConfigError(f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Make it again.")
+        measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
+        runs = [_earlier_run(run, measured_on.keys()) for row in table["rows"] for run in row["runs"]]
+        made = {
+            row["name"]: (row["recipe"], row["set"], any(run["state"] == "finished" for run in row["runs"]))
+            for row in table["rows"]
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
+    others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
+    for name, (recipe, changes, finished) in made.items():
+        if finished and others.get(name, (recipe, changes)) != (recipe, changes):
+            raise ConfigError(
+                f"{path} has the row {name!r} by another recipe or with other settings than {sweep.name}. Take the"
+                " row out of it, or name it otherwise."
+            )
+    if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
+        raise ConfigError(f"{path} was measured on other test sets: {', '.join(changed)} differ. Run its rows again.")
+    return {(run.row, run.seed): run for run in runs if run.state == "finished"}
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no figure")
+
+
+def _earlier_run(values: dict[str, Any], tests: Iterable[str]) -> RunResult:
+    """A run out of a table that somebody may have edited; nothing of it is believed or dropped unsaid.
+
+    Raises:
+        TypeError, ValueError: a key is unknown, missing or of another type, or figures are none.
+    """
+    if unknown := values.keys() - RunResult.__dataclass_fields__.keys():
+        raise TypeError(f"unknown {', '.join(sorted(unknown))}")
+    run = TypeAdapter(RunResult).validate_json(json.dumps(values), strict=True)
+    if run.state == "finished" and not all(_is_report(run.scores.get(test)) for test in tests):
+        raise TypeError(f"the figures of {run.row}, seed {run.seed}")
+    return run
+
+
+def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dict[str, str]:
+    """What each test set is known by."""
+    return {name: dataset.fingerprint() for name, (_, dataset) in tests.items()}
+
+
+def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
+    """State and reason of a run as its folder tells them, before anything is done."""
+    failure = _read(run.out / FAILURE)
+    if run.is_finished:
+        return "finished", None
+    return ("failed", str(failure["reason"])) if "reason" in failure else ("missing", None)
+
+
+def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDataset]], reason: str | None) -> RunResult:
+    """Score a run that has its checkpoint; keep the reason of one that has none."""
+    if not run.is_finished:
+        if reason is not None:
+            run.out.mkdir(parents=True, exist_ok=True)
+            write_json(run.out / FAILURE, {"reason": reason})
+        return RunResult(run.row.name, run.seed, *_standing(run))
+    (run.out / FAILURE).unlink(missing_ok=True)
+    try:
+        checkpoint = Checkpoint.open(run.out / RUN_FOLDER)
+        scores = _scores(run, checkpoint, tests)
+    except CheckpointError as error:
+        advice = f"Remove {run.out / RUN_FOLDER} and call the sweep again: what the run saved makes it anew."
+        return RunResult(run.row.name, run.seed, "failed", f"{error} {advice}")
+    except Sim2StreetError as error:
+        return RunResult(run.row.name, run.seed, "failed", str(error))
+    return RunResult(
+        run.row.name,
+        run.seed,
+        "finished",
+        None,
+        weights_sha256=checkpoint.config.weights_sha256,
+        commit=checkpoint.config.commit,
+        steps=checkpoint.config.step,
+        differs=differing(run),
+        scores=scores,
+    )
+
+
+def _scores(
+    run: PlannedRun, checkpoint: Checkpoint, tests: dict[str, tuple[SweepTest, SegmentationDataset]]
+) -> dict[str, dict[str, Any]]:
+    """Figures by test; those in the run's folder where weights, window and set are still the same."""
+    kept = _read(run.out / SCORES)
+    predictor: Predictor | None = None
+    for name, (_, dataset) in tests.items():
+        binding = {
+            "weights_sha256": checkpoint.config.weights_sha256,
+            "window": checkpoint.config.window.model_dump(mode="json"),
+            "fingerprint": dataset.fingerprint(),
+        }
+        entry = kept.get(name)
+        if isinstance(entry, dict) and entry.get("bound_to") == binding and _is_report(entry.get("report")):
+            continue
+        predictor = predictor or Predictor.from_checkpoint(checkpoint)
+        with progress_bar(f"{run.label} on {name}") as progress:
+            report = evaluate(predictor, dataset, weights_sha256=checkpoint.config.weights_sha256, progress=progress)
+        kept[name] = {"bound_to": binding, "report": report.to_json()}
+        write_json(run.out / SCORES, kept)
+    return {name: kept[name]["report"] for name in tests}
+
+
+def differing(run: PlannedRun) -> tuple[str, ...]:
+    """Keys in which the run in the folder was made otherwise than the sweep says, those that bear on its weights."""
+    try:
+        found = RunConfig.read(run.out / CONFIG).model_dump(mode="json")
+    except ConfigError:
+        return (CONFIG,)
+    planned = run.config.model_dump(mode="json")
+    return tuple(sorted(key for key in planned if key not in IMMATERIAL and planned[key] != found[key]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object of ours; what is missing or damaged is made anew and counts as empty."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_report(found: Any) -> bool:
+    """Whether figures have the form and range in which `Report.to_json` writes them."""
+    if not isinstance(found, dict) or not isinstance(found.get("iou_per_class"), dict):
+        return False
+    values = [found.get("miou", math.nan), *found["iou_per_class"].values()]
+    return all(value is None or (type(value) in (int, float) and 0 <= value <= 1) for value in values)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

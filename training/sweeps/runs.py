@@ -1,0 +1,150 @@
+"""Run what a sweep plans on this machine, one after another or several at once, each in a process of its own.
+
+A process of its own costs seconds and keeps the sweep alive when the system kills a run that took too much memory.
+The commands are those that a person would type, and what they print is in `<row>/<seed>.log` beside the run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+from sim2street.models.errors import Interrupted
+from sim2street.models.storage.files import CONFIG
+from sim2street.training.run.folder import STATE, RunFolderError, sole_use
+from sim2street.training.run.signals import stop_signals
+from sim2street.training.sweeps.plan import PlannedRun, differing
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+POLL_SECONDS: Final = 0.2
+INTERRUPTED: Final = 130
+"""Exit code of a run that was asked to stop and has saved its state."""
+
+
+def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[PlannedRun, str | None]]:
+    """Train runs in their order; those with a saved state go on where they were.
+
+    A run that starts from another's checkpoint waits for it. A stop that is asked for while the caller is busy with what
+    was yielded takes effect when it comes back.
+
+    Args:
+        runs: what to train.
+        at_once: how many share the machine. Small networks leave a graphics card waiting; on a processor there is
+            nothing to gain.
+
+    Yields:
+        Each run as it ends, with the reason where it failed.
+
+    Raises:
+        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the runs under way were asked to save their state.
+    """
+    waiting, under_way = list(runs), dict[Future[str | None], PlannedRun]()
+    with stop_signals() as stopped, ThreadPoolExecutor(at_once) as pool:
+
+        def fill() -> None:
+            while waiting and len(under_way) < at_once and not stopped.is_set():
+                ahead = [*waiting, *under_way.values()]
+                ready = [run for run in waiting if not any(_starts_from(run, other) for other in ahead)]
+                if not ready and under_way:
+                    return
+                run = ready[0] if ready else waiting[0]  # what waits for itself fails with a sentence of its own
+                waiting.remove(run)
+                under_way[pool.submit(_train, run, stopped)] = run
+
+        try:
+            while waiting or under_way:
+                fill()
+                ended, _ = wait(under_way, return_when=ALL_COMPLETED if stopped.is_set() else FIRST_COMPLETED)
+                for future in ended:
+                    run = under_way.pop(future)
+                    if stopped.is_set() and future.exception() is None and not run.is_finished:
+                        waiting.insert(0, run)
+                        continue
+                    if at_once > 1:
+                        fill()  # before the caller takes its time
+                    yield run, future.result()
+                if stopped.is_set() and not under_way and waiting:
+                    raise Interrupted(f"Sweep stopped in {waiting[0].label}. Call it again to go on there.")
+        finally:  # the caller has had enough, of an exception perhaps: nothing is left behind that trains on
+            stopped.set()
+
+
+def _starts_from(run: PlannedRun, other: PlannedRun) -> bool:
+    """Whether a run's start or extra networks are what another run of the sweep makes."""
+    starts = [start for start in (run.config.initialisation, run.config.extra_networks) if start]
+    return run is not other and any(Path(start).resolve().is_relative_to(other.out.resolve()) for start in starts)
+
+
+def command_of(run: PlannedRun) -> list[str]:
+    """The command line that starts a run, or goes on with it."""
+    begun = (run.out / (CONFIG if run.config.stages else STATE)).exists()
+    if begun:
+        return ["train", "--resume", str(run.out)]
+    changes = [word for override in run.overrides for word in ("--set", override)]
+    return ["train", run.row.recipe, *changes, "--out", str(run.out)]
+
+
+def _wait_for_others(run: PlannedRun, stopped: threading.Event) -> None:
+    """Let another process finish with the run's folder: a second sweep, or a training that outlived a killed one."""
+    told = False
+    while not stopped.is_set():
+        try:
+            with sole_use(run.out):
+                return
+        except RunFolderError:
+            if not told:
+                print(f"{run.label} is being trained by another process; it is waited for.", file=sys.stderr)
+                told = True
+            stopped.wait(POLL_SECONDS)
+
+
+def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
+    _wait_for_others(run, stopped)
+    if run.is_finished or stopped.is_set():
+        return None
+    command = command_of(run)
+    if "--resume" in command and (others := differing(run)):
+        return f"{run.out} holds a run with other settings: {', '.join(others)} differ. Move it away."
+    log = run.out.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches the sweep alone, which passes it on once.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sim2street.training.cli", *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        told = False
+        while process.poll() is None:
+            if stopped.wait(POLL_SECONDS) and not told:
+                process.terminate()
+                told = True
+            elif told:
+                process.wait()
+    return None if process.returncode == 0 and run.is_finished else _reason(process.returncode, log)
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a run ended, in its own words where it had any."""
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if said:
+        return said[-1]
+    if code == INTERRUPTED:
+        return "It was asked to stop and has saved its state."
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"It was ended by {name}{', mostly for want of memory' if name == 'SIGKILL' else ''}. See {log}."
+    last = next((line for line in reversed(lines) if line.strip()), "nothing was printed")
+    return f"It ended with code {code}: {last.strip()[:300]}. See {log}."
