@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 
 import torch
-from sim2street.models.networks.daformer import DilatedDepthwise
-from sim2street.training.commands.arguments import parse_positive
 from torch.nn import functional as F
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
+from sim2street.models.networks.daformer import DilatedDepthwise
+from sim2street.training.commands.arguments import parse_positive
 
 SHAPE = (4, 192, 40, 56)
 DILATIONS = (3, 6)

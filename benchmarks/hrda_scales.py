@@ -13,15 +13,15 @@ import copy
 import sys
 from typing import Literal
 
-from sim2street.models.networks.hrda import HRDA
-from sim2street.models.predictor import Predictor
-from sim2street.models.storage.catalog import find_checkpoint
-from sim2street.training.commands.arguments import parse_positive
 from torch import Tensor, nn
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
 from benchmarks.shifts import score
+from sim2street.models.networks.hrda import HRDANetwork
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.catalog import find_checkpoint
+from sim2street.training.commands.arguments import parse_positive
 
 Scale = Literal["context", "detail", "main"]
 TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone", "main": "fused"}
@@ -35,7 +35,7 @@ class OneScale(nn.Module):
         scale: which output stands for `main`.
     """
 
-    def __init__(self, core: HRDA, scale: Scale) -> None:
+    def __init__(self, core: HRDANetwork, scale: Scale) -> None:
         super().__init__()
         self.core = core
         self.scale: Scale = scale
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.checkpoint)
     segmenter = checkpoint.load()
-    if not isinstance(segmenter.core, HRDA):
+    if not isinstance(segmenter.core, HRDANetwork):
         parser.error(f"{options.checkpoint} is of network {checkpoint.config.network}; hrda is needed.")
     print(machine_line())
     print(f"{options.checkpoint}, {options.scenes} streets in {options.style}, mIoU in percent\n| | mIoU |\n|---|---|")

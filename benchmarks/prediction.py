@@ -12,12 +12,12 @@ import time
 
 import numpy as np
 import torch
-from sim2street.models.predictor import Predictor
-from sim2street.models.storage.catalog import catalog
-from sim2street.training.commands.arguments import parse_positive, parse_size
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.catalog import catalog
+from sim2street.training.commands.arguments import parse_positive, parse_size
 
 
 def main() -> None:

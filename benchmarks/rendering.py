@@ -10,11 +10,11 @@ import sys
 import time
 
 import cv2
-from sim2street.training.commands.arguments import parse_count, parse_positive
-from sim2street.training.datasets.street_scenes import STYLES, render
 
 from benchmarks.machine import machine_line
 from benchmarks.script import run
+from sim2street.training.commands.arguments import parse_count, parse_positive
+from sim2street.training.datasets.street_scenes import STYLES, render
 
 
 def measure(style: str, scenes: int, warm_up: int, size: tuple[int, int]) -> float:

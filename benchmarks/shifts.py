@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from benchmarks.machine import machine_line
+from benchmarks.script import run
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.catalog import find_checkpoint
 from sim2street.training.commands.arguments import parse_positive
 from sim2street.training.datasets import open_dataset
 from sim2street.training.evaluate import evaluate
 from sim2street.training.scenes import styles
-
-from benchmarks.machine import machine_line
-from benchmarks.script import run
 
 DEVELOPMENT_SEED = 77
 SHIFTED = ("fog", "night", "rain", "overcast")

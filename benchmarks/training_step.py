@@ -13,12 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.machine import machine_line
+from benchmarks.script import run
 from sim2street.training.commands.arguments import parse_positive
 from sim2street.training.config import RunConfig, load_recipe
 from sim2street.training.run.loop import Run
-
-from benchmarks.machine import machine_line
-from benchmarks.script import run
 
 SOURCE = ["sources.0.count=16", "evaluations=[]", "workers=0"]
 TARGET = ["target={dataset='street_scenes', style='randomised', count=16, seed=3, size=[384, 288], store=[384, 288]}"]

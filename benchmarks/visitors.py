@@ -35,17 +35,17 @@ import numpy as np
 import websockets
 from gradio_client import Client, handle_file
 from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from benchmarks.machine import machine_line
+from benchmarks.script import run
 from sim2street.app.content.engine import Settings, predict_pane
 from sim2street.app.content.figures import unique_titles
 from sim2street.app.content.gallery import rendered_scene
 from sim2street.models.storage.catalog import catalog, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.commands.arguments import parse_positive
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-
-from benchmarks.machine import machine_line
-from benchmarks.script import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 300.0

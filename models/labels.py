@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sim2street.models.errors import LabelError
 
 IGNORE: Final = 255

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
 from sim2street.models.errors import ConfigError
 
 

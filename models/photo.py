@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
 from sim2street.models.errors import LabelError, PhotoError
 
 MAX_BYTES: Final = 64 * 2**20

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sim2street.models.labels import LabelSpace
 from torch import Tensor
+
+from sim2street.models.labels import LabelSpace
 
 STRIP = 1 << 20
 """Pixels handled at a time: temporaries of a 12-megapixel photo stay small."""

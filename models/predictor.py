@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, Window
-from torch import Tensor
-from torch.nn import functional as F
 
 WINDOW_BATCH: Final = 4
 """Sliding windows that go through the network at a time."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from sim2street.models.labels import LabelSpace
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sim2street.models.labels import LabelSpace
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.catalog import SHIPPED
 from sim2street.models.storage.checkpoint import Checkpoint

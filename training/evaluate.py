@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
 from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+
 from sim2street.models.drawing import heatmap, overlay
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.photo import read_photo

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tqdm import tqdm
+
 from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
@@ -14,7 +16,6 @@ from sim2street.training.datasets.pairs import DomainPairs, PairsConfig
 from sim2street.training.datasets.statistics import RareClassSampling
 from sim2street.training.datasets.stored import cache_dataset
 from sim2street.training.datasets.transforms import AUGMENTS, TransformConfig
-from tqdm import tqdm
 
 
 def open_originals(config: DatasetConfig, *, labelled: bool = True) -> SegmentationDataset:

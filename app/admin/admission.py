@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import streamlit as st
+
 from sim2street.app.admin.text import plain
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import access
@@ -166,6 +167,6 @@ def _explain() -> None:
         "On the machine that runs this server, **set a password**:\n\n"
         "```sh\nsim2street admin set-password\n```\n\n"
         f"or pass its hash in `{HASH_VARIABLE}`. There is no default one.\n\n"
-        f"To **sign in with your organisation** instead, fill `[auth]` in `.streamlit/secrets.toml` (OpenID Connect) and"
+        f"To **sign in with your organisation** instead, fill `[auth]` in `app/.streamlit/secrets.toml` (OpenID Connect) and"
         f" list the admins' e-mail addresses in `{MEMBERS_VARIABLE}`."
     )

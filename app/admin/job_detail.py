@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 import streamlit as st
+
 from sim2street.app.admin.admission import for_admins, pass_on_notice, require_admin
 from sim2street.app.admin.launch_form import CHOSEN
 from sim2street.app.admin.text import plain

@@ -6,6 +6,7 @@ import datetime
 from typing import Any, Final
 
 import streamlit as st
+
 from sim2street.app.admin.admission import require_admin
 from sim2street.app.admin.job_detail import STATES, show_job
 from sim2street.app.admin.launch_form import CHOSEN

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 from huggingface_hub import get_token
+
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.admin.text import plain
 from sim2street.models.errors import Sim2StreetError

@@ -6,6 +6,7 @@ import shutil
 from typing import Final
 
 import streamlit as st
+
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.views import session
 from sim2street.models.storage.cache import cache_entries, cache_folder, remove_entries

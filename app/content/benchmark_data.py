@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
+
 from sim2street.app.content.names import data_set_title
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19

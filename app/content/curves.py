@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
 from sim2street.app.content.charts import GRID
 
 COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3a", "#e07b39", "#7a7f8c")

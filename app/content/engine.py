@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import torch
+
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane, pane

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sim2street.app.content.names import DATA_SETS
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
 from sim2street.models.errors import LabelError

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sim2street.models.drawing import overlay
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace

@@ -19,6 +19,7 @@ from typing import Any, Final
 import gradio as gr
 import plotly.graph_objects as go
 from gradio.utils import get_space
+
 from sim2street.app.content import curves
 from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.storage.files import runs_folder

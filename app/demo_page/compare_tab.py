@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import gradio as gr
+
 from sim2street.app.content import charts, figures, html_tables, panes
 from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gradio as gr
+
 from sim2street.app.content import panes
 from sim2street.app.content.comparison import Comparison, compare
 from sim2street.app.content.engine import Engine, Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+
 from sim2street.app.admin import admission
 from sim2street.app.admin.job_list import show_comparison, show_jobs
 from sim2street.app.admin.launch_form import ROOM, show_launch_form

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+
 from sim2street.app.content import benchmark_data, charts, figures, panes, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
 from sim2street.app.content.names import reports_by_title

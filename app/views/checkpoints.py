@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 import streamlit as st
+
 from sim2street.app.content import figures, panes
 from sim2street.app.views import session
 from sim2street.models.storage.checkpoint import Checkpoint

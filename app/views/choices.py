@@ -6,6 +6,8 @@ import random
 from typing import Final
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
 from sim2street.app.content import gallery
 from sim2street.app.content.comparison import listed_checkpoints, suited
 from sim2street.app.content.engine import THREE_SCALES, Settings
@@ -17,7 +19,6 @@ from sim2street.app.views.components import picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets.street_scenes import STYLES
-from streamlit.delta_generator import DeltaGenerator
 
 STRIP_LENGTH: Final = 8
 

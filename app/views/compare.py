@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+
 from sim2street.app.content import charts, figures, panes
 from sim2street.app.content.comparison import HEADING, INTRODUCTION
 from sim2street.app.content.engine import device_name

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Final
 
 import streamlit as st
+
 from sim2street.app.content import comparison, gallery
 from sim2street.app.content.comparison import Comparison
 from sim2street.app.content.engine import ENGINE, Failure, Settings

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from torch import nn
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.adaptsegnet import ADAPTSEGNET
 from sim2street.models.importers.advent import ADVENT
@@ -29,7 +31,6 @@ from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.models.storage.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
 from sim2street.models.storage.origin import ImportedFile, ImportRecord
-from torch import nn
 
 FAMILIES: Final[dict[str, Family]] = {
     "advent": ADVENT,

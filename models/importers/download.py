@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import WeakFileLock, httpx
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.reading import MAX_BYTES
 from sim2street.models.storage.cache import FETCHED, cache_folder, mark_used

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from torch import Tensor
+
 from sim2street.models.importers.keys import Rename
 from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.origin import Protocol
-from torch import Tensor
 
 Weights = Mapping[str, Tensor]
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor, nn
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.networks import is_finite
-from torch import Tensor, nn
 
 BATCHES = "num_batches_tracked"
 """Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and nothing reads it in evaluation."""

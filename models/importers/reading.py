@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from sim2street.models.errors import CheckpointError
 from torch import Tensor
+
+from sim2street.models.errors import CheckpointError
 
 MAX_BYTES: Final = 8 * 2**30
 """Largest file that is read; the authors' largest, with optimiser and three copies of MiT-B5, has about 2 GB."""

@@ -17,6 +17,8 @@ from collections import Counter
 from typing import Final
 
 import torch
+from torch import Tensor
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.family import IMAGENET_STATISTICS, Family, Plan, Weights, has
 from sim2street.models.importers.keys import LeftOut, rename_by, renamed, translate
@@ -31,7 +33,6 @@ from sim2street.models.importers.mix_transformer import (
 from sim2street.models.networks.mix_transformer import MixTransformer
 from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.origin import Protocol
-from torch import Tensor
 
 rename = rename_by(
     {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from torch import Tensor, nn
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19, LabelSpace
 from sim2street.models.networks.daformer import DAFormerNetworkOptions, daformer
@@ -19,7 +21,6 @@ from sim2street.models.networks.hrda import HRDANetworkOptions, hrda
 from sim2street.models.networks.segformer import SegFormerOptions, segformer
 from sim2street.models.options import Options
 from sim2street.models.segmenter import Segmenter
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.encoders import STAGES, Encoder, EncoderOptions, build_encoder, dims_of, input_of
 from sim2street.models.segmenter import Segmenter
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class DAFormerNetworkOptions(EncoderOptions):

@@ -16,13 +16,14 @@ from typing import Annotated, Literal, Self, cast
 import timm
 import torch
 from pydantic import Field, model_validator
+from timm.models.resnet import Bottleneck, ResNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.encoders import STRIDES, TimmEncoder
 from sim2street.models.options import Options
 from sim2street.models.segmenter import CAFFE, IMAGENET, Segmenter
-from timm.models.resnet import Bottleneck, ResNet
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class DeepLabV2Options(Options):

@@ -11,11 +11,12 @@ from typing import Final
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.options import Options
 from sim2street.models.segmenter import IMAGENET, Segmenter
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Final, cast
 
 import timm
 from pydantic import Field, model_validator
+from timm.models import FeatureListNet
+from torch import Tensor, nn
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.mix_transformer import MixTransformer, MixTransformerOptions
 from sim2street.models.segmenter import IMAGENET, Normalisation
-from timm.models import FeatureListNet
-from torch import Tensor, nn
 
 STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
 STRIDES: Final = (4, 8, 16, 32)

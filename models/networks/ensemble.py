@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+
 from sim2street.models.options import Options
 from sim2street.models.segmenter import Segmenter
-from torch import Tensor, nn
 
 
 class EnsembleOptions(Options):

@@ -10,11 +10,12 @@ from typing import Final
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.options import Options
 from sim2street.models.segmenter import IMAGENET, Segmenter
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 STAGES: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 PADDING: Final = 99

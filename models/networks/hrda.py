@@ -17,12 +17,13 @@ from typing import Final, NamedTuple, Self
 
 import torch
 from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, project
 from sim2street.models.networks.encoders import STAGES, build_encoder, dims_of, input_of
 from sim2street.models.segmenter import Segmenter
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 CONTEXT_SCALE: Final = 0.5
 """Size of the context picture relative to the detail's."""

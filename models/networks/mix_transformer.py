@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import Field
-from sim2street.models.options import Options
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sim2street.models.options import Options
 
 HEADS: Final = (1, 2, 5, 8)
 REDUCTIONS: Final = (8, 4, 2, 1)

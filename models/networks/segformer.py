@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
+from torch import Tensor, nn
+
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.daformer import ConvNormAct, EncoderAndHead, project
 from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, input_of
 from sim2street.models.segmenter import Segmenter
-from torch import Tensor, nn
 
 
 class SegFormerOptions(EncoderOptions):

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
 from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
 from sim2street.models.labels import LABEL_SPACES, label_space
 from sim2street.models.networks import NETWORKS, build_unfilled, fill, is_finite

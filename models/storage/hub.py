@@ -26,10 +26,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import httpx
+from tqdm.auto import tqdm
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.storage.checkpoint import PICKLES, Checkpoint
 from sim2street.models.storage.files import CARD, CONFIG, METRICS, WEIGHTS
-from tqdm.auto import tqdm
 
 FILES: Final = (WEIGHTS, CONFIG, METRICS, CARD)
 REPOSITORY: Final = re.compile(r"^(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")

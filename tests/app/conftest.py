@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 

@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 
 import pytest
-import sim2street.models.storage.catalog
 import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import sim2street.models.storage.catalog
 from sim2street.app.content.html_tables import checkpoint_cards
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
-from streamlit.testing.v1 import AppTest
-
 from tests.app.conftest import save_tiny
 from tests.app.views.test_compare_page import ENTRY
 

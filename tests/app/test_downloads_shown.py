@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import streamlit as st
 import yaml
+from streamlit.testing.v1 import AppTest
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.storage import catalog as catalogs
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Downloads
 from sim2street.models.storage.hub import Progress
-from streamlit.testing.v1 import AppTest
-
 from tests.app.views.test_compare_page import ENTRY, bundle_of
 from tests.models.storage.test_spacefile import DOCKER
 

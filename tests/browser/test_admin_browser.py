@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from sim2street.training.jobs.access import set_password
 
+from sim2street.training.jobs.access import set_password
 from tests.browser.conftest import running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

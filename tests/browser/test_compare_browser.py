@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from sim2street.models.labels import CITYSCAPES19
 
 pytestmark = pytest.mark.browser

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from sim2street.models.storage.checkpoint import Checkpoint
 
+from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
 
 pytestmark = pytest.mark.browser

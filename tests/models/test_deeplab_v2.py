@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
 from sim2street.models.networks.deeplab_v2 import DeepLabV2Options
-from torch.nn import functional as F
-
 from tests.conftest import Vectors, normal, weights_by_rule
 
 SLIM = {

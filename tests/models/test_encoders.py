@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build, encoder_name
 from sim2street.models.networks.encoders import TimmEncoder, normalisation_of

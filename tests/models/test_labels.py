@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import (
     CAMVID11,

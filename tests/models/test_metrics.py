@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from sim2street.models.labels import CITYSCAPES19, SYNTHIA13, SYNTHIA16
 from sim2street.models.metrics import (
     Calibration,
@@ -11,7 +12,6 @@ from sim2street.models.metrics import (
     mean_iou,
     pixel_accuracy,
 )
-
 from tests.conftest import Vectors
 
 

@@ -7,13 +7,13 @@ import re
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
 from sim2street.models.networks.daformer import DilatedDepthwise
 from sim2street.models.networks.mix_transformer import VARIANTS, MixTransformer, MixTransformerOptions
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from tests.conftest import VECTORS, Vectors, normal, weights_by_rule
 
 ENCODER = {

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, is_finite
 from sim2street.models.networks.cyclegan import Generator
@@ -17,9 +20,6 @@ from sim2street.models.networks.hrda import HRDA, Box, Context
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
-from torch import nn
-from torch.nn import functional as F
-
 from tests.models.test_deeplab_v2 import SLIM
 
 MIT: dict[str, Any] = {"variant": "b0", "width": 0.25, "channels": 16}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from sim2street.models.errors import LabelError, PhotoError
 from sim2street.models.photo import MAX_BYTES, read_label_image, read_photo
 

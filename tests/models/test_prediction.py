@@ -5,6 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from sim2street.models.drawing import HEAT, heatmap, overlay
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
@@ -13,8 +15,6 @@ from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Window
-from torch import nn
-
 from tests.models.test_deeplab_v2 import SLIM
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.utils import WeakFileLock
+
 from sim2street.models.errors import DatasetError
 from sim2street.models.storage.cache import cache_entries
 from sim2street.models.storage.files import in_units

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from sim2street.models.labels import CAMVID11
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -18,7 +19,6 @@ from sim2street.models.storage.files import write_json
 from sim2street.training.cli import main
 from sim2street.training.config import recipe_names
 from sim2street.training.datasets import open_dataset
-
 from tests.models.storage.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build
 from sim2street.training.config import RunConfig, load_recipe, recipe_names

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from sim2street.models.errors import CheckpointError, ConfigError, DatasetError, Interrupted
 from sim2street.training.cli import main
 from sim2street.training.config import RunConfig
@@ -20,7 +21,6 @@ from sim2street.training.run import loop
 from sim2street.training.run.extra_networks import EXTRA_NETWORKS
 from sim2street.training.run.loop import TrainingError, train
 from sim2street.training.translate import open_generator, translate, translate_photo
-
 from tests.training.methods.test_methods import PAINTERS
 from tests.training.run.test_loop import assert_same, make_tree, recipe, weights
 from tests.training.test_cli import fails

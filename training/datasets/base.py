@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.labels import IGNORE, LabelSpace
 from sim2street.models.photo import read_label_image, read_photo

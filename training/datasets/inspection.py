@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from sim2street.models.errors import DatasetError, Sim2StreetError
 from sim2street.training.datasets import DATASETS, open_dataset
 from sim2street.training.datasets.base import FolderDataset, Progress

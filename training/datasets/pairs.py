@@ -18,6 +18,8 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError, DatasetError
 from sim2street.models.labels import IGNORE
 from sim2street.training.datasets.base import Progress, SegmentationDataset
@@ -32,7 +34,6 @@ from sim2street.training.datasets.statistics import (
 from sim2street.training.datasets.transforms import Chain, TransformConfig, margin_mask
 from sim2street.training.datasets.workers import map_in_order
 from sim2street.training.pair import DomainPair
-from torch import Tensor
 
 Sampling = Literal["uniform", "rare_class"]
 

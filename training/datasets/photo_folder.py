@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from sim2street.models.errors import DatasetError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.training.datasets.base import FolderDataset

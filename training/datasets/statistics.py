@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sim2street.models.errors import ConfigError, DatasetError
 from sim2street.models.storage.cache import STATISTICS, cache_folder, mark_used
 from sim2street.models.storage.files import written_whole

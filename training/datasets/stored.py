@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+
 from sim2street.models.errors import DatasetError
 from sim2street.models.storage.cache import SAMPLES, cache_folder, mark_used
 from sim2street.models.storage.files import in_units, partial_of, remove_left_behind

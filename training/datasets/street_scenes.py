@@ -13,6 +13,7 @@ from numbers import Integral
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Canvas
 from sim2street.training.scenes.ground import GroundBuilder, paint_ground

@@ -8,6 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from sim2street.models.errors import LabelError, PhotoError
 from sim2street.models.labels import CITYSCAPES19, IGNORE
 from sim2street.training.datasets.base import label_table

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import IGNORE
 from sim2street.training.datasets.base import resize_labels

@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 import cv2
-from sim2street.models.errors import Sim2StreetError
 from torch.utils.data import DataLoader, Dataset
+
+from sim2street.models.errors import Sim2StreetError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sim2street.models.errors import DatasetError
 from sim2street.models.labels import label_ids_from_train_ids
 from sim2street.models.storage.files import write_whole

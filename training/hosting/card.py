@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from huggingface_hub import EvalResult, ModelCardData
+
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.config import PREVIOUS
 from sim2street.training.methods import METHODS

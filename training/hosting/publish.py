@@ -16,6 +16,7 @@ from typing import Any, Final
 from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, get_token
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+
 from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
@@ -21,8 +24,6 @@ from sim2street.training.jobs.hub import Flavour
 from sim2street.training.jobs.progress import read_progress
 from sim2street.training.jobs.record import Job, JobState
 from sim2street.training.jobs.store import JobStore
-from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 # Dense teraflops by NVIDIA's data sheets: in single precision without TF32, and in bf16 or fp16 on tensor cores.
 TERAFLOPS: Final[dict[str, tuple[float, float]]] = {

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options

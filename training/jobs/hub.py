@@ -21,6 +21,7 @@ from huggingface_hub import HfApi, Volume, get_token, snapshot_download
 from huggingface_hub._jobs_api import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
+
 from sim2street.models.errors import CheckpointError, Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import PROGRESS, RUN_FOLDER, WEIGHTS, replace_folder

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
+
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.options import Options
 

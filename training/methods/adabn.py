@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import torch
+from torch import nn
+
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import Method, MethodOptions, Update
 from sim2street.training.pair import DomainPair
-from torch import nn
 
 
 class AdaBNOptions(MethodOptions):

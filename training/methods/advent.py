@@ -23,12 +23,13 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+
 from sim2street.models.networks.discriminators import PatchDiscriminator
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import Method, MethodOptions, Update, frozen, supervision
 from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information
 from sim2street.training.pair import DomainPair
-from torch import Tensor, nn
 
 AUXILIARY_SHARE = 0.2
 """Weight of the auxiliary classifier's target terms relative to the main one's: 0.0002 / 0.001 in the code."""

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.options import Options
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
 from sim2street.training.methods.losses import Reduction, cross_entropy
 from sim2street.training.pair import DomainPair
-from torch import Tensor, nn
 
 PROBE_SIDE = 64
 

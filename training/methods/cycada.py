@@ -27,6 +27,9 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
@@ -34,8 +37,6 @@ from sim2street.training.methods.base import Method, MethodOptions, Update, feat
 from sim2street.training.methods.losses import Domain, cross_entropy, gan_loss, position_loss
 from sim2street.training.methods.parts.image_pool import ImagePool
 from sim2street.training.pair import DomainPair
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 GENERATORS = ("to_target", "to_source")
 DISCRIMINATORS = ("discriminator_target", "discriminator_source")

@@ -26,6 +26,8 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import Method, MethodOptions, Reduction, Update, supervision
@@ -36,7 +38,6 @@ from sim2street.training.methods.parts.pseudo_labels import PseudoLabels, Weight
 from sim2street.training.methods.parts.strong_augmentation import augment
 from sim2street.training.methods.parts.teacher import Teacher
 from sim2street.training.pair import DomainPair
-from torch import Tensor
 
 
 class DAFormerOptions(MethodOptions):

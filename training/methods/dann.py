@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
+from torch import Tensor
+
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import Method, MethodOptions, Update, feature_channels, supervision
 from sim2street.training.methods.losses import Domain, position_loss
 from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
 from sim2street.training.pair import DomainPair
-from torch import Tensor
 
 
 class DANNOptions(MethodOptions):

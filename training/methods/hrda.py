@@ -17,13 +17,14 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import Field
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.hrda import Box, HRDANetwork
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
 from sim2street.training.pair import DomainPair
-from torch import Tensor
 
 GRID = 8
 """Windows begin at multiples of this many pixels: a cell of the context's logits."""

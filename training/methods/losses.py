@@ -10,9 +10,10 @@ import math
 from typing import Literal
 
 import torch
-from sim2street.models.labels import IGNORE, label_space
 from torch import Tensor
 from torch.nn import functional as F
+
+from sim2street.models.labels import IGNORE, label_space
 
 Reduction = Literal["valid", "all"]
 """Pixels that a cross-entropy is averaged over."""

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 
 import torch
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import Update
@@ -22,8 +25,6 @@ from sim2street.training.methods.hrda import HRDA, HRDAOptions
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
 from sim2street.training.methods.parts.strong_augmentation import augment
 from sim2street.training.pair import DomainPair
-from torch import Tensor
-from torch.nn import functional as F
 
 
 class MICOptions(HRDAOptions):

@@ -16,6 +16,7 @@ from typing import Final
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
+
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.importers.download import FILES_OF_PORT
 from sim2street.models.networks import build_unfilled
@@ -29,7 +30,7 @@ from sim2street.training.datasets.inspection import inspect_dataset
 from sim2street.training.datasets.stored import bytes_to_store
 from sim2street.training.durations import in_words
 from sim2street.training.methods import build_method
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.extra_networks import extra_networks_of
 from sim2street.training.run.initialise import fill_from, imagenet_repository, timm_encoder_of
 from sim2street.training.run.loop import STATE, TrainingError, check_folder
 from sim2street.training.run.optimisers import build_optimisers
@@ -231,7 +232,7 @@ def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
     """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
     if config.extra_networks is None:
         return
-    folder = Path(config.extra_networks) / EXTRA_NETWORKS
+    folder = extra_networks_of(Path(config.extra_networks))
     found = sorted(path.stem for path in folder.glob("*.safetensors"))
     if found:
         yield Finding(Verdict.FINE, "extra_networks", f"{', '.join(found)} of {config.extra_networks}")

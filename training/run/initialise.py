@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import timm
+from torch import Tensor
+
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.importers.download import fetch_from_hub
 from sim2street.models.importers.reading import read_weights, tensors_of
@@ -13,12 +15,11 @@ from sim2street.models.importers.segformer import encoder_of
 from sim2street.models.networks.deeplab_v2 import DeepLabV2
 from sim2street.models.networks.encoders import TimmEncoder
 from sim2street.models.networks.fcn8s import FCN8s
-from sim2street.models.networks.hrda import HRDA
+from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.networks.mix_transformer import MixTransformer
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.catalog import find_checkpoint
 from sim2street.training.run.pretrained import fill_timm_encoder, repository_of
-from torch import Tensor
 
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
@@ -68,7 +69,7 @@ def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) 
     Raises:
         ConfigError: they are another network's.
     """
-    if isinstance(segmenter.core, HRDA) and not any(key.startswith("attention.") for key in weights):
+    if isinstance(segmenter.core, HRDANetwork) and not any(key.startswith("attention.") for key in weights):
         # DAFormer's encoder and head under the same names; the attention alone begins at random.
         own = segmenter.core.attention.state_dict().items()
         weights = {**weights, **{f"attention.{key}": value for key, value in own}}

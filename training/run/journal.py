@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import PROGRESS, write_whole, written_whole
 from sim2street.training.config import DatasetConfig
 from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.run.folder import SAMPLES
-from torch.utils.tensorboard import SummaryWriter
 
 
 @dataclass

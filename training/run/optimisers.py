@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.config import OptimiserConfig, RunConfig
 from sim2street.training.methods.base import Method
 from sim2street.training.run.schedules import poly
-from torch import nn
-from torch.optim import Optimizer
 
 
 def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:

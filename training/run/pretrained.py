@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import timm
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.importers.reading import read_weights, tensors_of
 from sim2street.models.networks.encoders import TimmEncoder
-from torch import Tensor
 
 
 @dataclass(frozen=True)

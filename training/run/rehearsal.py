@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+
 from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.predictor import best_device

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.camera import NEAR_METRES, Camera
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from sim2street.training.scenes.textures import Colour, hsv, noise, noise_patch
 
 PIXELS_PER_METRE = 24

@@ -6,6 +6,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import GAP, OPAQUE, Sprite, Texture
 from sim2street.training.scenes.facade_parts import PIXELS_PER_METRE, build_wall, wall_colour

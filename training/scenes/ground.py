@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Canvas, filled
 from sim2street.training.scenes.layout import Layout, Patch, Side

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from sim2street.training.scenes.camera import Camera
 from sim2street.training.scenes.canvas import Sprite, Texture
 from sim2street.training.scenes.textures import pick, pick_weighted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.camera import NEAR_METRES, Camera
 from sim2street.training.scenes.canvas import Canvas, Projected

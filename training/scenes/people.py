@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Sprite
 from sim2street.training.scenes.sketch import Sketch

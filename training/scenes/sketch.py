@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes.canvas import SUBPIXEL_BITS, Sprite, halved
 
 Point = tuple[float, float]

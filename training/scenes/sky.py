@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes.canvas import Canvas
 from sim2street.training.scenes.textures import TILE, Colour, hsv, noise, to_bytes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from sim2street.training.scenes import facades, furniture, vegetation
 from sim2street.training.scenes.canvas import Texture
 from sim2street.training.scenes.facades import Facade

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Painting
 from sim2street.training.scenes.layout import Layout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from sim2street.training.scenes import furniture, people, vegetation, vehicles
 from sim2street.training.scenes.canvas import Sprite
 from sim2street.training.scenes.layout import Layout, Shade, Side, Thing

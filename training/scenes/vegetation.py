@@ -7,6 +7,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import OPAQUE, Sprite, Texture, halved
 from sim2street.training.scenes.textures import Colour, hsv, noise_patch, pick, to_bytes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.textures import Colour, hsv
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+
 from sim2street.training.scenes.canvas import Sprite
 from sim2street.training.scenes.sketch import Sketch
 from sim2street.training.scenes.vehicle_shapes import GLASS, LABEL_OF_KIND, LIVERY, PAINT, TRIM, VehicleShape, shape

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from sim2street.app.content import benchmark_data
 from sim2street.app.content.benchmark_data import (
     SETTINGS,
@@ -114,7 +115,6 @@ def test_imported_checkpoints_stand_beside_their_published_figures(
 ) -> None:
     from sim2street.models.networks import build
     from sim2street.models.storage.checkpoint import Checkpoint
-
     from tests.models.test_networks import MIT
 
     config = CheckpointConfig(

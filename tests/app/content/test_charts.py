@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sim2street.app.content import charts, curves, figures, panes
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Checkpoint
-
 from tests.app.conftest import save_tiny
 from tests.app.content.test_panes import prediction_of
 

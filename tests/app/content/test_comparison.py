@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from sim2street.app.content import gallery, streets
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import ORDER, listed_checkpoints, suited
@@ -14,7 +15,6 @@ from sim2street.app.content.gallery import Scene
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
-
 from tests.app.conftest import save_tiny
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from sim2street.app.content import engine as engines
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import compare
@@ -22,7 +23,6 @@ from sim2street.app.views import session
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint
-
 from tests.app.conftest import save_tiny
 from tests.app.content.test_panes import prediction_of
 

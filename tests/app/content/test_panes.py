@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+
 from sim2street.app.content import panes
 from sim2street.app.viewer.report import html_report
 from sim2street.models.errors import LabelError

@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 import pytest
+
 from sim2street.app.demo_page import admin_tab
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import access
 from sim2street.training.jobs.hub import IMAGE_VARIABLE
-
 from tests.hub_server import WRITE, HubServer
 
 NOBODY: tuple[None, None] = (None, None)

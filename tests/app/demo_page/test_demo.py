@@ -21,6 +21,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+
 from sim2street.app import demo as demos
 from sim2street.app.content import panes
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
@@ -31,7 +32,6 @@ from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Download
-
 from tests.app.conftest import save_tiny
 
 GPS = 0x8825

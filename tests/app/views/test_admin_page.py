@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
+
 from sim2street.app.admin import admission, job_detail, launch_form, storage_room
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.jobs import access, local
 from sim2street.training.jobs.evaluation import evaluate_job
 from sim2street.training.jobs.record import Job, JobState
 from sim2street.training.jobs.store import JobStore, promoted_names
-from streamlit.testing.v1 import AppTest
-
 from tests.app.conftest import save_tiny
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-import sim2street.models.storage.catalog
 import streamlit as st
-from sim2street.app.content import benchmark_data
 from streamlit.testing.v1 import AppTest
 
+import sim2street.models.storage.catalog
+from sim2street.app.content import benchmark_data
 from tests.app.content.test_benchmark_data import sweep
 
 PAGE = Path(__file__).parents[3] / "app" / "views" / "benchmark.py"

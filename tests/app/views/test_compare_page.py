@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sim2street.models.storage.catalog
 import streamlit as st
 from PIL import Image
-from sim2street.app.content.engine import ENGINE
-from sim2street.models.labels import CAMVID11
 from streamlit.testing.v1 import AppTest
 
+import sim2street.models.storage.catalog
+from sim2street.app.content.engine import ENGINE
+from sim2street.models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.training.cli import main
 from torch import Tensor
 
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.cli import main
 from tests.conftest import weights_by_rule
 
 Importer = Callable[..., Checkpoint]

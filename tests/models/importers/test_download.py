@@ -12,12 +12,12 @@ from typing import ClassVar
 
 import pytest
 import torch
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers import releases
 from sim2street.models.importers.download import fetch, fetch_from_hub
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
-
 from tests.conftest import weights_by_rule
 
 

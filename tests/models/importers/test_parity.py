@@ -6,14 +6,14 @@ import re
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from sim2street.models.networks import build
 from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.networks.fcn8s import BilinearUpsampling
 from sim2street.models.networks.hrda import HRDA, Box
-from torch import Tensor
-from torch.nn import functional as F
-
 from tests.conftest import Vectors, normal, weights_by_rule
 from tests.models.importers.conftest import Importer, mmcv_file
 

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.importers import FAMILIES, WeightsFile, import_checkpoint
 from sim2street.models.importers.reading import read_weights, tensors_of
@@ -25,8 +27,6 @@ from sim2street.models.importers.releases import RELEASES, published
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
 from sim2street.training.commands import import_weights
-from torch import Tensor
-
 from tests.models.importers.conftest import Importer, mmcv_file
 
 Weights = dict[str, Tensor]

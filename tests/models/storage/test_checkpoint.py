@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.networks import build
 from sim2street.models.storage.catalog import catalog, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
-
 from tests.models.test_deeplab_v2 import SLIM
 
 CONFIG = CheckpointConfig(

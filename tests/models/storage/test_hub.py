@@ -9,13 +9,13 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
+
 from sim2street.models.errors import CheckpointError
 from sim2street.models.networks import build
 from sim2street.models.storage import hub as downloads
 from sim2street.models.storage.catalog import find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.hub import cached_checkpoint, redacted
-
 from tests.hub_server import Fault, HubServer, Repository
 from tests.models.storage.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM

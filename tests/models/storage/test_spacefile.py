@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.storage import catalog as catalogs
 from sim2street.models.storage.catalog import catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Download, Downloads
 from sim2street.models.storage.spacefile import read_spacefile, record_publication
-
 from tests.hub_server import HubServer
 from tests.models.storage.test_checkpoint import checkpoint  # noqa: F401
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.errors import DatasetError
 from sim2street.training.cli import main
 from sim2street.training.datasets.inspection import inspect_dataset
-
 from tests.training.datasets.test_readers import (
     TREES,
     build_acdc,

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+
 from sim2street.models.errors import ConfigError, DatasetError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, LabelSpace
 from sim2street.training.datasets.base import SegmentationDataset

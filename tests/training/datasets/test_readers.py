@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from sim2street.models.errors import ConfigError, DatasetError, LabelError, Sim2StreetError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, train_ids_from_label_ids
 from sim2street.training.config import DatasetConfig

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sim2street.models.errors import ConfigError, DatasetError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, LabelSpace
 from sim2street.training.datasets.base import SegmentationDataset

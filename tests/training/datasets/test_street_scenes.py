@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sim2street.training.datasets.street_scenes import STYLES, RenderedScene, render
 
 SMALL = (128, 96)

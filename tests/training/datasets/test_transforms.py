@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import IGNORE
 from sim2street.training.datasets.transforms import (

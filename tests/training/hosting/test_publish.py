@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import metadata_load
+
 from sim2street.models.networks import build
 from sim2street.models.storage.catalog import SHIPPED, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import METRICS, write_json
 from sim2street.training.cli import main
 from sim2street.training.hosting.publish import PublishError, publish
-
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.models.storage.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM

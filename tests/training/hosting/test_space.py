@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.spacefile import ROOT, read_spacefile
 from sim2street.training.cli import main
 from sim2street.training.hosting.space import SpaceError, drifted_files, space_files, space_requirements
-
 from tests.hub_server import READ, Fault, HubServer
 from tests.models.storage.test_checkpoint import checkpoint  # noqa: F401
 from tests.models.storage.test_spacefile import COMMIT, DOCKER, GOOD, GRADIO

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sim2street.training.config import RunConfig
 from sim2street.training.jobs import processes
 from sim2street.training.jobs.record import Job

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.errors import ConfigError
 from sim2street.training.jobs import access
 from sim2street.training.jobs.access import AccessError, Gate, hash_password, is_password, set_password, stored_hash

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.jobs import local, log, processes
 from sim2street.training.jobs.evaluation import ask_to_evaluate
@@ -20,7 +21,6 @@ from sim2street.training.jobs.progress import read_progress
 from sim2street.training.jobs.record import JobState
 from sim2street.training.jobs.store import JOB, LOG, JobStore
 from sim2street.training.run.folder import STATE, RunFolderError, sole_use
-
 from tests.app.conftest import save_tiny
 from tests.hub_server import Fault, HubServer
 from tests.training.jobs.conftest import ended, endless, runners, tiny_config, wait_for

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.jobs import log
@@ -15,7 +16,6 @@ from sim2street.training.jobs.hub import IMAGE_VARIABLE, HubRunner
 from sim2street.training.jobs.progress import read_progress
 from sim2street.training.jobs.record import Job, JobError, JobState
 from sim2street.training.jobs.store import LOG, JobStore
-
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.training.jobs.conftest import tiny_config
 

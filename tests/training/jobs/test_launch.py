@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+
 from sim2street.models.errors import ConfigError
 from sim2street.training.config import load_recipe, recipe_names
 from sim2street.training.durations import in_words
@@ -14,7 +15,6 @@ from sim2street.training.jobs.hub import Flavour
 from sim2street.training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
 from sim2street.training.jobs.record import JobState
 from sim2street.training.jobs.store import JobStore
-
 from tests.training.jobs.conftest import tiny_config
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.storage.catalog import catalog
 from sim2street.models.storage.files import promoted_folder
@@ -22,7 +23,6 @@ from sim2street.training.jobs.record import Job, JobError, JobState
 from sim2street.training.jobs.store import JobStore, promoted_names
 from sim2street.training.locks import Busy, hold, is_held
 from sim2street.training.run.folder import LOCK, RunFolderError, sole_use
-
 from tests.app.conftest import save_tiny
 from tests.training.jobs.conftest import tiny_config, wait_for
 

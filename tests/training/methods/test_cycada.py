@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build
 from sim2street.training.methods import build_method
@@ -12,9 +15,6 @@ from sim2street.training.methods.base import Method
 from sim2street.training.methods.cycada import REMEMBERED, CyCADA
 from sim2street.training.methods.losses import gan_loss
 from sim2street.training.methods.parts.image_pool import ImagePool
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from tests.training.methods.test_methods import PAINTERS, losses_of, make, make_pair
 
 

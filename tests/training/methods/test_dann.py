@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from sim2street.training.methods.dann import DANN
 from sim2street.training.methods.losses import Domain, position_loss
 from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
-from torch import nn
-
 from tests.training.methods.test_methods import clear, losses_of, make, make_pair
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from sim2street.training.methods.base import Method
-from sim2street.training.methods.parts.image_pool import ImagePool
-from sim2street.training.pair import DomainPair
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sim2street.training.methods.base import Method
+from sim2street.training.methods.parts.image_pool import ImagePool
+from sim2street.training.pair import DomainPair
 from tests.training.methods.test_methods import VARIANTS, make
 
 aten = torch.ops.aten

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build
 from sim2street.models.networks.hrda import Box, HRDANetwork
@@ -18,7 +19,6 @@ from sim2street.training.methods.mic import MIC, block_mask
 from sim2street.training.methods.parts.pseudo_labels import pseudo_label
 from sim2street.training.pair import DomainPair
 from sim2street.training.run.initialise import initialise
-
 from tests.training.methods.test_methods import NETWORK, TWICE, losses_of, make, make_pair
 
 QUIET = {"distance": "none", "jitter": 0.0}

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+
 from sim2street.models.networks.discriminators import PatchDiscriminator
 from sim2street.training.methods.losses import Domain, cross_entropy, domain_loss, entropy, self_information
 from sim2street.training.run.schedules import poly
-
 from tests.conftest import Vectors, normal, weights_by_rule
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build
 from sim2street.models.networks.hrda import HRDANetwork
@@ -14,8 +16,6 @@ from sim2street.training.methods.daformer import DAFormer
 from sim2street.training.methods.losses import Domain, domain_loss, entropy
 from sim2street.training.methods.parts.pseudo_labels import pseudo_label
 from sim2street.training.pair import DomainPair
-from torch import Tensor, nn
-
 from tests.models.test_deeplab_v2 import SLIM
 
 NETWORK = {**SLIM, "detail_channels": 0, "auxiliary": True}

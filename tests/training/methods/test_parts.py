@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from sim2street.models.networks import build
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.config import OptimiserConfig, RunConfig
@@ -25,8 +27,6 @@ from sim2street.training.methods.parts.strong_augmentation import augment, blur_
 from sim2street.training.methods.parts.teacher import Teacher, teacher_momentum
 from sim2street.training.pair import DomainPair
 from sim2street.training.run.optimisers import build_optimisers, set_rates
-from torch import Tensor, nn
-
 from tests.conftest import VECTORS, Vectors, normal
 
 TINY = {"variant": "b0", "width": 0.25, "channels": 16}

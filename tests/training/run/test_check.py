@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError
+
 from sim2street.models.errors import ConfigError
 from sim2street.training.cli import main
 from sim2street.training.config import RunConfig
@@ -23,7 +24,6 @@ from sim2street.training.run import rehearsal
 from sim2street.training.run.check import Finding, Verdict, check_run
 from sim2street.training.run.loop import Run, TrainingError, train
 from sim2street.training.run.rehearsal import Rehearsal, rehearse
-
 from tests.training.run.test_loop import make_tree, recipe
 
 COST = Rehearsal("cpu", "1 threads", 2.0, 3.0, 10**9, 8 * 10**9, 5 * 10**8, 10**8)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from sim2street.models.predictor import Predictor, has_bf16
 from sim2street.models.storage.checkpoint import Checkpoint
-
 from tests.training.run.test_loop import SCRIPT, make_tree, recipe, weights, write_recipe
 
 pytestmark = [

@@ -9,12 +9,12 @@ import timm
 import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
+from torch import Tensor
+
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.networks import build
 from sim2street.training.run import initialise as module
 from sim2street.training.run.initialise import initialise
-from torch import Tensor
-
 from tests.conftest import Vectors, normal, weights_by_rule
 
 B0 = {"variant": "b0"}

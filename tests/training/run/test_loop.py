@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError, Interrupted
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import write_json
@@ -24,7 +26,6 @@ from sim2street.training.evaluate import Report
 from sim2street.training.run import loop
 from sim2street.training.run.loop import STATE, TrainingError, check_folder, train
 from sim2street.training.selection import open_pairs
-from torch import Tensor
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torch import Tensor
+
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build
 from sim2street.training.run import pretrained
 from sim2street.training.run.initialise import initialise
 from sim2street.training.run.pretrained import PACKAGES, WeightPackage, installed_package, renamed
-from torch import Tensor
 
 NAME = "mobilenetv3_small_050"
 OPTIONS = {"encoder": NAME, "channels": 16}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from sim2street.models.labels import IGNORE
 from torch import Tensor
 from torch.nn import functional as F
+
+from sim2street.models.labels import IGNORE
 
 THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
 """Train ids of traffic light and sign, person to bicycle."""

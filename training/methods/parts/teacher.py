@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 
 import torch
-from sim2street.models.segmenter import Segmenter, SegmenterOutput
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+
+from sim2street.models.segmenter import Segmenter, SegmenterOutput
 
 
 class Teacher(nn.Module):
