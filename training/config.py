@@ -23,6 +23,7 @@ from sim2street.models.options import Options
 from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.files import visible
 from sim2street.training.methods import method_entry
+from sim2street.training.renamed import with_todays_names
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
@@ -190,6 +191,11 @@ class RunConfig(Options):
         description="Runs one after the other. Each has a stage_name and the values in which it differs from the rest of"
         " the recipe; the second and later ones start from the checkpoint before them unless they say otherwise.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_todays_names(cls, values: Any) -> Any:
+        return with_todays_names(values)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -30,7 +30,8 @@ from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from sim2street.training.datasets.transforms import resize_photo
 from sim2street.training.datasets.writer import is_whole_png, to_png
 from sim2street.training.methods.cycada import CyCADAOptions
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks
+from sim2street.training.renamed import with_todays_names
+from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks
 
 Direction = Literal["to_target", "to_source"]
 MANIFEST: Final = "translation.json"
@@ -92,7 +93,7 @@ def translate(
     generator = open_generator(run, direction).to(place)
     with_labels = dataset.labelled and not dataset.labels.is_merged
     settings = {
-        "generator": sha256_of(run / EXTRA_NETWORKS / f"{direction}.safetensors"),
+        "generator": sha256_of(extra_networks_of(run) / f"{direction}.safetensors"),
         "direction": direction,
         "data": dataset.fingerprint(),
         "width": width,
@@ -149,7 +150,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     manifest = out / MANIFEST
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
+            found = with_todays_names(json.loads(manifest.read_text(encoding="utf-8")))
         except (ValueError, RecursionError):
             found = None
         if found != settings:

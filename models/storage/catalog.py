@@ -18,7 +18,7 @@ from sim2street.models.storage.hub import download_checkpoint, is_repository
 from sim2street.models.storage.spacefile import DEFAULT as SPACEFILE
 from sim2street.models.storage.spacefile import read_spacefile
 
-SHIPPED: Final = Path(__file__).parent / "shipped"
+SHIPPED: Final = Path(__file__).parent.parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
 """Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
 

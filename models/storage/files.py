@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from sim2street import IS_CHECKOUT, ROOT
+
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.json"
@@ -52,9 +54,11 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def runs_folder() -> Path:
-    """Where jobs and what comes of them are kept: SIM2STREET_RUNS, or `runs` beside the code."""
+    """Where jobs and their results are kept: SIM2STREET_RUNS, or `runs` in the checkout or else in the current folder."""
     named = os.environ.get(RUNS_VARIABLE)
-    return Path(named).absolute() if named else Path(__file__).resolve().parent.parent / "runs"
+    if named:
+        return Path(named).absolute()
+    return (ROOT if IS_CHECKOUT else Path.cwd()) / "runs"
 
 
 def promoted_folder() -> Path:

@@ -30,7 +30,7 @@ from sim2street.training.datasets.inspection import inspect_dataset
 from sim2street.training.datasets.stored import bytes_to_store
 from sim2street.training.durations import in_words
 from sim2street.training.methods import build_method
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.extra_networks import extra_networks_of
 from sim2street.training.run.initialise import fill_from, imagenet_repository, timm_encoder_of
 from sim2street.training.run.loop import STATE, TrainingError, check_folder
 from sim2street.training.run.optimisers import build_optimisers
@@ -235,7 +235,7 @@ def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
     """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
     if config.extra_networks is None:
         return
-    folder = Path(config.extra_networks) / EXTRA_NETWORKS
+    folder = extra_networks_of(Path(config.extra_networks))
     found = sorted(path.stem for path in visible(folder, "*.safetensors"))
     if found:
         yield Finding(Verdict.FINE, "extra_networks", f"{', '.join(found)} of {config.extra_networks}")

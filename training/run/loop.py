@@ -53,7 +53,13 @@ from sim2street.training.methods import build_method
 from sim2street.training.methods.adabn import batch_norms, recalibrate
 from sim2street.training.methods.base import Method
 from sim2street.training.pair import DomainPair, PairStream
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks, save_extra_networks
+from sim2street.training.renamed import TODAY, with_todays_names
+from sim2street.training.run.extra_networks import (
+    EXTRA_NETWORKS,
+    extra_networks_of,
+    load_extra_networks,
+    save_extra_networks,
+)
 from sim2street.training.run.folder import STATE, is_finished, sole_use
 from sim2street.training.run.initialise import initialise
 from sim2street.training.run.journal import Journal, sample_picture
@@ -156,8 +162,8 @@ def train_stages(config: RunConfig, out: Path, began: dict[str, Any]) -> Checkpo
             torch.cuda.reset_peak_memory_stats()
     if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
         return None
-    if before is not None and (before / EXTRA_NETWORKS).is_dir():
-        shutil.copytree(before / EXTRA_NETWORKS, out / EXTRA_NETWORKS, dirs_exist_ok=True)
+    if before is not None and (kept := extra_networks_of(before)).is_dir():
+        shutil.copytree(kept, out / EXTRA_NETWORKS, dirs_exist_ok=True)
     card = (checkpoint.path / CARD).read_text(encoding="utf-8")
     # Stored in fp16 already: storing it again changes nothing.
     return Checkpoint.save(out / RUN_FOLDER, checkpoint.load(), checkpoint.config, card=card)
@@ -259,7 +265,7 @@ class Run:
             CheckpointError: a file of them is missing or does not fit.
         """
         asked = self.method.needs_extra_networks or self.config.extra_networks is not None
-        if earlier is not None and (asked or (earlier / EXTRA_NETWORKS).is_dir()):
+        if earlier is not None and (asked or extra_networks_of(earlier).is_dir()):
             load_extra_networks(self.method.extra_networks, earlier)
         elif self.method.needs_extra_networks:
             raise TrainingError(
@@ -494,9 +500,10 @@ class Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] != STATE_FORMAT:
                 raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
-            self.method.load_state_dict(state["method"], strict=True)
+            self.method.load_state_dict(with_todays_names(state["method"]), strict=True)
+            states = {TODAY.get(name, name): kept for name, kept in state["optimisers"].items()}
             for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(state["optimisers"][name])
+                optimiser.load_state_dict(states[name])
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step = int(state["step"])
