@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from sim2street.models.errors import Interrupted
-from sim2street.training.beginning import beginning, changes, recorded
 from sim2street.training.cli import main
 from sim2street.training.config import RunConfig
 from sim2street.training.run import loop
+from sim2street.training.run.beginning import beginning, changes, recorded
 from sim2street.training.run.loop import STATE, TrainingError, train
 from tests.training.run.test_loop import make_tree, recipe
 

@@ -45,7 +45,6 @@ from sim2street.models.predictor import Predictor, best_device, has_bf16
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.models.storage.files import CARD, CONFIG, RUN_FOLDER, write_json
-from sim2street.training.beginning import KEY, beginning, changes, recorded
 from sim2street.training.config import PREVIOUS, RunConfig
 from sim2street.training.evaluate import evaluate
 from sim2street.training.hosting.card import write_card
@@ -54,6 +53,7 @@ from sim2street.training.methods.adabn import batch_norms, recalibrate
 from sim2street.training.methods.base import Method
 from sim2street.training.pair import DomainPair, PairStream
 from sim2street.training.renamed import TODAY, with_todays_names
+from sim2street.training.run.beginning import KEY, beginning, changes, recorded
 from sim2street.training.run.extra_networks import (
     EXTRA_NETWORKS,
     extra_networks_of,
