@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,19 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sim2street.app.content.names import DATA_SETS
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IGNORE, LabelSpace, train_ids_from_label_ids
 from sim2street.models.photo import Photo, read_label_image, read_photo
-from sim2street.training.datasets import SegmentationDataset, open_dataset
+from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.datasets.street_scenes import render
 
-PHOTO_SETS: Final = {
-    "cityscapes": (DATA_SETS["cityscapes"], "SIM2STREET_CITYSCAPES", ("val", "train")),
-    "camvid": (DATA_SETS["camvid"], "SIM2STREET_CAMVID", ("val", "test", "train")),
-}
-"""Data sets of real photos: title, environment variable that names the folder, splits."""
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
 """Both pages' words for the sources that are always there."""
@@ -85,25 +78,16 @@ def rendered_scene(style: str, number: int) -> Scene:
     return Scene(photo, CITYSCAPES19, rendered.labels)
 
 
-def available_photo_sets() -> list[str]:
-    """Names of the data sets whose folder is configured."""
-    return [name for name, (_, variable, _) in PHOTO_SETS.items() if os.environ.get(variable)]
-
-
-def open_photo_set(name: str, split: str) -> SegmentationDataset:
-    """Open a configured data set.
-
-    Raises:
-        DatasetError: the folder is not there or not laid out as documented.
-    """
-    return open_dataset(name, os.environ.get(PHOTO_SETS[name][1]), split)
+def available_photo_sets() -> list[type[SegmentationDataset]]:
+    """Data sets of real photos whose folder is configured."""
+    return [kind for kind in DATASETS.values() if kind.gallery and kind.is_configured()]
 
 
 def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
     """Read one labelled photo of a data set."""
     sample = dataset.read(index)
     digest = hashlib.sha256(sample.photo.tobytes()).hexdigest()
-    photo = Photo(sample.photo, f"{PHOTO_SETS[dataset.name][0]}, {sample.key}", digest)
+    photo = Photo(sample.photo, f"{dataset.title}, {sample.key}", digest)
     return _scene(photo, sample.labels, dataset.labels)
 
 
