@@ -26,9 +26,10 @@ from sim2street.training.sweeps.table import percent_cell, to_markdown  # noqa: 
 
 TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
-    "camvid/val": "CamVid val (real)",
+    "cityscapes/val": "Cityscapes (real)",
+    "camvid/val": "CamVid (real)",
+    "street_scenes/streets": "streets",
     "street_scenes/game": "game",
-    "street_scenes/randomised": "randomised",
     "street_scenes/fog": "fog",
     "street_scenes/night": "night",
 }

@@ -1,7 +1,7 @@
 """Labelled street scenes, rendered on demand from nothing but a seed and an index.
 
-The same seed, index and size give the same layout, labels and depth in every style; only the
-photo differs. Nothing is stored on disk and no global random state is read or changed.
+The same seed, index and size give the same layout, labels and depth in every style but `streets`, which is drawn
+after real photos; only the photo differs. Nothing is stored on disk and no global random state is read or changed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Canvas
+from sim2street.training.scenes.content import PLAIN, STREETS, Content
 from sim2street.training.scenes.ground import GroundBuilder, paint_ground
 from sim2street.training.scenes.layout import Layout, Thing, draw_layout
 from sim2street.training.scenes.panels import SeenPanel, paint_panels, paint_seen
@@ -24,7 +25,9 @@ from sim2street.training.scenes.street import build_street
 from sim2street.training.scenes.styles import LOOKS, Shot, sky_kind
 from sim2street.training.scenes.traffic import Placer
 
-STYLES: tuple[str, ...] = ("game", "randomised", "overcast", "night", "fog", "rain")
+STYLES: tuple[str, ...] = ("game", "randomised", "overcast", "night", "fog", "rain", "streets")
+"""Looks. Scenes of `streets` have a content of their own; the others show one street in six looks."""
+CONTENT: dict[str, Content] = {"streets": STREETS}
 
 SMALLEST_SIDE = 32
 LARGEST_SIDE = 4096
@@ -66,7 +69,7 @@ def render(style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (51
     check_arguments(style, index, seed, size)
     with single_threaded():
         random = np.random.default_rng([int(seed), int(index), LAYOUT_STREAM])
-        layout = draw_layout(random, (int(size[0]), int(size[1])))
+        layout = draw_layout(random, (int(size[0]), int(size[1])), CONTENT.get(style, PLAIN))
         build_street(layout, random)
         Placer(layout, random).populate()
         ground_random = np.random.default_rng([int(seed), int(index), GROUND_STREAM])

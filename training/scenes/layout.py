@@ -8,10 +8,10 @@ import numpy as np
 
 from sim2street.training.scenes.camera import Camera
 from sim2street.training.scenes.canvas import Sprite, Texture
+from sim2street.training.scenes.content import PLAIN, Content
 from sim2street.training.scenes.textures import pick, pick_weighted
 
 MOODS = ("terrace", "shops", "canyon", "suburb", "park", "open", "retail")
-MOOD_SHARES = (0.2, 0.26, 0.12, 0.14, 0.09, 0.13, 0.06)
 PROFILE_START_METRES = -20
 PROFILE_LENGTH_METRES = 240
 STREET_END_METRES = 130.0
@@ -105,6 +105,7 @@ class Layout:
         keeps_left: Whether traffic keeps left.
         green_base: Whether the ground beyond the plots is grass.
         bonnet: Height of the own bonnet as a share of the picture, 0 for none.
+        content: What stands in it and how often.
     """
 
     camera: Camera
@@ -116,6 +117,7 @@ class Layout:
     junction_half: float
     keeps_left: bool
     bonnet: float
+    content: Content = PLAIN
     panels: list[Panel] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
@@ -152,18 +154,18 @@ def draw_side(random: np.random.Generator, sign: int, mood: str, kerb: float) ->
     return Side(sign, mood, kerb, pavement, verge, bool(random.random() < 0.4), front)
 
 
-def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
+def draw_layout(random: np.random.Generator, size: tuple[int, int], content: Content = PLAIN) -> Layout:
     """Draw camera, sun and street; `size` is (width, height) and changes no draw."""
     width, height = size
-    mood = pick_weighted(random, MOODS, MOOD_SHARES)
+    mood = pick_weighted(random, MOODS, content.moods)
     moods = [mood, mood]
     if random.random() < 0.45:
-        moods[int(random.integers(2))] = pick_weighted(random, MOODS, MOOD_SHARES)
+        moods[int(random.integers(2))] = pick_weighted(random, MOODS, content.moods)
     lanes = pick(random, (1, 1, 1, 1, 2, 2, 3))
     lane = random.uniform(2.7, 3.7)
     bay = random.uniform(0.0, 2.2) * (random.random() < 0.5)
     half = lanes * lane
-    keeps_left = bool(random.random() < 0.65)
+    keeps_left = bool(random.random() < content.keeps_left)
     own_lane = -1 if keeps_left else 1
     x = own_lane * half * random.uniform(0.15, 0.75)
     if random.random() < 0.12:
@@ -173,6 +175,11 @@ def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
     yaw = np.radians(random.normal(0, 5))
     if random.random() < 0.12:
         yaw = np.radians(random.uniform(-28, 28))
+    on_foot = content.on_pavement > 0 and random.random() < content.on_pavement
+    if on_foot:
+        side = (left, right)[int(random.integers(2))]
+        x = side.sign * (side.kerb + random.uniform(0.0, 0.8) * (side.front - side.kerb))
+        yaw = np.radians(-side.sign * random.uniform(-12, 55))  # mostly towards the road
     bend = random.normal(0, 0.0009) if random.random() < 0.5 else 0.0
     camera = Camera(
         width,
@@ -198,7 +205,7 @@ def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
         ]
     )
     junction = None
-    if random.random() < 0.4:
+    if random.random() < content.junction:
         junction = float(random.uniform(9, 45))
     return Layout(
         camera,
@@ -209,5 +216,6 @@ def draw_layout(random: np.random.Generator, size: tuple[int, int]) -> Layout:
         junction,
         float(random.uniform(3.0, 7.0)),
         keeps_left,
-        float(random.uniform(0.03, 0.13)) if random.random() < 0.22 else 0.0,
+        0.0 if random.random() >= content.bonnet or on_foot else float(random.uniform(0.03, 0.13)),
+        content,
     )

@@ -159,12 +159,12 @@ class StreetBuilder:
             "open": random.uniform(8, 30),
             "retail": random.uniform(12, 35),
         }.get(side.mood, 0.0)
-        fencing = pick_weighted(random, FENCING, (0.3, 0.3, 0.25, 0.15))
+        fencing = pick_weighted(random, FENCING, layout.content.boundaries)
         if side.mood in ("park", "open"):
             fencing = pick_weighted(random, FENCING, (0.2, 0.15, 0.35, 0.3))
         if side.mood == "retail":
             fencing = pick_weighted(random, FENCING[2:], (0.3, 0.7))
-        built = BUILT_SHARE[side.mood]
+        built = BUILT_SHARE[side.mood] * layout.content.built
         previous: tuple[str, int, np.ndarray] | None = None
         while z < STREET_END_METRES:
             kind = pick(random, kinds)

@@ -1,4 +1,4 @@
-"""The six looks: how a painted canvas is lit, hazed and photographed.
+"""The looks: how a painted canvas is lit, hazed and photographed.
 
 Every strength that defines how far a style lies from the clean one is a constant at the top.
 """
@@ -45,6 +45,8 @@ SENSOR_NOISE = 2.0
 DAY_MEAN = (62.0, 135.0)
 """Range of the mean brightness (of 255) of everything but the sky in randomised daylight."""
 DUSK_MEAN = (24.0, 62.0)
+JPEG_SHARE = 0.5
+JPEG_QUALITY = (35, 95)
 TONE_PIVOT = 0.3
 """Brightness that a change of contrast leaves as it is."""
 
@@ -57,6 +59,7 @@ SKY_KINDS = {
         ("grey", 0.1),
         ("dusk", 0.08),
     ),
+    "streets": (("white", 0.42), ("clear", 0.28), ("clouds", 0.16), ("grey", 0.12), ("dusk", 0.02)),
     "overcast": (("grey", 0.7), ("white", 0.3)),
     "night": (("night", 1.0),),
     "fog": (("grey", 1.0),),
@@ -227,6 +230,16 @@ def look_randomised(shot: Shot) -> np.ndarray:
     cast = np.clip(1 + random.normal(0, 0.028, 3), 0.85, 1.15)
     table = tone_table(random, random.uniform(0.8, 1.2), random.uniform(0.85, 1.25), random.uniform(-8, 14), cast)
     return cv2.LUT(to_bytes(picture), table)
+
+
+def look_streets(shot: Shot) -> np.ndarray:
+    """A look drawn at random as `look_randomised`, then what a file of a photo loses: blocks and colour of JPEG."""
+    picture = look_randomised(shot)
+    if shot.random.random() < JPEG_SHARE:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(shot.random.integers(*JPEG_QUALITY))]
+        _, stored = cv2.imencode(".jpg", picture, quality)
+        picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
+    return picture
 
 
 def look_overcast(shot: Shot) -> np.ndarray:
@@ -403,6 +416,7 @@ def reflect_windscreen(shot: Shot, picture: np.ndarray) -> None:
 LOOKS: dict[str, Callable[[Shot], np.ndarray]] = {
     "game": look_game,
     "randomised": look_randomised,
+    "streets": look_streets,
     "overcast": look_overcast,
     "night": look_night,
     "fog": look_fog,

@@ -14,7 +14,6 @@ from sim2street.training.scenes.textures import Colour, hsv, pick, pick_weighted
 from sim2street.training.scenes.vehicle_shapes import MODELS_PER_KIND, shape
 
 MOVING_KINDS = ("car", "van", "truck", "bus", "tram")
-MOVING_SHARES = (0.68, 0.07, 0.1, 0.1, 0.05)
 NEAREST_VEHICLE_METRES = 4.5
 SQUARE_FOOT = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 BLOT = np.array([(np.cos(turn), np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 9, endpoint=False)])
@@ -97,16 +96,16 @@ class Placer:
     def moving_traffic(self) -> None:
         """Place vehicles in the lanes, one queue now and then, and in the crossing street."""
         random, layout = self.random, self.layout
-        busy = pick(random, (0.7, 2.0, 4.5))
+        busy = pick(random, layout.content.busy)
         for _ in range(int(random.poisson(busy))):
-            kind = pick_weighted(random, MOVING_KINDS, MOVING_SHARES)
+            kind = pick_weighted(random, MOVING_KINDS, layout.content.moving)
             lane = int(random.integers(-layout.lanes, layout.lanes))
             s = (lane + 0.5) * layout.lane + random.normal(0, 0.2)
             away = (s < 0) == layout.keeps_left
             heading = (0.0 if away else np.pi) + random.normal(0, 0.04)
             if random.random() < 0.1:
                 heading += random.normal(0, 0.5)
-            z = self.distance(6.0, 80.0)
+            z = self.distance(layout.content.nearest_vehicle, 80.0)
             if kind != "car":
                 z += 6.0 if kind != "tram" else 16.0
             self.vehicle(kind, s, z, float(heading), car_paint(random))
@@ -121,7 +120,7 @@ class Placer:
         """Place a row of parked cars along a kerb, or on a car park."""
         random, layout = self.random, self.layout
         chance = {"terrace": 0.65, "shops": 0.35, "suburb": 0.45, "canyon": 0.4}.get(side.mood, 0.15)
-        if random.random() < chance:
+        if random.random() < chance * layout.content.parked:
             z = random.uniform(2, 16)
             gap = random.uniform(0.3, 3.0)
             inset = random.uniform(0.8, 1.1) if random.random() < 0.8 else -random.uniform(0, 0.6)
@@ -252,14 +251,15 @@ class Placer:
     def folk(self) -> None:
         """Place walkers alone and in groups, cyclists, motorcyclists and parked bicycles."""
         random, layout = self.random, self.layout
-        crowd = pick(random, (1.0, 3.0, 7.0))
+        content = layout.content
+        crowd = pick(random, content.crowd)
         for side in layout.sides:
             factor = {"shops": 1.3, "canyon": 1.2, "open": 0.3, "suburb": 0.4, "park": 0.6}.get(side.mood, 0.8)
             for _ in range(int(random.poisson(crowd * factor))):
-                s, z = self.pavement_place(side), self.distance(4.5, 60)
-                if random.random() < 0.07:
+                s, z = self.pavement_place(side), self.distance(content.nearest_person, 60)
+                if random.random() < content.crossing:
                     s = random.uniform(-side.kerb, side.kerb)
-                for _ in range(pick(random, (1, 1, 1, 2, 2, 3))):
+                for _ in range(pick(random, content.groups)):
                     number = int(random.integers(people.PEOPLE_POOL))
                     self.thing(
                         people.person(number),
@@ -268,21 +268,21 @@ class Placer:
                         1.0,
                         0.22,
                     )
-            if random.random() < 0.22:
+            if random.random() < content.racks:
                 start, s = self.distance(5, 30), self.pavement_place(side)
                 for number in range(int(random.integers(2, 9))):
-                    kind = "motorcycle" if random.random() < 0.12 else "bicycle"
+                    kind = "motorcycle" if random.random() < content.parked_motorcycles else "bicycle"
                     model = int(random.integers(people.TWO_WHEELER_POOL))
                     self.thing(people.two_wheeler(kind, model, False), s, start + 0.6 * number, 1.0, 0.3)
-        for _ in range(int(random.poisson(1.3))):
-            kind = "motorcycle" if random.random() < 0.33 else "bicycle"
+        for _ in range(int(random.poisson(content.riders))):
+            kind = "motorcycle" if random.random() < content.motorcycles else "bicycle"
             side = layout.sides[int(random.integers(2))]
             s = side.sign * (side.kerb - random.uniform(0.5, 2.2))
             model = int(random.integers(people.TWO_WHEELER_POOL))
             self.thing(
-                people.two_wheeler(kind, model, bool(random.random() < 0.88)),
+                people.two_wheeler(kind, model, bool(random.random() < content.ridden)),
                 s,
-                self.distance(4.5, 45),
+                self.distance(content.nearest_person, 45),
                 1.0,
                 0.35,
             )
@@ -301,15 +301,15 @@ class Placer:
                     sprite = furniture.furniture("lamp", lamp)
                     layout.things.append(Thing(sprite, float(place), float(z), mirrored=side.sign > 0))
             counts = {
-                "sign": 1.4,
-                "post": 0.8,
+                "sign": 1.4 * layout.content.signs,
+                "post": 0.8 * layout.content.signs,
                 "billboard": 0.15,
                 "cabinet": 0.4,
                 "bin": 0.5,
                 "shelter": 0.15,
             }
             if side.mood in ("retail", "open"):
-                counts |= {"billboard": 0.5, "far_mast": 1.0, "sign": 2.0}
+                counts |= {"billboard": 0.5, "far_mast": 1.0, "sign": 2.0 * layout.content.signs}
             for kind, mean in counts.items():
                 for _ in range(int(random.poisson(mean))):
                     number = int(random.integers(furniture.POOLS[kind]))
@@ -319,14 +319,15 @@ class Placer:
                         place,
                         self.distance(6.5 if kind != "billboard" else 12.0, 60),
                     )
-            if random.random() < 0.22:
+            if random.random() < layout.content.bollards:
                 number = int(random.integers(furniture.POOLS["bollard"]))
                 start = self.distance(4, 25)
                 for z in np.arange(start, start + random.uniform(4, 30), random.uniform(1.2, 2.5)):
                     self.thing(furniture.furniture("bollard", number), edge, float(z))
-            if random.random() < (0.14 if side.mood != "open" else 0.25):
+            if random.random() < (0.14 if side.mood != "open" else 0.25) * layout.content.railings:
                 self.railing(side, edge)
-        if (layout.junction is not None and random.random() < 0.55) or random.random() < 0.15:
+        at_junction, elsewhere = layout.content.lights
+        if (layout.junction is not None and random.random() < at_junction) or random.random() < elsewhere:
             z = (layout.junction - layout.junction_half) if layout.junction else self.distance(8, 40)
             for side in layout.sides:
                 for at in (z - random.uniform(0.5, 2), z + 2 * layout.junction_half + 1.0):
