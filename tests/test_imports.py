@@ -23,7 +23,7 @@ FORBIDDEN = {
     "training/jobs/*.py": ("@training.run.loop", "accelerate"),
     "training/run/*.py": ("@training.jobs", "@training.sweeps", "@training.commands"),
     "training/hosting/*.py": ("@training.run.loop", "@training.sweeps", "@training.commands", "accelerate"),
-    "app/**/*.py": ("@training.run", "@training.methods", "accelerate"),
+    "app/**/*.py": ("@training.run", "accelerate"),
     "app/content/*.py": (*PAGES, "@app.admin", "@app.views", "@app.demo_page", "@training.jobs"),
     "app/demo_page/*.py": ("streamlit", "@app.views", "@app.admin"),
     "app/demo.py": ("streamlit", "@app.views"),

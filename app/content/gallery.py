@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import threading
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,22 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sim2street.app.content.names import DATA_SETS
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
 from sim2street.models.alignment import aligned
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
 from sim2street.models.numbering import NUMBERINGS, doubt
 from sim2street.models.photo import Photo, read_label_image, read_photo
-from sim2street.training.datasets import SegmentationDataset, open_dataset
+from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.street_scenes import render
 
-PHOTO_SETS: Final = {
-    "cityscapes": (DATA_SETS["cityscapes"], "SIM2STREET_CITYSCAPES", ("val", "train")),
-    "camvid": (DATA_SETS["camvid"], "SIM2STREET_CAMVID", ("val", "test", "train")),
-}
-"""Data sets of real photos: title, environment variable that names the folder, splits."""
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
 """Both pages' words for the sources that are always there."""
@@ -80,18 +73,9 @@ def rendered_scene(style: str, number: int) -> Scene:
     return Scene(photo, CITYSCAPES19, rendered.labels)
 
 
-def available_photo_sets() -> list[str]:
-    """Names of the data sets whose folder is configured."""
-    return [name for name, (_, variable, _) in PHOTO_SETS.items() if os.environ.get(variable)]
-
-
-def open_photo_set(name: str, split: str) -> SegmentationDataset:
-    """Open a configured data set.
-
-    Raises:
-        DatasetError: the folder is not there or not laid out as documented.
-    """
-    return open_dataset(name, os.environ.get(PHOTO_SETS[name][1]), split)
+def available_photo_sets() -> list[type[SegmentationDataset]]:
+    """Data sets of real photos whose folder is configured."""
+    return [kind for kind in DATASETS.values() if kind.gallery and kind.is_configured()]
 
 
 def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
@@ -99,7 +83,7 @@ def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
     sample = dataset.read(index)
     digest = hashlib.sha256(sample.photo.tobytes()).hexdigest()
     remarks = dataset.remarks if isinstance(dataset, FolderDataset) else ()
-    photo = Photo(sample.photo, f"{PHOTO_SETS[dataset.name][0]}, {sample.key}", digest, remarks)
+    photo = Photo(sample.photo, f"{dataset.title}, {sample.key}", digest, remarks)
     return _scene(photo, sample.labels, dataset.labels)
 
 

@@ -67,6 +67,7 @@ def plan(weights: Weights) -> Plan:
 
 DAFORMER: Final = Family(
     title="DAFormer",
+    year=2022,
     method="daformer",
     licence=LICENCE,
     page="https://github.com/lhoyer/DAFormer#checkpoints",

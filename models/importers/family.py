@@ -53,6 +53,7 @@ class Family:
 
     Attributes:
         title: as people write it.
+        year: of the paper.
         method: key of the method that trained these weights, as in `config.json`.
         licence: of the released weights, as far as the authors state it.
         page: where the authors release them.
@@ -62,6 +63,7 @@ class Family:
     """
 
     title: str
+    year: int
     method: str
     licence: str
     page: str

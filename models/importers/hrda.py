@@ -77,6 +77,7 @@ def plan_mic(weights: Weights) -> Plan:
 
 HRDA: Final = Family(
     title="HRDA",
+    year=2022,
     method="hrda",
     licence=LICENCE,
     page="https://github.com/lhoyer/HRDA#checkpoints",
@@ -86,6 +87,7 @@ HRDA: Final = Family(
 )
 MIC: Final = Family(
     title="MIC",
+    year=2023,
     method="mic",
     licence=LICENCE,
     page="https://github.com/lhoyer/MIC",

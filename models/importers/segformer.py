@@ -207,6 +207,7 @@ def plan(weights: Weights) -> Plan:
 
 SEGFORMER: Final = Family(
     title="SegFormer",
+    year=2021,
     method="source_only",
     licence="NVIDIA Source Code License for SegFormer: non-commercial research",
     page="https://huggingface.co/nvidia",

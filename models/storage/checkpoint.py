@@ -113,7 +113,11 @@ class CheckpointConfig(Options):
     @classmethod
     def _known_network(cls, value: str) -> str:
         if value not in NETWORKS:
-            raise ValueError(f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street may know it")
+            said = [
+                f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street or a package may know it",
+                *NETWORKS.left_out,
+            ]
+            raise ValueError(". ".join(said))
         return value
 
     @field_validator("labels")

@@ -60,6 +60,9 @@ class Acdc(AnonymisedDrives):
     """All four conditions of a split, or one: `train`, `val/fog`. The labels of `test` are not public."""
 
     name = "acdc"
+    title = "ACDC"
+    paper = "Sakaridis et al., ICCV 2021"
+    terms = "non-commercial use under its own licence; registration needed."
     conditions = CONDITIONS
     default = CONDITIONS
     splits = ("train", "val", "test")

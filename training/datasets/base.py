@@ -8,13 +8,14 @@ while its labels are never touched.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import cv2
 import numpy as np
@@ -57,22 +58,46 @@ class Sample:
 
 
 class SegmentationDataset(ABC):
-    """A list of photos, labelled or not.
+    """A list of photos, labelled or not; the class says all that is known of the set.
 
     Attributes:
-        name: key in `DATASETS`.
+        name: key in `DATASETS`, in recipes and in configs.
+        title: as people write it.
+        paper: who published it, in a few words; empty for one's own pictures.
+        terms: under which its pictures may be used, as a card quotes them.
+        splits: parts that a whole copy has, as `sim2street datasets check` looks for them.
+        labelled_splits: those of them whose labels are public.
+        gallery: labelled splits of real photos that the app offers to read; empty for none.
+        generated: whether pictures are made on demand, so that no files are needed.
         labels: space of the labels; for an unlabelled set the space in which its predictions are shown.
         labelled: whether `read` and `read_labels` may be called.
         keys: names of the pictures, in a fixed order.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str] = ""
+    terms: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    gallery: ClassVar[tuple[str, ...]] = ()
+    generated: ClassVar[bool] = False
     labels: LabelSpace
     labelled: bool
     keys: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Names of what can be chosen when the set is opened."""
+        return tuple(inspect.signature(cls).parameters)
+
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Whether the set can be looked for without being told a folder."""
+        return cls.generated
 
     @property
     @abstractmethod
@@ -124,10 +149,6 @@ class FolderDataset(SegmentationDataset):
 
     root_variable: ClassVar[str]
     how_to_get: ClassVar[str]
-    splits: ClassVar[tuple[str, ...]] = ("train", "val")
-    """Parts that a whole copy has, as `sim2street datasets check` looks for them."""
-    labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
-    """Those of them whose labels are public."""
     table: NDArray[np.uint8]
     """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
     numbering: Numbering | None = None
@@ -252,6 +273,11 @@ class FolderDataset(SegmentationDataset):
         return f"{self.name} {self.split}: {len(self)} {kind} in {self.root}"
 
     @classmethod
+    def is_configured(cls) -> bool:
+        """Whether the environment names the set's folder."""
+        return bool(os.environ.get(cls.root_variable))
+
+    @classmethod
     def find_root(cls, root: str | Path | None) -> Path:
         """The set's folder: as given, or from its environment variable. Raises `DatasetError` if there is none."""
         given = root if root is not None else os.environ.get(cls.root_variable)
@@ -302,6 +328,16 @@ class FolderDataset(SegmentationDataset):
                 f"No photo of {self.name} {self.split!r} was found: looked for {pattern.absolute()};"
                 f" {self.root} holds {_listing(self.root)}.{f' {left_out}' if left_out else ''} {self.how_to_get}"
             )
+
+
+def fault_of_dataset(entry: Any) -> str | None:
+    """What keeps an object of another package from being a data set, in words; None if nothing does."""
+    if not (isinstance(entry, type) and issubclass(entry, SegmentationDataset)):
+        return f"its entry point leads to {entry!r}, expected a subclass of SegmentationDataset"
+    needed = ("name", "title", "terms", *(("root_variable", "how_to_get") if issubclass(entry, FolderDataset) else ()))
+    missing = [field for field in needed if not isinstance(getattr(entry, field, None), str)]
+    missing += sorted(entry.__abstractmethods__)
+    return f"it lacks {', '.join(missing)}" if missing else None
 
 
 def label_table(known: dict[int, int]) -> NDArray[np.uint8]:

@@ -18,6 +18,10 @@ class CamVid(FolderDataset):
     """
 
     name = "camvid"
+    title = "CamVid"
+    paper = "Brostow et al., 2008"
+    terms = "for research and teaching."
+    gallery = ("val", "test", "train")
     labels = CAMVID11
     splits = ("train", "val", "test")
     labelled_splits = ("train", "val", "test")

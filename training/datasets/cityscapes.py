@@ -20,6 +20,10 @@ class Cityscapes(FolderDataset):
     """
 
     name = "cityscapes"
+    title = "Cityscapes"
+    paper = "Cordts et al., CVPR 2016"
+    terms = "non-commercial use under its own licence; registration needed."
+    gallery = ("val", "train")
     labels = CITYSCAPES19
     splits = ("train", "val", "test")
     root_variable = "SIM2STREET_CITYSCAPES"

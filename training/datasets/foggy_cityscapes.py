@@ -16,6 +16,10 @@ class FoggyCityscapes(Cityscapes):
     """Photos of one split and fog: `train` is the densest (0.02), `val/0.005` the lightest."""
 
     name = "foggy_cityscapes"
+    title = "Foggy Cityscapes"
+    paper = "Sakaridis et al., IJCV 2018"
+    terms = "derived from Cityscapes and under its licence: non-commercial use, registration needed."
+    gallery = ("val", "train")
     splits = tuple(f"{split}/{density}" for split in ("train", "val", "test") for density in DENSITIES)
     labelled_splits = tuple(f"{split}/{density}" for split in ("train", "val") for density in DENSITIES)
     root_variable = "SIM2STREET_FOGGY_CITYSCAPES"

@@ -22,6 +22,9 @@ class Gta5(FolderDataset):
     """
 
     name = "gta5"
+    title = "GTA5"
+    paper = "Richter et al., ECCV 2016"
+    terms = "frames of a video game, for research and education only."
     labels = CITYSCAPES19
     splits = (ALL,)
     labelled_splits = (ALL,)

@@ -22,6 +22,10 @@ class Idd(FolderDataset):
     """
 
     name = "idd"
+    title = "IDD"
+    paper = "Varma et al., WACV 2019"
+    terms = "non-commercial research under its own licence; registration needed."
+    gallery = ("val", "train")
     labels = CITYSCAPES19
     splits = ("train", "val", "test")
     root_variable = "SIM2STREET_IDD"

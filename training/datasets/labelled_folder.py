@@ -29,6 +29,8 @@ class LabelledFolder(FolderDataset):
     """
 
     name = "folder"
+    title = "own labelled photos"
+    terms = "A folder of the trainer's own labelled photos."
     splits = (".",)
     labelled_splits = (".",)
     root_variable = "SIM2STREET_FOLDER"

@@ -22,6 +22,8 @@ class PhotoFolder(FolderDataset):
     """
 
     name = "photos"
+    title = "own photos"
+    terms = "A folder of the trainer's own photos."
     labels = CITYSCAPES19
     splits = (".",)
     labelled_splits = ()

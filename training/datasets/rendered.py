@@ -41,6 +41,9 @@ class StreetScenes(SegmentationDataset):
     """
 
     name = "street_scenes"
+    title = "rendered streets"
+    terms = "Rendered by this project's own street renderer; free of anybody's rights, Apache 2.0."
+    generated = True
     labels = CITYSCAPES19
 
     def __init__(
