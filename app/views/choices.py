@@ -17,7 +17,10 @@ from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, r
 from sim2street.app.views import session
 from sim2street.app.views.components import picture_strip
 from sim2street.models.errors import Sim2StreetError
+from sim2street.models.numbering import MisnumberedError
+from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.datasets import SegmentationDataset
 from sim2street.training.datasets.street_scenes import STYLES
 
 STRIP_LENGTH: Final = 8
@@ -25,7 +28,7 @@ STRIP_LENGTH: Final = 8
 
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
-    sets = [gallery.PHOTO_SETS[name][0] for name in gallery.available_photo_sets()]
+    sets = [kind.title for kind in gallery.available_photo_sets()]
     return st.segmented_control(
         "Photo", [RENDERED, OWN, *sets], default=RENDERED, required=True, key="photo", bind="query-params"
     )
@@ -36,8 +39,8 @@ def choose_scene(source: str) -> Scene | None:
     try:
         if source == OWN:
             return _uploaded()
-        names = {title: name for name, (title, _, _) in gallery.PHOTO_SETS.items()}
-        return _photo_set(names[source]) if source in names else _rendered()
+        kinds = {kind.title: kind for kind in gallery.available_photo_sets()}
+        return _photo_set(kinds[source]) if source in kinds else _rendered()
     except Sim2StreetError as error:
         st.error(str(error), icon=":material/image_not_supported:")
         return None
@@ -126,11 +129,11 @@ def _other_street() -> None:
     st.session_state.street = random.randrange(STREETS)
 
 
-def _photo_set(name: str) -> Scene:
-    title, _, splits = gallery.PHOTO_SETS[name]
+def _photo_set(kind: type[SegmentationDataset]) -> Scene:
+    name = kind.name
     pictures, tools = _picture_row()
     with tools:
-        split = st.selectbox("Split", splits, key=f"{name}_split", width=100)
+        split = st.selectbox("Split", kind.gallery, key=f"{name}_split", width=100)
         dataset = session.photo_set(name, split)
         box = f"{name}_{split}_photo"
         index = st.selectbox("Photo", range(len(dataset)), key=box, format_func=lambda i: dataset.keys[i], width=230)
@@ -144,7 +147,7 @@ def _photo_set(name: str) -> Scene:
         st.session_state[box] = int(choice)
 
     with pictures:
-        picture_strip(f"{title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
+        picture_strip(f"{kind.title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
     return session.photo_set_scene(name, split, index)
 
 
@@ -153,7 +156,7 @@ def _uploaded() -> Scene | None:
     with photo_side:
         photo = st.file_uploader(
             "Your street photo",
-            type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"],
+            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             key="upload",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
         )
@@ -163,9 +166,9 @@ def _uploaded() -> Scene | None:
     with label_side:
         label = st.file_uploader(
             "Ground truth, if you have it",
-            type=["png"],
+            type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
             key="upload_labels",
-            help="A label image of the photo's size: one class number a pixel.",
+            help="A label image in the shape of the photo: one class number a pixel.",
         )
         encoding = st.selectbox(
             "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
@@ -180,8 +183,18 @@ def _uploaded() -> Scene | None:
     if label is None:
         return gallery.uploaded_scene(data, photo.name)
     try:
-        return gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
+        scene = gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
+        numberings = scene.numberings
     except Sim2StreetError as error:
         scene = gallery.uploaded_scene(data, photo.name)  # a photo that fails says so itself
+        numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
         st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
-        return scene
+    if numberings:
+        with st.container(horizontal=True):
+            for other in numberings:
+                st.button(f"Read it as {other}", icon=":material/label:", on_click=_take_encoding, args=(other,))
+    return scene
+
+
+def _take_encoding(title: str) -> None:
+    st.session_state.encoding = title

@@ -6,7 +6,7 @@ depth-wise separable convolutions of several dilations, so that context from afa
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 import torch
 from pydantic import Field
@@ -14,8 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.encoders import STAGES, Encoder, EncoderOptions, build_encoder, dims_of, input_of
-from sim2street.models.segmenter import Segmenter
+from sim2street.models.networks.encoders import (
+    STAGES,
+    Encoder,
+    EncoderOptions,
+    build_encoder,
+    dims_of,
+    encoder_title,
+    input_of,
+)
+from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.segmenter import Core, Segmenter
 
 
 class DAFormerNetworkOptions(EncoderOptions):
@@ -140,8 +149,10 @@ def _through(projection: nn.Conv2d, share: Tensor, feature: Tensor, shape: torch
     return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
 
 
-class EncoderAndHead(nn.Module):
+class EncoderAndHead(Core):
     """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4` and `main` (also under its name in papers, `logits`)."""
+
+    has_encoder = True
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
@@ -169,3 +180,14 @@ def daformer(labels: LabelSpace, options: DAFormerNetworkOptions | None = None) 
     encoder = build_encoder(options)
     core = EncoderAndHead(encoder, DAFormerHead(dims_of(encoder, options), labels.count, options))
     return Segmenter(core, labels, input_of(encoder), align_corners=False)
+
+
+ENTRY: Final = NetworkEntry(
+    name="daformer",
+    title="DAFormer",
+    paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for "
+    "Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
+    encoder=encoder_title,
+    options=DAFormerNetworkOptions,
+    build=daformer,
+)

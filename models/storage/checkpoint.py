@@ -35,6 +35,7 @@ from sim2street.models.storage.files import (
     remove_left_behind,
     replace_folder,
     sha256_of,
+    visible,
     write_json,
 )
 from sim2street.models.storage.origin import ImportRecord
@@ -113,8 +114,16 @@ class CheckpointConfig(Options):
     @field_validator("network")
     @classmethod
     def _known_network(cls, value: str) -> str:
-        if value not in NETWORK_NAMES:
-            raise ValueError(f"expected one of {', '.join(NETWORK_NAMES)}; a newer Sim2Street may know it")
+        if value in NETWORK_NAMES:
+            return value
+        from sim2street.models.networks import NETWORKS  # PyTorch comes with it; a package may have added the name
+
+        if value not in NETWORKS:
+            said = [
+                f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street or a package may know it",
+                *NETWORKS.left_out,
+            ]
+            raise ValueError(". ".join(said))
         return value
 
     @field_validator("labels")
@@ -162,7 +171,7 @@ class Checkpoint:
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
-                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
+                pickles = [item.name for item in visible(path) if item.suffix in PICKLES]
                 hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:
