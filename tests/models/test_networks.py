@@ -19,7 +19,7 @@ from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, is
 from sim2street.models.networks.cyclegan import Generator
 from sim2street.models.networks.daformer import ConvNormAct, fused, project
 from sim2street.models.networks.ensemble import EnsembleOptions
-from sim2street.models.networks.hrda import HRDA, Box, Context
+from sim2street.models.networks.hrda import Box, Context, HRDANetwork
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
@@ -118,7 +118,7 @@ def test_ensembles_are_flat() -> None:
 
 def test_detail_counts_where_attention_says_so() -> None:
     core = build("hrda", options=OPTIONS["hrda"]).core
-    assert isinstance(core, HRDA)
+    assert isinstance(core, HRDANetwork)
     coarse, fine = torch.full((1, 19, 8, 12), 2.0), torch.full((1, 19, 16, 24), 5.0)
     for attention, expected in ((0.0, 2.0), (1.0, 5.0), (0.5, 3.5)):
         fused = core.fuse(Context({}, coarse, torch.full_like(coarse, attention)), fine)

@@ -13,7 +13,7 @@ from sim2street.models.networks import build
 from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.networks.fcn8s import BilinearUpsampling
-from sim2street.models.networks.hrda import HRDA, Box
+from sim2street.models.networks.hrda import Box, HRDANetwork
 from tests.conftest import Vectors, normal, weights_by_rule
 from tests.models.importers.conftest import Importer, mmcv_file
 
@@ -113,7 +113,7 @@ def hrda_of_small_windows() -> HRDA:
     from sim2street.models.importers.keys import translate
 
     core = build("hrda", options={"variant": "b0", "detail_crop": [128, 128]}).core
-    assert isinstance(core, HRDA)
+    assert isinstance(core, HRDANetwork)
     match = translate(weights_by_rule("hrda_mitb0_keys.json"), rename, core, title="HRDA")
     core.load_state_dict(match.weights)
     return core.eval()
