@@ -20,14 +20,18 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --user torch torchvision --index-url "$TORCH_INDEX"
 
 # Then what the project depends on, which changes less often than the project.
-COPY --chown=1000 pyproject.toml README.md LICENSE ./
-RUN mkdir app models training && pip install --user -e ".[app,train]"
+COPY --chown=1000 pyproject.toml ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        extras = project['optional-dependencies']; \
+        print(*project['dependencies'], *extras['app'], *extras['train'], sep='\n')" > /tmp/needed.txt \
+    && pip install --user -r /tmp/needed.txt
 
-COPY --chown=1000 .streamlit .streamlit
-COPY --chown=1000 Spacefile ./
+COPY --chown=1000 setup.py README.md LICENSE Spacefile ./
+COPY --chown=1000 sim2street sim2street
 COPY --chown=1000 models models
 COPY --chown=1000 training training
 COPY --chown=1000 app app
+RUN pip install --user --no-deps -e .
 
 EXPOSE 8501
 HEALTHCHECK --interval=30s --start-period=60s \

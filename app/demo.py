@@ -16,25 +16,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import gradio as gr
+
+if not __package__:  # run by its path, as a Space does, where nothing is installed
+    import checkout  # noqa: F401
+
+from sim2street.app.content import html_tables
+from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints
+from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
+from sim2street.app.content.panes import Pane
+from sim2street.app.demo_page import uploads
+from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
+from sim2street.app.demo_page.demo_api import DemoApi
+from sim2street.app.demo_page.gradio_theme import CSS, theme
+from sim2street.models.errors import CheckpointError
+from sim2street.models.storage.catalog import CatalogEntry, catalog
+
 HERE: Final = Path(__file__).resolve().parent
-
-# A Space runs this file by its path, and nothing is installed there.
-if str(HERE.parent) not in sys.path:
-    sys.path.insert(0, str(HERE.parent))
-
-import gradio as gr  # noqa: E402
-
-from sim2street.app.content import html_tables  # noqa: E402
-from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints  # noqa: E402
-from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network  # noqa: E402
-from sim2street.app.content.panes import Pane  # noqa: E402
-from sim2street.app.demo_page import uploads  # noqa: E402
-from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab  # noqa: E402
-from sim2street.app.demo_page.demo_api import DemoApi  # noqa: E402
-from sim2street.app.demo_page.gradio_theme import CSS, theme  # noqa: E402
-from sim2street.models.errors import CheckpointError  # noqa: E402
-from sim2street.models.storage.catalog import CatalogEntry, catalog  # noqa: E402
-
 ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
 QUEUE: Final = 64
 """Requests that may wait; more are told to come back."""

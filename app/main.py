@@ -1,17 +1,13 @@
 """Entry of the web app, `streamlit run app/main.py`: navigation and nothing more."""
 
-import sys
 from pathlib import Path
 
+import checkout  # noqa: F401  # lies beside this file, whose folder Streamlit puts on the path
 import streamlit as st
 
+from sim2street.app.admin.admission import who_is_admin
+
 HERE = Path(__file__).resolve().parent
-
-# Streamlit puts this file's folder on the path; where the package is not installed, its parent has to be there too.
-if str(HERE.parent) not in sys.path:
-    sys.path.append(str(HERE.parent))
-
-from sim2street.app.admin.admission import who_is_admin  # noqa: E402  # found only with the path above
 
 st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.logo(str(HERE / "icon.svg"), size="large")

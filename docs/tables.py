@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "app" / "measured"
 sys.path.insert(0, str(ROOT))
 
-from sim2street.app.content.benchmark_data import GROUPS, ROLES  # noqa: E402
+from sim2street.app.content.benchmark_data import GROUPS, RESULTS, ROLES  # noqa: E402
 from sim2street.models.storage.catalog import SHIPPED  # noqa: E402
 from sim2street.models.storage.checkpoint import Checkpoint  # noqa: E402
 from sim2street.training.sweeps.table import percent_cell, to_markdown  # noqa: E402
 
 TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
-    "camvid/val": "CamVid val (real)",
+    "cityscapes/val": "Cityscapes (real)",
+    "camvid/val": "CamVid (real)",
+    "street_scenes/streets": "streets",
     "street_scenes/game": "game",
-    "street_scenes/randomised": "randomised",
     "street_scenes/fog": "fog",
     "street_scenes/night": "night",
 }

@@ -60,19 +60,12 @@ class LabelSpace:
             table[list(group)] = value
         return table[labels]
 
-    def merge_probabilities(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sum (19, ...) probabilities over each class's members, giving (count, ...).
-
-        Classes outside this space lose their mass, so a space that does not cover all 19 does not sum to one.
-
-        Raises:
-            LabelError: there are not 19 classes.
-        """
-        if probabilities.shape[0] != CITYSCAPES19.count:
+    def check_mergeable(self, classes: int) -> None:
+        """Raise `LabelError` unless these are the 19 Cityscapes classes, of which every space is made."""
+        if classes != CITYSCAPES19.count:
             raise LabelError(
-                f"Probabilities of {probabilities.shape[0]} classes were given; merging into {self.name} needs the 19 Cityscapes classes."
+                f"Probabilities of {classes} classes were given; merging into {self.name} needs the 19 Cityscapes classes."
             )
-        return np.stack([probabilities[list(group)].sum(axis=0) for group in self.members])
 
     def check(self, labels: NDArray[np.uint8], *, source: str = "the label image") -> None:
         """Raise `LabelError` if a value is neither a class of this space nor the ignore value."""

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 CALIBRATION_BINS: Final = 15
 """Equal-width confidence bins of the expected calibration error (Guo et al., ICML 2017)."""
 
+RUN_LENGTH: Final = 8
+"""Mean length, in pixels, of the runs of equal pairs from which on counting runs is the quicker way."""
+
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Count pixels per (true class, predicted class).
@@ -28,16 +31,35 @@ def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], 
         (count, count) int64, rows truth, columns prediction.
 
     Raises:
-        ValueError: shapes differ or a scored pixel carries a prediction outside the classes.
+        ValueError: shapes differ, a type is not uint8, or a scored pixel carries a prediction outside the classes.
     """
     if labels.shape != predictions.shape:
         raise ValueError(f"labels have shape {labels.shape}, predictions {predictions.shape}; they must match")
-    scored = labels < count
-    truth = labels[scored].astype(np.int64)
-    predicted = predictions[scored].astype(np.int64)
-    if predicted.size and predicted.max() >= count:
-        raise ValueError(f"a prediction of {predicted.max()} was found; classes are 0 to {count - 1}")
-    return np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count)
+    if labels.dtype != np.uint8 or predictions.dtype != np.uint8:
+        raise ValueError(f"labels have type {labels.dtype}, predictions {predictions.dtype}; both must be uint8")
+    pairs = labels.astype(np.uint16).ravel()
+    pairs <<= 8
+    pairs |= predictions.ravel()
+    scored = _occurrences(pairs).reshape(256, 256)[:count]
+    foreign = np.flatnonzero(scored[:, count:].any(axis=0))
+    if foreign.size:
+        raise ValueError(f"a prediction of {count + foreign[-1]} was found; classes are 0 to {count - 1}")
+    return scored[:, :count].copy()
+
+
+def _occurrences(values: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """(N,) -> (65536,) how often each value occurs.
+
+    Neighbouring pixels mostly agree, and counting runs takes a fraction of the time of counting pixels.
+    """
+    changes = values[1:] != values[:-1]
+    runs = int(np.count_nonzero(changes)) + 1
+    if runs > values.size // RUN_LENGTH:
+        return np.bincount(values, minlength=1 << 16)
+    ends = np.append(np.flatnonzero(changes), values.size - 1)
+    lengths = np.diff(ends, prepend=-1)
+    # Weighted counts are float64, which is exact for whole numbers up to 2^53.
+    return np.bincount(values[ends], weights=lengths, minlength=1 << 16).astype(np.int64)
 
 
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -85,13 +107,13 @@ class Calibration:
         """Add one image; all three of one shape, confidence in [0,1], pixels with labels >= count unscored."""
         scored = labels < count
         confident = confidence[scored].astype(np.float64)
-        # Bins are (0, 1/n], (1/n, 2/n], ... as in the original; a confidence of 0 joins the first.
-        place = np.clip(np.ceil(confident * len(self.counts)).astype(np.int64) - 1, 0, len(self.counts) - 1)
         bins = len(self.counts)
+        # Bins are (0, 1/n], (1/n, 2/n], ... as in the original; a confidence of 0 joins the first.
+        place = np.clip(np.ceil(confident * bins) - 1, 0, bins - 1).astype(np.int64)
+        right = labels[scored] == predictions[scored]
         self.counts += np.bincount(place, minlength=bins)
         self.confidence += np.bincount(place, weights=confident, minlength=bins)
-        right = (labels[scored] == predictions[scored]).astype(np.float64)
-        self.correct += np.bincount(place, weights=right, minlength=bins)
+        self.correct += np.bincount(place[right], minlength=bins)
 
     @property
     def error(self) -> float:

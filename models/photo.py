@@ -1,8 +1,9 @@
 """Every picture enters here: bytes or a file -> upright RGB, or a sentence that says why not.
 
-A photo comes from a stranger. What can be read is read right (EXIF orientation applied, 16 bits scaled, CMYK and
-palettes converted, alpha composited on white, first frame of an animation); everything else raises `PhotoError`.
-Nothing is trusted but the bytes: not the suffix, not the size that a header claims.
+A photo comes from a stranger. What can be read is read right (EXIF orientation applied, 10 to 16 bits and floats scaled
+by their real range, CMYK and palettes converted, alpha composited on white, first frame of an animation); everything
+else raises `PhotoError`. Nothing is trusted but the bytes: not the suffix, not the size that a header claims. Metadata
+may be broken or large: the pixels are read without it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
+from sim2street.models.bare_pictures import without_metadata
 from sim2street.models.errors import LabelError, PhotoError
 
 MAX_BYTES: Final = 64 * 2**20
@@ -33,6 +36,12 @@ MAX_ASPECT: Final = 10.0
 # JPEG includes MPO, which many phones write as .jpg. The decoders left out (EPS, PSD, FITS, ...) are attack surface only.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE: Final = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+SUFFIXES: Final = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+)  # fmt: skip
+"""How files in these formats are called, in lower case; for listings and file dialogues, since reading ignores names."""
+LABEL_SUFFIXES: Final = (".png", ".bmp", ".gif", ".tif", ".tiff")
+"""The same of the formats that keep numbers as they are."""
 
 # What Pillow's decoders raise on damaged input, beside their documented OSError.
 DECODER_ERRORS: Final = (
@@ -49,6 +58,21 @@ DECODER_ERRORS: Final = (
     zlib.error,
 )
 
+TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the stored pixels upright; 1 needs nothing."""
+BITS: Final = (8, 10, 12, 14, 16)
+"""Bits that cameras use of the 16 that a file has."""
+NEARLY_BLACK: Final = 32
+"""A picture of whose pixels 99 in 100 stay below this, of 255, shows next to nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Photo:
@@ -59,12 +83,14 @@ class Photo:
         name: where it came from, for people; never used as a path.
         digest: sha256 of the original bytes, as hex.
         remarks: what was done to read it that the person may want to know.
+        orientation: EXIF orientation, 1 to 8, by which the stored pixels were turned to become these.
     """
 
     pixels: NDArray[np.uint8]
     name: str
     digest: str
     remarks: tuple[str, ...] = ()
+    orientation: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,7 +117,8 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None) -> Photo:
         PhotoError: the file is missing, empty, too large, no picture, damaged, or not of a photo's shape.
     """
     data, name = _read_bytes(source, name)
-    image, remarks = _open(data, name), list[str]()
+    decoded = _decode(data, name)
+    image, remarks = decoded.image, decoded.remarks
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
@@ -102,46 +129,50 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None) -> Photo:
             f"{name} measures {width}×{height} pixels, a strip rather than a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
         )
     try:
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            remarks.append("animated: the first frame was taken")
-        image.seek(0)
-        image = ImageOps.exif_transpose(image)
         pixels = _to_rgb(image, remarks)
-    except Image.DecompressionBombError as error:
-        raise _too_many_pixels(name, width * height) from error
     except DECODER_ERRORS as error:
-        raise PhotoError(
-            f"{name} starts like a picture but is truncated or damaged ({error}). Save or download it again."
-        ) from error
-    return Photo(pixels, name, hashlib.sha256(data).hexdigest(), tuple(remarks))
+        raise _damaged(name, error) from error
+    if is_nearly_black(pixels):
+        remarks.append(
+            "the picture is nearly black; if its values use only part of the range that the file has, stretch them first"
+        )
+    return Photo(pixels, name, hashlib.sha256(data).hexdigest(), tuple(remarks), decoded.orientation)
 
 
 def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
     """Read a label image as (H, W) uint8, the stored values: a palette image gives its indices, not its colours.
 
+    An EXIF orientation of its own is applied, as to a photo.
+
     Raises:
         PhotoError: the file cannot be read as a picture.
-        LabelError: it holds colours or values beyond 255 instead of labels.
+        LabelError: it holds colours, fractions or values beyond 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
-    image = _open(data, name)
+    decoded = _decode(data, name)
+    values = np.asarray(decoded.image)
     # Pillow stretches greyscale of 2 or 4 bits to 0..255, which is right for photos and wrong for labels.
-    modes = [tile[3] for tile in getattr(image, "tile", ())]
-    stretch = 85 if "L;2" in modes else 17 if "L;4" in modes else 1
-    try:
-        values = np.asarray(image)
-        values = values // stretch if stretch > 1 else values
-    except DECODER_ERRORS as error:
-        raise PhotoError(f"{name} is truncated or damaged ({error}). Save or download it again.") from error
+    stretch = 85 if "L;2" in decoded.stored_modes else 17 if "L;4" in decoded.stored_modes else 1
+    values = values // stretch if stretch > 1 else values
     if values.ndim != 2:
         raise LabelError(
-            f"{name} is a colour picture (mode {image.mode}); a label image has one number a pixel: a greyscale or palette PNG."
+            f"{name} is a colour picture (mode {decoded.image.mode}); a label image has one number a pixel: a greyscale or palette PNG."
         )
-    if values.dtype != np.uint8:
-        if values.dtype == bool or (values.min() >= 0 and values.max() <= 255):
-            return values.astype(np.uint8)
+    if values.dtype == bool or values.dtype == np.uint8:
+        return values.astype(np.uint8)
+    if not (values.min() >= 0 and values.max() <= 255):  # so written, NaN is refused too
         raise LabelError(f"{name} holds values from {values.min()} to {values.max()}; labels lie in 0 to 255.")
-    return values
+    labels = values.astype(np.uint8)
+    if (labels != values).any():
+        raise LabelError(f"{name} holds fractions; a label image has one whole number from 0 to 255 a pixel.")
+    return labels
+
+
+def is_nearly_black(pixels: NDArray[np.uint8]) -> bool:
+    """Whether next to nothing can be seen of (H, W, 3) uint8 RGB: 99 pixels in 100 stay below `NEARLY_BLACK`."""
+    step = max(1, max(pixels.shape[:2]) // 512)
+    brightest = pixels[::step, ::step].max(axis=2)
+    return bool(np.percentile(brightest, 99) < NEARLY_BLACK)
 
 
 def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, str]:
@@ -168,32 +199,93 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
     return data, name
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """Parse the header and refuse what its size makes dangerous to decode."""
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """An upright image, its EXIF orientation, Pillow's names for how its pixels were stored, and remarks on the way."""
+
+    image: Image.Image
+    orientation: int
+    stored_modes: tuple[object, ...]
+    remarks: list[str]
+
+
+def _decode(data: bytes, name: str) -> _Decoded:
+    """Decode to an upright image.
+
+    What cannot be decoded as it is gets a second try without its metadata, which no pixel needs.
+    """
+    found: PhotoError | None = None
+    for candidate, remarks in _candidates(data):
+        try:
+            image = _open(candidate)
+        except Image.DecompressionBombError as error:
+            raise _too_many_pixels(name, None) from error
+        except DECODER_ERRORS as error:
+            found = found or PhotoError(
+                f"{name} is not a picture that can be read here; expected {READABLE}. A HEIC or RAW photo must be exported as JPEG first."
+            )
+            found.__cause__ = found.__cause__ or error
+            continue
+        # Refused before decoding, which is what such a size makes dangerous.
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_many_pixels(name, image.width * image.height)
+        try:
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                remarks.append("animated: the first frame was taken")
+                image = _open(candidate)  # looking for a second frame may have moved on to it
+            modes = tuple(tile[3] for tile in getattr(image, "tile", ()))
+            upright, orientation = _upright(image, remarks)
+            return _Decoded(upright, orientation, modes, remarks)
+        except Image.DecompressionBombError as error:
+            raise _too_many_pixels(name, image.width * image.height) from error
+        except DECODER_ERRORS as error:
+            if found is None or "truncated" not in str(found):
+                found = _damaged(name, error)
+    assert found is not None
+    raise found
+
+
+def _candidates(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
+    """The bytes as they came, then without metadata, each with what is to be said of it."""
+    yield data, []
+    tried = [data]
+    for keep_exif in (True, False):
+        bare = without_metadata(data, keep_exif=keep_exif)
+        if bare not in tried:
+            tried.append(bare)
+            yield bare, ["its metadata is damaged or too large and was left out"]
+
+
+def _open(data: bytes) -> Image.Image:
+    """Parse the header."""
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, int]:
+    """Decode the pixels and turn them as EXIF says: (upright image, EXIF orientation)."""
+    tags = getattr(image, "tag_v2", None)  # of a TIFF, whose own directory holds the orientation
+    orientation: object = 1
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_many_pixels(name, None) from error
-    except DECODER_ERRORS as error:
-        raise PhotoError(
-            f"{name} is not a picture that can be read here; expected {READABLE}. A HEIC or RAW photo must be exported as JPEG first."
-        ) from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_many_pixels(name, width * height)
-    return image
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if tags is None else tags.get(274, 1)
+    except Exception:  # whatever broken metadata makes Pillow raise
+        remarks.append("its EXIF data is damaged, so that the picture is shown as it is stored")
+    known = orientation if isinstance(orientation, int) and orientation in TURNS else 1
+    if tags is not None:
+        # Pillow turns a TIFF by itself while it decodes, but looks into directories before that may be broken.
+        exif = image.getexif()
+        for key in list(exif):
+            del exif[key]
+        exif[ExifTags.Base.Orientation] = known
+    image.load()
+    if known != 1 and tags is None:
+        image = image.transpose(TURNS[known])
+    return image, known
 
 
 def _to_rgb(image: Image.Image, remarks: list[str]) -> NDArray[np.uint8]:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # Pillow's own conversion clips everything above 255 to white.
-        values = np.asarray(image).astype(np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("it holds infinite or undefined values")
-        top = 65535.0 if image.mode != "F" or values.max() > 1.0 else 1.0
-        grey = np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
-        remarks.append("16-bit values were scaled to 8 bits")
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(_scaled(np.asarray(image), remarks)[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         if np.asarray(layer.getchannel("A")).min() < 255:
@@ -201,6 +293,38 @@ def _to_rgb(image: Image.Image, remarks: list[str]) -> NDArray[np.uint8]:
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         image = Image.alpha_composite(ground, layer)
     return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+
+
+def _scaled(stored: NDArray[np.generic], remarks: list[str]) -> NDArray[np.uint8]:
+    """Scale (H, W) integers of up to 32 bits, or floats, to uint8 by the range that they use."""
+    values = stored.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds infinite or undefined values")
+    highest = float(values.max())
+    is_float = np.issubdtype(stored.dtype, np.floating)
+    bits = next((bits for bits in BITS if highest < 2**bits), None)
+    if is_float and highest <= 1:
+        top, remark = 1.0, "floating-point values from 0 to 1 were scaled to 8 bits"
+    elif bits is None or (is_float and highest < 16 and (values != np.round(values)).any()):
+        # Radiance has no upper end, and 32-bit integers are used to no agreed one.
+        top, remark = highest, f"values up to {highest:g} were scaled to 8 bits"
+    else:
+        kind = "floating-point" if is_float else "16-bit"
+        top, remark = 2.0**bits - 1, f"{kind} values were scaled to 8 bits"
+        if bits < BITS[-1] and not (is_float and bits == BITS[0]):
+            remark = f"{kind} values reach {highest:g}, so they were taken for {bits} bits and scaled to 8"
+    if values.min() < 0:
+        remark += "; those below 0 are black"
+    remarks.append(remark)
+    return np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _damaged(name: str, error: BaseException) -> PhotoError:
+    sentence = PhotoError(
+        f"{name} starts like a picture but is truncated or damaged ({error}). Save or download it again."
+    )
+    sentence.__cause__ = error
+    return sentence
 
 
 def _too_many_bytes(name: str, size: int) -> PhotoError:

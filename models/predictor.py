@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sim2street.models.errors import ConfigError
+from sim2street.models.labels import LabelSpace
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import Prediction
+from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, Window
 
@@ -87,29 +88,30 @@ class Predictor:
         return cls(checkpoint.load(), window, device=device, flip=flip, scales=scales, precision=precision)
 
     @torch.inference_mode()
-    def __call__(self, photo: NDArray[np.uint8] | Photo) -> Prediction:
-        """Segment one (H, W, 3) uint8 RGB photo; all parts of the answer have its height and width.
+    def __call__(self, photo: NDArray[np.uint8] | Photo, space: LabelSpace | None = None) -> Prediction:
+        """Segment one photo; all parts of the answer have its height and width.
+
+        Args:
+            photo: (H, W, 3) uint8 RGB.
+            space: classes in which the labels are given where it merges some of the network's, see `Prediction.of`.
 
         Raises:
+            LabelError: the network does not have the classes that `space` merges.
             ValueError: the photo has another shape or type.
         """
         pixels = photo.pixels if isinstance(photo, Photo) else photo
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8")
         start = time.perf_counter()
+        views = []
+        for scale in self.scales:
+            for flipped in (False, True) if self.flip else (False,):
+                with self._at_precision():
+                    logits = self._logits(self._image(pixels, scale, flipped))
+                views.append(View(logits[0].float().contiguous(), flipped))
         height, width = pixels.shape[:2]
-        views = [(scale, flipped) for scale in self.scales for flipped in ((False, True) if self.flip else (False,))]
-        mean: Tensor | None = None
-        for scale, flipped in views:
-            with self._at_precision():
-                logits = self._logits(self._image(pixels, scale, flipped))
-            probabilities = _probabilities(logits.float(), (height, width), self.segmenter.align_corners)
-            if flipped:
-                probabilities = probabilities.flip(-1)
-            mean = probabilities if mean is None else mean.add_(probabilities)
-        assert mean is not None
-        mean = mean if len(views) == 1 else mean.div_(len(views))
-        prediction = Prediction.from_probabilities(mean, self.segmenter.labels, 0.0)
+        source = Upsampled(views, (height, width), self.segmenter.align_corners)
+        prediction = Prediction.of(source, self.segmenter.labels, 0.0, space)
         return replace(prediction, seconds=time.perf_counter() - start)
 
     def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
@@ -175,16 +177,6 @@ def best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _probabilities(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """(1, C, h, w) logits -> (C, H, W) probabilities, upsampled before the softmax."""
-    probabilities = F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)[0]
-    # In place: of a 50-megapixel photo every copy takes 4 GB.
-    probabilities -= probabilities.amax(dim=0, keepdim=True)
-    probabilities.exp_()
-    probabilities /= probabilities.sum(dim=0, keepdim=True)
-    return probabilities
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:

@@ -9,12 +9,13 @@ Shapes: B batch, C classes, H x W image, h x w features at the network's own str
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sim2street.models.errors import ConfigError
 from sim2street.models.labels import LabelSpace
 
 
@@ -59,13 +60,42 @@ class SegmenterOutput:
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Core(nn.Module):
+    """A bare network on normalised input; what a method may ask of it is said here.
+
+    `forward` takes (B, 3, H, W) and returns a dict with `main` (B, C, h, w), with `aux` (B, C, h, w) where there is an
+    auxiliary head, and with feature maps `stage1` ... `stage4` (FCN-8s also `fc7`).
+
+    Attributes:
+        has_encoder: whether encoder and head are apart, so that `encode` gives the stages without the cost of a head.
+        has_auxiliary: whether there is an auxiliary head.
+    """
+
+    has_encoder: ClassVar[bool] = False
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether there is an auxiliary head."""
+        return False
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised (B, 3, H, W) -> the feature maps alone.
+
+        Raises:
+            ConfigError: the network has no encoder that can be asked by itself.
+        """
+        raise ConfigError(f"{type(self).__name__} has no encoder that can be used without its head.")
+
+    def heads(self) -> tuple[nn.Module, ...]:
+        """The freshly initialised parts, which learn at a multiple of the encoder's rate; none where all learn alike."""
+        return ()
+
+
 class Segmenter(nn.Module):
     """A core network with its label space, normalisation and way of upsampling.
 
     Args:
-        core: module from normalised (B, 3, H, W) to a dict with `main` (B, C, h, w), where there is an auxiliary
-            head `aux` (B, C, h, w), and feature maps `stage1` ... `stage4` (FCN-8s also `fc7`); where encoder and head
-            are apart, its `encode` gives the stages alone.
+        core: the bare network.
         labels: the space of the C classes.
         normalisation: applied to RGB in [0,1].
         align_corners: how logits are upsampled to image size; the authors of the DeepLabV2 line say True, those
@@ -74,7 +104,7 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        core: nn.Module,
+        core: Core,
         labels: LabelSpace,
         normalisation: Normalisation = IMAGENET,
         *,
@@ -99,7 +129,7 @@ class Segmenter(nn.Module):
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0,1] -> feature maps `stage1` ... `stage4`, without the cost of a head."""
-        return self.core.encode(self.normalise(images))  # pyright: ignore[reportCallIssue]
+        return self.core.encode(self.normalise(images))
 
     def forward(self, images: Tensor) -> SegmenterOutput:
         """(B, 3, H, W) RGB in [0,1] -> logits at image size."""

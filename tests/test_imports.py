@@ -1,33 +1,34 @@
-"""The arrows of the house: app -> training -> models, methods and data sets apart, frameworks in their own rooms."""
+"""The arrows of the house: app -> training -> models, one line a wing, and nothing imported in a circle."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from sim2street import ROOT
 
-# Files matched by the key must not import modules that start with one of the values.
+ROOMS = ("app", "models", "training")
+PAGES = ("streamlit", "gradio")
+# Files of a wing must not import modules that start with one of the values; `@` stands for sim2street.
 FORBIDDEN = {
-    "models/**/*.py": ("training", "app", "accelerate", "streamlit", "gradio", "plotly", "cv2", "tensorboard"),
-    "training/**/*.py": ("app", "streamlit", "gradio", "plotly"),
-    "training/methods/*.py": ("training.datasets", "training.loop", "accelerate"),
-    "training/datasets/*.py": ("training.methods", "training.loop", "accelerate"),
-    "training/jobs/*.py": ("training.loop", "accelerate"),
-    "training/scenes/*.py": ("torch", "models", "training.datasets", "training.methods"),
-    "app/**/*.py": ("training.loop", "training.methods", "accelerate"),
-    "app/panels.py": ("streamlit", "gradio", "plotly", "training"),
-    "app/charts.py": ("streamlit", "gradio", "training"),
-    "app/result_rows.py": ("streamlit", "gradio", "plotly", "training"),
-    "app/published.py": ("streamlit", "gradio", "plotly", "training"),
-    "app/engine.py": ("streamlit", "gradio", "plotly"),
-    "app/comparison.py": ("streamlit", "gradio", "plotly"),
-    "app/html_tables.py": ("streamlit", "gradio", "plotly", "training"),
-    "app/scenes.py": ("streamlit", "gradio", "plotly"),
-    "app/demo*.py": ("streamlit", "app.session"),
+    "models/**/*.py": ("@training", "@app", "accelerate", *PAGES, "plotly", "cv2", "tensorboard"),
+    "training/**/*.py": ("@app", *PAGES, "plotly"),
+    "training/methods/**/*.py": ("@training.datasets", "@training.run", "@training.jobs", "accelerate"),
+    "training/datasets/*.py": ("@training.methods", "@training.run", "@training.jobs", "accelerate"),
+    "training/scenes/*.py": ("torch", "@models", "@training.datasets", "@training.methods"),
+    "training/jobs/*.py": ("@training.run.loop", "accelerate"),
+    "training/run/*.py": ("@training.jobs", "@training.sweeps", "@training.commands"),
+    "training/hosting/*.py": ("@training.run.loop", "@training.sweeps", "@training.commands", "accelerate"),
+    "app/**/*.py": ("@training.run", "accelerate"),
+    "app/content/*.py": (*PAGES, "@app.admin", "@app.views", "@app.demo_page", "@training.jobs"),
+    "app/demo_page/*.py": ("streamlit", "@app.views", "@app.admin"),
+    "app/demo.py": ("streamlit", "@app.views"),
+    "app/views/*.py": ("gradio", "@app.demo_page"),
+    "app/admin/*.py": ("gradio", "@app.demo_page"),
 }
 
 
@@ -42,27 +43,73 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def files_of(*rooms: str) -> list[Path]:
+    return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("sim2street", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
 @pytest.mark.parametrize("pattern", FORBIDDEN)
 def test_no_arrow_points_back(pattern: str) -> None:
     files = list(ROOT.glob(pattern))
-    assert files, f"nothing matches {pattern}: has a room moved?"
+    assert files, f"nothing matches {pattern}: has a wing moved?"
+    stops = [stop.replace("@", "sim2street.") for stop in FORBIDDEN[pattern]]
     broken = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in files
         for line, name in imports_of(path)
-        if any(name == stop or name.startswith(f"{stop}.") for stop in FORBIDDEN[pattern])
+        if any(name == stop or name.startswith(f"{stop}.") for stop in stops)
     ]
     assert not broken, "\n".join(broken)
 
 
 def test_only_the_loop_imports_accelerate() -> None:
     importers = {
-        str(path.relative_to(ROOT))
-        for folder in ("app", "models", "training")
-        for path in (ROOT / folder).rglob("*.py")
+        path.relative_to(ROOT).as_posix()
+        for path in files_of(*ROOMS)
         if any(name.split(".")[0] == "accelerate" for _, name in imports_of(path))
     }
-    assert importers == {"training/loop.py"}
+    assert importers == {"training/run/loop.py"}
+
+
+def test_everything_is_imported_by_one_name() -> None:
+    folders = [*ROOMS, "tests", "docs", "benchmarks", "sim2street"]
+    broken = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in files_of(*folders)
+        for line, name in imports_of(path)
+        if name.split(".")[0] in ROOMS
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """A package and its own modules count as one: its `__init__` imports what it registers."""
+    known = {module_of(path): path for path in files_of(*ROOMS)}
+    arrows: dict[str, set[str]] = defaultdict(set)
+    for name, path in known.items():
+        for _, target in imports_of(path):
+            inside = target.startswith(f"{name}.") or name.startswith(f"{target}.")
+            if target in known and target != name and not inside:
+                arrows[name].add(target)
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for target in sorted(arrows[name]):
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in known:
+        visit(name, ())
+
+
+def test_no_folder_is_called_like_a_library() -> None:
+    names = {path.name for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_dir()}
+    assert not names & {"streamlit", "gradio", "plotly", "torch", "accelerate"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
@@ -71,5 +118,6 @@ def test_benchmarks_find_what_they_measure(path: Path) -> None:
 
 
 def test_no_module_beside_the_entry_file_hides_a_package() -> None:
+    """Streamlit puts the entry's folder first on the path, and wakes its own navigation for a folder `pages`."""
     names = {path.stem for path in (ROOT / "app").iterdir()}
-    assert not names & {"models", "training", "app", "datasets", "pages"}
+    assert not names & {"sim2street", "models", "training", "app", "datasets", "pages"}

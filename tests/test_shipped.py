@@ -21,17 +21,18 @@ NAMES = [path.name for path in sorted(SHIPPED.iterdir()) if (path / "config.json
 def test_every_method_that_trains_has_a_checkpoint_and_all_are_small() -> None:
     methods = {Checkpoint.open(SHIPPED / name).config.method for name in NAMES}
     assert methods == {name for name, method in METHODS.items() if method.trains}
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 45 * 2**20
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 90 * 2**20
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_size_licence_and_recipe(name: str) -> None:
     checkpoint = Checkpoint.open(SHIPPED / name)
     config = checkpoint.config
-    assert (checkpoint.path / "model.safetensors").stat().st_size <= 8 * 2**20
+    assert (checkpoint.path / "model.safetensors").stat().st_size <= 12 * 2**20
     recipe = load_recipe(config.recipe)
     assert config.licence == recipe.licence
-    assert config.licence == ("cc-by-nc-4.0" if "camvid" in name else "apache-2.0")
+    saw_photos = "camvid" in name or "cityscapes" in name
+    assert config.licence == ("cc-by-nc-4.0" if saw_photos else "apache-2.0")
     last = list(recipe.resolve_stages().values())[-1] if recipe.stages else recipe
     assert config.step == last.steps, "the last iterate of the committed recipe"
     assert config.network_options == recipe.network_options

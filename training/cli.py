@@ -12,6 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+import argcomplete
+
+from sim2street import __version__
 from sim2street.models.errors import Interrupted, Sim2StreetError, is_out_of_memory
 from sim2street.training.commands import COMMANDS
 
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be text that can be printed
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
+    argcomplete.autocomplete(parser)  # answers the shell and exits where it is the shell that asks
     given = sys.argv[1:] if arguments is None else arguments
     if not given:  # somebody who wants to know what there is
         parser.print_help()
@@ -67,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = Parser(prog="sim2street", description="Domain adaptation for street-scene segmentation.")
+    parser.add_argument("--version", action="version", version=f"sim2street {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add(commands)

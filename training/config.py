@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sim2street.models.errors import ConfigError
+from sim2street.models.labels import LabelSpace, label_space
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.models.storage.checkpoint import Window
-from sim2street.training.methods import method_entry
+from sim2street.models.storage.files import visible
+from sim2street.training.datasets import DATASETS, SegmentationDataset
+from sim2street.training.methods import METHODS
+from sim2street.training.renamed import with_todays_names
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
 """Initialisation of a stage: the checkpoint of the one before."""
 LONGEST_CHAIN: Final = 20
 """Recipes that may be laid over each other, each the base of the one before."""
+FOLDERS: Final = ("root", "extra_networks")
+"""Keys that name folders."""
 LARGEST_SEED: Final = 2**53 - 1
 """A form in a browser knows no larger whole number."""
 
@@ -40,19 +47,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class DatasetConfig(Options):
     """Which pictures to read; `sim2street.training.selection.open_selection` opens it."""
 
-    dataset: Literal[
-        "street_scenes",
-        "cityscapes",
-        "gta5",
-        "synthia",
-        "camvid",
-        "foggy_cityscapes",
-        "acdc",
-        "dark_zurich",
-        "idd",
-        "photos",
-        "folder",
-    ]
+    dataset: str = Field(description="Key of the registry of data sets.")
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
     classes: str = Field(default="cityscapes19", description="Label space of a labelled folder's label images.")
@@ -69,8 +64,32 @@ class DatasetConfig(Options):
     @property
     def label(self) -> str:
         """Short name for tables and cards: `street_scenes/game`, `camvid/train`."""
-        part = self.style if self.dataset == "street_scenes" else self.split
+        part = self.style if self.kind.generated else self.split
         return self.dataset if part is None else f"{self.dataset}/{part}"
+
+    @property
+    def kind(self) -> type[SegmentationDataset]:
+        """The class of the data set."""
+        return DATASETS.find(self.dataset)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The space of its labels."""
+        return label_space(self.classes) if "classes" in self.kind.parameters() else self.kind.labels
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the values above that the data set takes when it is opened."""
+        return {
+            key: getattr(self, key)
+            for key in ("style", "count", "seed", "size", "classes")
+            if key in self.kind.parameters()
+        }
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        return DATASETS.find(value).name
 
 
 class TransformOptions(Options):
@@ -187,26 +206,31 @@ class RunConfig(Options):
         " the recipe; the second and later ones start from the checkpoint before them unless they say otherwise.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_todays_names(cls, values: Any) -> Any:
+        return with_todays_names(values)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.stages:
             self.resolve_stages()
             return self
-        entry = method_entry(self.method)
+        entry = METHODS.find(self.method)
         options = entry.options.parse(self.method_options, where="method_options")
         options.check_start(self.initialisation)
-        if self.network not in NETWORKS:
-            raise ConfigError(f"network is {self.network!r}; known are {', '.join(NETWORKS)}.")
-        NETWORKS[self.network].options.parse(self.network_options, where="network_options")
+        NETWORKS.find(self.network).options.parse(self.network_options, where="network_options")
         if entry.adapts and self.target is None:
             raise ConfigError(f"Method {self.method} needs unlabelled target images: add a [target] table.")
         if not entry.adapts and self.target is not None and not self.recalibration:
             raise ConfigError(f"Method {self.method} never looks at target images: remove the [target] table.")
         if self.recalibration and self.target is None:
             raise ConfigError(f"recalibration is {self.recalibration} and needs target images: add a [target] table.")
-        if self.method == "hrda" and self.network != "hrda":
-            raise ConfigError(f"Method hrda trains the network hrda; network is {self.network!r}.")
-        if self.method in ("daformer", "hrda", "mic") and any(source.dataset == "camvid" for source in self.sources):
+        if entry.networks and self.network not in entry.networks:
+            raise ConfigError(
+                f"Method {self.method} trains the network {' or '.join(entry.networks)}; network is {self.network!r}."
+            )
+        if entry.mixes_labels and any(source.label_space.is_merged for source in self.sources):
             raise ConfigError(
                 f"{entry.title} mixes source labels with pseudo labels: sources must have Cityscapes' classes."
             )
@@ -218,6 +242,10 @@ class RunConfig(Options):
     def total_steps(self) -> int:
         """Steps of the run, of all its stages."""
         return sum(stage.steps for stage in self.resolve_stages().values()) if self.stages else self.steps
+
+    def rooted(self) -> Self:
+        """The same with absolute folders of data sets and extra_networks, so that it means the same from everywhere."""
+        return type(self).parse(_rooted(self.model_dump(mode="json")), where=self.name or self.title)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -256,6 +284,18 @@ class RunConfig(Options):
         return resolved
 
 
+def _rooted(values: Any) -> Any:
+    """Plain values with the folders in them made absolute, those of stages included."""
+    if isinstance(values, list):
+        return [_rooted(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: os.path.abspath(os.path.expanduser(value)) if key in FOLDERS and isinstance(value, str) else _rooted(value)
+        for key, value in values.items()
+    }
+
+
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `changes` over `values`, tables within tables."""
     merged = dict(values)
@@ -267,7 +307,7 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the project."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return sorted(path.stem for path in visible(RECIPES, "*.toml"))
 
 
 def no_recipe(source: str) -> ConfigError:

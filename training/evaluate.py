@@ -33,7 +33,7 @@ class Report:
         label_space: in which the figures hold.
         images: how many were scored.
         ece: expected calibration error in [0,1], 15 bins, top label, labelled pixels.
-        seconds_per_image: wall clock, from decoded photo to probabilities, without loading the network.
+        seconds_per_image: wall clock, from decoded photo to labels and confidence, without loading the network.
         weights_sha256: of the file that was evaluated, empty for a network in training.
     """
 
@@ -96,9 +96,8 @@ def evaluate(
     seconds = 0.0
     for index in range(len(dataset)):
         sample = dataset.read(index)
-        prediction = predictor(sample.photo)
-        seconds += prediction.seconds
-        scored = prediction.in_space(space)
+        scored = predictor(sample.photo, space)
+        seconds += scored.seconds
         confusion += confusion_matrix(sample.labels, scored.labels, space.count)
         calibration.update(sample.labels, scored.labels, scored.confidence, space.count)
         if progress is not None:

@@ -8,21 +8,50 @@ DIR/summary.json                       class shares, mean entropy and seconds of
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from PIL import Image
 
 from sim2street.models.drawing import heatmap, overlay
-from sim2street.models.errors import Sim2StreetError
+from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.photo import read_photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import write_json, written_whole
+from sim2street.training.datasets.listing import Listing, say_once
+
+LOGGER: Final = logging.getLogger(__name__)
+
+
+def photos_of(sources: Sequence[str]) -> list[str]:
+    """The photos that arguments name: files as they are, of a folder all photos below it.
+
+    What is left out of a folder is logged once.
+
+    Raises:
+        PhotoError: a folder holds no photo.
+    """
+    photos: list[str] = []
+    for source in sources:
+        folder = Path(source)
+        if not folder.is_dir():
+            photos.append(source)
+            continue
+        listing = Listing()
+        found = listing.photos(folder)
+        remark = listing.remark(folder)
+        if not found:
+            raise PhotoError(f"There is no photo below {folder}. {remark or 'It is empty.'}")
+        if remark:
+            say_once(remark)
+        photos += map(str, found)
+    return photos
 
 
 def predict_photos(
@@ -62,6 +91,8 @@ def predict_photos(
                 _write_pictures(prediction, photo.pixels, out / folder / folders[name])
                 entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
             summary[source] = entry
+            for remark in photo.remarks:
+                LOGGER.warning("%s: %s.", source, remark)
         except Sim2StreetError as error:
             failures.append(str(error))
             summary[source] = {"error": str(error)}

@@ -28,13 +28,9 @@ def open_originals(config: DatasetConfig, *, labelled: bool = True) -> Segmentat
     Raises:
         DatasetError: files are missing; the text says which and how to get them.
     """
-    options: dict[str, Any] = {}
-    if config.dataset == "street_scenes":
-        options = {"style": config.style, "count": config.count, "seed": config.seed, "size": config.size}
-    elif not labelled:
-        options = {"labelled": False}
-    if config.dataset == "folder":
-        options["classes"] = config.classes
+    options = config.options
+    if not labelled and "labelled" in config.kind.parameters():
+        options["labelled"] = False
     return open_dataset(config.dataset, config.root, config.split, **options)
 
 

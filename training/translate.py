@@ -23,14 +23,15 @@ from sim2street.models.errors import CheckpointError, ConfigError, DatasetError
 from sim2street.models.labels import label_ids_from_train_ids
 from sim2street.models.networks.cyclegan import Generator
 from sim2street.models.predictor import best_device
-from sim2street.models.storage.files import CONFIG, sha256_of, write_json, write_whole
+from sim2street.models.storage.files import CONFIG, sha256_of, visible, write_json, write_whole
 from sim2street.training.config import RunConfig
 from sim2street.training.datasets.base import Progress, SegmentationDataset, resize_labels
 from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from sim2street.training.datasets.transforms import resize_photo
 from sim2street.training.datasets.writer import is_whole_png, to_png
 from sim2street.training.methods.cycada import CyCADAOptions
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks
+from sim2street.training.renamed import with_todays_names
+from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks
 
 Direction = Literal["to_target", "to_source"]
 MANIFEST: Final = "translation.json"
@@ -92,7 +93,7 @@ def translate(
     generator = open_generator(run, direction).to(place)
     with_labels = dataset.labelled and not dataset.labels.is_merged
     settings = {
-        "generator": sha256_of(run / EXTRA_NETWORKS / f"{direction}.safetensors"),
+        "generator": sha256_of(extra_networks_of(run) / f"{direction}.safetensors"),
         "direction": direction,
         "data": dataset.fingerprint(),
         "width": width,
@@ -107,7 +108,8 @@ def translate(
         photo_file, label_file = photos / f"{key}{PHOTO_SUFFIX}", labels / f"{key}{LABEL_SUFFIX}"
         there = is_whole_png(photo_file) and (is_whole_png(label_file) or not with_labels)
         if not there or len(preview) < PREVIEWED:
-            photo = dataset.read_photo(index)
+            sample = dataset.read(index) if with_labels else None
+            photo = dataset.read_photo(index) if sample is None else sample.photo
             if width is not None:
                 photo = resize_photo(photo, (width, round(photo.shape[0] * width / photo.shape[1])), "bicubic")
             painted = translate_photo(generator, photo)
@@ -115,8 +117,8 @@ def translate(
                 preview.append(np.concatenate([photo, painted]))
             if not there:
                 painted_now += 1
-                if with_labels:
-                    truth = resize_labels(dataset.read_labels(index), (photo.shape[1], photo.shape[0]))
+                if sample is not None:
+                    truth = resize_labels(sample.labels, (photo.shape[1], photo.shape[0]))
                     label_file.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(label_file, to_png(label_ids_from_train_ids(truth)))
                 photo_file.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +150,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     manifest = out / MANIFEST
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
+            found = with_todays_names(json.loads(manifest.read_text(encoding="utf-8")))
         except (ValueError, RecursionError):
             found = None
         if found != settings:
@@ -157,7 +159,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
                 f"{out.absolute()} was filled with other settings ({', '.join(differing)} differ). Translate into another"
                 " folder, or delete this one."
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and visible(out):
         raise DatasetError(
             f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Translate into"
             " another folder."

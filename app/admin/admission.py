@@ -167,6 +167,6 @@ def _explain() -> None:
         "On the machine that runs this server, **set a password**:\n\n"
         "```sh\nsim2street admin set-password\n```\n\n"
         f"or pass its hash in `{HASH_VARIABLE}`. There is no default one.\n\n"
-        f"To **sign in with your organisation** instead, fill `[auth]` in `.streamlit/secrets.toml` (OpenID Connect) and"
+        f"To **sign in with your organisation** instead, fill `[auth]` in `app/.streamlit/secrets.toml` (OpenID Connect) and"
         f" list the admins' e-mail addresses in `{MEMBERS_VARIABLE}`."
     )

@@ -15,6 +15,7 @@ from sim2street.app.views import session
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.files import METRICS, RUN_FOLDER
 from sim2street.training.config import RunConfig
+from sim2street.training.datasets import DATASETS
 from sim2street.training.datasets.street_scenes import STYLES
 from sim2street.training.durations import in_words
 from sim2street.training.jobs import local, log
@@ -34,7 +35,6 @@ STATES: Final = {
     JobState.CANCELLED: (":material/stop_circle:", "gray"),
     JobState.LOST: (":material/help:", "orange"),
 }
-SETS: Final = ("street_scenes", "camvid", "cityscapes", "gta5")
 
 
 def show_job(store: JobStore, name: str) -> None:
@@ -145,8 +145,9 @@ def _promote_form(job: Job) -> None:
 def _evaluate_form(job: Job) -> None:
     waiting = job.evaluation is not None and job.evaluation.state == "waiting"
     with st.popover("Evaluating" if waiting else "Evaluate", icon=":material/straighten:", disabled=waiting):
-        chosen = st.selectbox("Data set", SETS, key=f"set/{job.id}")
-        if chosen == "street_scenes":
+        labelled = [name for name, kind in DATASETS.items() if kind.labelled_splits]
+        chosen = st.selectbox("Data set", labelled, key=f"set/{job.id}", format_func=lambda name: DATASETS[name].title)
+        if DATASETS[chosen].generated:
             st.selectbox("Look", STYLES, key=f"style/{job.id}")
             st.number_input("Scenes", 1, 1000, 100, key=f"count/{job.id}", help="Of streets that no recipe trains on.")
         else:
@@ -265,7 +266,7 @@ def _evaluate(who: str, job: str) -> str:
     state = st.session_state
     chosen = state.get(f"set/{job}", "")
     wish = {"dataset": chosen, "split": str(state.get(f"split/{job}", "")).strip() or None}
-    if chosen == "street_scenes":
+    if chosen in DATASETS and DATASETS[chosen].generated:
         wish = {"dataset": chosen, "style": state.get(f"style/{job}", ""), "count": state.get(f"count/{job}", 100)}
     ask_to_evaluate(JobStore(), job, **wish)
     audit(who, "asked for an evaluation", job=job, dataset=chosen)

@@ -15,6 +15,7 @@ from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.options import Options
 from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.models.storage.files import visible
 
 DATA: Final = Path(__file__).parent / "published.json"
 RESULTS: Final = Path(__file__).parent / "measured"
@@ -201,7 +202,7 @@ class SweepTable:
 def sweep_tables() -> list[SweepTable]:
     """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
     own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
-    return [_read(path) for folder in (RESULTS, *own) if folder.is_dir() for path in sorted(folder.glob("*.json"))]
+    return [_read(path) for folder in (RESULTS, *own) for path in visible(folder, "*.json")]
 
 
 def _read(path: Path) -> SweepTable:

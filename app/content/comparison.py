@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sim2street.app.answer import answer
 from sim2street.app.content import figures, panes
+from sim2street.app.content.answer import answer
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
-from sim2street.models.identities import IDENTITIES, identity
+from sim2street.app.content.identities import identity
+from sim2street.models.importers import FAMILIES
 from sim2street.models.storage.catalog import CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.methods import METHODS
 
 HEADING: Final = "Trained on rendered streets. How well does it read yours?"
 INTRODUCTION: Final = (
@@ -25,13 +27,20 @@ INTRODUCTION: Final = (
 
 def listed_checkpoints() -> list[CatalogEntry]:
     """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
-    order = list(IDENTITIES)
+    methods = list(METHODS)
 
-    def place(entry: CatalogEntry) -> int:
-        method = entry.checkpoint and entry.checkpoint.config.method
-        return order.index(method) if method in order else len(order)
+    def place(entry: CatalogEntry) -> tuple[int, int]:
+        method = entry.checkpoint.config.method if entry.checkpoint else ""
+        return _year_of(method), methods.index(method) if method in methods else len(methods)
 
     return sorted(catalog(wait=False), key=place)
+
+
+def _year_of(method: str) -> int:
+    """Year of a method that is trained here or whose weights are imported; unknown ones come last."""
+    if method in METHODS:
+        return METHODS[method].year or 0
+    return next((family.year for family in FAMILIES.values() if family.method == method), 9999)
 
 
 def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:

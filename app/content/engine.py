@@ -23,6 +23,7 @@ from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane, pane
 from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.labels import label_space
+from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import Photo
 from sim2street.models.predictor import Predictor, best_device
 from sim2street.models.segmenter import Segmenter
@@ -77,11 +78,15 @@ class OwnPhoto:
         scene: as it is shown and read.
         data: the file as it came, for a ground truth that is added later.
         name: of the file, for people.
+        truth: contents and name of the label image that came with it, for another numbering of its classes.
+        problem: why the scene has no ground truth although there is a label image.
     """
 
     scene: Scene
     data: bytes
     name: str
+    truth: tuple[bytes, str] | None = None
+    problem: MisnumberedError | None = None
 
 
 class Turns:
@@ -139,7 +144,7 @@ def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Set
     """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
     window = checkpoint.config.window
     predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
-    return pane(predictor(photo), label_space(space))
+    return pane(predictor(photo, label_space(space)))
 
 
 def answer_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
@@ -233,7 +238,11 @@ class Engine:
         """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
         with self._lock:
             if visitor not in self._left:
-                self.private.put((visitor, "photo"), photo, photo.scene.photo.pixels.nbytes + len(photo.data))
+                self.private.put(
+                    (visitor, "photo"),
+                    photo,
+                    photo.scene.photo.pixels.nbytes + len(photo.data) + len(photo.truth[0] if photo.truth else b""),
+                )
 
     def kept(self, visitor: str) -> OwnPhoto | None:
         """The visitor's own photo, if there is one and it has not lain idle."""

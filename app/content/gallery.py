@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,19 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sim2street.app.content.names import DATA_SETS
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
+from sim2street.models.alignment import aligned
 from sim2street.models.errors import LabelError
-from sim2street.models.labels import CAMVID11, CITYSCAPES19, IGNORE, LabelSpace, train_ids_from_label_ids
+from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
+from sim2street.models.numbering import NUMBERINGS, doubt
 from sim2street.models.photo import Photo, read_label_image, read_photo
-from sim2street.training.datasets import SegmentationDataset, open_dataset
+from sim2street.training.datasets import DATASETS, SegmentationDataset
+from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.street_scenes import render
 
-PHOTO_SETS: Final = {
-    "cityscapes": (DATA_SETS["cityscapes"], "SIM2STREET_CITYSCAPES", ("val", "train")),
-    "camvid": (DATA_SETS["camvid"], "SIM2STREET_CAMVID", ("val", "test", "train")),
-}
-"""Data sets of real photos: title, environment variable that names the folder, splits."""
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
 """Both pages' words for the sources that are always there."""
@@ -55,25 +50,18 @@ class Scene:
         space: classes of panes and legend, the ground truth's where that merges classes.
         truth: (H, W) uint8 in `space`, of the photo's size, or None.
         private: whether it is a person's own and must not be kept beyond the session.
+        numberings: how else the ground truth may have to be read, by its values; keys of `ENCODINGS`.
     """
 
     photo: Photo
     space: LabelSpace = CITYSCAPES19
     truth: NDArray[np.uint8] | None = None
     private: bool = False
+    numberings: tuple[str, ...] = ()
 
 
-def _from_camvid(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # CamVid's eleven-class label images number "unlabelled" right after the classes.
-    return np.where(values == CAMVID11.count, IGNORE, values).astype(np.uint8)
-
-
-ENCODINGS: Final[dict[str, tuple[LabelSpace, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]]] = {
-    "Cityscapes train ids (0–18)": (CITYSCAPES19, np.asarray),
-    "Cityscapes label ids (0–33)": (CITYSCAPES19, train_ids_from_label_ids),
-    "CamVid classes (0–10)": (CAMVID11, _from_camvid),
-}
-"""How an uploaded label image may number its classes."""
+ENCODINGS: Final = NUMBERINGS
+"""How an uploaded label image may number its classes, by what people choose."""
 
 
 def rendered_scene(style: str, number: int) -> Scene:
@@ -85,25 +73,17 @@ def rendered_scene(style: str, number: int) -> Scene:
     return Scene(photo, CITYSCAPES19, rendered.labels)
 
 
-def available_photo_sets() -> list[str]:
-    """Names of the data sets whose folder is configured."""
-    return [name for name, (_, variable, _) in PHOTO_SETS.items() if os.environ.get(variable)]
-
-
-def open_photo_set(name: str, split: str) -> SegmentationDataset:
-    """Open a configured data set.
-
-    Raises:
-        DatasetError: the folder is not there or not laid out as documented.
-    """
-    return open_dataset(name, os.environ.get(PHOTO_SETS[name][1]), split)
+def available_photo_sets() -> list[type[SegmentationDataset]]:
+    """Data sets of real photos whose folder is configured."""
+    return [kind for kind in DATASETS.values() if kind.gallery and kind.is_configured()]
 
 
 def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
     """Read one labelled photo of a data set."""
     sample = dataset.read(index)
     digest = hashlib.sha256(sample.photo.tobytes()).hexdigest()
-    photo = Photo(sample.photo, f"{PHOTO_SETS[dataset.name][0]}, {sample.key}", digest)
+    remarks = dataset.remarks if isinstance(dataset, FolderDataset) else ()
+    photo = Photo(sample.photo, f"{dataset.title}, {sample.key}", digest, remarks)
     return _scene(photo, sample.labels, dataset.labels)
 
 
@@ -130,27 +110,24 @@ def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, labe
 
     Raises:
         PhotoError: one of the two is no picture.
-        LabelError: the label image holds other values, or is of another size.
+        MisnumberedError: the label image holds other values; it knows which numberings have them.
+        LabelError: the label image does not fit the photo, or no pixel has a class.
     """
     photo = read_photo(scene_data, name=scene_name)
-    stored = read_label_image(label_data, name=label_name)
-    if (stored.shape[1], stored.shape[0]) != photo.size:
-        raise LabelError(
-            f"{label_name} measures {stored.shape[1]}×{stored.shape[0]} pixels and the photo {photo.size[0]}×{photo.size[1]};"
-            " a label image has the size of its photo."
-        )
-    space, convert = ENCODINGS[encoding]
-    labels = convert(stored)
-    space.check(labels, source=label_name)
+    stored = aligned(read_label_image(label_data, name=label_name), photo, name=label_name)
+    numbering = ENCODINGS[encoding]
+    labels = numbering.read(stored, name=label_name)
     if (labels == IGNORE).all():
         raise LabelError(f"No pixel of {label_name} carries a class when read as {encoding}. Choose another numbering.")
-    if space is not CAMVID11 and stored[stored != IGNORE].max(initial=0) <= CAMVID11.count:
-        # Such a file is read without complaint and scored against the wrong classes.
-        remark = (
-            f"{label_name} holds no number above {CAMVID11.count}, like CamVid's; if it is one of those, say so above"
-        )
-        photo = replace(photo, remarks=(*photo.remarks, remark))
-    return replace(_scene(photo, labels, space), private=True)
+    remarks = list(photo.remarks)
+    if photo.orientation != 1:
+        remarks.append("its EXIF orientation turns the photo, and the ground truth was brought to fit it")
+    # Such a file is read without complaint and scored against the wrong classes.
+    found = doubt(np.bincount(stored.ravel(), minlength=256), numbering)
+    if found is not None:
+        remarks.append(f"{label_name} looks like {found.suspected} rather than {encoding}: it holds {found.evidence}")
+    scene = _scene(replace(photo, remarks=tuple(remarks)), labels, numbering.space)
+    return replace(scene, private=True, numberings=tuple(other.title for other in found.others) if found else ())
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

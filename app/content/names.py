@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from sim2street.training.datasets.street_scenes import STYLES
-
-DATA_SETS: Final = {
-    "acdc": "ACDC",
-    "camvid": "CamVid",
-    "cityscapes": "Cityscapes",
-    "dark_zurich": "Dark Zurich",
-    "foggy_cityscapes": "Foggy Cityscapes",
-    "gta5": "GTA5",
-    "idd": "IDD",
-    "photos": "own photos",
-    "street_scenes": "rendered streets",
-    "synthia": "SYNTHIA",
-}
-"""One for every key of `sim2street.training.datasets.DATASETS`."""
+from sim2street.training.datasets import DATASETS
 
 
 def data_set_title(name: str) -> str:
     """Such as "CamVid val" for camvid/val and "fog" for street_scenes/fog; a name of somebody's own stays as it is."""
     dataset, _, part = name.partition("/")
-    if dataset == "street_scenes" and part.partition(" ")[0] in STYLES:
-        return part
-    return f"{DATA_SETS[dataset]} {part}".strip() if dataset in DATA_SETS else name
+    kind = DATASETS.get(dataset)
+    if kind is None:
+        return name
+    return part if kind.generated and part else f"{kind.title} {part}".strip()
 
 
 def source_title(names: str) -> str:

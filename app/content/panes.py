@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,6 +32,9 @@ PROBE_SIDE: Final = 640
 """Longest side of the grid on which the three likeliest classes are kept; every pixel up to this size."""
 CANDIDATES: Final = 3
 """Classes listed under the pointer."""
+
+PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""Planes are flat areas: run lengths serve them as well as a search does."""
 
 BUNDLE_FORMAT: Final = 1
 
@@ -151,23 +155,17 @@ def display_truth(labels: NDArray[np.uint8], space: LabelSpace, size: tuple[int,
     return labels
 
 
-def pane(prediction: Prediction, space: LabelSpace = CITYSCAPES19) -> Pane:
-    """Quantise a prediction for display in `space`, merging classes by summing their probabilities."""
-    if space is prediction.space:
-        probabilities, labels = prediction.probabilities, prediction.labels
-    else:
-        probabilities = space.merge_probabilities(prediction.probabilities)
-        labels = probabilities.argmax(axis=0).astype(np.uint8)
-    stride = -(-max(labels.shape) // PROBE_SIDE)
-    grid = probabilities[:, stride // 2 :: stride, stride // 2 :: stride]
-    order = np.argsort(-grid, axis=0, kind="stable")[:CANDIDATES]
+def pane(prediction: Prediction) -> Pane:
+    """Quantise a prediction for display in its space."""
+    stride = -(-max(prediction.labels.shape) // PROBE_SIDE)
+    classes, shares = prediction.candidates(CANDIDATES, stride)
     return Pane(
-        space=space,
-        labels=labels,
+        space=prediction.space,
+        labels=prediction.labels,
         entropy=_byte(prediction.entropy),
-        confidence=_byte(probabilities.max(axis=0)),
-        candidates=np.moveaxis(order, 0, -1).astype(np.uint8),
-        candidate_shares=_byte(np.moveaxis(np.take_along_axis(grid, order, axis=0), 0, -1)),
+        confidence=_byte(prediction.confidence),
+        candidates=np.moveaxis(classes, 0, -1),
+        candidate_shares=_byte(np.moveaxis(shares, 0, -1)),
         stride=stride,
         mean_entropy=float(prediction.entropy.mean()),
         seconds=prediction.seconds,
@@ -297,7 +295,8 @@ def _known(value: float) -> float | None:
 
 
 def _byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)
+    """Shares in [0,1] as bytes, rounded to the nearest, of halves the even one."""
+    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(values), alpha=255), np.uint8)
 
 
 def _truth_shares(truth: NDArray[np.uint8], space: LabelSpace) -> list[float]:
@@ -305,7 +304,11 @@ def _truth_shares(truth: NDArray[np.uint8], space: LabelSpace) -> list[float]:
 
 
 def _plane(values: NDArray[np.uint8]) -> str:
-    return base64.b64encode(_bytes(Image.fromarray(np.ascontiguousarray(values)), "PNG")).decode("ascii")
+    """(H, W) or RGB (H, W, 3) as base64 PNG, by OpenCV, which takes a third of Pillow's time at the same size."""
+    stored = values if values.ndim == 2 else values[..., ::-1]  # OpenCV expects BGR
+    done, png = cv2.imencode(".png", np.ascontiguousarray(stored), PNG)
+    assert done  # of a byte image in memory
+    return base64.b64encode(png.tobytes()).decode("ascii")
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> str:

@@ -7,15 +7,14 @@ import html
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app import exports
-from sim2street.app.answer import MOST_CLASSES, telling_classes
-from sim2street.app.content import charts, figures, html_tables
+from sim2street.app.content import charts, exports, figures, html_tables
+from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
 from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
@@ -133,9 +132,16 @@ class CompareTab:
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
             [self.photo, self.truth, self.encoding, self.arrived],
-            [self.photo, self.truth, self.arrived, self.upload_note],
+            [self.photo, self.truth, self.arrived, self.upload_note, *self.others],
             api_visibility="private",
         )
+        for title, button in zip(ENCODINGS, self.others, strict=True):
+            button.click(
+                self.renumber,
+                [gr.State(title), self.arrived],
+                [self.encoding, self.arrived, self.upload_note, *self.others],
+                api_visibility="private",
+            )
         for button, make in ((self.report, self.make_report), (self.archive, self.make_archive)):
             made = button.click(make, controls, self.file, api_visibility="private")
             made.then(None, self.file, None, js=SAVE)
@@ -168,11 +174,13 @@ class CompareTab:
                 )
                 self.truth = gr.File(
                     label="Ground truth, if you have it: a PNG with one class number a pixel",
-                    file_types=[".png"],
+                    file_types=uploads.LABEL_SUFFIXES,
                     height=120,
                 )
                 self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
+            with gr.Row():
+                self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
         self.arrived = gr.Number(0, visible="hidden")
         with gr.Row(elem_id="bar"):
             self.status = gr.HTML(_busy("Starting …"), elem_id="status")
@@ -273,7 +281,7 @@ class CompareTab:
 
     def take_photo(
         self, photo: str | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
-    ) -> tuple[Any, Any, float, str]:
+    ) -> tuple[Any, ...]:
         """A photo or a ground truth came: keep it in memory for the visit and delete the file."""
         visitor = str(request.session_hash)
         with self.engine.awaited(visitor):
@@ -281,14 +289,23 @@ class CompareTab:
                 self.rate.check(uploads.client_of(request))
                 own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
             except Sim2StreetError as error:
-                return None, None, arrived, _problem(str(error)) + uploads.SHORT
+                return None, None, arrived, _problem(str(error)) + uploads.SHORT, *_others(())
             if own is None:
-                return None, None, arrived, uploads.SHORT
+                return None, None, arrived, uploads.SHORT, *_others(())
             self.engine.keep(visitor, own)
         size = "×".join(map(str, own.scene.photo.size))
         scored = ", with ground truth" if own.scene.truth is not None else ""
         note = f"<p><b>{html.escape(own.name)}</b>, read at {size} pixels{scored}.</p>"
-        return None, None, arrived + 1, note + uploads.SHORT
+        numberings = own.scene.numberings
+        if own.problem is not None:
+            note += _problem(f"{own.problem} The photo is read without ground truth.")
+            numberings = tuple(other.title for other in own.problem.fitting)
+        return None, None, arrived + 1, note + uploads.SHORT, *_others(numberings)
+
+    def renumber(self, encoding: str, arrived: float, request: gr.Request) -> tuple[Any, ...]:
+        """Read the visitor's ground truth in another numbering."""
+        _, _, *shown = self.take_photo(None, None, encoding, arrived, request)
+        return encoding, *shown
 
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""
@@ -379,6 +396,11 @@ def _said(state: Comparison) -> str:
         *state.scene.photo.remarks,
     ]
     return html.escape(". ".join(word[0].upper() + word[1:] for word in words) + ".")
+
+
+def _others(numberings: Sequence[str]) -> list[Any]:
+    """The buttons for other numberings of a ground truth: only those are shown that may be right."""
+    return [gr.update(visible=title in numberings) for title in ENCODINGS]
 
 
 def _problem(sentence: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import gradio as gr
 
-VIEWER: Final = Path(__file__).parent / "viewer"
+VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # What the scripts call --st-* is taken from Gradio's theme, light and dark alike.
 COLOURS: Final = """

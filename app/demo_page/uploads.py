@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import sim2street.models.photo
 from sim2street.app.content import gallery
 from sim2street.app.content.engine import OwnPhoto
 from sim2street.models.errors import PhotoError
+from sim2street.models.numbering import MisnumberedError
 
 if TYPE_CHECKING:
     import gradio as gr
 
-SUFFIXES: Final = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
+SUFFIXES: Final[list[str]] = list(sim2street.models.photo.SUFFIXES)
+LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
 """Largest upload; phones' photos have up to 15."""
 
@@ -37,7 +40,8 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         encoding: how it numbers its classes.
 
     Returns:
-        The photo with its ground truth, if any; None where there is neither a new nor an older photo.
+        The photo with its ground truth, if any, or with the reason why its classes cannot be read so; None where there is
+        neither a new nor an older photo.
 
     Raises:
         PhotoError, LabelError: one of the files will not do; says why.
@@ -56,9 +60,14 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         if "truth" in files:
             raise PhotoError("A ground truth needs its photo; drop the photo first.")
         return None
-    if "truth" in files:
-        return OwnPhoto(gallery.with_label_image(data, name, *files["truth"], encoding), data, name)
-    return OwnPhoto(gallery.uploaded_scene(data, name), data, name)
+    # A label image stays with its photo, so that its classes can be numbered otherwise.
+    label_image = files.get("truth", before.truth if before is not None and "photo" not in files else None)
+    if label_image is None:
+        return OwnPhoto(gallery.uploaded_scene(data, name), data, name)
+    try:
+        return OwnPhoto(gallery.with_label_image(data, name, *label_image, encoding), data, name, label_image)
+    except MisnumberedError as error:
+        return OwnPhoto(gallery.uploaded_scene(data, name), data, name, label_image, error)
 
 
 def client_of(request: gr.Request) -> str:

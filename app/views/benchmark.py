@@ -8,9 +8,9 @@ import streamlit as st
 
 from sim2street.app.content import benchmark_data, charts, figures, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
+from sim2street.app.content.identities import identity_of_title
 from sim2street.app.content.names import reports_by_title
 from sim2street.app.views import session
-from sim2street.models.identities import identity_of_title
 from sim2street.models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart

@@ -8,8 +8,8 @@ import streamlit as st
 
 from sim2street.app.content import figures
 from sim2street.app.content.comparison import suited
+from sim2street.app.content.identities import identity
 from sim2street.app.views import session
-from sim2street.models.identities import identity
 from sim2street.models.storage.checkpoint import Checkpoint
 
 

@@ -14,13 +14,14 @@ from sim2street.app.content.comparison import listed_checkpoints, suited
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
 from sim2street.app.content.gallery import OWN, RENDERED, Scene
+from sim2street.app.content.identities import identity
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
-from sim2street.app.own_photos import choose_own
 from sim2street.app.views import session
 from sim2street.app.views.components import picture_row, picture_strip
+from sim2street.app.views.own_photos import choose_own
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.identities import identity
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.datasets import SegmentationDataset
 from sim2street.training.datasets.street_scenes import STYLES
 
 STRIP_LENGTH: Final = 8
@@ -28,7 +29,7 @@ STRIP_LENGTH: Final = 8
 
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
-    sets = [gallery.PHOTO_SETS[name][0] for name in gallery.available_photo_sets()]
+    sets = [kind.title for kind in gallery.available_photo_sets()]
     _say_what_is_gone("photo", [RENDERED, OWN, *sets])
     return st.segmented_control(
         "Photo",
@@ -46,8 +47,8 @@ def choose_scene(source: str) -> Scene | None:
     try:
         if source == OWN:
             return choose_own()
-        names = {title: name for name, (title, _, _) in gallery.PHOTO_SETS.items()}
-        return _photo_set(names[source]) if source in names else _rendered()
+        kinds = {kind.title: kind for kind in gallery.available_photo_sets()}
+        return _photo_set(kinds[source]) if source in kinds else _rendered()
     except Sim2StreetError as error:
         st.error(str(error), icon=":material/image_not_supported:")
         return None
@@ -173,11 +174,11 @@ def _other_street() -> None:
     st.session_state.street = random.randrange(STREETS)
 
 
-def _photo_set(name: str) -> Scene:
-    title, _, splits = gallery.PHOTO_SETS[name]
+def _photo_set(kind: type[SegmentationDataset]) -> Scene:
+    name = kind.name
     pictures, tools = picture_row()
     with tools:
-        split = st.selectbox("Split", splits, key=f"{name}_split", width=100)
+        split = st.selectbox("Split", kind.gallery, key=f"{name}_split", width=100)
         dataset = session.photo_set(name, split)
         box = f"{name}_{split}_photo"
         index = st.selectbox("Photo", range(len(dataset)), key=box, format_func=lambda i: dataset.keys[i], width=230)
@@ -191,5 +192,5 @@ def _photo_set(name: str) -> Scene:
         st.session_state[box] = int(choice)
 
     with pictures:
-        picture_strip(f"{title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
+        picture_strip(f"{kind.title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
     return session.photo_set_scene(name, split, index)

@@ -6,9 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from sim2street.app import exports
-from sim2street.app.answer import MOST_CLASSES, telling_classes
-from sim2street.app.content import charts, figures
+from sim2street.app.content import charts, exports, figures
+from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import HEADING
 from sim2street.app.content.engine import device_name
 from sim2street.app.content.figures import Entrant

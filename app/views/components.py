@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 from streamlit.delta_generator import DeltaGenerator
 
-VIEWER: Final = Path(__file__).parent / "viewer"
+VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # Streamlit calls the default export at mounting and again with new data; the viewer keeps its view in between.
 MOUNT: Final = """

@@ -22,7 +22,7 @@ from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.training.datasets import SegmentationDataset
+from sim2street.training.datasets import SegmentationDataset, open_dataset
 
 
 @st.cache_resource(ttl=20, show_spinner=False)
@@ -58,7 +58,7 @@ def photo_set_scene(name: str, split: str, index: int) -> Scene:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def photo_set(name: str, split: str) -> SegmentationDataset:
     """A data set, listed once."""
-    return gallery.open_photo_set(name, split)
+    return open_dataset(name, split=split)
 
 
 _GONE: Final[SimpleQueue[str]] = SimpleQueue()

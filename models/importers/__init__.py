@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +17,11 @@ from torch import nn
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.adaptsegnet import ADAPTSEGNET
 from sim2street.models.importers.advent import ADVENT
+from sim2street.models.importers.classes import class_names, order_of, reordered
 from sim2street.models.importers.cycada import CYCADA
 from sim2street.models.importers.daformer import DAFORMER
 from sim2street.models.importers.family import Family, Plan, Weights
+from sim2street.models.importers.foreign import foreign_layout
 from sim2street.models.importers.hrda import HRDA, MIC
 from sim2street.models.importers.keys import translate
 from sim2street.models.importers.reading import read_weights, tensors_of
@@ -29,7 +31,7 @@ from sim2street.models.importers.segformer import SEGFORMER
 from sim2street.models.networks import build_unfilled, fill
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
-from sim2street.models.storage.files import CARD, CONFIG, METRICS, WEIGHTS, sha256_of
+from sim2street.models.storage.files import CARD, CONFIG, METRICS, WEIGHTS, is_litter, sha256_of
 from sim2street.models.storage.origin import ImportedFile, ImportRecord
 
 FAMILIES: Final[dict[str, Family]] = {
@@ -43,6 +45,8 @@ FAMILIES: Final[dict[str, Family]] = {
 }
 
 NOT_STATED: Final = "not stated"
+AVERAGE: Final = "ema_model."
+"""Under which a file may hold nothing but a moving average of the network."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def import_checkpoint(
     records, plans = [], []
     for file in given:
         try:
-            plans.append(_plan(family, tensors_of(read_weights(file.path)), file.path.name))
+            plans.append(_read(family, file.path))
         except CheckpointError as error:
             if not file.url:
                 raise
@@ -118,14 +122,31 @@ def import_checkpoint(
     return Checkpoint.save(out, segmenter, config, card=card_of(config, kind), half=False)
 
 
+def _read(family: str, path: Path) -> Plan:
+    """Read one file and plan its import, its outputs in Cityscapes' order."""
+    content = read_weights(path)
+    plan = _plan(family, tensors_of(content), path.name)
+    names = class_names(content, path)
+    try:
+        return plan if names is None else replace(plan, order=order_of(names))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path.name} cannot be imported. {error}") from error
+
+
 def _plan(family: str, weights: Weights, name: str) -> Plan:
     """Plan the import of one file, or say whose file it is."""
     kind = FAMILIES[family]
+    if not kind.has_teacher and all(key.startswith(AVERAGE) for key in weights):
+        weights = {key.removeprefix(AVERAGE): value for key, value in weights.items()}
     if not kind.recognises(weights):
         others = [other for other in FAMILIES.values() if other is not kind and other.recognises(weights)]
         if others:
             raise CheckpointError(
                 f"{name} is laid out as {' or '.join(other.title for other in others)} files are, not as {kind.title}'s."
+            )
+        if (foreign := foreign_layout(weights)) is not None:
+            raise CheckpointError(
+                f"{name} holds {foreign}. That is not {kind.title}'s file, and there is no importer for it."
             )
     try:
         return kind.plan(weights)
@@ -153,7 +174,7 @@ def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counte
 
 def _load(core: nn.Module, plan: Plan) -> Counter[str]:
     match = translate(plan.weights, plan.rename, core, title=plan.title)
-    fill(core, match.weights)
+    fill(core, reordered(match.weights, plan.network, plan.options, plan.order))
     return plan.left_out + match.left_out
 
 
@@ -161,7 +182,7 @@ def refuse_place(out: Path) -> None:
     """Raise `CheckpointError` if the folder holds something that is no checkpoint and would be lost."""
     if not out.exists():
         return
-    found = {item.name for item in out.iterdir()} if out.is_dir() else {out.name}
+    found = {item.name for item in out.iterdir() if not is_litter(item.name)} if out.is_dir() else {out.name}
     # Many other things have a config.json, so whatever else lies there counts as well.
     if foreign := sorted(found - {CONFIG, WEIGHTS, METRICS, CARD}):
         raise CheckpointError(

@@ -41,6 +41,7 @@ def plan(weights: Weights) -> Plan:
 
 ADAPTSEGNET: Final = Family(
     title="AdaptSegNet",
+    year=2018,
     method="adaptsegnet",
     licence="non-commercial research only",
     page="https://github.com/wasidennis/AdaptSegNet",

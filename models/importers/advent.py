@@ -64,6 +64,7 @@ def plan(weights: Weights) -> Plan:
 
 ADVENT: Final = Family(
     title="ADVENT",
+    year=2019,
     method="advent",
     licence="apache-2.0 for the repository; built on AdaptSegNet, which is for non-commercial research",
     page="https://github.com/valeoai/ADVENT/releases",

@@ -65,6 +65,7 @@ def plan(weights: Weights) -> Plan:
 
 CYCADA: Final = Family(
     title="CyCADA",
+    year=2018,
     method="cycada",
     licence="bsd-2-clause",
     page="https://github.com/jhoffman/cycada_release",

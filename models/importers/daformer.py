@@ -67,9 +67,11 @@ def plan(weights: Weights) -> Plan:
 
 DAFORMER: Final = Family(
     title="DAFormer",
+    year=2022,
     method="daformer",
     licence=LICENCE,
     page="https://github.com/lhoyer/DAFormer#checkpoints",
     recognises=recognises,
     plan=plan,
+    has_teacher=True,
 )

@@ -17,7 +17,7 @@ from huggingface_hub.utils import WeakFileLock, httpx
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.reading import MAX_BYTES
 from sim2street.models.storage.cache import FETCHED, cache_folder, mark_used
-from sim2street.models.storage.files import WEIGHTS, sha256_of
+from sim2street.models.storage.files import CONFIG, WEIGHTS, sha256_of
 from sim2street.models.storage.hub import hub_errors
 
 PARTS: Final = 2**20
@@ -82,27 +82,49 @@ def _place(url: str) -> Path:
     return cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
-def fetch_from_hub(repository: str) -> Path:
+def fetch_from_hub(repository: str, *, with_config: bool = False) -> Path:
     """Fetch the weights of a repository of SegFormer's, safetensors where there are some; cached ones without network.
+
+    Args:
+        repository: `owner/name`, or `owner/name@revision`.
+        with_config: fetch the config that names the classes too, where there is one; it lies beside the weights then.
 
     Raises:
         CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
     """
     name, _, revision = repository.partition("@")
-    with hub_errors(name, revision or None):
+    weights = _weights_from_hub(name, revision or None)
+    if with_config:
+        _fetch_config(name, weights.parent.name)  # a folder of the Hub's cache is called by its commit
+    return weights
+
+
+def _fetch_config(name: str, commit: str) -> None:
+    """Fetch the config of a commit into the folder of its weights; one that does not exist is no error."""
+    with hub_errors(name, commit):
+        try:
+            hf_hub_download(name, CONFIG, revision=commit, endpoint=os.environ.get("HF_ENDPOINT"))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return
+
+
+def _weights_from_hub(name: str, revision: str | None) -> Path:
+    with hub_errors(name, revision):
         for file in FILES_OF_PORT:
             try:
                 endpoint = os.environ.get("HF_ENDPOINT")
-                return Path(hf_hub_download(name, file, revision=revision or None, endpoint=endpoint))
+                return Path(hf_hub_download(name, file, revision=revision, endpoint=endpoint))
             except LocalEntryNotFoundError:  # no network; asking it for the other file would only wait again
-                cached = (try_to_load_from_cache(name, other, revision=revision or None) for other in FILES_OF_PORT)
+                cached = (try_to_load_from_cache(name, other, revision=revision) for other in FILES_OF_PORT)
                 found = next((path for path in cached if isinstance(path, str)), None)
                 if found is None:
                     raise
                 return Path(found)
             except EntryNotFoundError:
                 continue
-    raise CheckpointError(f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
+    raise CheckpointError(f"{name} holds neither {' nor '.join(FILES_OF_PORT)}.")
 
 
 def _download(url: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from sim2street.models.importers.keys import Rename
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.origin import Protocol
 
@@ -32,6 +33,7 @@ class Plan:
         window: how photos are shown to the network.
         protocol: how the authors measure.
         left_out: tensors that were not even looked at, by reason.
+        order: which of the file's outputs each of Cityscapes' 19 classes is.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Plan:
     window: Window
     protocol: Protocol
     left_out: Counter[str] = field(default_factory=Counter)
+    order: list[int] = field(default_factory=lambda: list(range(CITYSCAPES19.count)))
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,23 @@ class Family:
 
     Attributes:
         title: as people write it.
+        year: of the paper.
         method: key of the method that trained these weights, as in `config.json`.
         licence: of the released weights, as far as the authors state it.
         page: where the authors release them.
         recognises: whether weights look like this family's, rightly named or not.
         plan: weights -> plan. Raises `CheckpointError` if they cannot be this family's.
+        has_teacher: whether training keeps a moving average as a teacher, which is not the network that is evaluated.
     """
 
     title: str
+    year: int
     method: str
     licence: str
     page: str
     recognises: Callable[[Weights], bool]
     plan: Callable[[Weights], Plan]
+    has_teacher: bool = False
 
 
 def has(weights: Weights, *starts: str) -> bool:

@@ -77,17 +77,21 @@ def plan_mic(weights: Weights) -> Plan:
 
 HRDA: Final = Family(
     title="HRDA",
+    year=2022,
     method="hrda",
     licence=LICENCE,
     page="https://github.com/lhoyer/HRDA#checkpoints",
     recognises=recognises,
     plan=plan,
+    has_teacher=True,
 )
 MIC: Final = Family(
     title="MIC",
+    year=2023,
     method="mic",
     licence=LICENCE,
     page="https://github.com/lhoyer/MIC",
     recognises=recognises_mic,
     plan=plan_mic,
+    has_teacher=True,
 )

@@ -146,8 +146,9 @@ def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
             hint = f": {value.shape[0]} classes or channels, expected {shape[0]}"
         raise CheckpointError(f"{key} has shape {tuple(value.shape)}, {title} has {tuple(shape)}{hint}.")
     if key.endswith(BATCHES):
-        if value.is_floating_point():
-            raise CheckpointError(f"{key} holds {value.dtype} numbers; expected a count.")
+        # Moving averages are kept of counters too, which makes them floats.
+        if value.is_floating_point() and not (is_finite(value.float()) and bool((value >= 0).all())):
+            raise CheckpointError(f"{key} holds {float(value):g}; expected a count.")
         return
     if value.dtype not in FLOATS:
         raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")

@@ -1,8 +1,12 @@
 """Reading the files that authors released, none of whose contents is trusted.
 
 Pickles run code when they are opened the ordinary way. Here they are read by PyTorch's restricted reader, which knows
-tensors and plain containers only; the one addition is NumPy's scalars, which mmcv's evaluation hook leaves among a
-checkpoint's notes. Archives are read member by member within bounds; nothing is unpacked by its own name.
+tensors and plain containers only. What else training tools leave among a checkpoint's notes, such as NumPy's arrays and
+scalars, is replaced by a `Note` that holds nothing. Archives are read member by member within bounds; nothing is unpacked
+by its own name.
+
+The tensors may lie under names that wrappers gave them (DataParallel, torch.compile, Lightning, moving averages);
+`tensors_of` takes those off.
 """
 
 from __future__ import annotations
@@ -14,18 +18,20 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from pickle import UnpicklingError
 from typing import IO, Any, Final
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from sim2street.models.errors import CheckpointError
+from sim2street.models.importers.keys import renamed
+from sim2street.models.storage.files import is_litter
 
 MAX_BYTES: Final = 8 * 2**30
 """Largest file that is read; the authors' largest, with optimiser and three copies of MiT-B5, has about 2 GB."""
@@ -39,15 +45,62 @@ TAR: Final = b"ustar"
 PAGE: Final = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 """How a web page begins, such as the one on which Google Drive asks to confirm a large download."""
 
-# A scalar's type, its dtype and the function that makes it, under the names of NumPy 1 and 2.
-_SCALARS: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # pyright: ignore[reportAttributeAccessIssue]
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),  # pyright: ignore[reportAttributeAccessIssue]
-    np.dtype,
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.int64)),
+CONTAINERS: Final = (
+    "state_dict", "model_state_dict", "model_state", "model", "network", "net", "module", "weights", "params",
+)  # fmt: skip
+"""Where training tools put the network's tensors."""
+AVERAGES: Final = (
+    "model_ema", "state_dict_ema", "ema_state_dict", "ema_model", "ema", "params_ema", "shadow", "averaged_model",
+)  # fmt: skip
+"""The same of its moving average; beside the network itself it is not looked at."""
+KNOWN_BESIDE: Final = frozenset(
+    (
+        "meta", "optimizer", "optimizers", "optimizer_state_dict", "optimizer_states", "param_schedulers", "scheduler",
+        "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "scaler", "epoch", "step", "iter", "iteration",
+        "global_step", "loss", "best_miou", "args", "config", "callbacks", "loops", "hyper_parameters", "hparams_name",
+        "pytorch-lightning_version", "message_hub", "decay", "num_updates", "classes", "class_names", "id2label",
+    )
+)  # fmt: skip
+"""What may lie beside them and is not taken for part of the network."""
+INSERTED: Final = frozenset(
+    ("module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+)
+"""Parts of a tensor's name that PyTorch's wrappers insert, around the whole network or around a part of it."""
+OUTER: Final = ("model", "network", "net", "model_ema", "ema", "shadow", "averaged_model")
+"""Attributes under which a training module holds its network, so that all names begin with one of them."""
+COUNTERS: Final = ("n_averaged", "num_updates", "decay")
+"""What moving averages count beside the network."""
+
+
+class Note:
+    """What a file's notes held that is neither tensor nor plain container: only its place is kept, so nothing runs."""
+
+    def __init__(self, *_arguments: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+_NOTES: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
+    Note,
+    *(
+        (Note, name)
+        for core in ("numpy.core", "numpy._core")
+        for name in (f"{core}.multiarray.scalar", f"{core}.multiarray._reconstruct", f"{core}.numeric._frombuffer")
+    ),
+    *((Note, name) for name in ("numpy.ndarray", "numpy.dtype", "argparse.Namespace", "types.SimpleNamespace")),
+    *((Note, f"pathlib.{name}") for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
+    *(
+        (OrderedDict, f"{module}.AttributeDict")  # Lightning's, for hyperparameters
+        for module in (
+            "pytorch_lightning.utilities.parsing",
+            "lightning_fabric.utilities.data",
+            "lightning.fabric.utilities.data",
+        )
+    ),
 ]
+"""Names by which files call them."""
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -80,32 +133,64 @@ def read_weights(path: Path) -> dict[str, Any]:
     return _read_pickle(path, name=path.name)
 
 
-def tensors_of(content: dict[str, Any], *, known_beside: tuple[str, ...] = ("meta", "optimizer")) -> dict[str, Tensor]:
-    """Take the tensors out of what a file holds at its top: they lie there bare, or under `state_dict`.
-
-    Args:
-        content: from `read_weights`.
-        known_beside: entries that may lie beside `state_dict` and are not looked at.
+def tensors_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Take the network's tensors out of what a file holds at its top, and wrappers' parts off their names.
 
     Raises:
-        CheckpointError: something else lies there.
+        CheckpointError: something else lies there, or a tensor comes twice.
     """
-    if "state_dict" in content:
-        foreign = sorted(str(key) for key in content if key != "state_dict" and key not in known_beside)
-        if foreign:
-            raise CheckpointError(
-                f"Beside state_dict the file holds {', '.join(foreign[:8])}; expected {' and '.join(known_beside)} only."
-            )
-        content = content["state_dict"]
-        if not isinstance(content, dict):
-            raise CheckpointError(f"The file's state_dict is a {type(content).__name__}; expected tensors by name.")
+    for _ in range(len(CONTAINERS)):  # some nest one in another
+        chosen = _container(content)
+        if chosen is None:
+            break
+        content = content[chosen]
+        if not isinstance(content, Mapping):
+            raise CheckpointError(f"The file's {chosen} is a {type(content).__name__}; expected tensors by name.")
     others = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others or not content:
         shown = ", ".join(map(str, others[:8])) or "nothing"
         raise CheckpointError(f"The file holds {shown} where tensors by name were expected.")
-    if all(key.startswith("module.") for key in content):  # saved from within DataParallel
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return content
+    return unwrapped(content)
+
+
+def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without what wrappers add to their names, in whatever order the wrappers lie around each other.
+
+    Raises:
+        CheckpointError: two tensors have the same name then.
+    """
+    weights = renamed(weights, lambda key: ".".join(part for part in key.split(".") if part not in INSERTED) or key)
+    while True:
+        weights = {key: value for key, value in weights.items() if not (key in COUNTERS and value.numel() == 1)}
+        prefix = next((f"{name}." for name in OUTER if all(key.startswith(f"{name}.") for key in weights)), None)
+        if prefix is None or not weights:
+            return weights
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+
+
+def _container(content: Mapping[str, Any]) -> str | None:
+    """The entry that holds the network; None where its tensors lie here.
+
+    Raises:
+        CheckpointError: several could, or something lies beside it that nobody knows.
+    """
+    if all(isinstance(value, Tensor) for value in content.values()):
+        return None
+    named = [name for name in CONTAINERS if name in content]
+    dicts = [name for name in named if isinstance(content[name], Mapping)]
+    averages = [name for name in AVERAGES if isinstance(content.get(name), Mapping)]
+    chosen = next(iter(dicts or averages or named), None)
+    if chosen is None:
+        return None
+    if len(dicts) > 1:
+        raise CheckpointError(f"The file holds several networks: {', '.join(dicts)}. Save one of them alone.")
+    beside = content.keys() - {chosen, *named, *AVERAGES} - KNOWN_BESIDE
+    if beside:
+        raise CheckpointError(
+            f"Beside {chosen} the file holds {', '.join(sorted(map(str, beside))[:8])}, which nobody here knows; expected"
+            " training notes such as meta and optimizer only."
+        )
+    return chosen
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -120,7 +205,7 @@ def _read_pickle(path: Path, *, name: str) -> dict[str, Any]:
     if zipfile.is_zipfile(path):
         _refuse_bomb(path, name)
     try:
-        with torch.serialization.safe_globals(_SCALARS), warnings.catch_warnings():
+        with torch.serialization.safe_globals(_NOTES), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of storage classes that old files name
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -193,7 +278,8 @@ def _take_out(path: Path, folder: Path) -> Path:
         ):
             for member in archive:
                 _refuse_escape(member, path.name)
-                if member.isfile() and member.name.endswith((".pth", ".pt")):
+                is_weights = member.name.endswith((".pth", ".pt"))
+                if member.isfile() and is_weights and not any(map(is_litter, PurePosixPath(member.name).parts)):
                     source = archive.extractfile(member)
                     assert source is not None
                     target = folder / f"{len(taken)}.pth"

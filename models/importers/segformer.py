@@ -180,7 +180,7 @@ def encoder_of(weights: Weights, encoder: MixTransformer) -> dict[str, Tensor]:
 def recognises(weights: Weights) -> bool:
     """Whether a Mix Transformer has the head of linear layers."""
     student, _ = student_of(weights)
-    return has(student, "segformer.") or has(student, "backbone.block", "decode_head.linear_")
+    return has(student, "segformer.", "decode_head.") or has(student, "backbone.block", "decode_head.linear_")
 
 
 def plan(weights: Weights) -> Plan:
@@ -207,6 +207,7 @@ def plan(weights: Weights) -> Plan:
 
 SEGFORMER: Final = Family(
     title="SegFormer",
+    year=2021,
     method="source_only",
     licence="NVIDIA Source Code License for SegFormer: non-commercial research",
     page="https://huggingface.co/nvidia",

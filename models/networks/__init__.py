@@ -1,77 +1,25 @@
-"""The registry of networks: a name, its typed options, and the function that builds it."""
+"""The registry of networks, and how one is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19, LabelSpace
-from sim2street.models.networks.daformer import DAFormerNetworkOptions, daformer
-from sim2street.models.networks.deeplab_v2 import DeepLabV2Options, deeplab_v2
-from sim2street.models.networks.drn import DRNOptions, drn
-from sim2street.models.networks.encoders import EncoderOptions
-from sim2street.models.networks.ensemble import EnsembleOptions, ensemble
-from sim2street.models.networks.fcn8s import FCN8sOptions, fcn8s
-from sim2street.models.networks.hrda import HRDANetworkOptions, hrda
-from sim2street.models.networks.segformer import SegFormerOptions, segformer
-from sim2street.models.options import Options
+from sim2street.models.networks import daformer, deeplab_v2, drn, ensemble, fcn8s, hrda, segformer
+from sim2street.models.networks.entry import NetworkEntry, fault_of_entry
+from sim2street.models.registry import Registry
 from sim2street.models.segmenter import Segmenter
 
-
-@dataclass(frozen=True)
-class Network:
-    """One entry of `NETWORKS`.
-
-    Attributes:
-        title: as people write it.
-        encoder: options -> what its features come from, such as "ResNet-101", a reduced width included.
-        options: everything that can be chosen; the defaults are the paper's.
-        build: label space and options -> segmenter with random weights.
-    """
-
-    title: str
-    encoder: Callable[[Any], str]
-    options: type[Options]
-    build: Callable[[LabelSpace, Any], Segmenter]
-
-
-def _ensemble(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
-    if options.network == "ensemble":
-        raise ConfigError("An ensemble is made of other networks, not of ensembles.")
-    return ensemble([build(options.network, labels, options.network_options) for _ in range(options.members)])
-
-
-def _width(options: Any) -> str:
-    return "" if options.width == 1 else f" × {options.width:g}"
-
-
-def _resnet(options: DeepLabV2Options) -> str:
-    return options.encoder or f"ResNet-{options.backbone.removeprefix('resnet')}{_width(options)}"
-
-
-def _encoder(options: EncoderOptions) -> str:
-    return options.encoder or f"MiT-{options.variant.upper()}{_width(options)}"
-
-
-NETWORKS: Final[dict[str, Network]] = {
-    "deeplab_v2": Network("DeepLab-v2", _resnet, DeepLabV2Options, deeplab_v2),
-    "daformer": Network("DAFormer", _encoder, DAFormerNetworkOptions, daformer),
-    "hrda": Network("HRDA", _encoder, HRDANetworkOptions, hrda),
-    "segformer": Network("SegFormer", _encoder, SegFormerOptions, segformer),
-    "fcn8s": Network("FCN-8s", lambda options: f"VGG-16{_width(options)}", FCN8sOptions, fcn8s),
-    "drn": Network("DRN-C-26", lambda options: f"DRN-C-26{_width(options)}", DRNOptions, drn),
-    "ensemble": Network(
-        "Ensemble",
-        lambda options: encoder_name(options.network, options.network_options),
-        EnsembleOptions,
-        _ensemble,
-    ),
-}
+NETWORKS: Final = Registry[NetworkEntry](
+    "network",
+    "sim2street.networks",
+    [file.ENTRY for file in (deeplab_v2, daformer, hrda, segformer, fcn8s, drn, ensemble)],
+    fault=fault_of_entry,
+)
 
 
 def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, Any] | None = None) -> Segmenter:
@@ -80,9 +28,7 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
     Raises:
         ConfigError: the network or an option is unknown, or a value is out of range.
     """
-    if name not in NETWORKS:
-        raise ConfigError(f"There is no network {name!r}; known are {', '.join(NETWORKS)}.")
-    network = NETWORKS[name]
+    network = NETWORKS.find(name)
     return network.build(labels, network.options.parse(options or {}, where=f"network {name}"))
 
 

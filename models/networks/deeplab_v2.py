@@ -11,7 +11,7 @@ which a 320-pixel-wide picture has no poles or people left at stride 8 or 16.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Final, Literal, Self, cast
 
 import timm
 import torch
@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.encoders import STRIDES, TimmEncoder
+from sim2street.models.networks.entry import NetworkEntry, with_width
 from sim2street.models.options import Options
-from sim2street.models.segmenter import CAFFE, IMAGENET, Segmenter
+from sim2street.models.segmenter import CAFFE, IMAGENET, Core, Segmenter
 
 
 class DeepLabV2Options(Options):
@@ -106,8 +107,10 @@ class DetailDecoder(nn.Module):
         return self.classify(self.fuse(torch.cat([coarse, self.reduce(fine)], dim=1)))
 
 
-class DeepLabV2(nn.Module):
+class DeepLabV2(Core):
     """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4`, `main` and, where there is one, `aux` logits."""
+
+    has_encoder = True
 
     def __init__(self, classes: int, options: DeepLabV2Options) -> None:
         super().__init__()
@@ -121,6 +124,11 @@ class DeepLabV2(nn.Module):
             for module in self.backbone.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.requires_grad_(False)
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether the options ask for one."""
+        return self.aux is not None
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """The feature maps alone."""
@@ -210,3 +218,16 @@ def deeplab_v2(labels: LabelSpace, options: DeepLabV2Options | None = None) -> S
     else:
         normalisation = CAFFE if options.caffe_style else IMAGENET
     return Segmenter(core, labels, normalisation, align_corners=True)
+
+
+ENTRY: Final = NetworkEntry(
+    name="deeplab_v2",
+    title="DeepLab-v2",
+    paper="Chen, Papandreou, Kokkinos, Murphy, Yuille. DeepLab: Semantic Image Segmentation with Deep "
+    "Convolutional Nets, Atrous Convolution, and Fully Connected CRFs. TPAMI 2018. arXiv:1606.00915",
+    encoder=lambda options: (
+        options.encoder or with_width(f"ResNet-{options.backbone.removeprefix('resnet')}", options.width)
+    ),
+    options=DeepLabV2Options,
+    build=deeplab_v2,
+)

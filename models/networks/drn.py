@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.entry import NetworkEntry, with_width
 from sim2street.models.options import Options
-from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class BasicBlock(nn.Module):
         return torch.relu(inner)
 
 
-class DRN(nn.Module):
+class DRN(Core):
     """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage8` and `main`, (B, C, ceil(H/8), ceil(W/8)).
 
     Keys are those of the authors' code: `conv1`, `bn1`, `layer1`..`layer8`, and `fc` for the classifier.
@@ -137,3 +138,13 @@ def drn(labels: LabelSpace, options: DRNOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
     # The authors upsample with aligned corners (eightfold, to the picture's size).
     return Segmenter(DRN(labels.count, options or DRNOptions()), labels, IMAGENET, align_corners=True)
+
+
+ENTRY: Final = NetworkEntry(
+    name="drn",
+    title="DRN-C-26",
+    paper="Yu, Koltun, Funkhouser. Dilated Residual Networks. CVPR 2017. arXiv:1705.09914",
+    encoder=lambda options: with_width("DRN-C-26", options.width),
+    options=DRNOptions,
+    build=drn,
+)

@@ -14,6 +14,7 @@ from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from sim2street.models.errors import ConfigError
+from sim2street.models.networks.entry import with_width
 from sim2street.models.networks.mix_transformer import MixTransformer, MixTransformerOptions
 from sim2street.models.segmenter import IMAGENET, Normalisation
 
@@ -132,3 +133,8 @@ def normalisation_of(name: str) -> Normalisation:
         return IMAGENET
     mean, std = tuple(map(float, config.mean)), tuple(map(float, config.std))
     return Normalisation(mean=cast(tuple[float, float, float], mean), std=cast(tuple[float, float, float], std))
+
+
+def encoder_title(options: EncoderOptions) -> str:
+    """What the features come from, such as "MiT-B0 × 0.75": three quarters of its channels."""
+    return options.encoder or with_width(f"MiT-{options.variant.upper()}", options.width)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from sim2street.models.errors import ConfigError
+from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.options import Options
-from sim2street.models.segmenter import Segmenter
+from sim2street.models.segmenter import Core, Segmenter
 
 
 class EnsembleOptions(Options):
@@ -20,7 +23,7 @@ class EnsembleOptions(Options):
     members: int = Field(default=2, ge=2, le=16, description="How many there are.")
 
 
-class Ensemble(nn.Module):
+class Ensemble(Core):
     """Bare network: normalised (B, 3, H, W) -> `main` and, where the members have one, `aux`: means over the members."""
 
     def __init__(self, members: list[nn.Module]) -> None:
@@ -46,3 +49,22 @@ def ensemble(members: list[Segmenter]) -> Segmenter:
     first = members[0]
     core = Ensemble([member.core for member in members])
     return Segmenter(core, first.labels, first.normalisation, align_corners=first.align_corners)
+
+
+def _build(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
+    from sim2street.models.networks import build  # the registry, which holds this entry too
+
+    if options.network == ENTRY.name:
+        raise ConfigError("An ensemble is made of other networks, not of ensembles.")
+    return ensemble([build(options.network, labels, options.network_options) for _ in range(options.members)])
+
+
+def _encoder(options: EnsembleOptions) -> str:
+    from sim2street.models.networks import encoder_name
+
+    return encoder_name(options.network, options.network_options)
+
+
+ENTRY: Final = NetworkEntry(
+    name="ensemble", title="Ensemble", paper="", encoder=_encoder, options=EnsembleOptions, build=_build
+)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
+from sim2street.models.networks.entry import NetworkEntry, with_width
 from sim2street.models.options import Options
-from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 
 STAGES: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 PADDING: Final = 99
@@ -55,7 +56,7 @@ class BilinearUpsampling(nn.Module):
         return F.conv_transpose2d(scores, self.weight, stride=self.factor)
 
 
-class FCN8s(nn.Module):
+class FCN8s(Core):
     """Bare network: normalised (B, 3, H, W) -> `main` (B, C, H, W), `stage1`..`stage5` after each pooling, and `fc7`.
 
     Stages belong to the padded picture. `fc7`, the last map before the classifier, is what CyCADA's feature
@@ -124,3 +125,14 @@ def fcn8s(labels: LabelSpace, options: FCN8sOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
     # Scores have the picture's size already, so the way of upsampling is of no consequence.
     return Segmenter(FCN8s(labels.count, options or FCN8sOptions()), labels, IMAGENET)
+
+
+ENTRY: Final = NetworkEntry(
+    name="fcn8s",
+    title="FCN-8s",
+    paper="Long, Shelhamer, Darrell. Fully Convolutional Networks for Semantic Segmentation. CVPR 2015. "
+    "arXiv:1411.4038",
+    encoder=lambda options: with_width("VGG-16", options.width),
+    options=FCN8sOptions,
+    build=fcn8s,
+)

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, project
-from sim2street.models.networks.encoders import STAGES, build_encoder, dims_of, input_of
-from sim2street.models.segmenter import Segmenter
+from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, fused
+from sim2street.models.networks.encoders import STAGES, build_encoder, dims_of, encoder_title, input_of
+from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.segmenter import Core, Segmenter
 
 CONTEXT_SCALE: Final = 0.5
 """Size of the context picture relative to the detail's."""
@@ -104,16 +105,19 @@ class ScaleAttention(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 1 to 4, fuse, classify."""
-        maps = project(self.projections, [features[name] for name in STAGES], features["stage1"].shape)
-        return torch.sigmoid(self.classify(self.dropout(self.fuse(maps))))
+        maps = [features[name] for name in STAGES]
+        maps = fused(self.projections, self.fuse, maps, features["stage1"].shape)
+        return torch.sigmoid(self.classify(self.dropout(maps)))
 
 
-class HRDANetwork(nn.Module):
+class HRDANetwork(Core):
     """Bare network: normalised (B, 3, H, W) -> `main`, the fused logits at stride 4, and what they are made of.
 
     The other outputs are `logits` (the same as `main`), `detail` (stride 4), `context` and `attention` (stride 8), and
     the context's features `stage1`..`stage4`.
     """
+
+    has_encoder = True
 
     def __init__(self, classes: int, options: HRDANetworkOptions) -> None:
         super().__init__()
@@ -227,3 +231,14 @@ def hrda(labels: LabelSpace, options: HRDANetworkOptions | None = None) -> Segme
     """Build the segmenter; weights are random until a checkpoint is loaded."""
     core = HRDANetwork(labels.count, options or HRDANetworkOptions())
     return Segmenter(core, labels, input_of(core.encoder), align_corners=False)
+
+
+ENTRY: Final = NetworkEntry(
+    name="hrda",
+    title="HRDA",
+    paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation. "
+    "ECCV 2022. arXiv:2204.13132",
+    encoder=encoder_title,
+    options=HRDANetworkOptions,
+    build=hrda,
+)

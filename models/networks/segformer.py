@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 from torch import Tensor, nn
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.daformer import ConvNormAct, EncoderAndHead, project
-from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, input_of
+from sim2street.models.networks.daformer import ConvNormAct, EncoderAndHead, fused
+from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, encoder_title, input_of
+from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.segmenter import Segmenter
 
 
@@ -33,8 +36,8 @@ class SegFormerHead(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 4 to 1, fuse, classify."""
-        maps = project(self.projections, [features[name] for name in reversed(STAGES)], features["stage1"].shape)
-        return self.classify(self.dropout(self.fuse(maps)))
+        maps = [features[name] for name in reversed(STAGES)]
+        return self.classify(self.dropout(fused(self.projections, self.fuse, maps, features["stage1"].shape)))
 
 
 def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:
@@ -43,3 +46,14 @@ def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Se
     encoder = build_encoder(options)
     core = EncoderAndHead(encoder, SegFormerHead(dims_of(encoder, options), labels.count, options))
     return Segmenter(core, labels, input_of(encoder), align_corners=False)
+
+
+ENTRY: Final = NetworkEntry(
+    name="segformer",
+    title="SegFormer",
+    paper="Xie, Wang, Yu, Anandkumar, Alvarez, Luo. SegFormer: Simple and Efficient Design for Semantic "
+    "Segmentation with Transformers. NeurIPS 2021. arXiv:2105.15203",
+    encoder=encoder_title,
+    options=SegFormerOptions,
+    build=segformer,
+)

@@ -13,12 +13,12 @@ from typing import Final
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import DOWNLOADS, Download
-from sim2street.models.storage.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, promoted_folder
+from sim2street.models.storage.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, is_litter, promoted_folder
 from sim2street.models.storage.hub import download_checkpoint, is_repository
 from sim2street.models.storage.spacefile import DEFAULT as SPACEFILE
 from sim2street.models.storage.spacefile import read_spacefile
 
-SHIPPED: Final = Path(__file__).parent / "shipped"
+SHIPPED: Final = Path(__file__).parent.parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
 """Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
 
@@ -113,7 +113,7 @@ def _places() -> dict[str, Path]:
         candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
         for candidate in candidates:
             path = _checkpoint_within(candidate)
-            if path is not None and not candidate.name.startswith("."):
+            if path is not None and not candidate.name.startswith(".") and not is_litter(candidate.name):
                 run = path.parent if path.name == RUN_FOLDER else path
                 places.setdefault(run.resolve().name, path)
     return places

@@ -6,7 +6,8 @@
     README.md           the card
 
 Opening is strict: every file is checked before a weight is used, and a folder that is damaged, incomplete or foreign
-raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole.
+raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole. PyTorch is imported
+once weights are loaded or saved.
 """
 
 from __future__ import annotations
@@ -15,17 +16,15 @@ import json
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
 from sim2street.models.labels import LABEL_SPACES, label_space
-from sim2street.models.networks import NETWORKS, build_unfilled, fill, is_finite
+from sim2street.models.network_names import NETWORK_NAMES
 from sim2street.models.options import Options
-from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.files import (
     CARD,
     CONFIG,
@@ -36,9 +35,13 @@ from sim2street.models.storage.files import (
     remove_left_behind,
     replace_folder,
     sha256_of,
+    visible,
     write_json,
 )
 from sim2street.models.storage.origin import ImportRecord
+
+if TYPE_CHECKING:
+    from sim2street.models.segmenter import Segmenter
 
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
@@ -111,8 +114,16 @@ class CheckpointConfig(Options):
     @field_validator("network")
     @classmethod
     def _known_network(cls, value: str) -> str:
+        if value in NETWORK_NAMES:
+            return value
+        from sim2street.models.networks import NETWORKS  # PyTorch comes with it; a package may have added the name
+
         if value not in NETWORKS:
-            raise ValueError(f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street may know it")
+            said = [
+                f"expected one of {', '.join(NETWORKS)}; a newer Sim2Street or a package may know it",
+                *NETWORKS.left_out,
+            ]
+            raise ValueError(". ".join(said))
         return value
 
     @field_validator("labels")
@@ -160,7 +171,7 @@ class Checkpoint:
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
-                pickles = [item.name for item in path.iterdir() if item.suffix in PICKLES]
+                pickles = [item.name for item in visible(path) if item.suffix in PICKLES]
                 hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:
@@ -187,6 +198,11 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
+        # Here rather than above, so that listing checkpoints does not wait for PyTorch.
+        from safetensors.torch import load_file
+
+        from sim2street.models.networks import build_unfilled, fill, is_finite
+
         try:
             segmenter = build_unfilled(
                 self.config.network, label_space(self.config.labels), self.config.network_options
@@ -237,6 +253,8 @@ class Checkpoint:
             half: store floating-point weights in fp16, which halves the file; running statistics of batch norm stay
                 fp32, since small variances would lose most of their digits.
         """
+        from safetensors.torch import save_file
+
         path = Path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_of(path)

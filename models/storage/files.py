@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from sim2street import IS_CHECKOUT, ROOT
+
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.json"
@@ -30,11 +32,33 @@ UNPAIRED: Final = "backslashreplace"
 HALF_WRITTEN: Final = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.partial")
 """Name of a file or folder that a process writes, as `partial_of` makes it."""
 
+LITTER: Final = frozenset(
+    (
+        "__macosx", ".ds_store", ".localized", ".spotlight-v100", ".fseventsd", ".trashes", "thumbs.db", "ehthumbs.db",
+        "desktop.ini", "$recycle.bin", "system volume information", "@eadir", ".directory", ".thumbnails",
+        ".ipynb_checkpoints",
+    )
+)  # fmt: skip
+"""What systems and tools leave beside a person's files, in lower case."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name was left by a system or tool: `._photo.jpg`, `__MACOSX`, `Thumbs.db`."""
+    return name.startswith("._") or name.lower() in LITTER
+
+
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """What `folder` itself holds that matches a pattern, in order of names; hidden entries and litter are passed over."""
+    found = folder.glob(pattern) if folder.is_dir() else ()
+    return sorted(path for path in found if not path.name.startswith(".") and not is_litter(path.name))
+
 
 def runs_folder() -> Path:
-    """Where jobs and what comes of them are kept: SIM2STREET_RUNS, or `runs` beside the code."""
+    """Where jobs and their results are kept: SIM2STREET_RUNS, or `runs` in the checkout or else in the current folder."""
     named = os.environ.get(RUNS_VARIABLE)
-    return Path(named).absolute() if named else Path(__file__).resolve().parent.parent / "runs"
+    if named:
+        return Path(named).absolute()
+    return (ROOT if IS_CHECKOUT else Path.cwd()) / "runs"
 
 
 def promoted_folder() -> Path:

@@ -20,11 +20,11 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from sim2street import ROOT
 from sim2street.models.errors import ConfigError
 from sim2street.models.options import Options
 from sim2street.models.storage.files import write_whole
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 DEFAULT: Final = ROOT / "Spacefile"
 MAX_BYTES: Final = 64 * 2**10
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sim2street.app import exports
-from sim2street.app.answer import answer, telling_classes
-from sim2street.app.content import panes
+from sim2street.app.content import exports, panes
+from sim2street.app.content.answer import answer, telling_classes
 from sim2street.app.content.figures import Entrant
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo

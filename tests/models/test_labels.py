@@ -30,16 +30,6 @@ def test_camvid_covers_all_nineteen() -> None:
     assert CAMVID11.from_cityscapes19(train_ids).tolist() == [[0, 1, 1, 8, 8, 10, 6, 255]]
 
 
-def test_merged_probabilities_are_summed_before_the_argmax() -> None:
-    probabilities = np.zeros((19, 1, 1), np.float32)
-    probabilities[0], probabilities[13], probabilities[15] = 0.4, 0.3, 0.3
-    merged = CAMVID11.merge_probabilities(probabilities)
-    assert merged[:, 0, 0].argmax() == CAMVID11.names.index("car")  # although road is the best of the 19
-    assert merged.sum() == pytest.approx(1)
-    with pytest.raises(LabelError, match="19"):
-        CAMVID11.merge_probabilities(probabilities[:11])
-
-
 def test_label_ids_round_trip() -> None:
     train_ids = np.arange(19, dtype=np.uint8)
     assert (train_ids_from_label_ids(label_ids_from_train_ids(train_ids)) == train_ids).all()

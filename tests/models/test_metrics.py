@@ -51,11 +51,29 @@ def test_iou_by_hand() -> None:
     assert mean_iou(iou) == pytest.approx((1 / 3 + 3 / 4 + 2 / 3) / 3)
 
 
+@pytest.mark.parametrize("block", [1, 40])
+def test_counting_runs_and_counting_pixels_agree(block: int) -> None:
+    generator = np.random.default_rng(0)
+    labels, predicted = (
+        generator.integers(0, top, (160 // block, 400 // block)).astype(np.uint8).repeat(block, 0).repeat(block, 1)
+        for top in (23, 19)
+    )
+    expected = np.zeros((19, 19), np.int64)
+    np.add.at(expected, (labels[labels < 19], predicted[labels < 19]), 1)
+    counted = confusion_matrix(labels, predicted, 19)
+    assert counted.dtype == np.int64
+    np.testing.assert_array_equal(counted, expected)
+    for empty in (np.zeros((0, 4), np.uint8), np.zeros((4, 0), np.uint8)):
+        assert not confusion_matrix(empty, empty, 19).any()
+
+
 def test_mismatched_shapes_and_foreign_predictions_are_refused() -> None:
     with pytest.raises(ValueError, match="must match"):
         confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
     with pytest.raises(ValueError, match="classes are 0 to 1"):
         confusion_matrix(np.zeros((1, 1), np.uint8), np.full((1, 1), 7, np.uint8), 2)
+    with pytest.raises(ValueError, match="uint8"):
+        confusion_matrix(np.zeros((1, 1), np.int64), np.zeros((1, 1), np.uint8), 2)
 
 
 def test_calibration_error_by_hand() -> None:

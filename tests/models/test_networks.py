@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from sim2street.models.errors import ConfigError
+from sim2street.models.network_names import NETWORK_NAMES
 from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, is_finite
 from sim2street.models.networks.cyclegan import Generator
+from sim2street.models.networks.daformer import ConvNormAct, fused, project
 from sim2street.models.networks.ensemble import EnsembleOptions
-from sim2street.models.networks.hrda import HRDA, Box, Context
+from sim2street.models.networks.hrda import Box, Context, HRDANetwork
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
@@ -115,7 +118,7 @@ def test_ensembles_are_flat() -> None:
 
 def test_detail_counts_where_attention_says_so() -> None:
     core = build("hrda", options=OPTIONS["hrda"]).core
-    assert isinstance(core, HRDA)
+    assert isinstance(core, HRDANetwork)
     coarse, fine = torch.full((1, 19, 8, 12), 2.0), torch.full((1, 19, 16, 24), 5.0)
     for attention, expected in ((0.0, 2.0), (1.0, 5.0), (0.5, 3.5)):
         fused = core.fuse(Context({}, coarse, torch.full_like(coarse, attention)), fine)
@@ -165,3 +168,27 @@ def test_daformers_protocol_by_hand() -> None:
     assert np.abs(prediction.probabilities - expected).mean() < 1e-3
     other = Predictor(segmenter, Window(short_side=48), device="cpu")(photo)
     assert np.abs(other.probabilities - expected).mean() > 1e-2
+
+
+def test_names_of_networks_are_those_of_the_registry() -> None:
+    assert tuple(NETWORKS) == NETWORK_NAMES
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_fuse_before_upsampling_is_the_fuse_after_it(training: bool) -> None:
+    """To rounding, in outputs, gradients and the batch norm's running statistics."""
+    torch.manual_seed(0)
+    projections = nn.ModuleList(nn.Conv2d(dim, 24, 1) for dim in (8, 16, 32))
+    fuse = ConvNormAct(3 * 24, 24, 1).train(training)
+    twin = copy.deepcopy(fuse)
+    features = [torch.randn(2, dim, 26 // stride, 38 // stride) for dim, stride in ((8, 1), (16, 2), (32, 4))]
+    shape = features[0].shape
+    plain, quick = twin(project(projections, features, shape)), fused(projections, fuse, features, shape)
+    torch.testing.assert_close(quick, plain, atol=2e-6, rtol=1e-5)
+    seed = torch.randn_like(plain)
+    given = [*projections.parameters()]
+    grads = torch.autograd.grad(plain, [*given, *twin.parameters()], seed)
+    for ours, theirs in zip(torch.autograd.grad(quick, [*given, *fuse.parameters()], seed), grads, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+    for ours, theirs in zip(fuse.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)

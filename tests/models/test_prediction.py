@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from sim2street.models.drawing import HEAT, heatmap, overlay
-from sim2street.models.errors import ConfigError
+from sim2street.models.errors import ConfigError, LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, SYNTHIA16
 from sim2street.models.networks import build
-from sim2street.models.prediction import Prediction
+from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Window
@@ -61,11 +63,49 @@ def test_any_array_and_tensor_of_probabilities_will_do() -> None:
 def test_coarser_space_sums_and_subset_changes_nothing() -> None:
     probabilities = np.zeros((19, 1, 1), np.float32)
     probabilities[0], probabilities[13], probabilities[15] = 0.4, 0.3, 0.3
-    prediction = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0)
-    merged = prediction.in_space(CAMVID11)
-    assert CAMVID11.names[merged.labels[0, 0]] == "car"
+    merged = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0, CAMVID11)
+    assert CAMVID11.names[merged.labels[0, 0]] == "car", "although road is the best of the 19"
     assert merged.confidence[0, 0] == pytest.approx(0.6)
-    assert prediction.in_space(SYNTHIA16) is prediction
+    own = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0)
+    assert merged.entropy[0, 0] == own.entropy[0, 0], "the entropy stays the network's"
+    subset = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0, SYNTHIA16)
+    assert subset.space is CITYSCAPES19
+    with pytest.raises(LabelError, match="19"):
+        Prediction.from_probabilities(np.full((11, 1, 1), 1 / 11, np.float32), CAMVID11, 0, MERGED_ELSEWHERE)
+
+
+MERGED_ELSEWHERE = dataclasses.replace(CAMVID11, name="elsewhere")
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(
+    ("logits", "photo"),
+    [((13, 24), (97, 190)), ((1, 1), (5, 7)), ((24, 13), (24, 130)), ((30, 40), (20, 25)), ((8, 9), (1, 9))],
+)
+def test_strips_equal_upsampling_everything_at_once(
+    align_corners: bool, logits: tuple[int, int], photo: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim2street.models.prediction.STRIP", 500)
+    generator = torch.Generator().manual_seed(0)
+    views = [View(4 * torch.randn(19, *logits, generator=generator), flipped) for flipped in (False, True)]
+    straight, mirrored = (
+        F.interpolate(view.logits[None], size=photo, mode="bilinear", align_corners=align_corners)[0].softmax(dim=0)
+        for view in views
+    )
+    for chosen, expected in ((views[:1], straight), (views, (straight + mirrored.flip(-1)) / 2)):
+        prediction = Prediction.of(Upsampled(chosen, photo, align_corners), CITYSCAPES19, 0)
+        np.testing.assert_allclose(prediction.probabilities, expected.numpy(), atol=3e-6)
+        np.testing.assert_allclose(prediction.confidence, expected.amax(dim=0).numpy(), atol=3e-6)
+        nats = torch.special.entr(expected).sum(dim=0) / np.log(19)
+        np.testing.assert_allclose(prediction.entropy, nats.numpy(), atol=3e-6)
+        assert (prediction.labels == prediction.probabilities.argmax(axis=0)).all()
+        for stride in (1, 3):
+            classes, shares = prediction.candidates(3, stride)
+            first = min(stride // 2, photo[0] - 1)
+            grid = prediction.probabilities[:, first::stride, stride // 2 :: stride]
+            np.testing.assert_allclose(shares, np.sort(grid, axis=0)[:-4:-1], atol=1e-6)
+            named = np.take_along_axis(grid, classes.astype(np.int64), axis=0)
+            np.testing.assert_allclose(named, shares, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

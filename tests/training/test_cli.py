@@ -333,3 +333,13 @@ def test_console_script_starts_without_loading_torch(tmp_path: Path) -> None:
     result: Any = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.stdout.strip().endswith("False")
     assert "evaluate" in result.stdout
+
+
+def test_listing_checkpoints_waits_for_no_library_that_computes() -> None:
+    script = (
+        "import sys; from sim2street.training.cli import main; code = main(['checkpoints']);"
+        "sys.exit(code or ', '.join({'torch', 'timm', 'torchvision', 'cv2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "source_only_game" in done.stdout

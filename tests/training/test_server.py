@@ -9,10 +9,12 @@ import sys
 
 import pytest
 
-from sim2street.training.commands.server import ROOT, absolute_folders
+from sim2street import ROOT
 
 SERVER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-COMMAND = "import sys; from sim2street.training.commands.server import serve; sys.exit(serve([sys.executable, '-c', {!r}], {{}}))"
+COMMAND = (
+    "import sys; from sim2street.training.commands.server import serve; sys.exit(serve([sys.executable, '-c', {!r}]))"
+)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to pass on")
@@ -28,8 +30,3 @@ def test_a_terminated_command_takes_its_server_along() -> None:
 
 def test_the_servers_exit_code_is_the_commands() -> None:
     assert subprocess.run([sys.executable, "-c", COMMAND.format("raise SystemExit(3)")], cwd=ROOT).returncode == 3
-
-
-def test_folders_of_the_environment_do_not_depend_on_where_a_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", os.pathsep.join(["runs", "/weights"]))
-    assert absolute_folders()["SIM2STREET_CHECKPOINTS"].split(os.pathsep) == [os.path.abspath("runs"), "/weights"]

@@ -15,6 +15,7 @@ from sim2street.training.commands import (
     cache,
     checkpoints,
     collection,
+    completion,
     datasets,
     demo,
     evaluate,
@@ -49,4 +50,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     space,
     jobs,
     admin,
+    completion,
 )

@@ -7,8 +7,9 @@ import importlib.util
 import os
 import sys
 
+from sim2street import ROOT
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.server import ROOT, absolute_folders, serve
+from sim2street.training.commands.server import serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     """Start Streamlit on the app's entry file."""
     if importlib.util.find_spec("streamlit") is None:
         raise ConfigError('The app needs Streamlit: pip install -e ".[app]"')
-    command = [sys.executable, "-m", "streamlit", "run", os.fspath(ROOT / "app" / "main.py")]
+    command = [sys.executable, "-P", "-m", "streamlit", "run", os.fspath(ROOT / "app" / "main.py")]
     command += ["--server.port", str(options.port), "--server.address", options.address]
     if options.headless:
         command += ["--server.headless", "true"]
-    return serve(command, absolute_folders())
+    return serve(command)

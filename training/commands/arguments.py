@@ -61,15 +61,16 @@ def open_named(options: argparse.Namespace) -> SegmentationDataset:
         ConfigError: an option of street scenes is given for another set, or a value is out of range.
         DatasetError: the set is not where it was looked for.
     """
-    from sim2street.training.datasets import open_dataset
+    from sim2street.training.datasets import DATASETS, open_dataset
 
+    kind = DATASETS.find(options.dataset)
     given = {key: value for key in ("style", "count", "seed", "size") if (value := getattr(options, key)) is not None}
-    if options.dataset == "street_scenes":
+    if kind.generated:
         given.setdefault("count", options.scenes)
     elif given:
         raise ConfigError(f"--{next(iter(given))} is for street_scenes only.")
     if options.label_space is not None:
-        if options.dataset != "folder":
+        if "classes" not in kind.parameters():
             raise ConfigError(f"--label-space is for labelled folders; {options.dataset} knows its own classes.")
         given["classes"] = options.label_space
     return open_dataset(options.dataset, options.root, options.split, **given)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sim2street.models.errors import ConfigError
 from sim2street.training.commands.arguments import parse_count
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument("name", metavar="NAME", help="such as gta5, synthia, cityscapes, acdc, dark_zurich or idd")
     check.add_argument("--root", metavar="DIR", help="folder of the data set")
     check.add_argument("--split", help="the only part to look at")
+    check.add_argument("--label-space", help="of a labelled folder's label images (default cityscapes19)")
     check.add_argument(
         "--images", type=parse_count, default=200, help="most pictures opened per part, 0 for all (default 200)"
     )
@@ -33,8 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from sim2street.training.datasets.inspection import inspect_dataset
     from sim2street.training.selection import progress_bar
 
+    if options.label_space is not None and options.name != "folder":
+        raise ConfigError(f"--label-space is for labelled folders; {options.name} knows its own classes.")
+    more = {} if options.label_space is None else {"classes": options.label_space}
     with progress_bar(f"inspecting {options.name}") as progress:
-        parts = inspect_dataset(options.name, options.root, options.split, images=options.images, progress=progress)
+        parts = inspect_dataset(
+            options.name, options.root, options.split, images=options.images, progress=progress, **more
+        )
     for part in parts:
         print("\n".join(_lines(part)))
     if options.json is not None:
@@ -50,8 +57,15 @@ def _lines(part: PartInspection) -> list[str]:
     if part.inspected:
         sizes = ", ".join(f"{count} of {size}" for size, count in part.sizes.items())
         lines.append(f"    opened {part.inspected}: {sizes}")
+    lines += [f"    {remark}" for remark in part.remarks]
     if part.resized:
         lines.append(f"    {part.resized} labels differ from their photo in size; they are resized when read")
+    if part.turned:
+        lines.append(f"    {part.turned} photos are turned by their EXIF orientation, and their labels with them")
+    if part.dark:
+        lines.append(f"    {part.dark} photos are nearly black: do their values use only part of the range?")
+    if part.unreadable:
+        lines.append(f"    {part.unreadable_total} of them cannot be used:")
     lines += [f"    {sentence}" for sentence in part.unreadable]
     if part.shares:
         present = sorted(part.shares.items(), key=lambda item: -item[1])

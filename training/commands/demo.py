@@ -7,8 +7,9 @@ import importlib.util
 import os
 import sys
 
+from sim2street import ROOT
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.server import ROOT, absolute_folders, serve
+from sim2street.training.commands.server import serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +23,8 @@ def run(options: argparse.Namespace) -> int:
     """Start the page as a Space does, by its file."""
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError('The demo needs Gradio: pip install -e ".[demo]"')
-    environment = absolute_folders()
-    environment |= {"GRADIO_SERVER_PORT": str(options.port), "GRADIO_ANALYTICS_ENABLED": "False"}
-    return serve([sys.executable, os.fspath(ROOT / "app" / "demo.py")], environment)
+    return serve(
+        [sys.executable, os.fspath(ROOT / "app" / "demo.py")],
+        GRADIO_SERVER_PORT=str(options.port),
+        GRADIO_ANALYTICS_ENABLED="False",
+    )

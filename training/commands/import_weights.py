@@ -80,7 +80,7 @@ def _given(family: str, names: list[str]) -> list[WeightsFile]:
     for name in names:
         path = Path(name)
         if family == "segformer" and is_repository(name) and not path.exists() and not path.parent.is_dir():
-            files.append(WeightsFile(fetch_from_hub(name), f"https://huggingface.co/{name}"))
+            files.append(WeightsFile(fetch_from_hub(name, with_config=True), f"https://huggingface.co/{name}"))
         elif path.is_file():
             files.append(WeightsFile(path))
         else:
@@ -115,6 +115,6 @@ def _fetch(entry: Release) -> WeightsFile:
     from sim2street.training.selection import progress_bar
 
     if entry.repository:
-        return WeightsFile(fetch_from_hub(entry.repository), entry.page)
+        return WeightsFile(fetch_from_hub(entry.repository, with_config=True), entry.page)
     with progress_bar(f"fetching {entry.name}") as progress:
         return WeightsFile(fetch(entry.url, progress=progress), entry.url)

@@ -12,7 +12,7 @@ from sim2street.training.commands.arguments import check_device, chosen_checkpoi
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("predict", help="segment photos")
-    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, or folders of them")
     parser.add_argument(
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
     )
@@ -25,16 +25,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Segment photos into a folder."""
     from sim2street.models.predictor import Predictor
-    from sim2street.training.predict import predict_photos
+    from sim2street.training.predict import photos_of, predict_photos
     from sim2street.training.selection import progress_bar
 
+    photos = photos_of(options.photos)
     predictors = {
         name: Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
         for name, checkpoint in chosen_checkpoints(options.checkpoint)
     }
     with progress_bar("segmenting") as progress:
-        failures = predict_photos(options.photos, predictors, options.out, progress=progress)
+        failures = predict_photos(photos, predictors, options.out, progress=progress)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    print(f"{options.out}: {len(options.photos) - len(failures)} of {len(options.photos)} photos segmented.")
+    print(f"{options.out}: {len(photos) - len(failures)} of {len(photos)} photos segmented.")
     return 2 if failures else 0

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sim2street.models.errors import ConfigError
 
 if TYPE_CHECKING:
     from sim2street.training.config import RunConfig
-
-EMBEDDED: Final = "street_scenes"
-"""The data set that comes with the project."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,18 +44,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _describe(config: RunConfig) -> dict[str, Any]:
     """Values of one recipe; `needs` are data sets and weights that the project does not bring along."""
-    from sim2street.training.methods import method_entry
+    from sim2street.training.methods import METHODS
 
     stages = [*config.resolve_stages().values()] or [config]
     source, target = stages[-1].sources, stages[-1].target
-    sets = {item.dataset for stage in stages for item in (*stage.sources, stage.target) if item is not None}
-    needs = sorted(sets - {EMBEDDED})
+    sets = [item for stage in stages for item in (*stage.sources, stage.target) if item is not None]
+    needs = sorted({item.dataset for item in sets if not item.kind.generated})
     if any(stage.initialisation == "imagenet" for stage in stages):
         needs.append("ImageNet weights")
     return {
         "name": config.name,
         "title": config.title,
-        "method": method_entry(config.method).title,
+        "method": METHODS.find(config.method).title,
         "network": config.network,
         "source": " + ".join(item.label for item in source),
         "target": None if target is None else target.label,

@@ -1,21 +1,22 @@
-"""What the commands that serve a page share: the environment it runs in, and how it ends."""
+"""What the commands that serve a page share: how the server starts, and how it ends."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import FrameType
-from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
-"""Where pages run: Streamlit finds its config there (app/.streamlit/config.toml)."""
+from sim2street import child_environment
 
 
-def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a server from the root until it ends; who stops this process stops it too. Returns its exit code."""
+def serve(command: Sequence[str], **variables: str) -> int:
+    """Run a server until it ends and return its exit code; stopping this process stops the server too.
+
+    Args:
+        command: of the server.
+        variables: of its environment, beside those of this process.
+    """
     stopped = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -23,7 +24,7 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
         stopped = True
         server.terminate()
 
-    server = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
+    server = subprocess.Popen(command, env=child_environment() | variables)
     before = signal.signal(signal.SIGTERM, stop)
     try:
         code = server.wait()
@@ -33,13 +34,3 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
         return 0
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def absolute_folders() -> dict[str, str]:
-    """The environment with our folders made absolute, since a page runs in another folder than the person's."""
-    environment = dict(os.environ)
-    for name, value in environment.items():
-        if name.startswith("SIM2STREET_") and value:
-            parts = [str(Path(part).expanduser().absolute()) for part in value.split(os.pathsep) if part]
-            environment[name] = os.pathsep.join(parts)
-    return environment

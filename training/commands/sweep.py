@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
     """Run a sweep; the code is 2 where a run failed."""
     if not options.evaluate_only and importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
-    from sim2street.training.sweeps.plan import Launcher, load_sweep, sweep_through
+    from sim2street.training.sweeps.definition import load_sweep
+    from sim2street.training.sweeps.plan import Launcher, sweep_through
     from sim2street.training.sweeps.table import to_markdown
 
     launcher: Launcher | None = None

@@ -28,6 +28,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default runs/RECIPE)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="with --resume: go on although data or settings differ from those that the run began with",
+    )
     parser.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
     parser.add_argument(
         "--check",
@@ -68,7 +73,9 @@ def run(options: argparse.Namespace) -> int:
         if options.resume is not None:
             raise ConfigError("--check is for a run that has not begun; leave out --resume.")
         return report_check(config, out)
-    checkpoint = train(config, out, resume=options.resume is not None)
+    if options.allow_changes and options.resume is None:
+        raise ConfigError("--allow-changes is for a run that has begun; name it with --resume.")
+    checkpoint = train(config, out, resume=options.resume is not None, allow_changes=options.allow_changes)
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
         if options.publish is not None:

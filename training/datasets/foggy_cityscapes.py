@@ -16,6 +16,10 @@ class FoggyCityscapes(Cityscapes):
     """Photos of one split and fog: `train` is the densest (0.02), `val/0.005` the lightest."""
 
     name = "foggy_cityscapes"
+    title = "Foggy Cityscapes"
+    paper = "Sakaridis et al., IJCV 2018"
+    terms = "derived from Cityscapes and under its licence: non-commercial use, registration needed."
+    gallery = ("val", "train")
     splits = tuple(f"{split}/{density}" for split in ("train", "val", "test") for density in DENSITIES)
     labelled_splits = tuple(f"{split}/{density}" for split in ("train", "val") for density in DENSITIES)
     root_variable = "SIM2STREET_FOGGY_CITYSCAPES"
@@ -38,9 +42,10 @@ class FoggyCityscapes(Cityscapes):
         # The archive of 2018 and the later one, whose fog respects edges ("dual-reference bilateral filter").
         folders = [self.root / name / part for name in ("leftImg8bit_foggy", "leftImg8bit_foggyDBF")]
         folder = next((each for each in folders if each.is_dir()), folders[0])
-        photos = tuple(sorted(folder.glob(f"*/*{suffix}")))
+        photos = self.listing.matching(folder, [f"_leftImg8bit_foggy_beta_{each}.png" for each in DENSITIES], depth=2)
+        photos = tuple(photo for photo in photos if photo.name.lower().endswith(suffix.lower()))
         self._refuse_empty(photos, folder / f"*/*{suffix}")
-        keys = tuple(photo.name.removesuffix(suffix) for photo in photos)
+        keys = tuple(photo.name[: -len(suffix)] for photo in photos)
         labels = tuple(
             self.root / "gtFine" / part / photo.parent.name / f"{key}{LABEL_SUFFIX}"
             for key, photo in zip(keys, photos, strict=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from sim2street.models.errors import DatasetError
-from sim2street.models.labels import CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.numbering import LABEL_IDS
 from sim2street.training.datasets.base import FolderDataset, label_table, why_unread
 
 ALL = "all"
@@ -16,11 +17,14 @@ class Gta5(FolderDataset):
     """All frames, or those listed in `<split>.txt`, with labels as the 19 train ids.
 
     Label images are palette PNGs whose index is the label id 0..34; their colours are never looked at. Frames measure
-    1914x1052 pixels with a few exceptions, some of whose label images differ from the photo in size: `read` resizes
-    such labels to the photo.
+    1914x1052 pixels with a few exceptions, some of whose label images differ from the photo by a few rows: `read`
+    resizes such labels to the photo.
     """
 
     name = "gta5"
+    title = "GTA5"
+    paper = "Richter et al., ECCV 2016"
+    terms = "frames of a video game, for research and education only."
     labels = CITYSCAPES19
     splits = (ALL,)
     labelled_splits = (ALL,)
@@ -33,8 +37,8 @@ class Gta5(FolderDataset):
     )
     photo_folder: ClassVar[str] = "images"
     label_folder: ClassVar[str] = "labels"
-    # Index 34 is the licence plate, which Cityscapes numbers -1.
-    table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(35)})
+    numbering = LABEL_IDS
+    table = label_table(LABEL_IDS.meaning)
 
     def __init__(self, root: str | Path | None = None, split: str = ALL, *, labelled: bool = True) -> None:
         super().__init__(root, split, labelled=labelled)
@@ -42,12 +46,12 @@ class Gta5(FolderDataset):
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.photo_folder
         if self.split == ALL:
-            photos = tuple(sorted(folder.glob("*.png")))
+            photos = self.listing.matching(folder, ".png", depth=1)
             self._refuse_empty(photos, folder / "*.png")
         else:
-            photos = tuple(folder / name for name in self._listed())
-            self._refuse_empty(photos, self.root / f"{self.split}.txt")
-            self._refuse_missing(photos, "photo")
+            listed = [folder / name for name in self._listed()]
+            self._refuse_empty(listed, self.root / f"{self.split}.txt")
+            photos = self._existing(listed, "photo")
         keys = tuple(photo.stem for photo in photos)
         labels = tuple(self.root / self.label_folder / photo.name for photo in photos) if self.labelled else ()
         return keys, photos, labels

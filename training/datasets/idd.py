@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.numbering import TRAIN_IDS
 from sim2street.training.datasets.base import FolderDataset, label_table
 
 PHOTO_STEM: Final = "_leftImg8bit"
+PHOTO_SUFFIXES: Final = tuple(f"{PHOTO_STEM}.{end}" for end in ("png", "jpg", "jpeg"))
 LABEL_SUFFIX: Final = "_gtFine_labelcsTrainIds.png"
 
 
@@ -20,6 +22,10 @@ class Idd(FolderDataset):
     """
 
     name = "idd"
+    title = "IDD"
+    paper = "Varma et al., WACV 2019"
+    terms = "non-commercial research under its own licence; registration needed."
+    gallery = ("val", "train")
     labels = CITYSCAPES19
     splits = ("train", "val", "test")
     root_variable = "SIM2STREET_IDD"
@@ -29,13 +35,14 @@ class Idd(FolderDataset):
         " --id-type csTrainId. The folder then holds leftImg8bit/<split>/<drive>/*_leftImg8bit.png or .jpg and"
         " gtFine/<split>/<drive>/*_gtFine_labelcsTrainIds.png."
     )
-    table = label_table({value: value for value in range(CITYSCAPES19.count)})
+    numbering = TRAIN_IDS
+    table = label_table(TRAIN_IDS.meaning)
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / "leftImg8bit" / self.split
-        photos = tuple(sorted(path for end in ("png", "jpg") for path in folder.glob(f"*/*{PHOTO_STEM}.{end}")))
+        photos = self.listing.matching(folder, PHOTO_SUFFIXES, depth=2)
         self._refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")
-        stems = [photo.stem.removesuffix(PHOTO_STEM) for photo in photos]
+        stems = [photo.stem[: -len(PHOTO_STEM)] for photo in photos]
         # Frames are numbered anew in each drive.
         keys = tuple(f"{photo.parent.name}_{stem}" for photo, stem in zip(photos, stems, strict=True))
         labels = tuple(

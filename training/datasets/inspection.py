@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sim2street.models.alignment import aligned
 from sim2street.models.errors import DatasetError, Sim2StreetError
-from sim2street.training.datasets import DATASETS, open_dataset
+from sim2street.models.photo import is_nearly_black
+from sim2street.training.datasets import DATASETS
 from sim2street.training.datasets.base import FolderDataset, Progress
 
 
@@ -26,7 +29,11 @@ class PartInspection:
         inspected: how many pictures were opened.
         sizes: pictures by "width x height", of those opened.
         resized: labels that differ from their photo in size, of those opened; they are resized when read.
-        unreadable: sentences on pictures that cannot be read, the first ten.
+        turned: photos that their EXIF orientation turns, and their labels with them where they were drawn before.
+        dark: photos that are nearly black.
+        unreadable: sentences on pictures that cannot be read or whose labels do not fit them, the first ten.
+        unreadable_total: how many such pictures there are.
+        remarks: sentences on files that were left out and on labels that look misnumbered.
         shares: share of each class among labelled pixels by name, [0,1]; empty without labels.
         ignored: share of pixels without a class, [0,1].
     """
@@ -38,7 +45,11 @@ class PartInspection:
     inspected: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     resized: int = 0
+    turned: int = 0
+    dark: int = 0
     unreadable: tuple[str, ...] = ()
+    unreadable_total: int = 0
+    remarks: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     ignored: float = 0.0
 
@@ -55,6 +66,7 @@ def inspect_dataset(
     images: int = 200,
     labelled: bool = True,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[PartInspection]:
     """Look at every split of a data set, or at one.
 
@@ -65,6 +77,7 @@ def inspect_dataset(
         images: most pictures per part that are opened, evenly spread; 0 = all.
         labelled: False looks at photos alone, as training looks at a target.
         progress: called with pictures opened and pictures to open, part by part.
+        options: more arguments of the set, such as `classes` of a labelled folder.
 
     Raises:
         DatasetError: the name is unknown, or there is no such folder.
@@ -74,7 +87,7 @@ def inspect_dataset(
         known = [key for key, value in DATASETS.items() if issubclass(value, FolderDataset)]
         raise DatasetError(f"There is no data set {name!r} of files; known are {', '.join(known)}.")
     parts = (split,) if split is not None else kind.splits
-    return [_inspect_part(kind, root, part, images, labelled, progress) for part in parts]
+    return [_inspect_part(kind, root, part, images, labelled, progress, options) for part in parts]
 
 
 def _inspect_part(
@@ -84,55 +97,88 @@ def _inspect_part(
     images: int,
     labelled: bool,
     progress: Progress | None,
+    options: Mapping[str, Any],
 ) -> PartInspection:
     kind.find_root(root)  # a folder that is not there is no finding about a part
     # A part that is not among the known ones, such as a list of file names, is looked at with its labels.
     wants_labels = labelled and (split in kind.labelled_splits or split not in kind.splits)
     problem = None
     try:
-        dataset = open_dataset(kind.name, root, split, labelled=wants_labels)
+        dataset = kind(root, split, labelled=wants_labels, **options)
     except DatasetError as error:
         problem = str(error).removesuffix(f" {kind.how_to_get}")
         if not wants_labels:
             return PartInspection(split, problem=problem)
         try:
-            dataset = open_dataset(kind.name, root, split, labelled=False)
+            dataset = kind(root, split, labelled=False, **options)
         except DatasetError:
             return PartInspection(split, problem=problem)
     count = len(dataset)
     chosen = range(count) if not images else sorted({int(place) for place in np.linspace(0, count - 1, images)})
-    sizes: Counter[str] = Counter()
-    totals = np.zeros(dataset.labels.count + 1, np.int64)
-    unreadable: list[str] = []
-    resized = 0
+    seen = _Seen(dataset)
     for done, index in enumerate(chosen, start=1):
         try:
-            height, width = dataset.read_photo(index).shape[:2]
-            sizes[f"{width}x{height}"] += 1
-            if dataset.labelled:
-                labels = dataset.read_labels(index)
-                resized += labels.shape != (height, width)
-                pixels = np.bincount(labels.ravel(), minlength=256)
-                totals[:-1] += pixels[: dataset.labels.count]
-                totals[-1] += pixels[dataset.labels.count :].sum()
+            seen.look(index)
         except Sim2StreetError as error:
-            unreadable.append(str(error))
+            seen.unreadable.append(str(error))
         if progress is not None:
             progress(done, len(chosen))
-    classes = totals[:-1].sum()
+    classes = int(seen.totals[:-1].sum())
+    named = zip(dataset.labels.names, seen.totals[:-1], strict=True)
     return PartInspection(
         split,
         photos=count,
         labelled=dataset.labelled,
         problem=problem,
         inspected=len(chosen),
-        sizes=dict(sizes.most_common()),
-        resized=resized,
-        unreadable=tuple(unreadable[:10]),
-        shares=(
-            {label: float(total / classes) for label, total in zip(dataset.labels.names, totals[:-1], strict=True)}
-            if classes
-            else {}
+        sizes=dict(seen.sizes.most_common()),
+        resized=seen.resized,
+        turned=seen.turned,
+        dark=seen.dark,
+        unreadable=tuple(seen.unreadable[:10]),
+        unreadable_total=len(seen.unreadable),
+        remarks=tuple(
+            remark for remark in (dataset.listing.remark(dataset.root), dataset.misnumbered(seen.stored)) if remark
         ),
-        ignored=float(totals[-1] / max(1, totals.sum())),
+        shares={label: float(total / classes) for label, total in named} if classes else {},
+        ignored=float(seen.totals[-1] / max(1, seen.totals.sum())),
     )
+
+
+class _Seen:
+    """What was seen of the pictures that were opened.
+
+    Attributes:
+        stored: (256,) pixels of each value of the label files.
+        totals: (C + 1,) pixels of each class, last those without one.
+    """
+
+    def __init__(self, dataset: FolderDataset) -> None:
+        self.dataset = dataset
+        self.sizes: Counter[str] = Counter()
+        self.stored = np.zeros(256, np.int64)
+        self.totals = np.zeros(dataset.labels.count + 1, np.int64)
+        self.resized = self.turned = self.dark = 0
+        self.unreadable: list[str] = []
+
+    def look(self, index: int) -> None:
+        """Open one picture and its labels.
+
+        Raises:
+            Sim2StreetError: one cannot be read, or the two do not fit each other.
+        """
+        photo = self.dataset.open_photo(index)
+        width, height = photo.size
+        self.sizes[f"{width}x{height}"] += 1
+        self.turned += photo.orientation != 1
+        self.dark += is_nearly_black(photo.pixels)
+        if not self.dataset.labelled:
+            return
+        stored = self.dataset.stored_labels(index)
+        self.stored += np.bincount(stored.ravel(), minlength=256)
+        labels = self.dataset.labels_of(stored, index)
+        fitting = aligned(labels, photo, name=str(self.dataset.label_images[index]))
+        self.resized += fitting.shape != (height, width)
+        pixels = np.bincount(labels.ravel(), minlength=256)
+        self.totals[:-1] += pixels[: self.dataset.labels.count]
+        self.totals[-1] += pixels[self.dataset.labels.count :].sum()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim2street.models.errors import DatasetError
-from sim2street.models.labels import label_space
+from sim2street.models.labels import CITYSCAPES19, label_space
+from sim2street.models.numbering import TRAIN_IDS
+from sim2street.models.photo import SUFFIXES
 from sim2street.training.datasets.base import FolderDataset, label_table
-from sim2street.training.datasets.photo_folder import SUFFIXES
 
 
 class LabelledFolder(FolderDataset):
@@ -28,6 +29,8 @@ class LabelledFolder(FolderDataset):
     """
 
     name = "folder"
+    title = "own labelled photos"
+    terms = "A folder of the trainer's own labelled photos."
     splits = (".",)
     labelled_splits = (".",)
     root_variable = "SIM2STREET_FOLDER"
@@ -46,6 +49,7 @@ class LabelledFolder(FolderDataset):
     ) -> None:
         self.labels = label_space(classes)
         self.table = label_table({value: value for value in range(self.labels.count)})
+        self.numbering = TRAIN_IDS if self.labels is CITYSCAPES19 else None  # no other is known that is numbered so
         super().__init__(root, split, labelled=labelled)
 
     @property
@@ -59,7 +63,7 @@ class LabelledFolder(FolderDataset):
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         images = self._place / "images"
-        photos = tuple(sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES))
+        photos = self.listing.photos(images)
         self._refuse_empty(photos, images / "**" / f"*{{{','.join(SUFFIXES)}}}")
         names = [photo.relative_to(images).with_suffix("") for photo in photos]
         if len(set(names)) < len(names):

@@ -8,13 +8,12 @@ import numpy as np
 
 from sim2street.models.errors import DatasetError
 from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.photo import SUFFIXES
 from sim2street.training.datasets.base import FolderDataset
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class PhotoFolder(FolderDataset):
-    """All photos below `root`, sub-folders included, sorted by path; never labelled.
+    """All photos below `root`, sub-folders and linked ones included, sorted by path; never labelled.
 
     Args:
         root: folder to search. None takes SIM2STREET_PHOTOS.
@@ -23,6 +22,8 @@ class PhotoFolder(FolderDataset):
     """
 
     name = "photos"
+    title = "own photos"
+    terms = "A folder of the trainer's own photos."
     labels = CITYSCAPES19
     splits = (".",)
     labelled_splits = ()
@@ -42,6 +43,6 @@ class PhotoFolder(FolderDataset):
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.split
-        photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES))
+        photos = self.listing.photos(folder)
         self._refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
         return tuple(path.relative_to(self.root).as_posix() for path in photos), photos, ()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.storage.files import visible
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.datasets.street_scenes import check_arguments, render
 
@@ -40,6 +41,9 @@ class StreetScenes(SegmentationDataset):
     """
 
     name = "street_scenes"
+    title = "rendered streets"
+    terms = "Rendered by this project's own street renderer; free of anybody's rights, Apache 2.0."
+    generated = True
     labels = CITYSCAPES19
 
     def __init__(
@@ -114,6 +118,6 @@ def renderer_version() -> str:
     """Digest of the renderer's source files and of OpenCV's version: anything kept on disk is bound to it."""
     training = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(cv2.__version__.encode())
-    for path in sorted([training / "datasets" / "street_scenes.py", *(training / "scenes").rglob("*.py")]):
+    for path in sorted([training / "datasets" / "street_scenes.py", *visible(training / "scenes", "*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

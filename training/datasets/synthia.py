@@ -32,6 +32,9 @@ class Synthia(Gta5):
     """
 
     name = "synthia"
+    title = "SYNTHIA"
+    paper = "Ros et al., CVPR 2016"
+    terms = "rendered images, for non-commercial research under CC BY-NC-SA 3.0."
     labels = CITYSCAPES19
     root_variable = "SIM2STREET_SYNTHIA"
     how_to_get = (
@@ -41,6 +44,7 @@ class Synthia(Gta5):
     )
     photo_folder = "RGB"
     label_folder = "GT/LABELS"
+    numbering = None
     table = label_table({value: TRAIN_ID_OF_SYNTHIA_ID.get(value, IGNORE) for value in range(HIGHEST + 1)})
 
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:

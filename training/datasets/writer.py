@@ -20,7 +20,7 @@ from PIL import Image
 
 from sim2street.models.errors import DatasetError
 from sim2street.models.labels import label_ids_from_train_ids
-from sim2street.models.storage.files import write_whole
+from sim2street.models.storage.files import visible, write_whole
 from sim2street.training.datasets.base import Progress
 from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from sim2street.training.datasets.rendered import check_settings, renderer_version, scene_key
@@ -102,7 +102,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
                 f"{out.absolute()} holds scenes of other settings ({shown}). Render into another folder, or delete this one."
             )
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and visible(out):
         raise DatasetError(
             f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Render into"
             " another folder."

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.config import PREVIOUS
+from sim2street.training.datasets import DATASETS
 from sim2street.training.methods import METHODS
-
-DATA_TERMS: Final = {
-    "street_scenes": "Rendered by this project's own street renderer; free of anybody's rights, Apache 2.0.",
-    "gta5": "GTA5 (Richter et al., ECCV 2016): frames of a video game, for research and education only.",
-    "cityscapes": "Cityscapes (Cordts et al., CVPR 2016): non-commercial use under its own licence; registration needed.",
-    "camvid": "CamVid (Brostow et al., 2008): for research and teaching.",
-    "photos": "A folder of the trainer's own photos.",
-}
-"""Terms of the data behind a checkpoint, by the name of the data set. Nothing of the data is in a checkpoint."""
 
 
 def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) -> str:
@@ -46,8 +38,9 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last iterate), commit {config.commit or 'unknown'}",
         f"- Licence: {config.licence}",
     ]
-    if "camvid" in (config.target or ""):
-        lines.append("- CamVid's training photos were used without their labels; the photos are not included.")
+    target = DATASETS.get((config.target or "").partition("/")[0])
+    if target is not None and not target.generated:
+        lines.append(f"- {target.title}'s training photos were used without their labels; the photos are not included.")
     if config.initialisation != "random":
         before = "the recipe's stage before" if config.initialisation == PREVIOUS else config.initialisation
         lines.append(f"- Started from: {before}")
@@ -57,7 +50,7 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         lines += ["", "| measured on | mIoU | images | ECE |", "|---|---|---|---|"]
         for name, report in metrics.items():
             lines.append(f"| {name} | {_percent(report['miou'])} | {report['images']} | {_number(report['ece'])} |")
-    if all(part.startswith("street_scenes") for part in config.source.split(" + ")):
+    if all(_is_generated(part) for part in config.source.split(" + ")):
         lines += ["", "No camera took the labelled pictures, and no pretrained weights were used."]
     lines += [
         "",
@@ -182,9 +175,17 @@ def _data(config: CheckpointConfig) -> str:
         use = " and ".join(
             words for words, sets in (("with labels", labels), ("without labels", target)) if name in sets
         )
-        lines.append(f"- {name}, {use}: {DATA_TERMS.get(name, 'terms unknown to this project; ask the trainer.')}")
+        lines.append(f"- {name}, {use}: {_terms(name)}")
     lines.append(f"- These weights: {config.licence}.")
     return "\n".join(lines)
+
+
+def _terms(name: str) -> str:
+    """Terms of the data behind a checkpoint; nothing of the data is in it."""
+    kind = DATASETS.get(name)
+    if kind is None:
+        return "terms unknown to this project; ask the trainer."
+    return f"{kind.title} ({kind.paper}): {kind.terms}" if kind.paper else kind.terms
 
 
 def _limits(config: CheckpointConfig) -> str:
@@ -210,6 +211,11 @@ def _arxiv(config: CheckpointConfig) -> str | None:
     entry = METHODS.get(config.method)
     found = re.search(r"arXiv:(\d{4}\.\d{4,5})", entry.paper) if entry else None
     return found[1] if found else None
+
+
+def _is_generated(label: str) -> bool:
+    kind = DATASETS.get(label.partition("/")[0])
+    return kind is not None and kind.generated
 
 
 def _percent(share: float | None) -> str:

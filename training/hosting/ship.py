@@ -1,16 +1,19 @@
 """Ship: a finished run -> `models/shipped/<name>` with the figures of exactly the stored weights.
 
-    python -m sim2street.training.hosting.ship RUN NAME [--camvid DIR]
+    python -m sim2street.training.hosting.ship NAME --run RUN [--cityscapes DIR] [--camvid DIR]
+    python -m sim2street.training.hosting.ship NAME [--cityscapes DIR] [--camvid DIR]      # scores what is shipped again
 
 The weights are stored in fp16 first and then scored, so that metrics.json holds what anyone measures who downloads
-the folder. Scored are a hundred streets that no recipe trains on, in four looks, the first eight of them again on their
-own (a test repeats these), and CamVid's val photos where they are to be had.
+the folder. Scored are a hundred streets that no recipe trains on, in five looks, the first eight of them again on their
+own (a test repeats these), and the val photos of Cityscapes and CamVid where they are to be had; figures on photos that
+are not at hand stay as they are, as long as the weights do.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +21,7 @@ from sim2street.models.predictor import Predictor
 from sim2street.models.storage.catalog import SHIPPED
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import CARD, CONFIG, METRICS, RUN_FOLDER, write_json
-from sim2street.training.config import RunConfig
+from sim2street.training.config import RunConfig, load_recipe
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.evaluate import evaluate
@@ -29,16 +32,16 @@ SCENE_SEED: Final = 2026
 """Streets that no recipe trains on."""
 SCENE_COUNT: Final = 100
 SCENE_SIZE: Final = (512, 256)
-STYLES: Final = ("game", "randomised", "fog", "night")
+STYLES: Final = ("streets", "game", "randomised", "fog", "night")
+PHOTOS: Final = ("cityscapes", "camvid")
+"""Sets of real photos whose val split is scored."""
 REPEATED: Final = 8
 """Scenes that the drift test renders and scores again."""
 
 
-def measured_sets(camvid: str | None) -> dict[str, SegmentationDataset]:
-    """The labelled sets of metrics.json by the names under which their figures stand."""
-    sets: dict[str, SegmentationDataset] = {}
-    if camvid:
-        sets["camvid/val"] = open_dataset("camvid", camvid, "val")
+def measured_sets(roots: Mapping[str, str | None]) -> dict[str, SegmentationDataset]:
+    """The labelled sets of metrics.json by the names under which their figures stand; `roots` are folders of `PHOTOS`."""
+    sets = {f"{name}/val": open_dataset(name, root, "val") for name, root in roots.items() if root}
     for style in STYLES:
         sets[f"street_scenes/{style}"] = scenes(style, SCENE_COUNT)
     sets[f"street_scenes/game ({REPEATED} scenes)"] = scenes("game", REPEATED)
@@ -50,18 +53,26 @@ def scenes(style: str, count: int) -> SegmentationDataset:
     return open_dataset("street_scenes", style=style, count=count, seed=SCENE_SEED, size=SCENE_SIZE)
 
 
-def ship(run: Path, name: str, camvid: str | None) -> Checkpoint:
+def ship(run: Path, name: str, roots: Mapping[str, str | None]) -> Checkpoint:
     """Copy the run's checkpoint to `models/shipped/<name>`, score it and write its card."""
     trained = Checkpoint.open(run / RUN_FOLDER)
-    about = RunConfig.read(run / CONFIG).about
-    shipped = Checkpoint.save(SHIPPED / name, trained.load(), trained.config)
+    Checkpoint.save(SHIPPED / name, trained.load(), trained.config)
+    return measure(name, RunConfig.read(run / CONFIG).about, roots)
+
+
+def measure(name: str, about: str, roots: Mapping[str, str | None]) -> Checkpoint:
+    """Score `models/shipped/<name>` and write its figures and card."""
+    shipped = Checkpoint.open(SHIPPED / name)
+    sha = shipped.config.weights_sha256
     predictor = Predictor.from_checkpoint(shipped, device="cpu")
+    earlier = {label: report for label, report in shipped.metrics.items() if report.get("weights_sha256") == sha}
     metrics: dict[str, Any] = {}
-    for label, dataset in measured_sets(camvid).items():
+    for label, dataset in measured_sets(roots).items():
         with progress_bar(f"{name} on {label}") as progress:
-            report = evaluate(predictor, dataset, weights_sha256=shipped.config.weights_sha256, progress=progress)
+            report = evaluate(predictor, dataset, weights_sha256=sha, progress=progress)
         metrics[label] = report.to_json()
         print(f"{name} on {label}: mIoU {100 * (report.miou or 0):.2f}", flush=True)
+    metrics = {**{label: report for label, report in earlier.items() if label not in metrics}, **metrics}
     write_json(shipped.path / METRICS, metrics)
     (shipped.path / CARD).write_text(write_card(shipped.config, about, metrics), encoding="utf-8")
     return Checkpoint.open(shipped.path)
@@ -70,11 +81,19 @@ def ship(run: Path, name: str, camvid: str | None) -> Checkpoint:
 def main() -> int:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("--camvid", help="folder of CamVid in SegNet's layout")
+    parser.add_argument("name", help="of the folder in models/shipped")
+    parser.add_argument(
+        "--run", type=Path, help="folder of a finished run; without it, what is shipped is scored again"
+    )
+    for name in PHOTOS:
+        parser.add_argument(f"--{name}", metavar="DIR", help=f"folder of {name}, whose val photos are scored too")
     options = parser.parse_args()
-    ship(options.run, options.name, options.camvid)
+    roots = {name: getattr(options, name) for name in PHOTOS}
+    if options.run is not None:
+        ship(options.run, options.name, roots)
+    else:
+        recipe = load_recipe(Checkpoint.open(SHIPPED / options.name).config.recipe)
+        measure(options.name, recipe.about, roots)
     return 0
 
 

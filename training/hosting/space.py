@@ -17,22 +17,20 @@ from typing import Any, Final
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCardData
 from huggingface_hub.errors import RepositoryNotFoundError
 
+import sim2street
+from sim2street import ROOT
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.storage.files import CARD, write_whole
+from sim2street.models.storage.files import CARD, is_litter, write_whole
 from sim2street.models.storage.hub import FILES, HUB_ERRORS, git_blob, hub_api, hub_sentence
-from sim2street.models.storage.spacefile import ROOT, Spacefile
+from sim2street.models.storage.spacefile import Spacefile
 from sim2street.training.hosting.publish import require_write_token
 
 CODE: Final = (".py", ".js", ".css", ".svg", ".toml")
 PACKAGES: Final = {"app": (*CODE, ".json"), "models": CODE, "training": CODE}
 """Folders and what a Space needs of each; the JSON of checkpoints comes with those that the Spacefile names."""
-DOCKER_FILES: Final = (
-    "Dockerfile",
-    ".dockerignore",
-    "app/container.sh",
-    "pyproject.toml",
-    "app/.streamlit/config.toml",
-)
+DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "app/container.sh", "pyproject.toml", "setup.py")
+PACKAGE: Final = Path(sim2street.__file__).parent
+"""Makes one importable package of the three; beside them in a checkout, around them where it is installed."""
 GENERATED: Final = ROOT / "space"
 """Where the generated files are kept in this repository, so that a change of them can be reviewed."""
 WAIT_SECONDS: Final = 1800.0
@@ -165,7 +163,7 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
         path
         for package, suffixes in PACKAGES.items()
         for path in sorted((root / package).rglob("*"))
-        if path.suffix in suffixes
+        if path.suffix in suffixes and not any(map(is_litter, path.parts))
     ]
     paths += [root / "LICENSE"]
     if spacefile.space.sdk == "docker":
@@ -180,6 +178,7 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
         raise SpaceError(f"Spacefile: there is no {spacefile.space.app_file} for the Space to run.")
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
     files["Spacefile"] = (root / "Spacefile").read_bytes()
+    files |= {f"sim2street/{path.name}": path.read_bytes() for path in sorted(PACKAGE.glob("*.py"))}
     return files | {name: text.encode() for name, text in generated_files(spacefile, root).items()}
 
 

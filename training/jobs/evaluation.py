@@ -42,7 +42,7 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
     """Score, add the figures to the checkpoint's metrics, and write down what came of it."""
     from sim2street.models.predictor import Predictor
     from sim2street.models.storage.checkpoint import Checkpoint
-    from sim2street.training.datasets import open_dataset
+    from sim2street.training.datasets import DATASETS, open_dataset
     from sim2street.training.evaluate import evaluate
     from sim2street.training.selection import progress_bar
 
@@ -50,7 +50,7 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
     if wish is None:
         raise JobError(f"Nobody asked to evaluate job {job}.")
     try:
-        rendered = wish.dataset == "street_scenes"
+        rendered = DATASETS.find(wish.dataset).generated
         options: dict[str, Any] = {"style": wish.style, "count": wish.count, **SCENES} if rendered else {}
         dataset = open_dataset(wish.dataset, None, wish.split, **options)
         checkpoint = Checkpoint.open(store.run(job) / RUN_FOLDER)

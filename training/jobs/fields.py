@@ -20,8 +20,9 @@ from sim2street.models.errors import ConfigError
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.training.config import RunConfig
+from sim2street.training.datasets import DATASETS
 from sim2street.training.datasets.street_scenes import STYLES
-from sim2street.training.methods import method_entry
+from sim2street.training.methods import METHODS
 
 Kind = Literal["whole", "number", "switch", "choice", "text", "numbers"]
 
@@ -172,7 +173,7 @@ def form_fields(config: RunConfig, starts: tuple[str, ...] = ("random", "imagene
             help_ = info.description or ""
             fields.append(FormField(name, name, "run", "choice", config.initialisation, help=help_, choices=choices))
         elif name == "method_options":
-            options = method_entry(config.method).options
+            options = METHODS.find(config.method).options
             fields += _of_model(options, config.method_options, name, name, paper=True)
         elif name == "network_options":
             options = NETWORKS[config.network].options
@@ -210,7 +211,7 @@ def _of_model(
 
 def _of_dataset(model: type[Options], values: Mapping[str, Any], prefix: str, group: str) -> list[FormField]:
     """Of rendered streets everything but a split, of files a split and little else."""
-    rendered = values["dataset"] == "street_scenes"
+    rendered = DATASETS.find(values["dataset"]).generated
     left_out = {"split"} if rendered else {"style", "count", "seed", "size"}
     fields = [field for field in _of_model(model, values, prefix, group) if field.label not in left_out]
     given = {field.key: field for field in fields}

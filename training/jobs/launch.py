@@ -10,7 +10,7 @@ from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.storage.catalog import catalog
 from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, no_recipe, recipe_names
 from sim2street.training.jobs.fields import FormField, form_fields
-from sim2street.training.methods import method_entry
+from sim2street.training.methods import METHODS
 from sim2street.training.selection import open_originals
 
 
@@ -27,7 +27,7 @@ def shipped_recipe(name: str) -> RunConfig:
 
 def method_title(config: RunConfig) -> str:
     """A recipe's method as people write it."""
-    return method_entry(config.method).title
+    return METHODS.find(config.method).title
 
 
 def fields_of(config: RunConfig) -> list[FormField]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sim2street import IS_CHECKOUT, ROOT, child_environment
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.files import PROGRESS, write_json
 from sim2street.training.jobs import log as logs
@@ -31,7 +32,8 @@ from sim2street.training.jobs.store import LOG, PULSE, RECIPE, JobStore
 from sim2street.training.locks import Busy, hold, is_held
 
 LOGGER: Final = logging.getLogger(__name__)
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
+WORKPLACE: Final = ROOT if IS_CHECKOUT else None
+"""Working folder of the processes; none is the current one, against which an installed package finds `runs`."""
 RUNNER_LOG: Final = "runner.log"
 POLL: Final = 0.25
 """Seconds between two looks at the trainer."""
@@ -57,7 +59,8 @@ def attend(store: JobStore) -> bool:
     with (store.folder / RUNNER_LOG).open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "sim2street.training.jobs.local", str(store.folder)],
-            cwd=ROOT,
+            cwd=WORKPLACE,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -135,8 +138,7 @@ def trainer_command(job: Job, store: JobStore) -> list[str]:
 
 def trainer_environment(job: Job) -> dict[str, str]:
     """The environment without secrets; on a machine without GPUs several processes train on its CPUs."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")]))
+    environment = {name: value for name, value in child_environment().items() if not name.startswith(SECRETS)}
     environment["PYTHONUNBUFFERED"] = "1"
     if job.processes.count * job.processes.machines > 1 and processes.graphics_cards() == 0:
         environment["ACCELERATE_USE_CPU"] = "true"
@@ -280,7 +282,7 @@ class Runner:
             try:
                 child = subprocess.Popen(
                     command,
-                    cwd=ROOT,
+                    cwd=WORKPLACE,
                     env=trainer_environment(job),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -389,7 +391,8 @@ class Runner:
         with (self.store.place(job.id) / LOG).open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", f"sim2street.training.jobs.{follow_up}", str(self.store.folder), job.id],
-                cwd=ROOT,
+                cwd=WORKPLACE,
+                env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim2street.models.storage.files import CONFIG, PROGRESS
+from sim2street.models.storage.files import CONFIG, PROGRESS, visible
 from sim2street.training.run.folder import SAMPLES, STATE
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, P
     before = 0
     for name, steps in stages_of(config):
         folder = run / name / SAMPLES
-        for path in sorted(folder.glob("*.jpg")) if folder.is_dir() else ():
+        for path in visible(folder, "*.jpg"):
             shown, _, step = path.stem.rpartition("_")
             if step.isdecimal():
                 found.setdefault(shown, []).append((before + int(step), path))

@@ -108,7 +108,7 @@ class Publication(_Wish):
 class Evaluation(_Wish):
     """The wish to have the checkpoint scored on a labelled set; figures land in its metrics.json."""
 
-    dataset: Literal["street_scenes", "cityscapes", "gta5", "camvid"]
+    dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
     style: str = Field(default="game", pattern=r"^[a-z]{1,20}$")
     count: int = Field(default=100, ge=1, le=5000, description="Street scenes to score.")

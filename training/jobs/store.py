@@ -26,6 +26,7 @@ from sim2street.models.storage.files import (
     replace_folder,
     runs_folder,
     size_of,
+    visible,
     write_json,
 )
 from sim2street.training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
@@ -255,7 +256,7 @@ class JobStore:
 def promoted_names() -> list[str]:
     """Checkpoints that were promoted into the catalog."""
     folder = promoted_folder()
-    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    return [path.name for path in visible(folder)]
 
 
 def _rebuilt(place: Path, error: str) -> Job:

@@ -8,12 +8,13 @@ beside them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import torch
 from torch import nn
 
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodOptions, Update
+from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update
 from sim2street.training.pair import DomainPair
 
 
@@ -64,3 +65,18 @@ def recalibrate(segmenter: Segmenter, pairs: Iterable[DomainPair]) -> None:
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     """All batch norms of a network."""
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+ENTRY: Final = MethodEntry(
+    name="adabn",
+    method=AdaBN,
+    options=AdaBNOptions,
+    year=2016,
+    title="AdaBN",
+    colour="#8a5a33",
+    paper="Li, Wang, Shi, Liu, Hou. Revisiting Batch Normalization For Practical Domain Adaptation. 2016."
+    " arXiv:1603.04779",
+    idea="Train nothing; re-estimate batch-norm statistics on target images.",
+    adapts=True,
+    trains=False,
+)

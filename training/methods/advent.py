@@ -19,7 +19,7 @@ total entropy) and `saturating = true` (maximise the discriminator's loss instea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from sim2street.models.networks.discriminators import PatchDiscriminator
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodOptions, Update, frozen, supervision
+from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, frozen, supervision
 from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information
 from sim2street.training.pair import DomainPair
 
@@ -123,7 +123,7 @@ class ADVENT(Method):
 
 def has_auxiliary(segmenter: Segmenter) -> bool:
     """Whether the network has a second classifier."""
-    return getattr(segmenter.core, "aux", None) is not None
+    return segmenter.core.has_auxiliary
 
 
 def heads(main: Tensor, auxiliary: Tensor | None) -> Iterator[tuple[str, float, Tensor]]:
@@ -131,3 +131,17 @@ def heads(main: Tensor, auxiliary: Tensor | None) -> Iterator[tuple[str, float, 
     yield "", 1.0, main
     if auxiliary is not None:
         yield "_auxiliary", AUXILIARY_SHARE, auxiliary
+
+
+ENTRY: Final = MethodEntry(
+    name="advent",
+    method=ADVENT,
+    options=ADVENTOptions,
+    year=2019,
+    title="ADVENT",
+    colour="#e07b39",
+    paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
+    " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
+    idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
+    adapts=True,
+)

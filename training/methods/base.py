@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -102,6 +103,48 @@ class Method(nn.Module, ABC):
 
     def after_step(self, step: int) -> None:
         """Called once the optimisers of step number `step` have stepped; teachers move here."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """All that is known of a method beyond its code: one per file, as `ENTRY`.
+
+    Attributes:
+        name: key in recipes, configs and `METHODS`.
+        method: the class, called with a segmenter and its options.
+        options: their class; the defaults are the paper's.
+        title: as people write it.
+        paper: citation in a line, empty where there is no single one.
+        idea: one sentence.
+        adapts: whether it needs unlabelled target images.
+        colour: CSS hex colour on every page; empty takes one that depends on the name alone.
+        year: of the paper, by which methods are listed; None stands first.
+        trains: whether gradients change any weight.
+        networks: those that it can train; empty for all.
+        mixes_labels: whether source labels are mixed with pseudo labels, so that both need the same classes.
+    """
+
+    name: str
+    method: Callable[[Segmenter, Any], Method]
+    options: type[MethodOptions]
+    title: str
+    paper: str
+    idea: str
+    adapts: bool
+    colour: str = ""
+    year: int | None = None
+    trains: bool = True
+    networks: tuple[str, ...] = ()
+    mixes_labels: bool = False
+
+
+def fault_of_entry(entry: Any) -> str | None:
+    """What keeps an object of another package from being a method's entry, in words; None if nothing does."""
+    if not isinstance(entry, MethodEntry):
+        return f"its entry point leads to a {type(entry).__name__}, expected a MethodEntry"
+    if not (isinstance(entry.options, type) and issubclass(entry.options, MethodOptions)):
+        return "its options are not a subclass of MethodOptions"
+    return None
 
 
 def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOptions) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
@@ -33,7 +33,15 @@ from torch.nn import functional as F
 from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
-from sim2street.training.methods.base import Method, MethodOptions, Update, feature_channels, frozen, supervision
+from sim2street.training.methods.base import (
+    Method,
+    MethodEntry,
+    MethodOptions,
+    Update,
+    feature_channels,
+    frozen,
+    supervision,
+)
 from sim2street.training.methods.losses import Domain, cross_entropy, gan_loss, position_loss
 from sim2street.training.methods.parts.image_pool import ImagePool
 from sim2street.training.pair import DomainPair
@@ -255,3 +263,17 @@ class CyCADA(Method):
         painted = generator.eval()(2 * pair.source_images - 1)
         generator.train(was_training)
         return (painted + 1) / 2
+
+
+ENTRY: Final = MethodEntry(
+    name="cycada",
+    method=CyCADA,
+    options=CyCADAOptions,
+    year=2018,
+    title="CyCADA",
+    colour="#17a398",
+    paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
+    " Adaptation. ICML 2018. arXiv:1711.03213",
+    idea="Translate source images to the target's style, train on those, then align what the network predicts for both.",
+    adapts=True,
+)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodOptions, Reduction, Update, supervision
+from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Reduction, Update, supervision
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
 from sim2street.training.methods.parts.feature_distance import class_mean_distance, feature_distance
@@ -76,7 +76,7 @@ class DAFormer(Method):
     """Student, teacher and, for the feature distance, the encoder as it was at the start."""
 
     def __init__(self, segmenter: Segmenter, options: DAFormerOptions) -> None:
-        if options.distance != "none" and options.distance_weight > 0 and not hasattr(segmenter.core, "encode"):
+        if options.distance != "none" and options.distance_weight > 0 and not segmenter.core.has_encoder:
             raise ConfigError(
                 f"method_options.distance is {options.distance!r}, and this network has no encoder of its own whose features"
                 " could be compared. Set it to none, or take the network daformer, segformer, hrda or deeplab_v2."
@@ -162,3 +162,18 @@ class DAFormer(Method):
     def after_step(self, step: int) -> None:
         """Move the teacher, as the authors do at the start of the next step."""
         self.teacher.follow(self.segmenter, step + 1)
+
+
+ENTRY: Final = MethodEntry(
+    name="daformer",
+    method=DAFormer,
+    options=DAFormerOptions,
+    year=2022,
+    title="DAFormer",
+    colour="#4c78dd",
+    paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for"
+    " Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
+    idea="Self-training: a moving average of the network labels target images, onto which source objects are pasted.",
+    adapts=True,
+    mixes_labels=True,
+)

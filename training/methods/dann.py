@@ -15,14 +15,14 @@ benchmark; w_d is ours, and it stands in R alone, so that the discriminator lear
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodOptions, Update, feature_channels, supervision
+from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, feature_channels, supervision
 from sim2street.training.methods.losses import Domain, position_loss
 from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
 from sim2street.training.pair import DomainPair
@@ -66,3 +66,17 @@ class DANN(Method):
         """The discriminator's loss on features (B, D, h, w) of one domain; what it learns, they unlearn."""
         factor = self.options.adversarial_weight * reversal_factor(self.progress, self.options.gamma)
         return position_loss(self.get_submodule("discriminator")(reverse_gradient(features, factor)), domain)
+
+
+ENTRY: Final = MethodEntry(
+    name="dann",
+    method=DANN,
+    options=DANNOptions,
+    year=2016,
+    title="DANN",
+    colour="#c9a227",
+    paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
+    " of Neural Networks. JMLR 2016. arXiv:1505.07818",
+    idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",
+    adapts=True,
+)

@@ -14,6 +14,7 @@ images are cut with the window. Margins of the target are those of the whole pho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from pydantic import Field
@@ -22,6 +23,7 @@ from torch import Tensor
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.hrda import Box, HRDANetwork
 from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.base import MethodEntry
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
 from sim2street.training.pair import DomainPair
@@ -115,3 +117,19 @@ def random_window(height: int, width: int, crop: tuple[int, int]) -> Box:
         start = GRID * int(torch.randint((length - side) // GRID + 1, ()))
         sides += [start, start + side]
     return Box(*sides)
+
+
+ENTRY: Final = MethodEntry(
+    name="hrda",
+    method=HRDA,
+    options=HRDAOptions,
+    year=2022,
+    title="HRDA",
+    colour="#b35cb8",
+    paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation."
+    " ECCV 2022. arXiv:2204.13132",
+    idea="See the whole image small and a part of it large, and learn which of the two to trust where.",
+    adapts=True,
+    mixes_labels=True,
+    networks=("hrda",),
+)

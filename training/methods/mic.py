@@ -11,6 +11,7 @@ blur of the masked image are drawn apart from those of the mixed one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import torch
 from pydantic import Field
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Update
+from sim2street.training.methods.base import MethodEntry, Update
 from sim2street.training.methods.daformer import DAFormer
 from sim2street.training.methods.hrda import HRDA, HRDAOptions
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
@@ -80,3 +81,18 @@ def block_mask(images: Tensor, block: int, ratio: float) -> Tensor:
     cells = (max(1, round(height / block)), max(1, round(width / block)))
     kept = torch.rand(batch, 1, *cells, device=images.device) > ratio
     return F.interpolate(kept.float(), size=(height, width), mode="nearest").bool()
+
+
+ENTRY: Final = MethodEntry(
+    name="mic",
+    method=MIC,
+    options=MICOptions,
+    year=2023,
+    title="MIC",
+    colour="#d1495b",
+    paper="Hoyer, Dai, Wang, Van Gool. MIC: Masked Image Consistency for Context-Enhanced Domain Adaptation."
+    " CVPR 2023. arXiv:2212.01322",
+    idea="Hide most of a target image and ask for what the teacher sees in the whole.",
+    adapts=True,
+    mixes_labels=True,
+)

@@ -10,9 +10,10 @@ domain randomisation is this method on randomised renders with strong augmentati
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodOptions, Update, supervision
+from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, supervision
 from sim2street.training.pair import DomainPair
 
 
@@ -31,3 +32,15 @@ class SourceOnly(Method):
         """One supervised update."""
         output = self.segmenter(pair.source_images)
         yield Update(supervision(output, pair, self.options), step=("segmenter",))
+
+
+ENTRY: Final = MethodEntry(
+    name="source_only",
+    method=SourceOnly,
+    options=SourceOnlyOptions,
+    title="Source-only",
+    colour="#7a7f8c",
+    paper="",
+    idea="Train on labelled source images alone.",
+    adapts=False,
+)

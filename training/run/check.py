@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -23,14 +23,14 @@ from sim2street.models.networks import build_unfilled
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.cache import cache_folder
 from sim2street.models.storage.catalog import find_checkpoint
-from sim2street.models.storage.files import CONFIG, in_units
+from sim2street.models.storage.files import CONFIG, in_units, visible
 from sim2street.training.config import PREVIOUS, DatasetConfig, RunConfig
 from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.inspection import inspect_dataset
 from sim2street.training.datasets.stored import bytes_to_store
 from sim2street.training.durations import in_words
 from sim2street.training.methods import build_method
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.extra_networks import extra_networks_of
 from sim2street.training.run.initialise import fill_from, imagenet_repository, timm_encoder_of
 from sim2street.training.run.loop import STATE, TrainingError, check_folder
 from sim2street.training.run.optimisers import build_optimisers
@@ -210,7 +210,10 @@ class _Data:
                 self.to_store[item, labelled] = bytes_to_store(dataset, item.store)
             if not isinstance(dataset, FolderDataset):
                 return Finding(Verdict.FINE, subject, dataset.describe())
-            (part,) = inspect_dataset(item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled)
+            options: dict[str, Any] = {"classes": item.classes} if item.dataset == "folder" else {}
+            (part,) = inspect_dataset(
+                item.dataset, dataset.root, dataset.split, images=OPENED, labelled=labelled, **options
+            )
         except Sim2StreetError as error:
             return Finding(Verdict.PROBLEM, subject, str(error))
         if part.unreadable:
@@ -232,8 +235,8 @@ def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
     """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
     if config.extra_networks is None:
         return
-    folder = Path(config.extra_networks) / EXTRA_NETWORKS
-    found = sorted(path.stem for path in folder.glob("*.safetensors"))
+    folder = extra_networks_of(Path(config.extra_networks))
+    found = sorted(path.stem for path in visible(folder, "*.safetensors"))
     if found:
         yield Finding(Verdict.FINE, "extra_networks", f"{', '.join(found)} of {config.extra_networks}")
     else:

@@ -1,4 +1,4 @@
-"""Extra networks: networks beside the segmenter that outlive their run, such as CyCADA's generators.
+"""Extra networks: those beside the segmenter that are kept after their run, such as CyCADA's generators.
 
 `RUN/extra_networks/<name>.safetensors`, fp32. Later stages of a recipe take them over, `sim2street translate` uses them.
 """
@@ -15,8 +15,15 @@ from torch import nn
 
 from sim2street.models.errors import CheckpointError
 from sim2street.models.storage.files import written_whole
+from sim2street.training.renamed import EARLIER_FOLDER
 
 EXTRA_NETWORKS: Final = "extra_networks"
+
+
+def extra_networks_of(run: Path) -> Path:
+    """Return the folder in which a run keeps them, whether or not it has any."""
+    earlier = run / EARLIER_FOLDER
+    return earlier if earlier.is_dir() and not (run / EXTRA_NETWORKS).is_dir() else run / EXTRA_NETWORKS
 
 
 def save_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
@@ -35,7 +42,7 @@ def load_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
         CheckpointError: a file is missing, damaged, or of a network of another size.
     """
     for name, network in networks.items():
-        place = run / EXTRA_NETWORKS / f"{name}.safetensors"
+        place = extra_networks_of(run) / f"{name}.safetensors"
         if not place.is_file():
             raise CheckpointError(f"{place} is missing: {run} is no finished run of a method that trains {name}.")
         try:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
+import logging
 import math
 import os
 import shutil
@@ -51,7 +52,14 @@ from sim2street.training.methods import build_method
 from sim2street.training.methods.adabn import batch_norms, recalibrate
 from sim2street.training.methods.base import Method
 from sim2street.training.pair import DomainPair, PairStream
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS, load_extra_networks, save_extra_networks
+from sim2street.training.renamed import TODAY, with_todays_names
+from sim2street.training.run.beginning import KEY, beginning, changes, recorded
+from sim2street.training.run.extra_networks import (
+    EXTRA_NETWORKS,
+    extra_networks_of,
+    load_extra_networks,
+    save_extra_networks,
+)
 from sim2street.training.run.folder import STATE, is_finished, sole_use
 from sim2street.training.run.initialise import initialise
 from sim2street.training.run.journal import Journal, sample_picture
@@ -59,6 +67,7 @@ from sim2street.training.run.optimisers import build_optimisers, set_rates
 from sim2street.training.run.signals import stop_signals
 from sim2street.training.selection import open_pairs, open_selection
 
+LOGGER: Final = logging.getLogger(__name__)
 STATE_FORMAT: Final = 1
 SAMPLES: Final = 3
 """Pictures of each evaluation set that are drawn as samples."""
@@ -72,39 +81,66 @@ class _EvaluationStopped(Exception):
     """A stop was asked for between two photos of an evaluation."""
 
 
-def train(config: RunConfig, out: Path, *, resume: bool = False) -> Checkpoint | None:
+def train(config: RunConfig, out: Path, *, resume: bool = False, allow_changes: bool = False) -> Checkpoint | None:
     """Run `config` to its last step and write `out/checkpoint`.
 
     Args:
         config: what to run.
         out: folder of the run, made if missing.
-        resume: go on from `out/state.pt`; the stored config must be the same.
+        resume: go on from `out/state.pt`; settings and data must be those that the run began with.
+        allow_changes: go on although some are not; what differs is written into the state.
 
     Returns:
         The finished checkpoint; None on all but the first of several processes.
 
     Raises:
-        TrainingError: the folder holds another run, the loss is no number, the disk is full.
+        TrainingError: the folder holds another run, something has changed since it began, the loss is no number, the
+            disk is full.
         RunFolderError: another process is writing into the folder.
         Interrupted: the run was asked to stop; resuming goes on where it was.
     """
+    config = config.rooted()
     with sole_use(out):
         if resume and is_finished(out):  # figures were added to it since, perhaps
             check_folder(config, out, resume, began=True)
             return Checkpoint.open(out / RUN_FOLDER) if os.environ.get("RANK", "0") == "0" else None
+        check_folder(config, out, resume, began=(out / (CONFIG if config.stages else STATE)).exists())
+        began = beginning(config)
+        if resume:
+            began["changes"] = changes_since(out, began, allow_changes)
         if config.stages:
-            return train_stages(config, out, resume)
-        run = Run(config, out, resume=resume)
+            return train_stages(config, out, began)
+        run = Run(config, out, resume=resume, began=began)
         run.to_the_end()
         return run.finish()
 
 
-def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | None:
+def changes_since(out: Path, now: dict[str, Any], allowed: bool) -> list[str]:
+    """Everything in which a run differs from what it began with, changes that were allowed before included.
+
+    Raises:
+        TrainingError: something has changed, and that is not allowed.
+    """
+    before = recorded(out)
+    if before is None:
+        LOGGER.warning("%s keeps no record of its data, so nobody can tell whether it is still the same.", out)
+        return []
+    found = changes(before, now)
+    if found and not allowed:
+        raise TrainingError(
+            f"{out} would not go on with what it began with: {'; '.join(found)}. Put back what was changed, or go on all"
+            f" the same: sim2street train --resume {out} --allow-changes"
+        )
+    for change in found:
+        LOGGER.warning("%s goes on although %s.", out, change)
+    return [*before["changes"], *found]
+
+
+def train_stages(config: RunConfig, out: Path, began: dict[str, Any]) -> Checkpoint | None:
     """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
 
     Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
     """
-    check_folder(config, out, resume, began=(out / CONFIG).exists())
     before: Path | None = None
     checkpoint: Checkpoint | None = None
     for name, stage in config.resolve_stages().items():
@@ -113,7 +149,9 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
         if is_finished(place):
             checkpoint = Checkpoint.open(place / RUN_FOLDER)
             continue
-        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out)
+        if began["changes"] and (place / STATE).exists() and os.environ.get("RANK", "0") == "0":
+            write_json(place / CONFIG, stage.model_dump(mode="json"))  # what was allowed holds for the stage as well
+        run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out, began=began)
         if run.is_main:
             write_json(out / CONFIG, config.model_dump(mode="json"))
         run.to_the_end()
@@ -124,8 +162,8 @@ def train_stages(config: RunConfig, out: Path, resume: bool) -> Checkpoint | Non
             torch.cuda.reset_peak_memory_stats()
     if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
         return None
-    if before is not None and (before / EXTRA_NETWORKS).is_dir():
-        shutil.copytree(before / EXTRA_NETWORKS, out / EXTRA_NETWORKS, dirs_exist_ok=True)
+    if before is not None and (kept := extra_networks_of(before)).is_dir():
+        shutil.copytree(kept, out / EXTRA_NETWORKS, dirs_exist_ok=True)
     card = (checkpoint.path / CARD).read_text(encoding="utf-8")
     # Stored in fp16 already: storing it again changes nothing.
     return Checkpoint.save(out / RUN_FOLDER, checkpoint.load(), checkpoint.config, card=card)
@@ -140,6 +178,7 @@ class Run:
         resume: go on from its state.
         before: folder of the stage before, whose checkpoint and extra networks this one may start from.
         whole: folder that a person resumes, where this is one stage of it.
+        began: record of settings and data, to be kept with the state.
 
     Attributes:
         step: optimiser steps done.
@@ -148,11 +187,19 @@ class Run:
     """
 
     def __init__(
-        self, config: RunConfig, out: Path, *, resume: bool, before: Path | None = None, whole: Path | None = None
+        self,
+        config: RunConfig,
+        out: Path,
+        *,
+        resume: bool,
+        before: Path | None = None,
+        whole: Path | None = None,
+        began: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.out = out
         self.whole = whole or out
+        self.began = began
         precision = "no" if config.precision == "fp32" else config.precision
         if precision == "fp16" and best_device().type != "cuda":
             raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
@@ -218,7 +265,7 @@ class Run:
             CheckpointError: a file of them is missing or does not fit.
         """
         asked = self.method.needs_extra_networks or self.config.extra_networks is not None
-        if earlier is not None and (asked or (earlier / EXTRA_NETWORKS).is_dir()):
+        if earlier is not None and (asked or extra_networks_of(earlier).is_dir()):
             load_extra_networks(self.method.extra_networks, earlier)
         elif self.method.needs_extra_networks:
             raise TrainingError(
@@ -427,6 +474,7 @@ class Run:
             "method": self.method.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
+            KEY: self.began,
         }
         partial = self.out / f".{STATE}.partial"
         try:
@@ -452,9 +500,10 @@ class Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] != STATE_FORMAT:
                 raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
-            self.method.load_state_dict(state["method"], strict=True)
+            self.method.load_state_dict(with_todays_names(state["method"]), strict=True)
+            states = {TODAY.get(name, name): kept for name, kept in state["optimisers"].items()}
             for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(state["optimisers"][name])
+                optimiser.load_state_dict(states[name])
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step = int(state["step"])
@@ -514,7 +563,10 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
     if not began:
         raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
     # Parsed, not compared as text: keys that came to recipes since then have their defaults in both.
-    before, given = RunConfig.read(out / CONFIG).model_dump(mode="json"), config.model_dump(mode="json")
+    before, given = (
+        RunConfig.read(out / CONFIG).rooted().model_dump(mode="json"),
+        config.rooted().model_dump(mode="json"),
+    )
     differing = sorted(key for key in given if before[key] != given[key])
     if differing:
         raise TrainingError(

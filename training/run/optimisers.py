@@ -28,7 +28,7 @@ def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
 
 
 def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
-    heads = getattr(network.core, "heads", tuple)() if isinstance(network, Segmenter) else ()
+    heads = network.core.heads() if isinstance(network, Segmenter) else ()
     in_heads = {id(parameter) for head in heads for parameter in head.parameters()}
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     layer_norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]

@@ -226,7 +226,7 @@ def size_at_network(transform: TransformOptions, dataset: DatasetConfig) -> tupl
     Raises:
         ConfigError: it does not.
     """
-    rendered = dataset.size if dataset.dataset == "street_scenes" else None
+    rendered = dataset.size if dataset.kind.generated else None
     size = transform.crop or transform.resize or dataset.store or rendered
     if size is None or (transform.crop is None and transform.scale is not None):
         raise ConfigError(f"At which size {dataset.label} is trained on is known once its photos are there.")

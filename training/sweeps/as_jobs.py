@@ -17,7 +17,7 @@ from sim2street.models.storage.files import CONFIG, RUN_FOLDER, partial_of, repl
 from sim2street.training.jobs import local
 from sim2street.training.jobs.record import Job, JobError, JobState
 from sim2street.training.jobs.store import JobStore
-from sim2street.training.run.extra_networks import EXTRA_NETWORKS
+from sim2street.training.run.extra_networks import EXTRA_NETWORKS, extra_networks_of
 from sim2street.training.sweeps.plan import PlannedRun
 
 TICKET: Final = "job.json"
@@ -51,8 +51,8 @@ def train_as_jobs(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str 
 def collect(source: Path, out: Path) -> None:
     """Copy a finished run's config, extra networks and checkpoint, the checkpoint last and whole."""
     shutil.copyfile(source / CONFIG, out / CONFIG)
-    if (source / EXTRA_NETWORKS).is_dir():
-        shutil.copytree(source / EXTRA_NETWORKS, out / EXTRA_NETWORKS, dirs_exist_ok=True)
+    if (kept := extra_networks_of(source)).is_dir():
+        shutil.copytree(kept, out / EXTRA_NETWORKS, dirs_exist_ok=True)
     partial = partial_of(out / RUN_FOLDER)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source / RUN_FOLDER, partial)

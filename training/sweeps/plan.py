@@ -1,19 +1,6 @@
 """Sweep: recipes × seeds, each a run in a folder of its own, all scored on the same sets, one table.
 
-A sweep file lists rows and tests:
-
-    title = "Game to fog"
-
-    [[rows]]
-    name = "fog_daformer_mit"                 # folder of its runs
-    recipe = "demo_game_to_fog__daformer_mit" # and `set = ["steps=200"]` for what differs from it
-    seeds = [0, 1, 2]
-    group = "mit"                             # rows that are compared: one network from one start
-    role = "method"                           # source_only, control, method or oracle
-
-    [[tests]]
-    name = "fog"
-    dataset = "street_scenes"                 # and the other values of a recipe's data set
+Its rows and tests stand in a file (`training/sweeps/definition.py`).
 
     FOLDER/<row>/<seed>/              a run as `sim2street train` makes it; one that is there is taken over or gone on with
     FOLDER/<row>/<seed>/scores.json   its figures, each bound to weights, window and test set
@@ -27,84 +14,31 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn, Self
+from typing import Any, Final, NoReturn
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import TypeAdapter
 
 from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
-from sim2street.models.options import Options
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import CONFIG, RUN_FOLDER, write_json
-from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, name_of
+from sim2street.training.config import RunConfig, load_recipe
 from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.evaluate import evaluate
 from sim2street.training.run.folder import is_finished
 from sim2street.training.selection import open_selection, progress_bar
+from sim2street.training.sweeps.definition import SweepConfig, SweepRow, SweepTest
 from sim2street.training.sweeps.table import FORMAT, RunResult, Standing, build_table, write_table
 
-SWEEPS: Final = Path(__file__).parent / "sweeps"
 SCORES: Final = "scores.json"
 FAILURE: Final = "failure.json"
 IMMATERIAL: Final = frozenset(
     {"title", "about", "name", "licence", "workers", "evaluations", "evaluate_every", "save_every", "log_every"}
 )
 """Keys of a recipe that leave the weights as they are."""
-
-
-class SweepRow(Options):
-    """A recipe, run with several seeds."""
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of the row and of its runs' folder.")
-    recipe: str = Field(description="Name of a shipped recipe, or a TOML file.")
-    set: tuple[str, ...] = Field(default=(), description="Changes to it as key=value, such as steps=200.")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
-    group: str = Field(min_length=1, max_length=40, description="Rows that share network, start and budget.")
-    role: Literal["source_only", "control", "method", "oracle"] = Field(
-        description="The gap of a group is from its source_only to its oracle; both occur at most once."
-    )
-
-    @field_validator("set")
-    @classmethod
-    def _seeds_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for change in value:
-            if change.partition("=")[0].strip() == "seed":
-                raise ValueError(f"{change!r} would be overruled by the row's seeds; list it there, as in seeds = [5]")
-        return value
-
-
-class SweepTest(DatasetConfig):
-    """A labelled set on which every checkpoint of the sweep is scored."""
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of its column.")
-    gap: bool = Field(
-        default=True, description="Whether it is of the domain adapted to, so that a share of the gap has a meaning."
-    )
-
-
-class SweepConfig(Options):
-    """Rows and tests."""
-
-    title: str = Field(min_length=1, max_length=80)
-    about: str = ""
-    name: str = Field(default="", pattern=r"^[a-z0-9_]*$", description="Of the table; filled in from the file name.")
-    rows: tuple[SweepRow, ...] = Field(min_length=1)
-    tests: tuple[SweepTest, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _unambiguous(self) -> Self:
-        names = [f"row {row.name}" for row in self.rows] + [f"test {test.name}" for test in self.tests]
-        names += [f"seed {seed} of row {row.name}" for row in self.rows for seed in row.seeds]
-        names += [f"{row.role} of group {row.group}" for row in self.rows if row.role in ("source_only", "oracle")]
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise ConfigError(f"A sweep has one {twice[0]}; this one has {Counter(names)[twice[0]]}.")
-        return self
 
 
 @dataclass(frozen=True)
@@ -142,30 +76,6 @@ class PlannedRun:
 Launcher = Callable[[Sequence[PlannedRun]], Iterable[tuple[PlannedRun, str | None]]]
 """Brings runs to their end and gives each back as it ends, with the reason where it failed and None where its checkpoint
 is there. `sim2street.training.sweeps.runs.train_here` runs them here, each in a process of its own, `sim2street.training.sweeps.as_jobs.train_as_jobs` in the background."""
-
-
-def sweep_names() -> list[str]:
-    """Names of the sweeps that come with the project."""
-    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
-
-
-def load_sweep(source: str) -> SweepConfig:
-    """Read a sweep by name or file.
-
-    Raises:
-        ConfigError: there is no such file, it is no TOML, or a key or value is wrong.
-    """
-    path = SWEEPS / f"{source}.toml"
-    if not path.is_file():
-        path = Path(source)
-    if not path.is_file():
-        raise ConfigError(f"There is no sweep {source!r}: neither a file nor one of {', '.join(sweep_names())}.")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no readable TOML: {error}.") from error
-    values["name"] = values.get("name") or name_of(path)
-    return SweepConfig.parse(values, where=path.name)
 
 
 def plan(sweep: SweepConfig, folder: Path) -> list[PlannedRun]:
@@ -370,10 +280,10 @@ def _scores(
 def differing(run: PlannedRun) -> tuple[str, ...]:
     """Keys in which the run in the folder was made otherwise than the sweep says, those that bear on its weights."""
     try:
-        found = RunConfig.read(run.out / CONFIG).model_dump(mode="json")
+        found = RunConfig.read(run.out / CONFIG).rooted().model_dump(mode="json")
     except ConfigError:
         return (CONFIG,)
-    planned = run.config.model_dump(mode="json")
+    planned = run.config.rooted().model_dump(mode="json")
     return tuple(sorted(key for key in planned if key not in IMMATERIAL and planned[key] != found[key]))
 
 

@@ -6,7 +6,6 @@ The commands are those that a person would type, and what they print is in `<row
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,13 +15,13 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoo
 from pathlib import Path
 from typing import Final
 
+from sim2street import child_environment
 from sim2street.models.errors import Interrupted
 from sim2street.models.storage.files import CONFIG
 from sim2street.training.run.folder import STATE, RunFolderError, sole_use
 from sim2street.training.run.signals import stop_signals
 from sim2street.training.sweeps.plan import PlannedRun, differing
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 POLL_SECONDS: Final = 0.2
 INTERRUPTED: Final = 130
 """Exit code of a run that was asked to stop and has saved its state."""
@@ -114,7 +113,6 @@ def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
         return f"{run.out} holds a run with other settings: {', '.join(others)} differ. Move it away."
     log = run.out.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches the sweep alone, which passes it on once.
         process = subprocess.Popen(
@@ -122,7 +120,7 @@ def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_environment(),
             start_new_session=True,
         )
         told = False

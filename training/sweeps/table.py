@@ -14,13 +14,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from sim2street.models.storage.files import UNPAIRED, write_json, write_whole
 from sim2street.training.config import load_recipe
-
-if TYPE_CHECKING:
-    from sim2street.training.sweeps.plan import SweepConfig, SweepRow, SweepTest
+from sim2street.training.sweeps.definition import SweepConfig, SweepRow, SweepTest
 
 FORMAT: Final = 1
 Standing = Literal["finished", "failed", "missing"]

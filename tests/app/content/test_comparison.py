@@ -13,7 +13,7 @@ from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import known_so_far, listed_checkpoints, suited
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.gallery import Scene
-from sim2street.models.identities import IDENTITIES, OTHER_COLOURS, identity, identity_of_title
+from sim2street.app.content.identities import OTHER_COLOURS, identity, identity_of_title
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -41,7 +41,6 @@ def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
     assert trained == sorted(trained, key=list(METHODS).index)
     assert trained[0] == "source_only"
     assert {"dann", "advent", "mic"} <= set(trained)
-    assert [method for method in IDENTITIES if method in METHODS] == list(METHODS)
 
 
 def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> None:
@@ -53,16 +52,16 @@ def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> 
         known_so_far(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
         for everyone in ([advent], [dann, advent])
     ]
-    assert colours == [IDENTITIES["advent"].colour] * 2
+    assert colours == [identity("advent").colour] * 2
 
 
 def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
-    colours = [each.colour for each in IDENTITIES.values()] + list(OTHER_COLOURS)
+    colours = [identity(name).colour for name in METHODS] + list(OTHER_COLOURS)
     assert len(set(colours)) == len(colours)
     assert not set(colours) & {"#{:02x}{:02x}{:02x}".format(*colour) for colour in CITYSCAPES19.palette.tolist()}
     assert identity("of_my_own") == identity("of_my_own")
     assert identity("of_my_own").title == "of_my_own"
-    assert identity_of_title("daformer") is IDENTITIES["daformer"]
+    assert identity_of_title("daformer") == identity("daformer")
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

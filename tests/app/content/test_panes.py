@@ -83,7 +83,7 @@ def test_merged_ground_truth_sums_probabilities_before_the_argmax() -> None:
     probabilities[[0, 13, 14, 15, 16], 0, 0] = 0.3, 0.25, 0.2, 0.15, 0.1
     prediction = Prediction.from_probabilities(probabilities, CITYSCAPES19, 0.1)
     assert panes.pane(prediction).labels[0, 0] == 0
-    pane = panes.pane(prediction, CAMVID11)
+    pane = panes.pane(Prediction.from_probabilities(probabilities, CITYSCAPES19, 0.1, CAMVID11))
     assert CAMVID11.names[pane.labels[0, 0]] == "car"
     assert pane.confidence[0, 0] == pytest.approx(255 * 0.7, abs=0.6)
 

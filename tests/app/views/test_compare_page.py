@@ -20,10 +20,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
-from sim2street.app import photo_offer
+from sim2street.app.content import photo_offer
 from sim2street.app.content.engine import ENGINE
-from sim2street.app.photo_offer import Offer, OfferedPhoto
-from sim2street.models.identities import IDENTITIES
+from sim2street.app.content.identities import identity
+from sim2street.app.content.photo_offer import Offer, OfferedPhoto
 from sim2street.models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -214,10 +214,11 @@ def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) 
     truth = np.full((96, 160), CAMVID11.count, np.uint8)
     truth[50:] = CAMVID11.names.index("road")
     page.file_uploader(key="upload_labels").upload("truth.png", png(truth), "image/png").run()
-    assert any("no number above 11, like CamVid's" in caption.value for caption in page.caption)
-    page.selectbox(key="encoding").set_value("CamVid classes (0–10)").run()
+    assert any("truth.png looks like camvid classes" in caption.value.lower() for caption in page.caption)
+    next(button for button in page.button if button.label == "Read it as CamVid classes (0–10)").click().run()
+    assert page.selectbox(key="encoding").value == "CamVid classes (0–10)"
     assert not page.error
-    assert not any("like CamVid's" in caption.value for caption in page.caption)
+    assert not any("looks like" in caption.value for caption in page.caption)
     bundle = bundle_of(page)
     assert bundle["space"] == "camvid11"
     assert len(bundle["methods"][0]["iou"]) == 11
@@ -226,7 +227,7 @@ def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) 
 @pytest.mark.parametrize(
     ("truth", "reason"),
     [
-        (np.zeros((50, 160), np.uint8), "measures 160×50 pixels and the photo 160×96"),
+        (np.zeros((50, 160), np.uint8), "measures 160×50 pixels and its photo 160×96"),
         (np.full((96, 160), 77, np.uint8), "values 77"),
         (np.zeros((96, 160, 3), np.uint8), "colour picture"),
         (np.full((96, 160), 255, np.uint8), "No pixel"),
@@ -348,7 +349,7 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
     assert "labels of game" in text
     assert "DeepLab-v2 on ResNet-18 × 0.125" in text
     assert page.dataframe[0].value["mIoU, %"].tolist() == [pytest.approx(30)]
-    assert any(IDENTITIES["advent"].idea in element.proto.body for element in page.get("html"))
+    assert any(identity("advent").idea in element.proto.body for element in page.get("html"))
 
 
 def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
 from tests.conftest import weights_by_rule
@@ -23,7 +24,11 @@ def mmcv_file(student: dict[str, Tensor], *, adapting: bool = True) -> dict[str,
         return {"meta": {"epoch": 1, "iter": 160000}, "state_dict": student, "optimizer": {}}
     prefixes = ("model.", "ema_model.", "imnet_model.")
     weights = {f"{prefix}{key}": value for prefix in prefixes for key, value in student.items()}
-    return {"meta": {"iter": 40000, "CLASSES": ["road"]}, "state_dict": weights, "optimizer": {"state": {}}}
+    return {
+        "meta": {"iter": 40000, "CLASSES": list(CITYSCAPES19.names)},
+        "state_dict": weights,
+        "optimizer": {"state": {}},
+    }
 
 
 @pytest.fixture(scope="session")

@@ -48,13 +48,13 @@ def test_photos_without_labels_are_counted(tmp_path: Path) -> None:
 
 def test_odd_and_damaged_files(tmp_path: Path) -> None:
     build_gta5(tmp_path)
-    save_photo(tmp_path / "images" / "00001.png", 5, size=(60, 30))
+    save_photo(tmp_path / "images" / "00001.png", 5, size=(80, 48))
     (tmp_path / "images" / "00003.png").write_bytes(b"no picture")
     save_labels(tmp_path / "labels" / "00002.png", stripes(7, 99))
     (part,) = inspect_dataset("gta5", tmp_path)
     assert part.resized == 1
-    assert part.sizes == {"60x30": 1, "40x24": 1}
-    assert len(part.unreadable) == 2
+    assert part.sizes == {"80x48": 1, "40x24": 1}
+    assert len(part.unreadable) == part.unreadable_total == 2
     assert "99" in part.unreadable[0]
     assert "00003.png" in part.unreadable[1]
 

@@ -225,10 +225,10 @@ def test_stored_values_become_labels(tmp_path, name, expected):
 
 def test_gta5_labels_of_another_size_are_resized(tmp_path):
     options = build_gta5(tmp_path)
-    values = np.repeat(np.repeat(np.array([[7, 26]]), 30, axis=1), 48, axis=0)
+    values = np.repeat(np.repeat(np.array([[7, 26]]), 40, axis=1), 48, axis=0)
     save_labels(tmp_path / "labels" / "00002.png", values, palette=True)
     gta5 = open_dataset("gta5", **options)
-    assert gta5.read_labels(1).shape == (48, 60)
+    assert gta5.read_labels(1).shape == (48, 80)
     labels = gta5.read(1).labels
     assert labels.shape == (HEIGHT, WIDTH)
     assert (labels[:, : WIDTH // 2] == 0).all()
@@ -529,6 +529,7 @@ def test_what_a_killed_writer_left_of_a_cache_is_removed(tmp_path):
 def test_a_cache_has_one_size(tmp_path):
     options = build_camvid(tmp_path / "data")
     save_photo(tmp_path / "data" / "train" / "0001TP_000001.png", 51, (WIDTH + 8, HEIGHT))
+    save_labels(tmp_path / "data" / "trainannot" / "0001TP_000001.png", np.full((HEIGHT, WIDTH + 8), 3))
     origin = open_dataset("camvid", **options)
     with pytest.raises(DatasetError, match=r"0001TP_000001 measures 48×24 pixels, the first photo"):
         cache_dataset(origin, folder=tmp_path / "cache")

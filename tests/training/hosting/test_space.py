@@ -34,11 +34,18 @@ def root(tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n")
+    (root / "app/.streamlit").mkdir()
     shutil.copytree(checkpoint.path, root / "models/shipped/one")
-    for name in ("LICENSE", "pyproject.toml", "Dockerfile", ".dockerignore", "app/container.sh"):
+    for name in (
+        "LICENSE",
+        "pyproject.toml",
+        "Dockerfile",
+        ".dockerignore",
+        "app/container.sh",
+        "setup.py",
+        "app/.streamlit/config.toml",
+    ):
         shutil.copy(ROOT / name, root / name)
-    (root / ".streamlit").mkdir()
-    shutil.copy(ROOT / "app/.streamlit/config.toml", root / ".streamlit")
     write(root)
     return root
 
@@ -80,9 +87,9 @@ def test_deploying_makes_the_space_what_is_declared(
     assert made.variables == {"SIM2STREET_NAME": "demo"}
     assert len(made.commits) == 2
     assert set(made.files) == {
-        "README.md", "requirements.txt", "Spacefile", "LICENSE", "app/demo.py", "app/content/measured/fog.json", "models/photo.py",
+        "README.md", "requirements.txt", "Spacefile", "LICENSE", "app/.streamlit/config.toml", "app/demo.py", "app/content/measured/fog.json", "models/photo.py",
         "training/datasets/base.py", *(f"models/shipped/one/{name}" for name in ("README.md", "config.json",
-        "metrics.json", "model.safetensors")),
+        "metrics.json", "model.safetensors")), "sim2street/__init__.py", "sim2street/__main__.py",
     }  # fmt: skip
     front = yaml.safe_load(made.files["README.md"].decode().split("---")[1])
     assert front["sdk"] == "gradio"

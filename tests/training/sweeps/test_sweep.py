@@ -28,16 +28,8 @@ from sim2street.training.run.folder import sole_use
 from sim2street.training.run.loop import STATE
 from sim2street.training.sweeps import as_jobs
 from sim2street.training.sweeps.as_jobs import train_as_jobs
-from sim2street.training.sweeps.plan import (
-    SCORES,
-    PlannedRun,
-    SweepConfig,
-    SweepTest,
-    load_sweep,
-    plan,
-    sweep_names,
-    sweep_through,
-)
+from sim2street.training.sweeps.definition import SweepConfig, SweepTest, load_sweep, sweep_names
+from sim2street.training.sweeps.plan import SCORES, PlannedRun, plan, sweep_through
 from sim2street.training.sweeps.runs import command_of, train_here
 from sim2street.training.sweeps.table import build_table, summarise, to_csv, to_markdown
 from tests.training.run.test_loop import make_tree

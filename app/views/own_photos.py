@@ -8,15 +8,15 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sim2street.app import photo_offer
-from sim2street.app.content import gallery
+from sim2street.app.content import gallery, photo_offer
 from sim2street.app.content.gallery import Scene
-from sim2street.app.photo_offer import OfferedPhoto
+from sim2street.app.content.photo_offer import OfferedPhoto
 from sim2street.app.views.components import VIEWER, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
+from sim2street.models.numbering import MisnumberedError
+from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES
 from sim2street.models.storage.files import in_units
 
-SUFFIXES: Final = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 SHRUNK: Final = VIEWER / "uploader.css"
 
 
@@ -43,7 +43,7 @@ def choose_own() -> Scene | None:
     with tools:
         files = st.file_uploader(
             "Your street photos",
-            type=list(SUFFIXES),
+            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             accept_multiple_files=True,
             key="upload",
             label_visibility="collapsed",
@@ -111,11 +111,11 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
     with tools, st.popover("Ground truth", icon=":material/layers:", key="truth_sheet", wrap=False):
         label = st.file_uploader(
             "Ground truth, if you have it",
-            type=["png"],
+            type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
             key="upload_labels",
             on_change=_label_came,
             args=(own.key,),
-            help="A label image of the photo's size: one class number a pixel.",
+            help="A label image in the shape of the photo: one class number a pixel.",
         )
         encoding = st.selectbox(
             "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
@@ -123,10 +123,21 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
     if label is None or st.session_state.get("label_of") != own.key:
         return own.scene
     try:
-        return gallery.with_label_image(own.file.getvalue(), own.file.name, label.getvalue(), label.name, encoding)
+        scene = gallery.with_label_image(own.file.getvalue(), own.file.name, label.getvalue(), label.name, encoding)
+        numberings = scene.numberings
     except Sim2StreetError as error:
+        scene = own.scene
+        numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
         st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
-        return own.scene
+    if numberings:
+        with st.container(horizontal=True):
+            for other in numberings:
+                st.button(f"Read it as {other}", icon=":material/label:", on_click=_take_encoding, args=(other,))
+    return scene
+
+
+def _take_encoding(title: str) -> None:
+    st.session_state.encoding = title
 
 
 def _label_came(key: str) -> None:

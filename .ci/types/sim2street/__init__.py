@@ -1,0 +1,1 @@
+../../../sim2street/__init__.py

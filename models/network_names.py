@@ -1,0 +1,8 @@
+"""The names of the networks, for whoever checks a config or lists checkpoints without waiting for PyTorch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NETWORK_NAMES: Final = ("deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "ensemble")
+"""The keys of `sim2street.models.networks.NETWORKS`, in its order."""

@@ -1,0 +1,117 @@
+"""Registries: what there is of a kind by name, this project's own and what installed packages add.
+
+Another package adds an entry without a change here, by an entry point in its pyproject.toml:
+
+    [project.entry-points."sim2street.methods"]
+    my_method = "my_package.my_method:ENTRY"
+
+A package that cannot be loaded, or whose entry does not fit, is left out with a sentence that names it; everything else
+goes on working.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from sim2street.models.errors import ConfigError
+
+LOGGER: Final = logging.getLogger(__name__)
+
+
+class Named(Protocol):
+    """What every entry has."""
+
+    @property
+    def name(self) -> str:
+        """Key in its registry, and in recipes and configs."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries by name; those of other packages are loaded when a name is not among the project's own.
+
+    Args:
+        kind: of an entry, for sentences: "method".
+        group: of the entry points.
+        own: the project's own entries, in their order.
+        fault: what is wrong with an object as an entry, in words; None where it fits.
+        order: sort key over all entries; entries of other packages then stand among the project's own.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        own: Iterable[Entry],
+        *,
+        fault: Callable[[Any], str | None],
+        order: Callable[[Entry], Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.group = group
+        self.left_out: list[str] = []
+        self._own = {entry.name: entry for entry in own}
+        self._fault = fault
+        self._order = order
+        self._all: dict[str, Entry] | None = None
+        self._lock = threading.RLock()
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._own[name] if name in self._own else self._entries()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def find(self, name: str) -> Entry:
+        """Return the entry of that name.
+
+        Raises:
+            ConfigError: there is none; the sentence lists those that there are, and the packages that were left out.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            said = " ".join([f"There is no {self.kind} {name!r}; known are {', '.join(self)}.", *self.left_out])
+            raise ConfigError(said) from None
+
+    def reload(self) -> None:
+        """Forget the entries of other packages, so that they are looked for again."""
+        with self._lock:
+            self._all = None
+            self.left_out = []
+
+    def _entries(self) -> dict[str, Entry]:
+        with self._lock:
+            if self._all is None:
+                found = dict(self._own)
+                for point in entry_points(group=self.group):
+                    self._add(found, point)
+                order = self._order
+                names = list(found) if order is None else sorted(found, key=lambda name: order(found[name]))
+                self._all = {name: found[name] for name in names}
+            return self._all
+
+    def _add(self, found: dict[str, Entry], point: EntryPoint) -> None:
+        package = point.dist.name if point.dist is not None else point.module
+        try:
+            entry = point.load()
+        except Exception as error:  # whatever somebody else's module raises
+            fault = f"{type(error).__name__}: {error}"
+        else:
+            fault = self._fault(entry)
+            if fault is None and entry.name not in found:
+                found[entry.name] = entry
+                return
+            fault = fault or f"there is a {self.kind} {entry.name!r} already"
+        self.left_out.append(f"The {self.kind} {point.name!r} of the package {package} was left out: {fault}.")
+        LOGGER.warning(self.left_out[-1])

@@ -1,0 +1,106 @@
+"""What a run began with: its settings and, of every data set, where it lay and a fingerprint of its files.
+
+It is kept with the state, so that a run which is resumed cannot go on with something else without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from sim2street.training.config import DatasetConfig, RunConfig
+from sim2street.training.datasets.base import FolderDataset
+from sim2street.training.run.folder import STATE
+from sim2street.training.selection import open_originals
+
+KEY: Final = "began"
+"""Under which a state holds it."""
+
+
+def beginning(config: RunConfig) -> dict[str, Any]:
+    """Record settings and data of a run, all stages included; opens every data set and reads no picture.
+
+    Raises:
+        DatasetError: files are missing.
+    """
+    stages = config.resolve_stages() if config.stages else {"": config}
+    data: dict[str, dict[str, Any]] = {}
+    for stage, part in stages.items():
+        for name, item, labelled in _data_sets(part):
+            name = f"{stage}: {name}" if stage else name
+            same = sum(other.partition(" #")[0] == name for other in data)
+            data[f"{name} #{same + 1}" if same else name] = _record(item, labelled)
+    return {"config": config.model_dump(mode="json"), "data": data, "changes": []}
+
+
+def recorded(out: Path) -> dict[str, Any] | None:
+    """What the run in a folder began with; None where its state is damaged or of a version that kept no record."""
+    states = [path for path in (out / STATE, *out.glob(f"*/{STATE}")) if path.is_file()]
+    if not states:
+        return None
+    latest = max(states, key=lambda path: path.stat().st_mtime_ns)
+    try:
+        # Mapped, since of a state of gigabytes a few lines are wanted.
+        return torch.load(latest, map_location="cpu", weights_only=True, mmap=True).get(KEY)
+    except Exception:  # whatever a damaged file makes torch raise; resuming says what is wrong with it
+        return None
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name every difference between two records, one clause each.
+
+    A folder that was moved is none as long as its files are the same.
+    """
+    found = list(_settings(before["config"], now["config"], ""))
+    for name, was in before["data"].items():
+        item = now["data"].get(name)
+        if item is None or item["fingerprint"] == was["fingerprint"]:
+            continue  # a set that is gone is a changed setting
+        if was["root"] is None:
+            found.append(f"{name} is rendered otherwise by this version")
+        elif was["pictures"] != item["pictures"]:
+            found.append(
+                f"{name} had {was['pictures']} pictures in {was['root']} and has {item['pictures']} in {item['root']}"
+            )
+        else:
+            found.append(
+                f"{name} has as many pictures in {item['root']} as it had in {was['root']}, but names, sizes or times of"
+                " change of its files differ"
+            )
+    return found
+
+
+def _data_sets(config: RunConfig) -> Iterator[tuple[str, DatasetConfig, bool]]:
+    """Name, selection and whether its labels are read."""
+    roles = [("source", item, True) for item in config.sources]
+    roles += [] if config.target is None else [("target", config.target, False)]
+    roles += [("evaluation", item, True) for item in config.evaluations]
+    for role, item, labelled in roles:
+        yield f"{role} {item.label}", item, labelled
+
+
+def _record(item: DatasetConfig, labelled: bool) -> dict[str, Any]:
+    dataset = open_originals(item, labelled=labelled)
+    root = str(dataset.root.absolute()) if isinstance(dataset, FolderDataset) else None
+    return {"root": root, "pictures": len(dataset), "fingerprint": dataset.fingerprint()}
+
+
+def _settings(before: Any, now: Any, key: str) -> Iterator[str]:
+    """Name the settings that differ, by their dotted keys; roots are compared by what lies there."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys([*before, *now]):
+            if name != "root":
+                yield from _settings(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _settings(one, other, f"{key}.{place}")
+    elif before != now:
+        yield f"{key} was {_short(before)} and is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
