@@ -44,7 +44,7 @@ def older(path: Path, seconds: float) -> None:
 
 @pytest.mark.parametrize("visitors", [1, 2, 20])
 def test_the_last_of_those_who_sent_the_same_photo_deletes_it(folder: UploadFolder, visitors: int) -> None:
-    file = [upload(folder) for _ in range(visitors)][0]
+    (file,) = {upload(folder) for _ in range(visitors)}
     for left in reversed(range(visitors)):
         assert file.exists()
         folder.release(str(file))
