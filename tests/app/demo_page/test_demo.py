@@ -146,9 +146,8 @@ def test_a_file_that_is_no_photo_gets_a_sentence_and_is_deleted(
 
 
 def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> None:
-    every, age = demos.LEFTOVERS
-    assert age >= 600, "calls that wait for their turn keep their photo"
-    assert every + age <= 15 * 60
+    assert uploads.LEFTOVERS >= 600, "calls that wait for their turn keep their photo"
+    assert uploads.SWEEP_SECONDS + uploads.LEFTOVERS <= 15 * 60
     assert "quarter of an hour" in uploads.PROMISE
     with pytest.raises(PhotoError, match=r"street.png has waited too long .* send it again"):
         uploads.take(None, str(tmp_path / "street.png"), None, "")
