@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-NETWORK_NAMES: Final = ("deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "ensemble")
+NETWORK_NAMES: Final = ("deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "vfm_uda", "eomt", "ensemble")
 """The keys of `sim2street.models.networks.NETWORKS`, in its order."""

@@ -90,6 +90,10 @@ class Core(nn.Module):
         """The freshly initialised parts, which learn at a multiple of the encoder's rate; none where all learn alike."""
         return ()
 
+    def layers(self) -> tuple[list[nn.Parameter], ...]:
+        """The encoder's parameters, layer by layer from the input on, for layer-wise decay; none where it has no order."""
+        return ()
+
 
 class Segmenter(nn.Module):
     """A core network with its label space, normalisation and way of upsampling.

@@ -59,6 +59,7 @@ def normal(shape: tuple[int, ...], seed: int) -> Tensor:
 def weights_by_rule(file: str) -> dict[str, Tensor]:
     """Regenerate a state dict from the list of its keys; each tensor depends on its key and shape alone."""
     listing = json.loads((VECTORS / file).read_text())
+    extra = dict(listing.get("extra_gain", {}))
     weights: dict[str, Tensor] = {}
     for key, entry in listing["tensors"].items():
         shape = tuple(entry["shape"])
@@ -74,6 +75,10 @@ def weights_by_rule(file: str) -> dict[str, Tensor]:
         else:
             fan_in = int(np.prod(shape[1:]))
             value = torch.randn(shape, generator=generator) * (listing["gain"] / fan_in**0.5)
+        value = value * extra.get(key, 1.0)
+        if key in listing.get("kept_values", {}):
+            value = torch.tensor(listing["kept_values"][key]).reshape(shape)
+        value = weights.get(listing.get("aliases", {}).get(key, ""), value)
         total = float(value.double().sum())
         assert abs(total - entry["sum"]) <= 1e-5 * max(1.0, abs(entry["sum"])), f"{key}: sum {total}"
         weights[key] = value

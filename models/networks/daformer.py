@@ -21,7 +21,9 @@ from sim2street.models.networks.encoders import (
     build_encoder,
     dims_of,
     encoder_title,
+    fresh_parts,
     input_of,
+    layers_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.segmenter import Core, Segmenter
@@ -171,7 +173,11 @@ class EncoderAndHead(Core):
 
     def heads(self) -> tuple[nn.Module, ...]:
         """The freshly initialised part, which learns at ten times the encoder's rate in the paper."""
-        return (self.head,)
+        return (self.head, *fresh_parts(self.encoder))
+
+    def layers(self) -> tuple[list[nn.Parameter], ...]:
+        """Of a plain vision transformer."""
+        return layers_of(self.encoder)
 
 
 def daformer(labels: LabelSpace, options: DAFormerNetworkOptions | None = None) -> Segmenter:

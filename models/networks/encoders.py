@@ -1,4 +1,4 @@
-"""Encoders of segmentation heads: the Mix Transformer of the papers, or any timm model that returns feature maps.
+"""Encoders of segmentation heads: the Mix Transformer of the papers, or any timm model, plain vision transformers included.
 
 A head sees `stage1`..`stage4`, maps at strides 4, 8, 16 and 32, and nothing of where they come from. `dims` are their
 channels, `normalisation` is what the encoder's weights expect of an image.
@@ -16,6 +16,15 @@ from torch import Tensor, nn
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.entry import with_width
 from sim2street.models.networks.mix_transformer import MixTransformer, MixTransformerOptions
+from sim2street.models.networks.vision_transformer import (
+    Pyramid,
+    TuningOptions,
+    VisionTransformer,
+    is_plain,
+    normalisation_of,
+    resized,
+    to_multiple,
+)
 from sim2street.models.segmenter import IMAGENET, Normalisation
 
 STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
@@ -23,12 +32,13 @@ STRIDES: Final = (4, 8, 16, 32)
 """Pixels per cell of the four stages, as the heads of SegFormer, DAFormer and HRDA expect them."""
 
 
-class EncoderOptions(MixTransformerOptions):
+class EncoderOptions(MixTransformerOptions, TuningOptions):
     """Options of an encoder; without `encoder`, those of the Mix Transformer."""
 
     encoder: str = Field(
         default="",
-        description="A timm model with feature maps, such as tf_efficientnet_lite0, in place of the Mix Transformer;"
+        description="A timm model with feature maps, such as tf_efficientnet_lite0, or a plain vision transformer, such"
+        " as vit_base_patch14_dinov2, in place of the Mix Transformer;"
         " `variant`, `width` and `norm_epsilon` are the latter's and stay at their defaults.",
     )
 
@@ -40,6 +50,8 @@ class EncoderOptions(MixTransformerOptions):
             raise ValueError(
                 f"{', '.join(foreign)} belongs to the Mix Transformer and not to {self.encoder}; leave it out"
             )
+        if self.tuning != "full" and not is_plain(self.encoder):
+            raise ValueError(f"tuning {self.tuning} needs a vision transformer as encoder, such as vit_base_patch14_dinov2")
         return self
 
 
@@ -74,7 +86,7 @@ class TimmEncoder(nn.Module):
     @property
     def normalisation(self) -> Normalisation:
         """What the weights that timm knows for this model expect."""
-        return normalisation_of(self.name)
+        return normalisation_of(self.name) or IMAGENET
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The four maps, each (B, dims[i], H/stride, W/stride)."""
@@ -82,26 +94,75 @@ class TimmEncoder(nn.Module):
         return {stage: maps[index] for stage, index in zip(STAGES, self.chosen, strict=True)}
 
 
-Encoder = MixTransformer | TimmEncoder
+class PyramidEncoder(nn.Module):
+    """A plain vision transformer and a pyramid: normalised (B, 3, H, W) -> `stage1`..`stage4` at strides 4 to 32.
+
+    A picture whose sides are no multiples of the patch is resized to the nearest ones, and the maps to their strides, so
+    that heads need not know of patches.
+
+    Args:
+        options: with the name of a vision transformer.
+
+    Raises:
+        ConfigError: as `VisionTransformer`.
+    """
+
+    def __init__(self, options: EncoderOptions) -> None:
+        super().__init__()
+        self.transformer = VisionTransformer(
+            options.encoder, options.drop_path, tuning=options.tuning, rank=options.rank
+        )
+        self.pyramid = Pyramid(self.transformer.width)
+        self.dims = self.pyramid.dims
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the weights that timm knows for this model expect."""
+        return normalisation_of(self.transformer.name) or IMAGENET
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The four maps, each (B, dims[i], H/stride, W/stride), rounded up."""
+        height, width = images.shape[-2:]
+        patch = self.transformer.patch
+        tokens = self.transformer(resized(images, (to_multiple(height, patch), to_multiple(width, patch))))
+        sizes = [(-(-height // stride), -(-width // stride)) for stride in STRIDES]
+        return {
+            stage: resized(maps, size) for stage, maps, size in zip(STAGES, self.pyramid(tokens), sizes, strict=True)
+        }
+
+
+Encoder = MixTransformer | TimmEncoder | PyramidEncoder
 
 
 def build_encoder(options: EncoderOptions) -> Encoder:
     """Build the encoder that the options name, with random weights.
 
     Raises:
-        ConfigError: as `TimmEncoder`.
+        ConfigError: as `TimmEncoder` and `VisionTransformer`.
     """
+    if is_plain(options.encoder):
+        return PyramidEncoder(options)
     return TimmEncoder(options.encoder, options.drop_path) if options.encoder else MixTransformer(options)
 
 
 def dims_of(encoder: Encoder, options: EncoderOptions) -> tuple[int, ...]:
     """Channels of the encoder's four stages."""
-    return encoder.dims if isinstance(encoder, TimmEncoder) else options.dims
+    return options.dims if isinstance(encoder, MixTransformer) else encoder.dims
+
+
+def fresh_parts(encoder: Encoder) -> tuple[nn.Module, ...]:
+    """Parts that no pretrained weights fill, which learn at the head's rate."""
+    return (encoder.pyramid,) if isinstance(encoder, PyramidEncoder) else ()
+
+
+def layers_of(encoder: Encoder) -> tuple[list[nn.Parameter], ...]:
+    """The pretrained parameters from input to output, where the encoder is a plain vision transformer; else none."""
+    return encoder.transformer.layers() if isinstance(encoder, PyramidEncoder) else ()
 
 
 def input_of(encoder: Encoder) -> Normalisation:
     """How an image is normalised for the encoder."""
-    return encoder.normalisation if isinstance(encoder, TimmEncoder) else IMAGENET
+    return IMAGENET if isinstance(encoder, MixTransformer) else encoder.normalisation
 
 
 def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) -> FeatureListNet:
@@ -124,15 +185,6 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
             " The head needs feature maps at four strides; choose a model such as tf_efficientnet_lite0 or resnet50."
         ) from error
     return cast(FeatureListNet, network)
-
-
-def normalisation_of(name: str) -> Normalisation:
-    """The mean and deviation that timm's weights of a model were trained with."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None or config.mean is None or config.std is None:
-        return IMAGENET
-    mean, std = tuple(map(float, config.mean)), tuple(map(float, config.std))
-    return Normalisation(mean=cast(tuple[float, float, float], mean), std=cast(tuple[float, float, float], std))
 
 
 def encoder_title(options: EncoderOptions) -> str:

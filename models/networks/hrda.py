@@ -22,7 +22,15 @@ from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, fused
-from sim2street.models.networks.encoders import STAGES, build_encoder, dims_of, encoder_title, input_of
+from sim2street.models.networks.encoders import (
+    STAGES,
+    build_encoder,
+    dims_of,
+    encoder_title,
+    fresh_parts,
+    input_of,
+    layers_of,
+)
 from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.segmenter import Core, Segmenter
 
@@ -208,7 +216,11 @@ class HRDANetwork(Core):
 
     def heads(self) -> tuple[nn.Module, ...]:
         """The freshly initialised parts, which learn at ten times the encoder's rate in the paper."""
-        return (self.head, self.attention)
+        return (self.head, self.attention, *fresh_parts(self.encoder))
+
+    def layers(self) -> tuple[list[nn.Parameter], ...]:
+        """Of a plain vision transformer."""
+        return layers_of(self.encoder)
 
 
 def _spans(length: int, crop: int, *, overlap: bool) -> list[tuple[int, int]]:
