@@ -46,17 +46,22 @@ def _year_of(method: str) -> int:
 def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
     """Those to begin with on rendered streets or on real photos; the person can choose any others.
 
-    They are the source-only ones and those adapted to pictures of that kind: what was adapted to another kind says
-    nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
+    They are those adapted to pictures of that kind and the source-only ones of the same encoders: what was adapted to
+    another kind says nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
         target = checkpoint.config.target
         return target is not None and target.startswith("street_scenes/") == rendered
 
-    if not any(fits(checkpoint) for checkpoint in checkpoints):
+    encoders = {figures.encoder_of(checkpoint.config) for checkpoint in checkpoints if fits(checkpoint)}
+    if not encoders:
         return list(checkpoints)
-    return [each for each in checkpoints if each.config.target is None or fits(each)]
+
+    def is_their_baseline(checkpoint: Checkpoint) -> bool:
+        return checkpoint.config.target is None and figures.encoder_of(checkpoint.config) in encoders
+
+    return [each for each in checkpoints if fits(each) or is_their_baseline(each)]
 
 
 @dataclass(frozen=True, eq=False)

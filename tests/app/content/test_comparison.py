@@ -34,6 +34,8 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Pa
     assert suited([plain, fog, real], rendered=False) == [plain, real]
     assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
     assert suited([], rendered=True) == []
+    other = Checkpoint.open(save_tiny(tmp_path, "other", "source_only", "other", width=0.25))
+    assert suited([plain, other, fog], rendered=True) == [plain, fog], "another encoder's baseline tells nothing here"
 
 
 def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
