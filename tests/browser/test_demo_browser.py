@@ -28,14 +28,18 @@ WAIT = 90_000
 class Page:
     """The open page, what it asked other hosts for, and what it complained about."""
 
-    def __init__(self, page: Any, url: str) -> None:
+    def __init__(self, page: Any, url: str, *, phone: bool = False) -> None:
+        """Open it and wait for what it begins with: a pane of each method, or on a phone two of them in one swipe."""
         self.page = page
         self.foreign: list[str] = []
         self.problems: list[str] = []
         page.on("request", lambda request: self._note(request.url, url))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(url)
-        self.wait(2)
+        if phone:
+            page.locator('#viewer .pane[data-key="swipe"] canvas').first.wait_for(timeout=WAIT)
+        else:
+            self.wait(2)
 
     def _note(self, asked: str, url: str) -> None:
         if not asked.startswith((url, "data:", "blob:")):
@@ -179,7 +183,7 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
 @pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_is_wider_than_the_window(browser: Any, demo: tuple[str, Any], width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
-    opened = Page(context.new_page(), demo[0])
+    opened = Page(context.new_page(), demo[0], phone=width < 600)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     box = opened.page.locator("#viewer .viewer").bounding_box()
     assert box["x"] >= 0
