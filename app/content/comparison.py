@@ -13,7 +13,7 @@ from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import identity
 from sim2street.models.importers import FAMILIES
-from sim2street.models.storage.catalog import CatalogEntry, catalog
+from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
 
@@ -47,7 +47,8 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
     """Those to begin with on rendered streets or on real photos; the person can choose any others.
 
     They are those adapted to pictures of that kind and the source-only ones of the same encoders: what was adapted to
-    another kind says nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
+    another kind says nothing of its method here. Source-only ones of the person's own are always among them. Where no
+    checkpoint was adapted to the kind, all of them.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
@@ -58,9 +59,11 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
     if not encoders:
         return list(checkpoints)
 
-    plain = [each for each in checkpoints if each.config.target is None]
-    baselines = [each for each in plain if figures.encoder_of(each.config) in encoders] or plain
-    return [each for each in checkpoints if fits(each) or each in baselines]
+    def is_baseline(checkpoint: Checkpoint) -> bool:
+        own = checkpoint.path.parent != SHIPPED
+        return checkpoint.config.target is None and (own or figures.encoder_of(checkpoint.config) in encoders)
+
+    return [each for each in checkpoints if fits(each) or is_baseline(each)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,9 @@ from sim2street.training.methods import METHODS
 from tests.app.conftest import save_tiny
 
 
-def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Path) -> None:
+def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain, fog, real = (
         Checkpoint.open(save_tiny(tmp_path, name, method, name, target=target))
         for name, method, target in (
@@ -35,6 +37,8 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Pa
     assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
     assert suited([], rendered=True) == []
     other = Checkpoint.open(save_tiny(tmp_path, "other", "source_only", "other", width=0.25))
+    assert suited([plain, other, fog], rendered=True) == [plain, other, fog], "one's own is always there"
+    monkeypatch.setattr("sim2street.app.content.comparison.SHIPPED", tmp_path)
     assert suited([plain, other, fog], rendered=True) == [plain, fog], "another encoder's baseline tells nothing here"
 
 
