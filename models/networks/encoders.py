@@ -51,7 +51,9 @@ class EncoderOptions(MixTransformerOptions, TuningOptions):
                 f"{', '.join(foreign)} belongs to the Mix Transformer and not to {self.encoder}; leave it out"
             )
         if self.tuning != "full" and not is_plain(self.encoder):
-            raise ValueError(f"tuning {self.tuning} needs a vision transformer as encoder, such as vit_base_patch14_dinov2")
+            raise ValueError(
+                f"tuning {self.tuning} needs a vision transformer as encoder, such as vit_base_patch14_dinov2"
+            )
         return self
 
 

@@ -112,7 +112,10 @@ class VisionTransformer(nn.Module):
             return
         for block in self.net.blocks:
             attention = cast(nn.Module, block.attn)
-            if not isinstance(getattr(attention, "qkv", None), nn.Linear) or getattr(attention, "q_bias", None) is not None:
+            if (
+                not isinstance(getattr(attention, "qkv", None), nn.Linear)
+                or getattr(attention, "q_bias", None) is not None
+            ):
                 raise ConfigError(
                     f"{self.name} keeps its attention's matrices apart, so tuning low_rank cannot add to them. Choose the"
                     " model without _qkvb in its name, or the tuning full or frozen."

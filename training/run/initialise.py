@@ -11,7 +11,7 @@ from torch import Tensor
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.importers.download import fetch_from_hub
 from sim2street.models.importers.reading import read_weights, tensors_of
-from sim2street.models.importers.segformer import encoder_of
+from sim2street.models.importers.segformer import FILES_OF_PORT, encoder_of
 from sim2street.models.networks.deeplab_v2 import DeepLabV2
 from sim2street.models.networks.encoders import TimmEncoder
 from sim2street.models.networks.fcn8s import FCN8s
@@ -117,7 +117,7 @@ def timm_encoder_of(segmenter: Segmenter) -> TimmEncoder | None:
 def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
     """Load the authors' ImageNet encoder from the Hub or its cache."""
     try:
-        path = fetch_from_hub(repository)
+        path = fetch_from_hub(repository, FILES_OF_PORT)
     except CheckpointError as error:
         raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}") from error
     encoder.load_state_dict(encoder_of(tensors_of(read_weights(path)), encoder), strict=True)
