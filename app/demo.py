@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 if not __package__:  # run by its path, as a Space does, where nothing is installed
     import checkout  # noqa: F401
 
 from sim2street.app.content import html_tables
+from sim2street.app.content.border import Border
 from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints
 from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
 from sim2street.app.content.panes import Pane
@@ -38,11 +40,6 @@ QUEUE: Final = 64
 """Requests that may wait; more are told to come back."""
 RECENT_SECONDS: Final = 20.0
 """Age at which the catalog is looked at again."""
-LEFTOVERS: Final = (60, 840)
-"""Every so many seconds, uploads older than so many are deleted: those whose page was closed before they were read.
-
-Calls of the API wait in the queue with theirs; fifty that asked for nine methods each waited two and a half minutes.
-"""
 
 
 def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]] | None = None) -> gr.Blocks:
@@ -53,7 +50,8 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
         entries: the catalog; default everything there is, without waiting for downloads.
     """
     listed = entries or recent_checkpoints
-    with gr.Blocks(title="Sim2Street", analytics_enabled=False, delete_cache=LEFTOVERS) as demo:
+    uploads.FOLDER_OF_UPLOADS.claim()
+    with gr.Blocks(title="Sim2Street", analytics_enabled=False) as demo:
         gr.HTML(_head(), elem_id="head")
         with gr.Tabs():
             with gr.Tab("Compare"):
@@ -94,7 +92,7 @@ recent_checkpoints: Final = Recent(listed_checkpoints)
 
 
 def launch_options() -> dict[str, Any]:
-    """What `launch` needs to know: looks, limits, and tools for assistants where `gradio[mcp]` is installed."""
+    """What `launch` needs to know: looks, limits, what guards the server, and tools for assistants where `gradio[mcp]` is installed."""
     return {
         "theme": theme(),
         "css": CSS,
@@ -104,6 +102,10 @@ def launch_options() -> dict[str, Any]:
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "ssr_mode": False,
         "show_error": False,
+        "app_kwargs": {
+            "middleware": [Middleware(Border, uploads=uploads.upload_route())],
+            "lifespan": uploads.FOLDER_OF_UPLOADS.swept,
+        },
     }
 
 

@@ -29,6 +29,10 @@ class Sim2StreetError(Exception):
     """Base of every error that is the input's fault and whose text is fit to be shown as it stands."""
 
 
+class UnreadableError(Sim2StreetError):
+    """A record, config or table on disk that cannot be read."""
+
+
 class PhotoError(Sim2StreetError):
     """A file that cannot be read as a photo."""
 

@@ -155,11 +155,7 @@ class Predictor:
             return self.segmenter.upsample(logits, image.shape[-2:]) if self.window.upsample_twice else logits
         height, width = image.shape[-2:]
         crop_height, crop_width = min(self.window.crop[0], height), min(self.window.crop[1], width)
-        if self.window.spread:
-            rows, columns = _spread(height, crop_height), _spread(width, crop_width)
-        else:
-            stride = self.window.stride or (max(1, crop_height // 2), max(1, crop_width // 2))
-            rows, columns = _starts(height, crop_height, stride[0]), _starts(width, crop_width, stride[1])
+        rows, columns = self._places(height, crop_height, 0), self._places(width, crop_width, 1)
         places = [(y, x) for y in rows for x in columns]
         total = image.new_zeros((1, self.segmenter.labels.count, height, width))
         visits = image.new_zeros((1, 1, height, width))
@@ -170,6 +166,12 @@ class Predictor:
                 total[0, :, y : y + crop_height, x : x + crop_width] += logits
                 visits[..., y : y + crop_height, x : x + crop_width] += 1
         return total / visits
+
+    def _places(self, length: int, crop: int, axis: Literal[0, 1]) -> list[int]:
+        """First pixels of the windows along the height (axis 0) or the width (axis 1) of a picture."""
+        if self.window.spread:
+            return _spread(length, crop)
+        return _starts(length, crop, self.window.stride[axis] if self.window.stride else max(1, crop // 2))
 
     def _at_precision(self) -> contextlib.AbstractContextManager[object]:
         """How a graphics card computes meanwhile; a processor and Apple's GPU compute in fp32."""

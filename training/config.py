@@ -17,12 +17,12 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sim2street.models.errors import ConfigError
+from sim2street.models.errors import ConfigError, UnreadableError
 from sim2street.models.labels import LabelSpace, label_space
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.models.storage.checkpoint import Window
-from sim2street.models.storage.files import visible
+from sim2street.models.storage.files import read_json, visible
 from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.methods import METHODS
 from sim2street.training.renamed import with_todays_names
@@ -255,9 +255,9 @@ class RunConfig(Options):
             ConfigError: it is missing or damaged, or has keys of another version.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} cannot be read ({error}).") from error
+            values = read_json(path)
+        except UnreadableError as error:
+            raise ConfigError(str(error)) from error
         return cls.parse(values, where=str(path))
 
     def resolve_stages(self) -> dict[str, RunConfig]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import streamlit as st
@@ -12,8 +11,8 @@ from sim2street.app.admin.launch_form import CHOSEN
 from sim2street.app.admin.text import plain
 from sim2street.app.content import charts, curves
 from sim2street.app.views import session
-from sim2street.models.errors import Sim2StreetError
-from sim2street.models.storage.files import METRICS, RUN_FOLDER
+from sim2street.models.errors import Sim2StreetError, UnreadableError
+from sim2street.models.storage.files import METRICS, RUN_FOLDER, read_json
 from sim2street.training.config import RunConfig
 from sim2street.training.datasets import DATASETS
 from sim2street.training.datasets.street_scenes import STYLES
@@ -207,12 +206,12 @@ def _quality(progress: Progress) -> None:
 def _scores(store: JobStore, job: Job) -> None:
     """What the finished checkpoint scored, at the end of training and wherever it was evaluated since."""
     try:
-        metrics = json.loads((store.run(job.id) / RUN_FOLDER / METRICS).read_text(encoding="utf-8"))
+        metrics = read_json(store.run(job.id) / RUN_FOLDER / METRICS)
         rows = [
             {"Set": name, "mIoU, %": None if report["miou"] is None else 100 * report["miou"]}
             for name, report in metrics.items()
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or being replaced
+    except (UnreadableError, KeyError, TypeError, AttributeError):  # none yet, or being replaced
         return
     if rows:
         st.markdown("**The finished checkpoint**")

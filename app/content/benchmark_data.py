@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from sim2street.app.content.names import data_set_title
-from sim2street.models.errors import ConfigError
+from sim2street.models.errors import ConfigError, UnreadableError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.options import Options
 from sim2street.models.storage.catalog import CatalogEntry
-from sim2street.models.storage.files import visible
+from sim2street.models.storage.files import read_json, visible
 
 DATA: Final = Path(__file__).parent / "published.json"
 RESULTS: Final = Path(__file__).parent / "measured"
@@ -207,9 +207,7 @@ def sweep_tables() -> list[SweepTable]:
 
 def _read(path: Path) -> SweepTable:
     try:
-        table = _Table.parse(json.loads(path.read_text(encoding="utf-8")), where=path.name)
-    except (OSError, ValueError, RecursionError) as error:
-        return SweepTable(path.name, error=f"{path} cannot be read: {error}.")
-    except ConfigError as error:
+        table = _Table.parse(read_json(path), where=path.name)
+    except (UnreadableError, ConfigError) as error:
         return SweepTable(path.name, error=str(error))
     return SweepTable(table.title, table.about, table.tests, table.rows)

@@ -11,6 +11,8 @@ GRID: Final = "rgba(128,128,128,0.18)"
 BAR: Final = 9
 """Height in pixels of a bar while a class's bars fit into `GROUP`; more methods have thinner ones."""
 GROUP: Final = 45
+PATTERNS: Final = ("", "/", ".", "x")
+"""Tell bars of one colour apart: two checkpoints of one method."""
 
 CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
 """Options for whoever shows a figure."""
@@ -35,6 +37,7 @@ def class_bars(
     """
     shown = list(range(len(classes)) if order is None else order)
     figure = go.Figure()
+    seen: list[str] = []
     for title, row in values.items():
         numbers = [row[value] for value in shown]
         figure.add_bar(
@@ -42,9 +45,14 @@ def class_bars(
             orientation="h",
             y=[classes[value] for value in shown],
             x=numbers,
-            marker={"color": colours[title], "line": {"width": 0}},
+            marker={
+                "color": colours[title],
+                "line": {"width": 0},
+                "pattern": {"shape": PATTERNS[seen.count(colours[title]) % len(PATTERNS)]},
+            },
             hovertemplate=f"%{{y}}: <b>%{{x:.1f}}</b><extra>{title}</extra>",
         )
+        seen.append(colours[title])
     figure.update_layout(
         barmode="group",
         bargap=0.28,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
+from sim2street.app.content.answer import answer
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
+from sim2street.app.content.identities import identity
 from sim2street.models.importers import FAMILIES
 from sim2street.models.storage.catalog import CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -44,17 +46,22 @@ def _year_of(method: str) -> int:
 def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
     """Those to begin with on rendered streets or on real photos; the person can choose any others.
 
-    They are the source-only ones and those adapted to pictures of that kind: what was adapted to another kind says
-    nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
+    They are those adapted to pictures of that kind and the source-only ones of the same encoders: what was adapted to
+    another kind says nothing of its method here. Where no checkpoint was adapted to the kind, all of them.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
         target = checkpoint.config.target
         return target is not None and target.startswith("street_scenes/") == rendered
 
-    if not any(fits(checkpoint) for checkpoint in checkpoints):
+    encoders = {figures.encoder_of(checkpoint.config) for checkpoint in checkpoints if fits(checkpoint)}
+    if not encoders:
         return list(checkpoints)
-    return [each for each in checkpoints if each.config.target is None or fits(each)]
+
+    def is_their_baseline(checkpoint: Checkpoint) -> bool:
+        return checkpoint.config.target is None and figures.encoder_of(checkpoint.config) in encoders
+
+    return [each for each in checkpoints if fits(each) or is_their_baseline(each)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +95,7 @@ def compare(
         engine: reads and remembers.
         scene: what is read.
         checkpoints: those that were chosen.
-        everyone: the catalogue, by which titles and colours go.
+        everyone: the catalogue, by which titles go.
         settings: how to read.
         visitor: name of the session.
     """
@@ -112,7 +119,6 @@ def known_so_far(
 ) -> Comparison:
     """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
     titles = figures.unique_titles(everyone)
-    places = [other.name for other in everyone]
     entrants: list[Entrant] = []
     waiting: list[Checkpoint] = []
     empty: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
@@ -120,7 +126,7 @@ def known_so_far(
         label = {
             "title": titles[checkpoint.name],
             "note": figures.trained_on(checkpoint.config),
-            "colour": panes.method_colour(places.index(checkpoint.name)),
+            "colour": identity(checkpoint.config.method).colour,
         }
         known = engine.known(scene, checkpoint, settings, visitor)
         if known is None:
@@ -138,4 +144,6 @@ def known_so_far(
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
+        method["idea"] = identity(entrant.checkpoint.config.method).idea
+    bundle["answer"] = answer(entrants, scene.truth) if entrants and not waiting else ""
     return Comparison(scene, entrants, bundle, waiting)

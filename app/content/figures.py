@@ -115,7 +115,7 @@ def learnt_from(config: CheckpointConfig) -> str:
 
 def network_of(config: CheckpointConfig) -> str:
     """Such as "DAFormer on MiT-B0 × 0.75"."""
-    title, encoder = NETWORKS[config.network].title, _encoder(config)
+    title, encoder = NETWORKS[config.network].title, encoder_of(config)
     return encoder if encoder.startswith(title) else f"{title} on {encoder}"
 
 
@@ -163,7 +163,8 @@ def _sources(config: CheckpointConfig) -> set[str]:
     return set(config.source.split(" + "))
 
 
-def _encoder(config: CheckpointConfig) -> str:
+def encoder_of(config: CheckpointConfig) -> str:
+    """What a checkpoint's features come from, such as "MiT-B0 × 0.75"."""
     return encoder_name(config.network, config.network_options)
 
 
@@ -190,7 +191,7 @@ def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None
     if config.method == "source_only":
         return None
     plain = [other for other in entrants if other.checkpoint.config.method == "source_only"]
-    alike = [other for other in plain if _encoder(other.checkpoint.config) == _encoder(config)]
+    alike = [other for other in plain if encoder_of(other.checkpoint.config) == encoder_of(config)]
     fair = [other for other in alike if _sources(other.checkpoint.config) <= _sources(config)]
     return max(fair, key=lambda other: len(_sources(other.checkpoint.config)), default=None)
 

@@ -93,7 +93,16 @@ def uploaded_scene(data: bytes, name: str) -> Scene:
     Raises:
         PhotoError: it cannot be read as a photo.
     """
-    return replace(_scene(read_photo(data, name=name), None, CITYSCAPES19), private=True)
+    return replace(public_scene(data, name), private=True)
+
+
+def public_scene(data: bytes, name: str) -> Scene:
+    """Read a photo that is nobody's own.
+
+    Raises:
+        PhotoError: it cannot be read as a photo.
+    """
+    return _scene(read_photo(data, name=name), None, CITYSCAPES19)
 
 
 def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, label_name: str, encoding: str) -> Scene:

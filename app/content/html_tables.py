@@ -6,7 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim2street.app.content import figures, panes
+from sim2street.app.content import figures
+from sim2street.app.content.identities import identity
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 
@@ -41,7 +42,7 @@ def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
     """What each checkpoint learnt from, how it scored, and under which licence; the others with their reason."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
-    cards = [_card(checkpoint, titles[checkpoint.name], place) for place, checkpoint in enumerate(usable)]
+    cards = [_card(checkpoint, titles[checkpoint.name]) for checkpoint in usable]
     cards += [problem(entry) for entry in entries if entry.checkpoint is None]
     return "".join(cards) or "<p>No checkpoint was found.</p>"
 
@@ -53,7 +54,7 @@ def problem(entry: CatalogEntry) -> str:
     return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(said)}</div>'
 
 
-def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
+def _card(checkpoint: Checkpoint, title: str) -> str:
     facts = figures.facts(checkpoint).items()
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
     rows = figures.data_set_rows(checkpoint.metrics)
@@ -61,8 +62,10 @@ def _card(checkpoint: Checkpoint, title: str, place: int) -> str:
         table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
         or "<p>Not scored on a data set yet.</p>"
     )
-    dot = f'<span class="dot" style="color:{panes.method_colour(place)}">●</span>'
-    return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3><dl>{listed}</dl></div>{scores}</div>'
+    who = identity(checkpoint.config.method)
+    dot = f'<span class="dot" style="color:{who.colour}">●</span>'
+    idea = f"<p>{html.escape(who.idea)}</p>" if who.idea else ""
+    return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3>{idea}<dl>{listed}</dl></div>{scores}</div>'
 
 
 def _cell(value: Any, form: str) -> str:

@@ -1,18 +1,20 @@
-"""How much one client may ask for, so that a hosted page stays quick for everybody."""
+"""How much one client may ask for, and all of them together, so that a hosted page stays quick for everybody."""
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from sim2street.models.errors import Sim2StreetError
 
 
 class LimitError(Sim2StreetError):
-    """Too many requests from one client; says when to try again."""
+    """Too many requests from one client, or too much at once from all of them; says when to try again."""
 
 
 class RateLimit:
@@ -48,3 +50,44 @@ class RateLimit:
                 wait = math.ceil(times[0] + self.seconds - now)
                 raise LimitError(f"That was a lot in a short time. Try again in {wait} s, or run Sim2Street yourself.")
             times.append(now)
+
+
+class ByteBudget:
+    """Bytes that all requests of a process may hold at one moment.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def holding(self, count: int) -> Iterator[None]:
+        """Hold so many bytes for the block.
+
+        Raises:
+            LimitError: the others leave no room for them.
+        """
+        with self._lock:
+            if self.held + count > self.most:
+                raise LimitError("Many photos are arriving at this moment. Try again in a minute.")
+            self.held += count
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.held -= count
+
+
+def client_address(headers: Mapping[str, str], host: str | None) -> str:
+    """Who asks, for the rate limit: behind the Hub's proxy the address that it passes on, else the connection's.
+
+    Args:
+        headers: of the request, by lower-case name.
+        host: address of the connection, if it has one.
+    """
+    forwarded = headers.get("x-forwarded-for", "") if os.environ.get("SPACE_ID") else ""
+    return forwarded.partition(",")[0].strip() or host or "unknown"

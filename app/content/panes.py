@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,14 +38,6 @@ PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWR
 
 BUNDLE_FORMAT: Final = 1
 
-# fmt: off
-METHOD_COLOURS: Final = (
-    "#4c78dd", "#e07b39", "#17a398", "#b35cb8", "#c9a227", "#d1495b", "#6b8f3a", "#7a7f8c",
-    "#8a5a33", "#5bb0e0", "#e48fb0", "#6a5acd",
-)
-# fmt: on
-"""One per method in the catalogue's order, the same in viewer, charts and table; none is a class's colour."""
-
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside
 # a family by lightness: greys are ground, ochres walls, yellows signals, oranges people, blues vehicles.
 # fmt: off
@@ -58,11 +49,6 @@ SAFE_COLOURS: Final = {
     "bus": "#56b4e9", "train": "#2f5fd0", "motorcycle": "#cc79a7", "bicycle": "#7d3a5c",
 }
 # fmt: on
-
-
-def method_colour(place: int) -> str:
-    """CSS colour of the checkpoint at a place in the catalogue."""
-    return METHOD_COLOURS[place % len(METHOD_COLOURS)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,16 +259,6 @@ def overlay_image(photo: Photo, shown: Pane, opacity: float = 0.6) -> bytes:
     """The photo with the labels' colours laid over it, as PNG without any metadata."""
     mixed = overlay(photo.pixels, shown.space.colourise(shown.labels), shown.labels, opacity)
     return _bytes(Image.fromarray(mixed), "PNG")
-
-
-def image_archive(photo: Photo, readings: Sequence[Reading]) -> bytes:
-    """A ZIP of every method's label image and overlay."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:  # PNG does not get smaller
-        for reading in readings:
-            archive.writestr(f"{reading.key}_labels.png", label_image(reading.pane))
-            archive.writestr(f"{reading.key}_overlay.png", overlay_image(photo, reading.pane))
-    return buffer.getvalue()
 
 
 def _packed(reading: Reading) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import charts, figures, html_tables, panes
+from sim2street.app.content import charts, exports, figures, html_tables
+from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
 from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
@@ -193,7 +194,7 @@ class CompareTab:
             self.classes = gr.HTML(elem_id="classes")
         with gr.Row(elem_id="downloads"):
             self.report = gr.Button("Report, one HTML file", elem_id="report")
-            self.archive = gr.Button("Label and overlay images", elem_id="archive")
+            self.archive = gr.Button("Labels, overlays and figures", elem_id="archive")
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
@@ -312,10 +313,9 @@ class CompareTab:
         return _file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
 
     def make_archive(self, request: gr.Request, *controls: Any) -> str:
-        """Label and overlay images as a ZIP; PNG without metadata."""
+        """Label images, overlays and figures as a ZIP; PNG without metadata."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        readings = [entrant.reading for entrant in state.entrants]
-        return _file("sim2street_images.zip", "application/zip", panes.image_archive(state.scene.photo, readings))
+        return _file("sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants))
 
     def forget(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
@@ -373,7 +373,7 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     if not state.entrants:
         return "", None, "", ""
     found = figures.numbers(state.entrants)
-    order = charts.classes_in_use(found.values)
+    order = telling_classes(state.entrants, state.scene.truth)[:MOST_CLASSES]
     formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
     return (
         html_tables.table(found.summary, formats, found.colours),

@@ -1,16 +1,29 @@
-"""A visitor's own photo on the hosted page: taken out of the file it came as, which is deleted at once."""
+"""A visitor's own photo on the hosted page: taken out of the file it came as, which nobody keeps."""
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sim2street.models.photo
 from sim2street.app.content import gallery
+from sim2street.app.content.border import MULTIPART, UploadRoute
 from sim2street.app.content.engine import OwnPhoto
+from sim2street.app.content.limits import LimitError, client_address
 from sim2street.models.errors import PhotoError
 from sim2street.models.numbering import MisnumberedError
+from sim2street.models.storage.files import size_of, still_runs
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -19,19 +32,165 @@ SUFFIXES: Final[list[str]] = list(sim2street.models.photo.SUFFIXES)
 LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
 """Largest upload; phones' photos have up to 15."""
+FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
+"""Environment variable: where Gradio puts uploads."""
+FOLDER: Final = re.compile(r"sim2street_uploads_(?P<process>\d+)")
+"""Name of a process's own folder there."""
+FOLDER_BYTES: Final = 2 * 2**30
+"""What may lie in it; further uploads are refused until the older ones are gone."""
+SWEEP_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+"""Age at which a file goes that everybody has read for whom it came."""
 
 PROMISE: Final = (
     "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been read, within a"
     " quarter of an hour if you leave before that; the picture and what the methods say of it stay in memory until this page is closed or has not been used for an hour, and"
     " are never sent on. Whatever you download holds no metadata: no place, no time, no camera.</p>"
 )
-"""What is kept of a photo, where and how long; `take`, `Engine.forget` and the tests make it true."""
+"""What is kept of a photo, where and how long; `take`, `UploadFolder`, `Engine.forget` and the tests make it true."""
 
 SHORT: Final = "<p>Nothing of it is kept; the foot of the page says more.</p>"
 
 
+class UploadFolder:
+    """The folder in which Gradio stores what arrives: who still waits for which file, and what nobody waits for.
+
+    Gradio names files by their content, so that one file stands for all visitors who send the same photo. A file is
+    deleted by the last of them to read it. What a visitor never reads, an upload that was cut off, and empty folders go
+    by age.
+
+    Args:
+        age: seconds after which a file goes whoever may wait for it.
+    """
+
+    def __init__(self, age: float) -> None:
+        self.age = age
+        self._awaited: Counter[str] = Counter()
+        self._arriving = 0
+        self._read: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def place(self) -> Path | None:
+        """Where it is; None before `claim`."""
+        named = os.environ.get(FOLDER_VARIABLE, "")
+        return Path(named) if FOLDER.fullmatch(Path(named).name) else None
+
+    def claim(self) -> None:
+        """Make Gradio use a folder of this process alone, and remove those of processes that are gone."""
+        if self.place is not None and self.place.name.endswith(f"_{os.getpid()}"):
+            self.place.mkdir(parents=True, exist_ok=True)
+            return
+        named = os.environ.get(FOLDER_VARIABLE)
+        base = (self.place.parent if self.place else Path(named)) if named else Path(tempfile.gettempdir())
+        base.mkdir(parents=True, exist_ok=True)
+        for folder in base.iterdir():
+            match = FOLDER.fullmatch(folder.name)
+            if match is not None and not still_runs(int(match["process"])):
+                shutil.rmtree(folder, ignore_errors=True)
+        own = base / f"sim2street_uploads_{os.getpid()}"
+        own.mkdir(mode=0o700, exist_ok=True)
+        os.environ[FOLDER_VARIABLE] = str(own)
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+
+    def admit(self, path: str, size: int) -> None:
+        """See `border.Arrivals`."""
+        if self.place is not None and size_of(self.place) + size > FOLDER_BYTES:
+            raise LimitError("Too many photos wait to be read. Try again in some minutes.")
+        with self._lock:
+            self._arriving += 1
+
+    def arrived(self, path: str, answer: bytes) -> None:
+        """See `border.Arrivals`; Gradio answers with the list of files."""
+        with suppress(ValueError, RecursionError):
+            files = json.loads(answer)
+            with self._lock:
+                self._awaited.update(str(Path(file).resolve()) for file in files if isinstance(file, str))
+
+    def ended(self, path: str) -> None:
+        """See `border.Arrivals`."""
+        with self._lock:
+            self._arriving -= 1
+            if not self._arriving:
+                for file in list(self._read):
+                    self._delete_unawaited(file)
+
+    def release(self, path: str) -> None:
+        """Somebody has read a file; the last one deletes it."""
+        file = str(Path(path).resolve())
+        with self._lock:
+            self._awaited[file] -= 1
+            if self._awaited[file] <= 0:
+                del self._awaited[file]
+            if self._arriving:  # perhaps the same photo, whose file is the same
+                self._read.add(file)
+            else:
+                self._delete_unawaited(file)
+
+    def sweep(self) -> None:
+        """Delete what has come of age."""
+        place, now = self.place, time.time()
+        if place is None:
+            return
+        for folder, folders, files in os.walk(place, topdown=False):
+            for name in files:
+                file = os.path.join(folder, name)
+                with suppress(OSError):
+                    age = now - os.lstat(file).st_mtime
+                    with self._lock:
+                        was_read = file in self._read and file not in self._awaited
+                        if age > self.age or (was_read and age > READ_SECONDS):
+                            os.unlink(file)
+                            self._read.discard(file)
+                            self._awaited.pop(file, None)
+            for name in folders:
+                with suppress(OSError):  # not empty
+                    child = os.path.join(folder, name)
+                    if now - os.lstat(child).st_mtime > READ_SECONDS:
+                        os.rmdir(child)
+
+    @asynccontextmanager
+    async def swept(self, _app: Any) -> AsyncIterator[None]:
+        """Sweep for as long as the server runs, in a thread of its own; in the end nothing is left."""
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.wait(SWEEP_SECONDS):
+                self.sweep()
+
+        threading.Thread(target=work, name="sweep uploads", daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for item in self.place.iterdir() if self.place is not None and self.place.is_dir() else ():
+                shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
+
+    def _delete_unawaited(self, file: str) -> None:
+        if file not in self._awaited:
+            Path(file).unlink(missing_ok=True)
+            self._read.discard(file)
+            with suppress(OSError):  # its folder, named by the content, is empty then
+                if self.place is not None and self.place in Path(file).parents:
+                    Path(file).parent.rmdir()
+
+
+LEFTOVERS: Final = 840.0
+"""Age in seconds at which an upload is deleted whoever may wait for it: its page was closed before it was read.
+
+Calls of the API wait in the queue with theirs; fifty that asked for nine methods each waited two and a half minutes.
+"""
+FOLDER_OF_UPLOADS: Final = UploadFolder(LEFTOVERS)
+"""Of this process, as is the variable that names its place."""
+
+
+def upload_route() -> UploadRoute:
+    """Gradio's, for `Border`; what wraps the file is taken into account."""
+    return UploadRoute(r"/gradio_api/upload/?$", "POST", MAX_MEGABYTES * 2**20 + MULTIPART, FOLDER_OF_UPLOADS)
+
+
 def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding: str) -> OwnPhoto | None:
-    """Read what was uploaded and delete the files, whatever comes of it.
+    """Read what was uploaded and let go of the files, whatever comes of it.
 
     Args:
         before: the photo that was there, to which a ground truth alone belongs.
@@ -51,7 +210,7 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         files = {kind: _read(path) for kind, path in paths.items()}
     finally:
         for path in paths.values():
-            Path(path).unlink(missing_ok=True)
+            FOLDER_OF_UPLOADS.release(path)
     if "photo" in files:
         data, name = files["photo"]
     elif before is not None:
@@ -71,9 +230,8 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
 
 
 def client_of(request: gr.Request) -> str:
-    """Who asks, for the rate limit: behind the Hub's proxy the address that it passes on, else the connection's."""
-    forwarded = request.headers.get("x-forwarded-for", "") if os.environ.get("SPACE_ID") else ""
-    return forwarded.partition(",")[0].strip() or (request.client.host if request.client else "unknown")
+    """Who asks, for the rate limit."""
+    return client_address(request.headers, request.client.host if request.client else None)
 
 
 def _read(path: str) -> tuple[bytes, str]:

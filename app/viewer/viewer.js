@@ -12,17 +12,34 @@ const NONE = 255; // label of pixels without a class
 const LAYERS = [
   ["classes", "Classes", "What each method sees"],
   ["entropy", "Entropy", "Where each method is unsure"],
+  ["confidence", "Confidence", "How probable each method holds the class that it names"],
   ["error", "Errors", "Where each method is wrong, against the ground truth"],
   ["disagreement", "Disagreement", "Where the methods differ from each other"],
   ["photo", "Photo", "The photo alone"],
 ];
+const MODES = [
+  ["grid", "grid", "All side by side (G)"],
+  ["focus", "focus", "One large, the others small (O)"],
+  ["swipe", "swipe", "Swipe between two (S)"],
+  ["blink", "blink", "Blink between two (B)"],
+];
 const MAX_ZOOM = 32;
+const BLINK_SECONDS = 0.7; // per picture; far below the three flashes a second that harm some people
+const CAPTION = 30; // height of a caption, as in the style sheet
+const WIDE_PANE = 300; // CSS pixels that a pane's picture has at least where there is room for a rail
 const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
   minus: "M5 12h14",
   plus: "M5 12h14M12 5v14",
   fit: "M4 9V5.5A1.5 1.5 0 0 1 5.5 4H9M15 4h3.5A1.5 1.5 0 0 1 20 5.5V9M20 15v3.5a1.5 1.5 0 0 1-1.5 1.5H15M9 20H5.5A1.5 1.5 0 0 1 4 18.5V15",
   grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
+  focus: "M4 4h16v10H4zM4 17h4v3H4zM10 17h4v3h-4zM16 17h4v3h-4z",
+  blink: "M4 6h11v9H4zM9 15v3h11V9h-5",
+  pause: "M9 6v12M15 6v12",
+  play: "M8 5.5v13l10.5-6.5z",
+  rail: "M4 5h16v14H4zM14.5 5v14",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
+  link: "M10 13.5a4 4 0 0 0 6 .4l2.600-2.600a4 4 0 0 0-5.700-5.700l-1.300 1.300M14 10.500a4 4 0 0 0-6-.4l-2.600 2.600a4 4 0 0 0 5.700 5.700l1.300-1.300",
   swipe: "M12 3v18M8.5 8.5 5 12l3.5 3.5M15.5 8.5 19 12l-3.5 3.5",
   eye: "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
   palette:
@@ -41,10 +58,13 @@ const KEYS = [
   ["Space, held", "show the bare photo"],
   ["H", "hide or show the overlay"],
   ["[ ]", "opacity"],
-  ["1 … 5", "layer"],
-  ["S", "grid or swipe"],
+  ["1 … 6", "layer"],
+  ["G O", "all side by side, one large"],
+  ["S B", "swipe, blink between two; again: back"],
+  ["← →", "one large: the one before, the next"],
   ["P", "colour-blind palette"],
   ["A", "all classes"],
+  ["I", "readings and classes at the side"],
   ["F", "full screen"],
   ["?", "this list"],
 ];
@@ -64,18 +84,23 @@ class Viewer {
     this.options = options;
     this.settings = remembered.get(options.key) ?? {
       layer: "classes",
-      mode: "grid",
+      mode: null, // the person's choice; until then the screen's width decides
       opacity: 0.7,
       certainty: 0,
       safe: false,
+      rail: true,
       hiddenNames: new Set(),
+      focus: null,
       left: null,
       right: null,
+      leftLayer: null, // null: the layer of all
+      rightLayer: null,
       split: 0.5,
       zoom: 1,
       centre: [0.5, 0.5],
     };
     if (options.key) remembered.set(options.key, this.settings);
+    this.asked = this.readAddress(); // what the address asks for and the bundle has not confirmed yet
     this.subjects = [];
     this.panes = [];
     this.pointer = null; // [x, y] of the image pixel under the pointer
@@ -83,6 +108,8 @@ class Viewer {
     this.peek = false; // overlay hidden for as long as a key or button is held
     this.off = false; // overlay switched off
     this.emphasis = null; // class that the legend points at
+    this.blinked = "left"; // the side that blinking shows
+    this.paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.frame = 0;
     this.turn = 0;
     this.build(element);
@@ -112,23 +139,38 @@ class Viewer {
       (value) => this.set({ certainty: value }),
       "Paint only pixels whose class is at least this probable",
     );
-    this.modeButton = iconButton("swipe", "Swipe between two (S)", () =>
-      this.set({ mode: s.mode === "grid" ? "swipe" : "grid" }),
-    );
-    this.modeButton.append(node("span", { class: "label" }, "Swipe"));
+    this.modeButtons = MODES.map(([mode, icon, title]) => {
+      const button = iconButton(icon, title, () => this.set({ mode }));
+      button.dataset.mode = mode;
+      return button;
+    });
     this.eyeButton = iconButton("eye", "Hold to see the bare photo (Space)", null);
     hold(this.eyeButton, (held) => this.peekAt(held));
     this.safeButton = iconButton("palette", "Colour-blind palette (P)", () => this.set({ safe: !s.safe }));
+    this.railButton = iconButton("rail", "Readings and classes (I)", () => this.set({ rail: !s.rail }));
     this.zoomText = node("output", { class: "zoom", title: "Zoom" }, "1×");
     this.screenButton = iconButton("screen", "Full screen (F)", () => this.fullScreen());
-    const bar = node(
+    this.moreButton = iconButton("more", "More controls", () => {
+      const open = this.bar.classList.toggle("open");
+      this.moreButton.setAttribute("aria-expanded", String(open));
+    });
+    this.moreButton.classList.add("more");
+    this.moreButton.setAttribute("aria-expanded", "false");
+    this.bar = node(
       "div",
       { class: "bar", role: "toolbar", "aria-label": "Viewer" },
       node("div", { class: "segments", role: "group", "aria-label": "Layer" }, ...this.layerButtons),
-      node("div", { class: "sliders" }, this.opacity.root, this.certainty.root),
       node(
         "div",
-        { class: "buttons" },
+        { class: "modes" },
+        node("div", { class: "segments", role: "group", "aria-label": "Arrangement" }, ...this.modeButtons),
+        this.eyeButton,
+        this.moreButton,
+      ),
+      node(
+        "div",
+        { class: "extras" },
+        this.opacity.root,
         node(
           "div",
           { class: "cluster" },
@@ -140,9 +182,10 @@ class Viewer {
         node(
           "div",
           { class: "cluster" },
-          this.modeButton,
-          this.eyeButton,
           this.safeButton,
+          iconButton("link", "Copy the link to this view", () => this.copyLink()),
+          iconButton("download", "Save the comparison as one PNG", () => this.saveAll()),
+          this.railButton,
           this.screenButton,
           iconButton("help", "Keys (?)", () => this.help.showModal()),
         ),
@@ -160,7 +203,7 @@ class Viewer {
     );
     this.probe = node("div", { class: "probe", role: "region", "aria-label": "Reading under the pointer" });
     this.rail = node("div", { class: "rail" }, this.probe, this.scale);
-    const classes = node("div", { class: "classes" }, this.legendHead, this.legend);
+    const classes = node("div", { class: "classes" }, this.legendHead, this.legend, this.certainty.root);
     this.hint = node("div", { class: "hint", "aria-hidden": "true" });
     this.help = node(
       "dialog",
@@ -174,10 +217,14 @@ class Viewer {
       node("dl", {}, ...KEYS.flatMap(([key, what]) => [node("dt", {}, key), node("dd", {}, what)])),
     );
     this.help.addEventListener("click", (event) => event.target === this.help && this.help.close());
+    this.answer = node("p", { class: "answer", role: "status" });
+    this.notice = node("div", { class: "notice", role: "status", hidden: "" });
     this.root = node(
       "div",
       { class: "viewer", tabindex: "0", "aria-label": "Comparison of segmentations; press ? for keys" },
-      bar,
+      this.notice,
+      this.answer,
+      this.bar,
       node("div", { class: "body" }, node("div", { class: "stage" }, this.grid, this.hint), this.rail, classes),
       this.help,
     );
@@ -209,19 +256,21 @@ class Viewer {
     this.abort.abort();
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
+    clearInterval(this.blinking);
+    clearTimeout(this.addressTimer);
     this.root.remove();
   }
 
   // ---- data ----------------------------------------------------------------------------------------------------
 
-  /** Show another state of the page: more methods of the same photo keep zoom, toggles and pin. */
+  /** Show another state of the page. Zoom and settings stay; of the same photo the held pixel too. */
   async update(bundle) {
     const turn = ++this.turn;
     this.root.setAttribute("aria-busy", "true");
     const known = new Map(this.subjects.map((subject) => [subject.key, subject]));
     const samePhoto = this.bundle?.photo.digest === bundle.photo.digest && this.bundle?.width === bundle.width;
     const photo = samePhoto ? this.photo : await picture(bundle.photo.image);
-    const subjects = [{ key: "photo", title: "Photo", kind: "photo", colour: "var(--quiet)", note: bundle.photo.name }];
+    const subjects = [{ key: "photo", title: "Photo", kind: "photo", colour: "var(--quiet)", note: bundle.photo.name, overlays: new Map() }];
     if (bundle.truth) {
       subjects.push(
         await this.subject(known, {
@@ -236,18 +285,23 @@ class Viewer {
     for (const method of bundle.methods) subjects.push(await this.subject(known, { kind: "method", ...method }));
     const differing = bundle.disagreement ? (await plane(bundle.disagreement)).data : null;
     if (turn !== this.turn) return; // a newer bundle overtook this one
-    if (!samePhoto) Object.assign(this.settings, { zoom: 1, centre: [0.5, 0.5] });
-    if (!samePhoto) this.pinned = this.pointer = null;
+    if (this.bundle && !samePhoto) this.pinned = this.pointer = null; // zoom stays, a pixel is another one
     Object.assign(this, { bundle, photo, subjects, differing });
-    const keys = subjects.map((subject) => subject.key);
+    this.confirmAddress();
+    this.answer.textContent = bundle.answer ?? "";
     const s = this.settings;
-    if (s.layer === "error" && !bundle.truth) s.layer = "classes";
-    if (s.layer === "disagreement" && !differing && !bundle.waiting.length) s.layer = "classes";
+    for (const name of ["layer", "leftLayer", "rightLayer"]) {
+      const lost =
+        (s[name] === "error" && !bundle.truth) ||
+        (s[name] === "disagreement" && !differing && !bundle.waiting.length);
+      if (lost) s[name] = name === "layer" ? "classes" : null;
+    }
     this.hidden = new Set(bundle.classes.flatMap((c, i) => (s.hiddenNames.has(c.name) ? [i] : [])));
     this.buildLegend();
     this.buildPanes();
     this.refresh();
     this.root.removeAttribute("aria-busy");
+    this.writeAddress(); // the page may have written its own part of the address and dropped this one
   }
 
   /** Decode a subject's planes, or keep the decoded ones where the same subject was there before. */
@@ -260,8 +314,6 @@ class Viewer {
       (name) => source[name],
     );
     const planes = await Promise.all(names.map((name) => plane(source[name])));
-    const overlay = document.createElement("canvas");
-    [overlay.width, overlay.height] = [planes[0].width, planes[0].height];
     const decoded = Object.fromEntries(names.map((name, i) => [name, planes[i].data]));
     const columns = names.includes("candidates") ? planes[names.indexOf("candidates")].width : 0;
     return {
@@ -274,27 +326,31 @@ class Viewer {
       ...decoded,
       columns,
       stride: source.stride,
-      overlay,
+      overlays: new Map(),
     };
   }
 
   // ---- panes ---------------------------------------------------------------------------------------------------
 
   buildPanes() {
-    const s = this.settings;
-    const wanted = s.mode === "swipe" ? ["swipe"] : this.subjects.map((subject) => subject.key);
-    const empty =
-      s.mode === "swipe" ? [] : [...this.bundle.waiting.map((w) => ({ ...w, waiting: true })), ...this.bundle.failed];
+    const mode = this.mode();
+    const one = mode === "swipe" || mode === "blink";
+    const focus = this.focused();
+    const all = this.subjects.map((subject) => subject.key);
+    const wanted = one ? [mode] : mode === "focus" ? [focus, ...all.filter((key) => key !== focus)] : all;
+    const empty = one ? [] : [...this.bundle.waiting.map((w) => ({ ...w, waiting: true })), ...this.bundle.failed];
     const before = new Map(this.panes.map((pane) => [pane.key, pane]));
     this.panes = wanted.map((key) => {
       const pane = before.get(key) ?? this.buildPane(key);
+      pane.root.classList.toggle("large", mode === "focus" && key === focus);
+      pane.root.classList.toggle("small", mode === "focus" && key !== focus);
       this.describe(pane);
       return pane;
     });
     const placeholders = empty.map((method) =>
       node(
         "figure",
-        { class: method.waiting ? "pane waiting" : "pane failed" },
+        { class: `pane ${method.waiting ? "waiting" : "failed"}${mode === "focus" ? " small" : ""}` },
         node(
           "figcaption",
           {},
@@ -315,7 +371,31 @@ class Viewer {
     children.forEach(
       (child, i) => this.grid.children[i] === child || this.grid.insertBefore(child, this.grid.children[i] ?? null),
     );
+    clearInterval(this.blinking);
+    if (mode === "blink" && !this.paused) this.blinking = setInterval(() => this.blink(), 1000 * BLINK_SECONDS);
     this.layOut();
+  }
+
+  /** How the panes stand: as chosen; until then a narrow screen swipes and a wide one shows all. */
+  mode() {
+    return this.settings.mode ?? (this.root.clientWidth < 560 ? "swipe" : "grid");
+  }
+
+  /** Key of the large pane: as chosen, else the last method. */
+  focused() {
+    return this.find(this.settings.focus) ? this.settings.focus : this.subjects.at(-1).key;
+  }
+
+  /** Show the other of the two. */
+  blink() {
+    this.blinked = this.blinked === "left" ? "right" : "left";
+    this.drawNow();
+  }
+
+  /** Stop or go on blinking. */
+  pause() {
+    this.paused = !this.paused;
+    this.buildPanes();
   }
 
   buildPane(key) {
@@ -351,28 +431,7 @@ class Viewer {
 
   /** Write a pane's caption and text alternative. */
   describe(pane) {
-    if (pane.key === "swipe") {
-      const choose = (side) => {
-        const select = node(
-          "select",
-          {
-            "aria-label": side === "left" ? "Left side" : "Right side",
-            onchange: () => this.set({ [side]: select.value }),
-          },
-          ...this.subjects.map((subject) =>
-            node(
-              "option",
-              { value: subject.key, ...(subject.key === this.side(side) && { selected: "" }) },
-              subject.title,
-            ),
-          ),
-        );
-        return select;
-      };
-      pane.caption.replaceChildren(choose("left"), node("span", { class: "note" }, "drag the line"), choose("right"));
-      pane.canvas.setAttribute("aria-label", "Two pictures with a movable line between them");
-      return;
-    }
+    if (pane.key === "swipe" || pane.key === "blink") return this.describeTwo(pane);
     const subject = this.find(pane.key);
     const { source } = subject;
     const figures = [];
@@ -384,9 +443,20 @@ class Viewer {
         ]);
       figures.push([`entropy ${source.meanEntropy.toFixed(2)}`, "Mean entropy: 0 certain, 1 undecided"]);
     }
+    const large = pane.root.classList.contains("large");
     pane.caption.replaceChildren(
       dot(subject.colour),
-      node("span", { class: "title" }, subject.title),
+      node(
+        "button",
+        {
+          type: "button",
+          class: "title",
+          title: large ? "Show all (G)" : [`Show ${subject.title} large`, source?.idea].filter(Boolean).join(": "),
+          onclick: () => this.set(large ? { mode: "grid" } : { mode: "focus", focus: subject.key }),
+        },
+        subject.title,
+      ),
+      ...(this.options.cards && subject.kind === "method" ? [this.cardLink(subject)] : []),
       node("span", { class: "note", title: subject.note ?? "" }, subject.note ?? ""),
       ...figures.map(([text, title]) => node("span", { class: "figure", title }, text)),
       iconButton("download", `Save ${subject.title} as PNG`, () => this.save(subject)),
@@ -399,6 +469,63 @@ class Viewer {
       .filter(([share]) => share > 0.005)
       .map(([share, name]) => `${name} ${Math.round(100 * share)} %`);
     pane.canvas.setAttribute("aria-label", [subject.title, ...parts].join(", "));
+  }
+
+  /** The way to a method's card; in a tab of its own, because an own photo would be lost with this page. */
+  cardLink({ key, title, source }) {
+    return node(
+      "a",
+      {
+        class: "card",
+        href: this.options.cards + encodeURIComponent(key),
+        target: "_blank",
+        title: `${source.idea ?? ""} More on the card.`.trim(),
+        "aria-label": `Card of ${title}`,
+      },
+      "i",
+    );
+  }
+
+  /** Caption of the pane that shows two subjects: which, with which layer, on either side. */
+  describeTwo(pane) {
+    const choose = (side) => {
+      const where = side === "left" ? "Left" : "Right";
+      const select = (label, value, choices, onchange) => {
+        const made = node(
+          "select",
+          { "aria-label": label, onchange: () => onchange(made.value) },
+          ...choices.map(([key, title]) => node("option", { value: key, ...(key === value && { selected: "" }) }, title)),
+        );
+        return made;
+      };
+      return node(
+        "div",
+        { class: "side" },
+        select(`${where} side`, this.side(side), this.subjects.map((subject) => [subject.key, subject.title]), (key) =>
+          this.set({ [side]: key }),
+        ),
+        select(
+          `${where} layer`,
+          this.settings[`${side}Layer`] ?? "",
+          [["", "same layer"], ...LAYERS.filter(([layer]) => this.offers(layer))],
+          (layer) => this.set({ [`${side}Layer`]: layer || null }),
+        ),
+      );
+    };
+    const middle =
+      pane.key === "swipe"
+        ? node("span", { class: "note" }, "drag the line")
+        : iconButton(this.paused ? "play" : "pause", this.paused ? "Go on blinking" : "Pause", () => this.pause());
+    pane.caption.replaceChildren(choose("left"), middle, choose("right"));
+    pane.canvas.setAttribute(
+      "aria-label",
+      pane.key === "swipe" ? "Two pictures with a movable line between them" : "Two pictures in turn",
+    );
+  }
+
+  /** Whether there is anything to show in a layer. */
+  offers(layer) {
+    return layer === "error" ? !!this.bundle.truth : layer === "disagreement" ? !!this.differing : true;
   }
 
   find(key) {
@@ -415,35 +542,27 @@ class Viewer {
     return this.find(baseline) ? baseline : methods.length > 1 ? methods[0].key : "photo";
   }
 
-  /** Choose columns so that the panes are as large as they can be while all of them stay on the screen. */
+  /** Make the panes as large as they can be while all of them stay on the screen, but on a wide one never tiny. */
   layOut() {
     if (!this.bundle) return;
     const full = this.isFullScreen();
     const width = this.root.clientWidth;
+    const narrow = width < 560;
+    const before = this.root.dataset.mode;
     this.root.classList.toggle("wide", width >= 960);
-    this.root.classList.toggle("narrow", width < 560);
+    this.root.classList.toggle("railed", this.settings.rail);
+    this.root.classList.toggle("narrow", narrow);
     this.root.classList.toggle("full", full);
-    const count = Math.max(1, this.grid.childElementCount);
-    const gap = width < 560 ? 6 : 10;
-    const head = 30;
-    const room = this.grid.clientWidth;
-    const ratio = this.bundle.height / this.bundle.width;
-    const height = full ? this.root.clientHeight - this.grid.offsetTop - 24 : Math.max(380, 0.74 * window.innerHeight);
-    let best = { area: -1 };
-    // A phone shows three and more in pairs, small but next to each other; there is the zoom.
-    const [fewest, most] = width < 560 ? [count > 2 ? 2 : 1, 2] : [1, 6];
-    for (let columns = fewest; columns <= Math.min(count, most); columns++) {
-      const rows = Math.ceil(count / columns);
-      const cell = (room - gap * (columns - 1)) / columns;
-      const tall = Math.min(cell * ratio, (height - rows * (head + gap)) / rows);
-      const area = tall * Math.min(cell, tall / ratio);
-      // Of nearly equal sizes the one with more columns wins: less empty ground, and everything is nearer.
-      if (tall > 40 && area > best.area * 0.6) best = { area: Math.max(area, best.area), columns, tall };
-    }
-    if (best.area < 0) best = { columns: Math.min(2, count), tall: (room / 2) * ratio };
-    this.grid.style.setProperty("--columns", best.columns);
+    this.root.dataset.mode = this.mode();
+    if (before && before !== this.root.dataset.mode) return this.buildPanes(); // the screen was turned
+    const gap = narrow ? 6 : 10;
+    const found = this.root.dataset.mode === "focus" ? this.measureFocus(gap) : this.measureGrid(gap);
+    this.grid.style.setProperty("--columns", found.columns);
     this.grid.style.setProperty("--gap", `${gap}px`);
-    this.grid.style.setProperty("--tall", `${Math.floor(best.tall)}px`);
+    this.grid.style.setProperty("--picture", `${Math.floor(found.tall * (this.bundle.width / this.bundle.height))}px`);
+    this.grid.style.setProperty("--tall", `${Math.floor(found.tall)}px`);
+    this.grid.style.setProperty("--thumb", `${Math.floor(found.thumb ?? 0)}px`);
+    this.grid.style.setProperty("--short", `${Math.floor(found.short ?? 0)}px`);
     const density = Math.min(3, window.devicePixelRatio || 1);
     for (const pane of this.panes) {
       const { clientWidth, clientHeight } = pane.frame;
@@ -453,14 +572,161 @@ class Viewer {
     this.draw();
   }
 
+  /** Height in CSS pixels from the top of the panes to the lower edge of the screen, were the page not scrolled. */
+  heightLeft() {
+    if (this.isFullScreen()) return this.root.clientHeight - this.grid.offsetTop - 24;
+    let top = this.grid.getBoundingClientRect().top;
+    for (let at = this.grid; at; at = at.parentElement ?? at.getRootNode().host) top += at.scrollTop;
+    return Math.max(380, window.innerHeight - top - 16);
+  }
+
+  measureGrid(gap) {
+    const count = Math.max(1, this.grid.childElementCount);
+    const [room, height, ratio] = [this.grid.clientWidth, this.heightLeft(), this.bundle.height / this.bundle.width];
+    const narrow = this.root.classList.contains("narrow");
+    const least = Math.min(this.root.classList.contains("wide") ? WIDE_PANE : 0, room);
+    // A phone shows three and more in pairs, small but next to each other; there is the zoom.
+    const [fewest, most] = narrow ? [count > 2 ? 2 : 1, 2] : [1, 6];
+    let best = { area: -1 };
+    for (let columns = fewest; columns <= Math.min(count, most); columns++) {
+      const rows = Math.ceil(count / columns);
+      const cell = (room - gap * (columns - 1)) / columns;
+      if (cell < least && columns > fewest) break;
+      const fitting = (height - rows * (CAPTION + gap)) / rows;
+      const tall = Math.min(cell * ratio, Math.max(fitting, least * ratio, 40));
+      const area = (tall * tall) / ratio;
+      // Of nearly equal sizes the one with more columns wins: less empty ground, and everything is nearer.
+      if (area > best.area * 0.85) best = { area: Math.max(area, best.area), columns, tall };
+    }
+    return best;
+  }
+
+  measureFocus(gap) {
+    const [room, ratio] = [this.grid.clientWidth, this.bundle.height / this.bundle.width];
+    const others = Math.max(1, this.grid.childElementCount - 1);
+    const most = this.root.classList.contains("narrow") ? 3 : 12; // of the small ones in a row
+    const columns = Math.min(others, most);
+    const thumb = Math.min((room - gap * (columns - 1)) / columns, 190);
+    const short = thumb * ratio;
+    const tall = Math.min(room * ratio, this.heightLeft() - short - 2 * CAPTION - 2 * gap);
+    return { columns: 1, tall: Math.max(tall, 160), thumb, short };
+  }
+
+  // ---- address -------------------------------------------------------------------------------------------------
+
+  /** Take the view that the address names into the settings. Returns what only the bundle can confirm. */
+  readAddress() {
+    const named = new URLSearchParams(location.search);
+    const s = this.settings;
+    const asked = { unknown: [], keys: [], layers: [], pixel: null };
+    const numbers = (name) => (named.get(name) ?? "").split(",").map(Number);
+    for (const name of ["layer", "leftLayer", "rightLayer"]) {
+      const layer = named.get(name);
+      if (!layer) continue;
+      if (LAYERS.some(([known]) => known === layer)) (asked.layers.push(layer), (s[name] = layer));
+      else asked.unknown.push(`layer “${layer}”`);
+    }
+    const mode = named.get("mode");
+    if (MODES.some(([known]) => known === mode)) s.mode = mode;
+    else if (mode) asked.unknown.push(`arrangement “${mode}”`);
+    for (const name of ["focus", "left", "right"]) {
+      if (named.has(name)) (asked.keys.push(named.get(name)), (s[name] = named.get(name)));
+    }
+    for (const [name, low, high] of [
+      ["zoom", 1, MAX_ZOOM],
+      ["split", 0, 1],
+    ]) {
+      if (named.has(name) && Number.isFinite(numbers(name)[0])) s[name] = clamp(numbers(name)[0], low, high);
+    }
+    const [centre, pixel] = [numbers("at"), numbers("pixel")];
+    if (centre.length === 2 && centre.every(Number.isFinite)) s.centre = centre.map((v) => clamp(v, 0, 1));
+    if (pixel.length === 2 && pixel.every((v) => Number.isInteger(v) && v >= 0)) asked.pixel = pixel;
+    return asked;
+  }
+
+  /** Say what of an address is not here; a method may still be on its way. */
+  confirmAddress() {
+    const { bundle, asked } = this;
+    const missing = [...asked.unknown];
+    asked.unknown = [];
+    if (asked.layers.includes("error") && !bundle.truth) missing.push("the errors, which need a ground truth");
+    asked.layers = [];
+    if (asked.pixel) {
+      const inside = asked.pixel[0] < bundle.width && asked.pixel[1] < bundle.height;
+      if (inside) this.pinned = asked.pixel;
+      else missing.push(`pixel ${asked.pixel}, which lies outside this photo`);
+      asked.pixel = null;
+    }
+    if (!bundle.waiting.length) {
+      const gone = asked.keys.filter((key) => !this.find(key));
+      missing.push(...gone.map((key) => `“${key}”`));
+      for (const name of ["focus", "left", "right"])
+        if (gone.includes(this.settings[name])) this.settings[name] = null;
+      asked.keys = [];
+    }
+    if (missing.length) this.note(`The address names ${missing.join(" and ")}; it is not shown here.`);
+  }
+
+  /** Write the view into the address, so that it can be shared; what is as it always is is left out. */
+  writeAddress() {
+    if (!/^(https?|file):$/.test(location.protocol)) return; // a preview in a frame has no address of its own
+    clearTimeout(this.addressTimer);
+    this.addressTimer = setTimeout(() => {
+      const s = this.settings;
+      const parts = {
+        layer: s.layer === "classes" ? null : s.layer,
+        mode: s.mode,
+        focus: s.mode === "focus" ? s.focus : null,
+        left: s.left,
+        right: s.right,
+        leftLayer: s.leftLayer,
+        rightLayer: s.rightLayer,
+        split: s.split === 0.5 ? null : s.split.toFixed(2),
+        zoom: s.zoom === 1 ? null : s.zoom.toFixed(2),
+        at: s.zoom === 1 ? null : s.centre.map((v) => v.toFixed(4)).join(","),
+        pixel: this.pinned?.join(","),
+      };
+      const address = new URL(location.href);
+      for (const [name, value] of Object.entries(parts)) {
+        if (value == null) address.searchParams.delete(name);
+        else address.searchParams.set(name, value);
+      }
+      if (address.href !== location.href) history.replaceState(history.state, "", address);
+    }, 200);
+  }
+
+  /** A sentence above the panes that stays until it is closed. */
+  note(text) {
+    this.notice.replaceChildren(
+      node("span", {}, text),
+      iconButton("close", "Close this note", () => (this.notice.hidden = true)),
+    );
+    this.notice.hidden = false;
+  }
+
   // ---- settings ------------------------------------------------------------------------------------------------
 
   /** Change settings and redraw what depends on them. */
   set(changes) {
-    const before = this.settings.mode;
     Object.assign(this.settings, changes);
-    if (before !== this.settings.mode || "left" in changes || "right" in changes) this.buildPanes();
+    if (["mode", "focus", "left", "right"].some((name) => name in changes)) {
+      delete this.root.dataset.mode;
+      this.buildPanes();
+    }
+    if ("rail" in changes) this.layOut();
     this.refresh();
+  }
+
+  /** Turn to a mode, or from it back to all side by side. */
+  toggleMode(mode) {
+    this.set({ mode: this.mode() === mode ? "grid" : mode });
+  }
+
+  /** One large: turn to the subject so many places on. Returns true: the key has been used. */
+  focusNext(places) {
+    const keys = this.subjects.map((subject) => subject.key);
+    this.set({ focus: keys.at((keys.indexOf(this.focused()) + places) % keys.length) });
+    return true;
   }
 
   /** Hide the overlay for as long as a key or button is held. Returns true: the key has been used. */
@@ -489,26 +755,33 @@ class Viewer {
     for (const button of this.layerButtons) {
       const layer = button.dataset.layer;
       button.setAttribute("aria-pressed", String(layer === s.layer));
-      button.disabled = (layer === "error" && !this.bundle.truth) || (layer === "disagreement" && !this.differing);
+      button.disabled = !this.offers(layer);
+      const place = LAYERS.findIndex(([name]) => name === layer);
+      const missing = { error: "Errors need a ground truth", disagreement: "Disagreement needs two methods" }[layer];
+      button.title = button.disabled ? missing : `${LAYERS[place][2]} (${place + 1})`;
     }
-    this.layerButtons[2].title = this.bundle.truth ? `${LAYERS[2][2]} (3)` : "Errors need a ground truth";
-    this.layerButtons[3].title = this.differing ? `${LAYERS[3][2]} (4)` : "Disagreement needs two methods";
     this.opacity.show(s.opacity, `${Math.round(100 * s.opacity)} %`);
     this.certainty.show(s.certainty, s.certainty ? `≥ ${Math.round(100 * s.certainty)} %` : "any");
     this.certainty.root.classList.toggle("idle", s.layer !== "classes");
-    this.modeButton.setAttribute("aria-pressed", String(s.mode === "swipe"));
+    for (const button of this.modeButtons)
+      button.setAttribute("aria-pressed", String(button.dataset.mode === this.mode()));
+    this.railButton.setAttribute("aria-pressed", String(s.rail));
     this.safeButton.setAttribute("aria-pressed", String(s.safe));
     this.root.dataset.layer = s.layer;
-    this.root.dataset.mode = s.mode;
     this.bundle.classes.forEach((c, i) => {
       const row = this.legend.children[i];
       row.querySelector(".swatch").style.background = s.safe ? c.safe : c.colour;
       row.querySelector(".toggle").setAttribute("aria-pressed", String(!this.hidden.has(i)));
     });
     this.buildScale();
-    for (const subject of this.subjects) subject.stale = true;
+    this.repaint();
     this.describeProbe();
     this.draw();
+  }
+
+  /** Every overlay is painted anew when it is next drawn. */
+  repaint() {
+    for (const { overlays } of this.subjects) for (const overlay of overlays.values()) overlay.stale = true;
   }
 
   // ---- legend and scales ---------------------------------------------------------------------------------------
@@ -559,7 +832,7 @@ class Viewer {
   emphasise(i) {
     if (this.emphasis === i) return;
     this.emphasis = i;
-    for (const subject of this.subjects) subject.stale = true;
+    this.repaint();
     this.draw();
   }
 
@@ -575,6 +848,7 @@ class Viewer {
     const parts =
       {
         entropy: () => bar("Entropy", "0 certain", "1 undecided"),
+        confidence: () => bar("Probability of the named class", "0 %", "100 %"),
         disagreement: () => [
           ...bar("Methods that differ", "none", "nearly all"),
           node(
@@ -599,35 +873,44 @@ class Viewer {
 
   // ---- colours -------------------------------------------------------------------------------------------------
 
-  /** Paint a subject's overlay canvas for the current layer; nothing is asked of the server. */
-  paint(subject) {
-    subject.stale = false;
-    const { layer, certainty } = this.settings;
-    subject.empty = layer === "photo" || (subject.kind === "photo" && !(layer === "disagreement" && this.differing));
-    if (subject.empty) return;
-    if (!subject.overlay) {
-      subject.overlay = document.createElement("canvas");
-      [subject.overlay.width, subject.overlay.height] = [this.bundle.width, this.bundle.height];
+  /** A subject's overlay in a layer, painted where it is stale; null where the bare photo is shown. */
+  overlayOf(subject, layer) {
+    if (layer === "photo" || (subject.kind === "photo" && !(layer === "disagreement" && this.differing))) return null;
+    let overlay = subject.overlays.get(layer);
+    if (!overlay) {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [this.bundle.width, this.bundle.height];
+      overlay = { canvas, stale: true };
+      subject.overlays.set(layer, overlay);
     }
-    const context = subject.overlay.getContext("2d");
-    const image = context.createImageData(subject.overlay.width, subject.overlay.height);
+    if (overlay.stale) this.paint(subject, layer, overlay.canvas);
+    overlay.stale = false;
+    return overlay.canvas;
+  }
+
+  /** Colour a subject's values for a layer; nothing is asked of the server. */
+  paint(subject, layer, canvas) {
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(canvas.width, canvas.height);
     const pixels = new Uint32Array(image.data.buffer);
-    const classes = this.classTable();
     if (subject.kind === "photo") spread(pixels, this.differing, this.differenceTable());
     else if (layer === "entropy" && subject.entropy) spread(pixels, subject.entropy, HEAT);
+    else if (layer === "confidence" && subject.confidence) spread(pixels, subject.confidence, HEAT);
     else if (layer === "error" && subject.error) spread(pixels, subject.error, errorTable(this.isDark()));
-    else {
-      spread(pixels, subject.labels, classes);
-      const limit = Math.round(255 * certainty);
-      if (layer === "classes" && limit && subject.confidence) {
-        for (let i = 0; i < pixels.length; i++) if (subject.confidence[i] < limit) pixels[i] = 0;
-      }
-      if (layer === "disagreement" && this.differing) {
-        const veil = veilColour(this.isDark());
-        for (let i = 0; i < pixels.length; i++) if (!this.differing[i]) pixels[i] = veil;
-      }
-    }
+    else this.paintClasses(subject, layer, pixels);
     context.putImageData(image, 0, 0);
+  }
+
+  paintClasses(subject, layer, pixels) {
+    spread(pixels, subject.labels, this.classTable());
+    const limit = Math.round(255 * this.settings.certainty);
+    if (layer === "classes" && limit && subject.confidence) {
+      for (let i = 0; i < pixels.length; i++) if (subject.confidence[i] < limit) pixels[i] = 0;
+    }
+    if (layer === "disagreement" && this.differing) {
+      const veil = veilColour(this.isDark());
+      for (let i = 0; i < pixels.length; i++) if (!this.differing[i]) pixels[i] = veil;
+    }
   }
 
   classTable() {
@@ -654,6 +937,7 @@ class Viewer {
   // ---- drawing -------------------------------------------------------------------------------------------------
 
   draw() {
+    this.writeAddress();
     if (!this.frame) this.frame = requestAnimationFrame(() => ((this.frame = 0), this.drawNow()));
   }
 
@@ -661,22 +945,29 @@ class Viewer {
     if (!this.bundle) return;
     const s = this.settings;
     this.clampView();
-    for (const subject of this.subjects) if (subject.stale !== false) this.paint(subject);
     for (const pane of this.panes) {
       const context = pane.canvas.getContext("2d");
       context.setTransform(1, 0, 0, 1, 0, 0);
       context.clearRect(0, 0, pane.canvas.width, pane.canvas.height);
       if (pane.key === "swipe") this.drawSwipe(pane, context);
-      else this.drawSubject(pane, context, this.find(pane.key), 0, pane.canvas.width);
+      else if (pane.key === "blink") this.drawSide(pane, context, this.blinked, 0, pane.canvas.width);
+      else this.drawSubject(pane, context, this.find(pane.key), s.layer, 0, pane.canvas.width);
       this.drawCrosshair(pane, context);
       this.placeBadge(pane);
       pane.frame.style.touchAction = s.zoom > 1.001 || pane.key === "swipe" ? "none" : "pan-y";
     }
     this.zoomText.textContent = `${s.zoom < 9.95 ? Number(s.zoom.toFixed(1)) : Math.round(s.zoom)}×`;
     this.root.dataset.zoom = s.zoom.toFixed(3);
+    this.root.dataset.blinked = this.blinked;
   }
 
-  drawSubject(pane, context, subject, from, to) {
+  /** Draw what one side of a swipe or a blink shows. */
+  drawSide(pane, context, side, from, to) {
+    const layer = this.settings[`${side}Layer`] ?? this.settings.layer;
+    this.drawSubject(pane, context, this.find(this.side(side)), layer, from, to);
+  }
+
+  drawSubject(pane, context, subject, layer, from, to) {
     const { scale, x, y } = this.transform(pane);
     const { width, height } = this.bundle;
     context.save();
@@ -687,10 +978,11 @@ class Viewer {
     context.imageSmoothingEnabled = scale < 4; // beyond that the pixels themselves are of interest
     context.imageSmoothingQuality = "high";
     context.drawImage(this.photo, 0, 0, width, height);
-    if (subject && !subject.empty && !this.peek && !this.off) {
+    const overlay = subject && !this.peek && !this.off && this.overlayOf(subject, layer);
+    if (overlay) {
       context.imageSmoothingEnabled = false; // classes are never mixed
       context.globalAlpha = this.settings.opacity;
-      context.drawImage(subject.overlay, 0, 0, width, height);
+      context.drawImage(overlay, 0, 0, width, height);
     }
     context.restore();
   }
@@ -700,8 +992,8 @@ class Viewer {
     const { scale, x } = this.transform(pane);
     const [left, right] = this.spanOf(pane, scale, x);
     const at = left + s.split * (right - left);
-    this.drawSubject(pane, context, this.find(this.side("left")), 0, at);
-    this.drawSubject(pane, context, this.find(this.side("right")), at, pane.canvas.width);
+    this.drawSide(pane, context, "left", 0, at);
+    this.drawSide(pane, context, "right", at, pane.canvas.width);
     pane.handle.style.left = `${(100 * at) / pane.canvas.width}%`;
     pane.handle.setAttribute("aria-valuenow", String(Math.round(100 * s.split)));
   }
@@ -870,6 +1162,11 @@ class Viewer {
   /** The short reading in a pane's corner. */
   placeBadge(pane) {
     const at = this.pinned ?? this.pointer;
+    if (pane.key === "blink") {
+      pane.badge.hidden = false;
+      const shown = this.find(this.side(this.blinked));
+      return pane.badge.replaceChildren(dot(shown.colour), shown.title);
+    }
     const subject = this.find(pane.key);
     pane.badge.hidden = !at || !subject?.labels;
     if (pane.badge.hidden) return;
@@ -995,6 +1292,8 @@ class Viewer {
       if (touch && event.timeStamp - lastTap < 300) {
         tapped = event.timeStamp;
         this.zoomBy(2, this.position(pane, event));
+      } else if (pane.root.classList.contains("small")) {
+        this.set({ focus: pane.key });
       } else {
         const at = this.pixelAt(this.position(pane, event));
         this.over = pane.key;
@@ -1059,6 +1358,7 @@ class Viewer {
     const onButton = event.composedPath()[0] instanceof HTMLButtonElement;
     const step = 0.12 / s.zoom;
     const move = (dx, dy) =>
+      (s.zoom <= 1 && dx && this.mode() === "focus" && this.focusNext(dx)) ||
       s.zoom > 1 && ((s.centre = [s.centre[0] + dx * step, s.centre[1] + dy * step]), this.draw(), true);
     const actions = {
       "+": () => this.zoomBy(1.5),
@@ -1073,7 +1373,11 @@ class Viewer {
       h: () => this.hide(!this.off),
       "[": () => this.set({ opacity: clamp(s.opacity - 0.1, 0, 1) }),
       "]": () => this.set({ opacity: clamp(s.opacity + 0.1, 0, 1) }),
-      s: () => this.set({ mode: s.mode === "grid" ? "swipe" : "grid" }),
+      g: () => this.set({ mode: "grid" }),
+      o: () => this.toggleMode("focus"),
+      s: () => this.toggleMode("swipe"),
+      b: () => this.toggleMode("blink"),
+      i: () => this.set({ rail: !s.rail }),
       p: () => this.set({ safe: !s.safe }),
       a: () => this.showClasses(() => true),
       f: () => this.fullScreen(),
@@ -1104,25 +1408,61 @@ class Viewer {
     this.hintTimer = setTimeout(() => this.hint.classList.remove("shown"), 1400);
   }
 
-  /** Save one pane's picture at the photo's own size, as it looks now but whole. */
-  save(subject) {
+  /** One subject's picture at the photo's own size, as it looks now but whole. */
+  wholePicture(subject) {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [this.bundle.width, this.bundle.height];
     const context = canvas.getContext("2d");
     context.drawImage(this.photo, 0, 0, canvas.width, canvas.height);
-    if (!subject.empty && !this.off) {
+    const overlay = this.off ? null : this.overlayOf(subject, this.settings.layer);
+    if (overlay) {
       context.imageSmoothingEnabled = false;
       context.globalAlpha = this.settings.opacity;
-      context.drawImage(subject.overlay, 0, 0);
+      context.drawImage(overlay, 0, 0);
     }
-    canvas.toBlob((blob) => {
-      const link = node("a", {
-        href: URL.createObjectURL(blob),
-        download: `${subject.key}_${this.settings.layer}.png`,
-      });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    }, "image/png");
+    return canvas;
+  }
+
+  save(subject) {
+    download(this.wholePicture(subject), `${subject.key}_${this.settings.layer}.png`);
+  }
+
+  /** Save all panes with their captions as one picture, fit for a slide. */
+  saveAll() {
+    const { width, height } = this.bundle;
+    const columns = Math.ceil(Math.sqrt((this.subjects.length * height * 1.6) / width));
+    const [gap, head] = [Math.round(width / 50), Math.round(width / 14)];
+    const canvas = document.createElement("canvas");
+    canvas.width = columns * (width + gap) + gap;
+    canvas.height = Math.ceil(this.subjects.length / columns) * (height + head + gap) + gap;
+    const context = canvas.getContext("2d");
+    const style = getComputedStyle(this.root);
+    context.fillStyle = style.backgroundColor;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.textBaseline = "middle";
+    this.subjects.forEach((subject, i) => {
+      const [x, y] = [gap + (i % columns) * (width + gap), gap + Math.floor(i / columns) * (height + head + gap)];
+      const iou = subject.source?.meanIou == null ? "" : `IoU ${(100 * subject.source.meanIou).toFixed(1)}`;
+      context.fillStyle = style.color;
+      context.font = `600 ${Math.round(head * 0.46)}px ${style.fontFamily}`;
+      context.fillText(subject.title, x, y + head / 2, width * 0.72);
+      context.textAlign = "right";
+      context.font = `400 ${Math.round(head * 0.4)}px ${style.fontFamily}`;
+      context.fillText(iou, x + width, y + head / 2);
+      context.textAlign = "left";
+      context.drawImage(this.wholePicture(subject), x, y + head);
+    });
+    download(canvas, `sim2street_${this.settings.layer}.png`);
+  }
+
+  async copyLink() {
+    try {
+      await new Promise((done) => setTimeout(done, 220)); // until the address says what is shown
+      await navigator.clipboard.writeText(location.href);
+      this.say("Link copied");
+    } catch {
+      this.say("This browser does not let a page copy; the link is in the address bar");
+    }
   }
 }
 
@@ -1137,6 +1477,15 @@ function node(tag, attributes = {}, ...children) {
   }
   made.append(...children);
   return made;
+}
+
+/** Hand a canvas to the person as a PNG file. */
+function download(canvas, name) {
+  canvas.toBlob((blob) => {
+    const link = node("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }, "image/png");
 }
 
 function iconButton(icon, title, onclick) {

@@ -6,8 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from sim2street.app.content import benchmark_data, charts, figures, panes, result_rows
+from sim2street.app.content import benchmark_data, charts, figures, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
+from sim2street.app.content.identities import identity_of_title
 from sim2street.app.content.names import reports_by_title
 from sim2street.app.views import session
 from sim2street.models.labels import CITYSCAPES19
@@ -109,7 +110,7 @@ def show_classes(results: list[PublishedResult]) -> None:
     )
     if chosen:
         values = {title: benchmark_data.class_row(known[title]) for title in chosen}
-        colours = {title: panes.method_colour(place) for place, title in enumerate(chosen)}
+        colours = {title: identity_of_title(known[title].method).colour for title in chosen}
         figure = charts.class_bars(
             CITYSCAPES19.names, values, colours, unit="IoU, %", order=charts.classes_in_use(values)
         )

@@ -6,7 +6,9 @@ import html
 
 import streamlit as st
 
-from sim2street.app.content import figures, panes
+from sim2street.app.content import figures
+from sim2street.app.content.comparison import suited
+from sim2street.app.content.identities import identity
 from sim2street.app.views import session
 from sim2street.models.storage.checkpoint import Checkpoint
 
@@ -23,9 +25,21 @@ def main() -> None:
         st.info("No checkpoint was found. Train one with `sim2street train`.", icon=":material/inventory_2:")
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
-    for place, checkpoint in enumerate(usable):
+    asked = st.query_params.get("checkpoint")
+    if asked is not None and asked not in titles:
+        st.warning(
+            f"The address asks for the checkpoint “{asked[:80]}”, which is not here.", icon=":material/link_off:"
+        )
+    # The one that was asked for comes first; the others keep their order.
+    for checkpoint in sorted(usable, key=lambda each: each.name != asked):
         with st.container(border=True):
-            show_checkpoint(checkpoint, titles[checkpoint.name], panes.method_colour(place))
+            show_checkpoint(checkpoint, titles)
+            st.page_link(
+                "views/compare.py",
+                label="Compare with it",
+                icon=":material/compare:",
+                query_params=chosen_with(checkpoint, usable, titles),
+            )
     for entry in entries:
         if entry.checkpoint is None:
             with st.container(border=True):
@@ -33,11 +47,25 @@ def main() -> None:
                 st.write(entry.error)
 
 
-def show_checkpoint(checkpoint: Checkpoint, title: str, colour: str) -> None:
+def chosen_with(checkpoint: Checkpoint, usable: list[Checkpoint], titles: dict[str, str]) -> list[tuple[str, str]]:
+    """Address of Compare where a checkpoint stands beside those that a page begins with."""
+    return [
+        (key, titles[each.name])
+        for key, rendered in (("methods", True), ("photo_methods", False))
+        for each in usable
+        if each is checkpoint or each in suited(usable, rendered=rendered)
+    ]
+
+
+def show_checkpoint(checkpoint: Checkpoint, titles: dict[str, str]) -> None:
     """Facts on the left, data-set figures on the right."""
+    who = identity(checkpoint.config.method)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.html(f'<span style="color:{colour}">●</span> <strong>{html.escape(title)}</strong>')
+        st.html(
+            f'<span style="color:{who.colour}">●</span> <strong>{html.escape(titles[checkpoint.name])}</strong>'
+            f" {html.escape(who.idea)}"
+        )
         facts = figures.facts(checkpoint)
         lines = {**facts, "Name": f"`{facts['Name']}`"}
         st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import random
+from collections.abc import Collection
 from typing import Final
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from sim2street.app.content import gallery
 from sim2street.app.content.comparison import listed_checkpoints, suited
 from sim2street.app.content.engine import THREE_SCALES, Settings
-from sim2street.app.content.figures import downloaded, trained_on, unique_titles
+from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
 from sim2street.app.content.gallery import OWN, RENDERED, Scene
+from sim2street.app.content.identities import identity
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from sim2street.app.views import session
-from sim2street.app.views.components import picture_strip
+from sim2street.app.views.components import picture_row, picture_strip
+from sim2street.app.views.own_photos import choose_own
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.numbering import MisnumberedError
-from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets import SegmentationDataset
 from sim2street.training.datasets.street_scenes import STYLES
@@ -29,8 +30,15 @@ STRIP_LENGTH: Final = 8
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
     sets = [kind.title for kind in gallery.available_photo_sets()]
+    _say_what_is_gone("photo", [RENDERED, OWN, *sets])
     return st.segmented_control(
-        "Photo", [RENDERED, OWN, *sets], default=RENDERED, required=True, key="photo", bind="query-params"
+        "Photo",
+        [RENDERED, OWN, *sets],
+        default=RENDERED,
+        required=True,
+        key="photo",
+        bind="query-params",
+        label_visibility="collapsed",
     )
 
 
@@ -38,7 +46,7 @@ def choose_scene(source: str) -> Scene | None:
     """Let the person pick a photo of a source; None where there is none (yet), after saying why."""
     try:
         if source == OWN:
-            return _uploaded()
+            return choose_own()
         kinds = {kind.title: kind for kind in gallery.available_photo_sets()}
         return _photo_set(kinds[source]) if source in kinds else _rendered()
     except Sim2StreetError as error:
@@ -56,18 +64,7 @@ def choose_methods(source: str) -> list[Checkpoint]:
     broken = [entry for entry in entries if entry.checkpoint is None and entry.download is None]
     chosen: list[str] = []
     if usable:
-        titles = unique_titles(usable)
-        chosen = st.pills(
-            "Methods",
-            list(titles),
-            selection_mode="multi",
-            default=[checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)],
-            format_func=lambda name: titles[name],
-            key="methods" if source == RENDERED else "photo_methods",
-            bind="query-params",
-            wrap=True,
-            help="\n".join(f"- **{titles[c.name]}**: {trained_on(c.config)}" for c in usable),
-        )
+        chosen = _methods_sheet(usable, rendered=source == RENDERED)
     if any(entry.download is not None for entry in entries):
         _show_downloads()
     if broken:
@@ -76,6 +73,50 @@ def choose_methods(source: str) -> list[Checkpoint]:
                 st.markdown(f"**{entry.name}**")
                 st.write(entry.error)
     return [checkpoint for checkpoint in usable if checkpoint.name in chosen]
+
+
+def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
+    """Names of the checkpoints that are chosen in a sheet that says of each what it is."""
+    titles = unique_titles(usable)
+    key = "methods" if rendered else "photo_methods"
+    first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
+    _say_what_is_gone(key, titles.values())
+    count = len(st.session_state.get(key, first))
+    label = f"{count} method{'' if count == 1 else 's'}"
+    with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
+        chosen = st.pills(
+            "Methods that read the photo",
+            list(titles),
+            selection_mode="multi",
+            default=first,
+            format_func=lambda name: titles[name],
+            key=key,
+            bind="query-params",
+            wrap=True,
+        )
+        st.html("".join(_explained(checkpoint, titles[checkpoint.name]) for checkpoint in usable))
+    return chosen
+
+
+def _explained(checkpoint: Checkpoint, title: str) -> str:
+    """Colour, name, idea and training of a checkpoint as a line of HTML."""
+    who = identity(checkpoint.config.method)
+    said = html.escape(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
+    return (
+        f'<p style="margin:0 0 6px;font-size:14px;line-height:1.4"><span style="color:{who.colour}">●</span>'
+        f' <strong>{html.escape(title)}</strong> <span style="opacity:.72">{said}</span></p>'
+    )
+
+
+def _say_what_is_gone(key: str, known: Collection[str]) -> None:
+    """Tell once what the address asks for and is not here."""
+    told = st.session_state.setdefault("told", set())
+    for asked in st.query_params.get_all(key):
+        if asked not in known and (key, asked) not in told:
+            told.add((key, asked))
+            st.toast(
+                f"The address asks for “{asked[:80]}”, which is not here.", icon=":material/link_off:", duration=12
+            )
 
 
 @st.fragment(run_every=2.0)
@@ -92,7 +133,7 @@ def _show_downloads() -> None:
 
 def choose_settings() -> Settings:
     """Let the person trade time for steadiness."""
-    with st.popover("Settings", icon=":material/tune:", type="tertiary"):
+    with st.popover("Settings", icon=":material/tune:", type="tertiary", key="settings"):
         flip = st.toggle("Average with the mirrored photo", key="flip", help="Twice the time.")
         scales = st.toggle(
             "Average over three sizes", key="scales", help="0.75, 1 and 1.25 times; some four times the time."
@@ -102,23 +143,27 @@ def choose_settings() -> Settings:
 
 def _rendered() -> Scene:
     state = st.session_state
+    _say_what_is_gone("style", STYLES)
     if state.get("style") not in STYLES:
         asked = st.query_params.get("style")
         state.style = asked if asked in STYLES else FIRST_STYLE
-    pictures, tools = _picture_row()
+    pictures, tools = picture_row()
     with tools:
-        number = st.number_input("Street", 0, STREETS - 1, FIRST_STREET, key="street", bind="query-params", width=125)
-        st.button("Another street", icon=":material/shuffle:", on_click=_other_street)
+        number = st.number_input(
+            "Street",
+            0,
+            STREETS - 1,
+            FIRST_STREET,
+            key="street",
+            bind="query-params",
+            width=125,
+            label_visibility="collapsed",
+        )
+        st.button("Another street", icon=":material/shuffle:", key="another", on_click=_other_street)
     with pictures:
         picture_strip(**style_strip(number, state.style), key="styles", on_choice=_take_style)
     st.query_params["style"] = state.style
     return rendered_scene(state.style, number)
-
-
-def _picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
-    """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    return row.container(width="stretch"), row.container(horizontal=True, vertical_alignment="bottom", width="content")
 
 
 def _take_style(style: str) -> None:
@@ -131,7 +176,7 @@ def _other_street() -> None:
 
 def _photo_set(kind: type[SegmentationDataset]) -> Scene:
     name = kind.name
-    pictures, tools = _picture_row()
+    pictures, tools = picture_row()
     with tools:
         split = st.selectbox("Split", kind.gallery, key=f"{name}_split", width=100)
         dataset = session.photo_set(name, split)
@@ -149,52 +194,3 @@ def _photo_set(kind: type[SegmentationDataset]) -> Scene:
     with pictures:
         picture_strip(f"{kind.title} photos", items, str(index), key=f"{box}_strip", on_choice=take)
     return session.photo_set_scene(name, split, index)
-
-
-def _uploaded() -> Scene | None:
-    photo_side, label_side = st.columns(2)
-    with photo_side:
-        photo = st.file_uploader(
-            "Your street photo",
-            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
-            key="upload",
-            help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB.",
-        )
-        st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the session ends. Downloads hold no place, time or camera."
-        )
-    with label_side:
-        label = st.file_uploader(
-            "Ground truth, if you have it",
-            type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
-            key="upload_labels",
-            help="A label image in the shape of the photo: one class number a pixel.",
-        )
-        encoding = st.selectbox(
-            "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
-        )
-    if photo is None:
-        st.info(
-            "Drop a photo taken from a car, a bicycle or the pavement; the methods read it side by side.",
-            icon=":material/add_a_photo:",
-        )
-        return None
-    data = photo.getvalue()
-    if label is None:
-        return gallery.uploaded_scene(data, photo.name)
-    try:
-        scene = gallery.with_label_image(data, photo.name, label.getvalue(), label.name, encoding)
-        numberings = scene.numberings
-    except Sim2StreetError as error:
-        scene = gallery.uploaded_scene(data, photo.name)  # a photo that fails says so itself
-        numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
-        st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
-    if numberings:
-        with st.container(horizontal=True):
-            for other in numberings:
-                st.button(f"Read it as {other}", icon=":material/label:", on_click=_take_encoding, args=(other,))
-    return scene
-
-
-def _take_encoding(title: str) -> None:
-    st.session_state.encoding = title

@@ -6,24 +6,26 @@ from typing import Any
 
 import streamlit as st
 
-from sim2street.app.content import charts, figures, panes
-from sim2street.app.content.comparison import HEADING, INTRODUCTION
+from sim2street.app.content import charts, exports, figures
+from sim2street.app.content.answer import MOST_CLASSES, telling_classes
+from sim2street.app.content.comparison import HEADING
 from sim2street.app.content.engine import device_name
 from sim2street.app.content.figures import Entrant
-from sim2street.app.content.gallery import Scene
+from sim2street.app.content.gallery import OWN, Scene
 from sim2street.app.viewer.report import html_report
 from sim2street.app.views import choices, components, session
 
 
 def main() -> None:
     """Draw the page. Each run reads at most one photo with one method, then draws again with the pane filled."""
-    st.markdown(f"# {HEADING}")
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.caption(INTRODUCTION, width="stretch")
-        settings = choices.choose_settings()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        source = choices.choose_source()
-        checkpoints = choices.choose_methods(source)
+    components.use_the_screen()
+    components.take_drops(OWN)
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        st.markdown(f"# {HEADING}", width="stretch")
+        with st.container(horizontal=True, vertical_alignment="center", width="content", key="tools"):
+            source = choices.choose_source()
+            checkpoints = choices.choose_methods(source)
+            settings = choices.choose_settings()
     if not session.checkpoints():
         st.info(
             "No checkpoint was found. Train one with `sim2street train`, or set `SIM2STREET_CHECKPOINTS` to a folder"
@@ -39,39 +41,41 @@ def main() -> None:
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     state = session.known_so_far(scene, checkpoints, everyone, settings)
     entrants, bundle = state.entrants, state.bundle
-    components.compare_viewer(bundle, key="viewer")
+    components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")
     if entrants:
-        show_figures(entrants)
+        show_figures(entrants, scene)
         show_downloads(entrants, scene, bundle)
     if state.waiting:
         session.read(scene, state.waiting[0], settings)
         st.rerun()
 
 
-def show_figures(entrants: list[Entrant]) -> None:
-    """Summary per method, then per class as chart and table."""
-    st.markdown("## In numbers")
+def show_figures(entrants: list[Entrant], scene: Scene) -> None:
+    """The classes that tell most as bars, and a row per method; all classes folded."""
     found = figures.numbers(entrants)
+    order = telling_classes(entrants, scene.truth)
+    shown = order[:MOST_CLASSES]
     number = st.column_config.NumberColumn
-    columns = {name: number(format="%.1f") for name in found.summary[0] if name not in ("Method", "Trained on")}
-    columns |= {
-        "Mean entropy": number(format="%.3f"),
-        "Seconds": number(format="%.2f"),
-        figures.AGAINST: number(format="%+.1f"),
-        "Method": st.column_config.TextColumn(pinned=True, width=150),
-        "Trained on": st.column_config.TextColumn(width=230),
-    }
-    st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–")
-    st.caption(" ".join([*found.notes, f"Read on the {device_name()}."]))
-
     left, right = st.columns(2, gap="large")
     with left:
-        order = charts.classes_in_use(found.values)
-        chart = charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=order)
+        st.markdown("## Where they differ most")
+        chart = charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=shown)
         st.plotly_chart(chart, config=charts.CONFIG, key="classes_chart")
     with right:
+        st.markdown("## Method by method")
+        columns = {name: number(format="%.1f") for name in found.summary[0] if name not in ("Method", "Trained on")}
+        columns |= {
+            "Mean entropy": number(format="%.3f"),
+            "Seconds": number(format="%.2f"),
+            figures.AGAINST: number(format="%+.1f"),
+            "Method": st.column_config.TextColumn(pinned=True, width=150),
+            "Trained on": st.column_config.TextColumn(width=230),
+        }
+        st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–", height="content")
+        st.caption(" ".join([*found.notes, f"Read on the {device_name()}."]))
+    with st.expander(f"All {len(found.classes)} classes"):
         gains = bool(found.gains) and st.toggle("Differences to source-only", key="gains")
         table = found.gains if gains else found.classes
         columns: dict[str, Any] = {name: number(format="%+.1f" if gains else "%.1f") for name in table[0]}
@@ -94,13 +98,13 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
             help="This comparison as one HTML file that works offline.",
         )
         st.download_button(
-            "Label and overlay images",
-            lambda: panes.image_archive(scene.photo, [entrant.reading for entrant in entrants]),
+            "Labels, overlays and figures",
+            lambda: exports.archive(scene.photo, entrants),
             "sim2street_images.zip",
             "application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="PNG without metadata: class numbers with palette, and overlays.",
+            help="One ZIP: train ids and label ids as PNG without metadata, overlays, and a CSV of all classes.",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import streamlit as st
 from streamlit.components.v2 import component
+from streamlit.delta_generator import DeltaGenerator
 
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
@@ -17,7 +18,7 @@ const mounted = new WeakMap();
 export default function ({ data, parentElement }) {
   const viewer = mounted.get(parentElement);
   if (viewer) viewer.update(data.bundle);
-  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key }));
+  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key, cards: data.cards }));
   return () => {
     mounted.get(parentElement)?.destroy();
     mounted.delete(parentElement);
@@ -31,12 +32,40 @@ def _read(name: str) -> str:
 
 
 _compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_read("viewer.css"))
+_drop = component("sim2street_drop", js=_read("drop.js"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 
 
-def compare_viewer(bundle: Mapping[str, Any], *, key: str) -> None:
-    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server."""
-    _compare(key=key, data={"bundle": dict(bundle), "key": key})
+def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
+    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server.
+
+    Args:
+        bundle: what is shown.
+        key: Streamlit's name of the element.
+        cards: address of a method's card, to which the method's key is added.
+    """
+    _compare(key=key, data={"bundle": dict(bundle), "key": key, "cards": cards})
+
+
+def picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """A place for small pictures and, at its right or below on a phone, one for the controls that choose them."""
+    row = st.container(horizontal=True, vertical_alignment="center", key="pictures")
+    pictures = row.container(width="stretch", key="pictures_strip")
+    return pictures, row.container(horizontal=True, vertical_alignment="center", width="content", key="pictures_tools")
+
+
+def take_drops(source: str) -> None:
+    """Let photos be dropped or pasted anywhere on the page.
+
+    Args:
+        source: label of the control that shows the uploader.
+    """
+    _drop(key="drop", data={"source": source})
+
+
+def use_the_screen() -> None:
+    """Leave to the panes what Streamlit's margins take elsewhere."""
+    st.html(VIEWER / "page.css")
 
 
 def picture_strip(

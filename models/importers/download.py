@@ -40,14 +40,13 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
     Raises:
         CheckpointError: the server cannot be reached or refuses, the disk is full, or what came is not the file.
     """
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    folder = cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12]
-    if name in ("", ".", ".."):
-        raise CheckpointError(f"{url} names no file. Give the address of the file itself.")
-    place, partial = folder / name, folder / f"{name}.partial"
-    if place.exists():
-        mark_used(place)
-        return place
+    cached = cached_file(url)
+    if cached is not None:
+        mark_used(cached)
+        return cached
+    place = _place(url)
+    folder, name = place.parent, place.name
+    partial = folder / f"{name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder.with_name(f"{folder.name}.lock")):
@@ -63,6 +62,23 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
     except OSError as error:
         raise CheckpointError(f"{url} could not be stored in {folder}: {error.strerror or error}.") from error
     return place
+
+
+def cached_file(url: str) -> Path | None:
+    """What `fetch` has fetched from an address, if it is in the cache.
+
+    Raises:
+        CheckpointError: the address names no file.
+    """
+    place = _place(url)
+    return place if place.exists() else None
+
+
+def _place(url: str) -> Path:
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if name in ("", ".", ".."):
+        raise CheckpointError(f"{url} names no file. Give the address of the file itself.")
+    return cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
 def fetch_from_hub(repository: str, files: Sequence[str], *, with_config: bool = False) -> Path:

@@ -134,6 +134,8 @@ def plan(weights: Weights) -> Plan:
     if query_blocks not in range(1, blocks + 1):
         raise CheckpointError(f"{MASKING} speaks of {query_blocks} blocks with queries; the encoder has {blocks}.")
     queries = weights.get("q.weight")
+    if queries is None or not queries.ndim:
+        raise CheckpointError("The file lacks its queries, q.weight.")
     return Plan(
         title=f"EoMT on DINOv2 {ENCODERS[width]}",
         network="eomt",
@@ -141,7 +143,7 @@ def plan(weights: Weights) -> Plan:
             "encoder": f"vit_{ENCODERS[width]}_patch14_reg{REGISTERS}_dinov2",
             "size": side * patch,
             "patch": patch,
-            "queries": 0 if queries is None else queries.shape[0],
+            "queries": queries.shape[0],
             "query_blocks": query_blocks,
         },
         weights=weights,

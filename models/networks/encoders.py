@@ -6,7 +6,7 @@ channels, `normalisation` is what the encoder's weights expect of an image.
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import timm
 from pydantic import Field, model_validator
@@ -177,10 +177,10 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:4]) if name.isprintable() else ""
         hint = f" Close to it are {near}." if near else ""
         raise ConfigError(f"timm {timm.__version__} has no model {name[:60]!r}; timm.list_models() lists them.{hint}")
-    wanted = {"drop_path_rate": drop_path} if drop_path else {}
-    stride = {} if output_stride == 32 else {"output_stride": output_stride}
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    options |= {} if output_stride == 32 else {"output_stride": output_stride}
     try:
-        network = timm.create_model(name, pretrained=False, features_only=True, **wanted, **stride)
+        network = timm.create_model(name, pretrained=False, features_only=True, **options)
     except Exception as error:  # timm passes on whatever the model's constructor raises
         raise ConfigError(
             f"The timm model {name} cannot be an encoder here: {str(error).splitlines()[0] if str(error) else error!r}."

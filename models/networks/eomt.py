@@ -79,7 +79,8 @@ class EoMTNetwork(Core):
         width = int(net.embed_dim)
         self.encoder = net
         self.size = (options.size, options.size)
-        self.grid = (options.size // options.patch,) * 2
+        side = options.size // options.patch
+        self.grid = (side, side)
         self.first = len(net.blocks) - options.query_blocks
         self.masked = options.masked_attention
         self.queries = nn.Embedding(options.queries, width)

@@ -198,17 +198,17 @@ class Pyramid(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.dims = (width // 4, width // 2, width, width)
-        self.quarter = nn.Sequential(
+        self.fourth = nn.Sequential(
             nn.ConvTranspose2d(width, width // 2, 2, stride=2),
             LayerNorm2d(width // 2, eps=1e-6),
             nn.GELU(),
             nn.ConvTranspose2d(width // 2, width // 4, 2, stride=2),
         )
-        self.half = nn.ConvTranspose2d(width, width // 2, 2, stride=2)
+        self.eighth = nn.ConvTranspose2d(width, width // 2, 2, stride=2)
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
         """(B, D, h, w) -> four maps, the largest first."""
-        return [self.quarter(tokens), self.half(tokens), tokens, F.max_pool2d(tokens, 2, ceil_mode=True)]
+        return [self.fourth(tokens), self.eighth(tokens), tokens, F.max_pool2d(tokens, 2, ceil_mode=True)]
 
 
 def hide_tokens(tokens: Tensor, mask_token: Tensor, share: float) -> tuple[Tensor, Tensor]:

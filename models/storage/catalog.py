@@ -46,8 +46,8 @@ def catalog(*, wait: bool = True) -> list[CatalogEntry]:
     Args:
         wait: fetch what is on the Hub first; pages do not wait, and get entries with a `download`.
     """
-    places = _places()
-    entries = [_entry(name, path) for name, path in places.items()]
+    places, unreadable = _survey()
+    entries = [_entry(name, path) for name, path in places.items()] + unreadable
     entries += _hosted(places, wait)
     missing = [folder for folder in _own_folders() if not folder.is_dir()]
     absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
@@ -65,7 +65,7 @@ def find_checkpoint(source: str) -> Checkpoint:
     path = Path(source)
     if path.is_dir():
         return Checkpoint.open(_checkpoint_within(path) or path)
-    places = _places()
+    places, _ = _survey()
     if source in places:
         return Checkpoint.open(places[source])
     # `runs/mistyped` also reads as owner/name: where the owner is a folder here, a path was meant.
@@ -106,17 +106,28 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
     return entries
 
 
-def _places() -> dict[str, Path]:
-    """Folders of checkpoints by name: shipped, then each own folder or those in it, then promoted ones."""
+def _survey() -> tuple[dict[str, Path], list[CatalogEntry]]:
+    """Folders of checkpoints by name (shipped, then each own folder or those in it, then promoted ones), and what is unreadable."""
     places: dict[str, Path] = {}
+    unreadable: list[CatalogEntry] = []
     for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
-        candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+        try:
+            candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+        except OSError as error:
+            unreadable.append(CatalogEntry(str(folder), None, f"{folder} cannot be listed: {error.strerror}."))
+            continue
         for candidate in candidates:
-            path = _checkpoint_within(candidate)
-            if path is not None and not candidate.name.startswith(".") and not is_litter(candidate.name):
+            if candidate.name.startswith(".") or is_litter(candidate.name):
+                continue
+            try:
+                path = _checkpoint_within(candidate)
+            except OSError as error:
+                unreadable.append(CatalogEntry(candidate.name, None, f"{candidate} cannot be read: {error.strerror}."))
+                continue
+            if path is not None:
                 run = path.parent if path.name == RUN_FOLDER else path
                 places.setdefault(run.resolve().name, path)
-    return places
+    return places, unreadable
 
 
 def _checkpoint_within(folder: Path) -> Path | None:

@@ -12,7 +12,6 @@ once weights are loaded or saved.
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 
-from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
+from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError, UnreadableError
 from sim2street.models.labels import LABEL_SPACES, label_space
 from sim2street.models.network_names import NETWORK_NAMES
 from sim2street.models.options import Options
@@ -31,7 +30,9 @@ from sim2street.models.storage.files import (
     METRICS,
     RUN_FOLDER,
     WEIGHTS,
+    give_usual_mode,
     partial_of,
+    read_json,
     remove_left_behind,
     replace_folder,
     sha256_of,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Version of the folder's layout; a newer one is refused by name rather than misread."""
-MAX_JSON_BYTES: Final = 4 * 2**20
 PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 """Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
 
@@ -180,6 +180,13 @@ class Checkpoint:
             CheckpointError: a file is missing, truncated, foreign, or does not match its recorded sha256.
         """
         path = Path(source).resolve()
+        try:
+            return cls._open(path, source, repository)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+    @classmethod
+    def _open(cls, path: Path, source: str | Path, repository: str | None) -> Self:
         if not path.is_dir():
             raise CheckpointError(f"There is no checkpoint folder at {source}.")
         for required in (CONFIG, WEIGHTS):
@@ -283,6 +290,7 @@ class Checkpoint:
                 for key, value in segmenter.core.state_dict().items()
             }
             save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+            give_usual_mode(partial / WEIGHTS)
             config = config.model_copy(update={"weights_sha256": sha256_of(partial / WEIGHTS)})
             write_json(partial / CONFIG, config.model_dump(mode="json"))
             write_json(partial / METRICS, metrics or {})
@@ -298,11 +306,9 @@ class Checkpoint:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointError(f"{path} has {path.stat().st_size / 2**20:.0f} MB; up to 4 MB are read.")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no readable JSON ({error}).") from error
+        content = read_json(path)
+    except UnreadableError as error:
+        raise CheckpointError(str(error)) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; expected an object.")
     return content
@@ -313,9 +319,20 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     for name, report in metrics.items():
         miou = report.get("miou") if isinstance(report, dict) else ""
         images = report.get("images") if isinstance(report, dict) else None
-        if not (miou is None or isinstance(miou, float | int)) or not isinstance(images, int):
-            raise CheckpointError(f"{path}: {name!r} is no report; expected miou, images and the like.")
+        fits = _is_share(miou) and isinstance(images, int) and not isinstance(images, bool) and images >= 0
+        per_class = report.get("iou_per_class", {}) if fits else None
+        fits = isinstance(per_class, dict) and all(_is_share(value) for value in per_class.values())
+        if not (fits and _is_share(report.get("ece"))):
+            raise CheckpointError(
+                f"{path}: the report {name[:60]!r} is damaged; expected miou, ece and iou_per_class as numbers from 0 to 1"
+                " or null, and images as a count."
+            )
     return metrics
+
+
+def _is_share(value: Any) -> bool:
+    """Whether a figure is absent or a number in [0,1]."""
+    return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value <= 1)
 
 
 def _some(keys: list[str]) -> str:

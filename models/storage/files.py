@@ -10,12 +10,14 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from sim2street import IS_CHECKOUT, ROOT
+from sim2street.models.errors import UnreadableError
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
@@ -31,6 +33,9 @@ UNPAIRED: Final = "backslashreplace"
 """How a byte of a file's name that is no UTF-8 is written: as JSON's own escape, which reads back as the same name."""
 HALF_WRITTEN: Final = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.partial")
 """Name of a file or folder that a process writes, as `partial_of` makes it."""
+
+LARGEST_JSON: Final = 4 * 2**20
+"""Bytes of a record, config or table; ours have thousands."""
 
 LITTER: Final = frozenset(
     (
@@ -104,9 +109,53 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = partial_of(path)
     try:
         yield partial
+        give_usual_mode(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def give_usual_mode(path: Path) -> None:
+    """Let a file be read by whom the umask lets; safetensors makes its files for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    if path.is_file():
+        path.chmod(0o666 & ~mask)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read a file that somebody else may have put there; a pipe, a device or a folder is refused and never waited for.
+
+    Raises:
+        UnreadableError: it is missing, not a file, not allowed, or larger than `limit` bytes.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would be waited for before it could be seen to be one.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError(f"{path} is a pipe, a device or a folder; expected a file.")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(data) > limit:
+        raise UnreadableError(f"{path} has more than {in_units(limit)}, which is more than such a file needs.")
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that somebody else may have written.
+
+    Raises:
+        UnreadableError: as `read_regular`, or it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(read_regular(path, LARGEST_JSON).decode("utf-8"))
+    except RecursionError as error:
+        raise UnreadableError(f"{path} is nested too deeply to be read.") from error
+    except ValueError as error:
+        raise UnreadableError(f"{path} is not readable JSON: {error}.") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

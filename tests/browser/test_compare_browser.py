@@ -39,14 +39,13 @@ class ComparePage:
     def _count(self, _: object) -> None:
         self.frames_sent += 1
 
-    def open(self, url: str) -> ComparePage:
-        self.page.goto(url + QUERY)
+    def open(self, address: str) -> ComparePage:
+        self.page.goto(address)
         self.wait_for_methods()
         return self
 
     def wait_for_methods(self) -> None:
-        for name in METHODS:
-            self.page.locator(f'.pane[data-key="{name}"]').wait_for(timeout=90_000)
+        self.page.locator(".answer:not(:empty)").wait_for(timeout=90_000)
         self.page.locator(".viewer:not([aria-busy])").wait_for()
         self.page.locator('[data-testid="stStatusWidget"]').wait_for(state="detached", timeout=60_000)
         self.settle()
@@ -76,10 +75,10 @@ class ComparePage:
 def open_page(browser: Any, app_url: str) -> Iterator[Callable[..., ComparePage]]:
     contexts = []
 
-    def opened(**options: Any) -> ComparePage:
+    def opened(address: str = app_url + QUERY, **options: Any) -> ComparePage:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
-        return ComparePage(context.new_page()).open(app_url)
+        return ComparePage(context.new_page()).open(address)
 
     yield opened
     for context in contexts:
@@ -89,7 +88,7 @@ def open_page(browser: Any, app_url: str) -> Iterator[Callable[..., ComparePage]
 @pytest.fixture(scope="module")
 def shared(browser: Any, app_url: str) -> Iterator[ComparePage]:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    yield ComparePage(context.new_page()).open(app_url)
+    yield ComparePage(context.new_page()).open(app_url + QUERY)
     context.close()
 
 
@@ -98,7 +97,7 @@ def compare(shared: ComparePage) -> Iterator[ComparePage]:
     """The one page, brought back to how it opens; no test may leave an error in the console."""
     page = shared.page
     page.locator(".viewer").focus()
-    for key in ("Escape", "1", "0", "a"):
+    for key in ("Escape", "1", "0", "a", "g"):
         page.keyboard.press(key)
     page.mouse.move(5, 5)
     shared.settle()
@@ -175,7 +174,7 @@ def test_pointing_at_the_legend_dims_the_other_classes(compare: ComparePage) -> 
 def test_opacity_layers_palette_and_hiding_never_ask_the_server(compare: ComparePage) -> None:
     page, before, sent = compare.page, compare.pictures(), compare.frames_sent
     seen = {before["tiny_advent"]}
-    for key in ("2", "3", "4", "5", "1", "["):
+    for key in ("2", "3", "4", "5", "6", "1", "["):
         page.keyboard.press(key)
         picture = compare.picture("tiny_advent")
         assert key == "1" or picture not in seen
@@ -226,6 +225,10 @@ def test_swipe_shows_two_subjects_and_its_line_moves(compare: ComparePage) -> No
     page.get_by_role("button", name="Swipe between two (S)").click()
     page.mouse.move(5, 5)
     before = compare.picture("swipe")
+    page.get_by_label("Left layer").select_option("entropy")
+    assert compare.picture("swipe") != before, "two layers on the two sides"
+    page.get_by_label("Left layer").select_option("")
+    assert compare.picture("swipe") == before
     handle = page.get_by_role("slider", name="Swipe position")
     assert handle.get_attribute("aria-valuenow") == "50"
     x, y = compare.middle("swipe")
@@ -273,6 +276,8 @@ def test_the_report_works_without_the_server(compare: ComparePage, browser: Any,
 def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage], tmp_path: Path) -> None:
     compare = open_page()
     page = compare.page
+    page.locator(".viewer").focus()
+    page.keyboard.press("+")
     page.get_by_role("slider", name="Opacity").fill("0.3")
     page.locator('.entry[data-class="sky"] .toggle').click()
     page.get_by_role("radio", name="Your photo").click()
@@ -281,11 +286,11 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     Image.fromarray(pixels).save(buffer, "PNG")
     files = page.locator('input[type="file"]')
     files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    page.get_by_text("street.png").first.wait_for()
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
     assert page.locator('.pane[data-key="truth"]').count() == 0
-    assert page.locator('[data-layer="error"]').is_disabled()
+    assert page.locator('.segment[data-layer="error"]').is_disabled()
+    assert compare.zoom() == 1.5
     assert page.get_by_role("slider", name="Opacity").input_value() == "0.3"
     assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
     files.first.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
@@ -293,9 +298,72 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     assert compare.problems == []
 
 
-def test_a_phone_at_night_sees_two_dark_columns_and_never_scrolls_sideways(
-    open_page: Callable[..., ComparePage],
-) -> None:
+def test_the_panes_get_the_screen(compare: ComparePage) -> None:
+    page = compare.page
+    navigation = page.locator('[data-testid="stHeader"]').bounding_box()
+    viewer = page.locator(".viewer").bounding_box()
+    assert viewer["y"] - navigation["height"] <= 160
+    assert all(pane.bounding_box()["width"] >= 300 for pane in page.locator(".pane").all())
+    grid = page.locator(".grid").bounding_box()
+    assert grid["y"] + grid["height"] <= 900
+
+
+def test_one_stands_large_and_the_others_are_a_tap_away(compare: ComparePage) -> None:
+    page, sent = compare.page, compare.frames_sent
+    page.keyboard.press("o")
+    large = page.locator(".pane.large")
+    assert large.get_attribute("data-key") == "tiny_advent"
+    page.locator('.pane.small[data-key="truth"] .canvas').click()
+    assert large.get_attribute("data-key") == "truth"
+    assert large.bounding_box()["width"] > 2 * page.locator(".pane.small").first.bounding_box()["width"]
+    page.keyboard.press("ArrowRight")
+    assert large.get_attribute("data-key") == "tiny_source_only"
+    large.locator("button.title").click()
+    assert page.locator(".pane.large").count() == 0
+    assert compare.frames_sent == sent
+
+
+def test_two_blink_in_turn_until_they_are_paused(compare: ComparePage) -> None:
+    page = compare.page
+    page.keyboard.press("b")
+    viewer = page.locator(".viewer")
+    for side in ("right", "left"):
+        page.locator(f'.viewer[data-blinked="{side}"]').wait_for(timeout=5000)
+    page.get_by_role("button", name="Pause").click()
+    held = viewer.get_attribute("data-blinked")
+    page.wait_for_timeout(1500)
+    assert viewer.get_attribute("data-blinked") == held
+    page.get_by_role("button", name="Go on blinking").click()
+
+
+def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[..., ComparePage]) -> None:
+    page = compare.page
+    page.mouse.click(*compare.middle("truth"))
+    page.keyboard.press("2")
+    page.keyboard.press("+")
+    page.keyboard.press("o")
+    page.wait_for_timeout(600)
+    address = page.url
+    assert "layer=entropy" in address
+    other = open_page(address=address + "&left=gone&methods=Gone")
+    assert other.zoom() == 1.5
+    assert other.page.locator(".viewer").get_attribute("data-mode") == "focus"
+    assert other.page.locator('.segment[data-layer="entropy"]').get_attribute("aria-pressed") == "true"
+    assert other.page.locator(".probe .where").inner_text() == page.locator(".probe .where").inner_text()
+    assert "“gone”" in other.page.locator(".notice").inner_text()
+    assert other.problems == []
+
+
+def test_the_comparison_is_saved_as_one_picture(compare: ComparePage, tmp_path: Path) -> None:
+    with compare.page.expect_download() as waiting:
+        compare.page.get_by_role("button", name="Save the comparison as one PNG").click()
+    waiting.value.save_as(tmp_path / "all.png")
+    width, height = Image.open(tmp_path / "all.png").size
+    assert width > 512
+    assert height > 2 * 256
+
+
+def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[..., ComparePage]) -> None:
     compare = open_page(
         viewport={"width": 390, "height": 844},
         has_touch=True,
@@ -310,12 +378,18 @@ def test_a_phone_at_night_sees_two_dark_columns_and_never_scrolls_sideways(
         "() => [document.documentElement, document.querySelector('[data-testid=stMain]')].map((e) => e.scrollWidth - e.clientWidth)"
     )
     assert widths == [0, 0]
-    photo, truth = (page.locator(f'.pane[data-key="{key}"]').bounding_box() for key in ("photo", "truth"))
-    assert photo["y"] == truth["y"]
-    assert truth["x"] + truth["width"] <= 390
+    picture = page.locator('.pane[data-key="swipe"] .canvas').bounding_box()
+    assert picture["y"] < 260
+    bar = page.locator(".bar").bounding_box()
+    assert picture["y"] + picture["height"] <= bar["y"]
+    assert bar["y"] + bar["height"] <= 844
+    page.locator('[data-testid="stMain"]').evaluate("(main) => main.scrollTo(0, 300)")
+    page.get_by_role("button", name="More controls").click()
     for name in ("Zoom in (+)", "Swipe between two (S)", "Keys (?)"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert 0 <= box["x"] <= 390 - box["width"]
+        assert box["y"] + box["height"] <= 844
+    page.get_by_role("button", name="All side by side (G)").click()
     page.locator('.pane[data-key="tiny_advent"] .canvas').tap()
     assert page.locator(".probe .where").inner_text().startswith("held at")
     assert compare.problems == []

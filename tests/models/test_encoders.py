@@ -66,7 +66,6 @@ def test_deeplab_dilates_a_timm_encoder() -> None:
     ("options", "said"),
     [
         ({"encoder": "efficientnet_lite00"}, "has no model 'efficientnet_lite00'"),
-        ({"encoder": "vit_tiny_patch16_224"}, "feature maps at strides 16, 16"),
         ({"encoder": "pit_ti_224"}, "feature maps at strides 8, 16, 32; the head needs 4, 8, 16, 32"),
         ({"encoder": "resnet18", "variant": "b0"}, "variant belongs to the Mix Transformer"),
         ({"encoder": "../../etc/passwd"}, "has no model"),

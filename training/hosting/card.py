@@ -51,7 +51,9 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         for name, report in metrics.items():
             lines.append(f"| {name} | {_percent(report['miou'])} | {report['images']} | {_number(report['ece'])} |")
     if all(_is_generated(part) for part in config.source.split(" + ")):
-        lines += ["", "No camera took the labelled pictures, and no pretrained weights were used."]
+        # An encoder of timm may have begun with ImageNet's photos; the recipe says so, the config does not.
+        began = "" if config.network_options.get("encoder") else ", and no pretrained weights were used"
+        lines += ["", f"No camera took the labelled pictures{began}."]
     lines += [
         "",
         "Predicts the 19 Cityscapes classes: a demonstration of domain adaptation, no component of a vehicle.",

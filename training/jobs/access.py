@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sim2street.models.errors import ConfigError, Sim2StreetError
-from sim2street.models.storage.files import runs_folder, write_json
+from sim2street.models.errors import ConfigError, Sim2StreetError, UnreadableError
+from sim2street.models.storage.files import read_json, runs_folder, write_json
 
 LOGGER: Final = logging.getLogger(__name__)
 HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"
@@ -28,6 +28,8 @@ MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"
 """Environment variable: e-mail addresses or Hub names that may sign in as admin, separated by commas."""
 SETTINGS: Final = "admin.json"
 AUDIT: Final = "audit.jsonl"
+LOCKOUT: Final = "lockout.json"
+"""Wrong passwords so far and until when nobody may try, kept over restarts."""
 
 SHORTEST: Final = 12
 LONGEST: Final = 1024
@@ -41,6 +43,7 @@ FREE_FAILURES: Final = 5
 LOCK_SECONDS: Final = 30.0
 """First lock-out; every further failure doubles it."""
 LONGEST_LOCK: Final = 15 * 60.0
+MOST_FAILURES: Final = 1_000_000
 AUDIT_BYTES: Final = 8 * 2**20
 
 
@@ -94,8 +97,8 @@ def stored_hash() -> str | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["password_hash"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = read_json(path)["password_hash"]
+    except (UnreadableError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); set the password again.") from error
     _parse(found)
     return found
@@ -124,6 +127,7 @@ class Gate:
     clock: Callable[[], float] = time.monotonic
     failures: int = 0
     locked_until: float = 0.0
+    _remembered: bool = False
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -134,6 +138,7 @@ class Gate:
             AccessError: no password was set, it is wrong, or too many were.
         """
         with self._lock:  # one at a time: guesses cannot run side by side, nor use up memory
+            self._remember()
             stored = stored_hash()
             if stored is None:
                 raise AccessError("No password has been set: sim2street admin set-password")
@@ -145,10 +150,35 @@ class Gate:
                 over = self.failures - FREE_FAILURES
                 if over >= 0:
                     self.locked_until = self.clock() + min(LOCK_SECONDS * 2 ** min(over, 20), LONGEST_LOCK)
+                self._keep()
                 audit("password", "sign in refused", address=address, failures=self.failures)
                 raise AccessError("That is not the password.")
             self.failures, self.locked_until = 0, 0.0
+            self._keep()
             return self._open("password", _fingerprint(stored), address)
+
+    def _remember(self) -> None:
+        """Take failures and lock-out over from an earlier process, once: a restart gives nobody five more guesses."""
+        if self._remembered:
+            return
+        self._remembered = True
+        try:
+            kept = read_json(runs_folder() / LOCKOUT)
+            failures, until = int(kept["failures"]), float(kept["locked_until"])
+        except (UnreadableError, KeyError, TypeError, ValueError, OverflowError):
+            return
+        self.failures = max(self.failures, min(failures, MOST_FAILURES))
+        # The file has the time of day, which somebody may have set: nobody waits longer than the longest lock.
+        wait = min(max(until - time.time(), 0.0), LONGEST_LOCK)
+        self.locked_until = max(self.locked_until, self.clock() + wait if wait else 0.0)
+
+    def _keep(self) -> None:
+        until = time.time() + max(self.locked_until - self.clock(), 0.0)
+        try:
+            runs_folder().mkdir(parents=True, exist_ok=True)
+            write_json(runs_folder() / LOCKOUT, {"failures": self.failures, "locked_until": round(until, 1)})
+        except OSError as error:
+            LOGGER.error("%s could not be written: %s", runs_folder() / LOCKOUT, error.strerror)
 
     def admit(self, who: str, *, address: str = "") -> str:
         """Return a new session's token for somebody whom a provider has vouched for.

@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from sim2street.models.errors import ConfigError
+from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.training.config import RunConfig
@@ -29,7 +30,7 @@ Kind = Literal["whole", "number", "switch", "choice", "text", "numbers"]
 # What a recipe is made of is chosen by choosing the recipe; folders are set by environment variables on the server
 # or, as with extra_networks, by recipes of one's own on the command line.
 FIXED: Final = frozenset(
-    {"name", "method", "network", "stages", "root", "dataset", "licence", "about", "extra_networks"}
+    {"name", "method", "network", "stages", "root", "dataset", "licence", "about", "extra_networks", "encoder"}
 )
 SPLIT: Final = re.compile(r"^[a-z0-9_]{1,40}$")
 GROUPS: Final = {
@@ -210,16 +211,17 @@ def _of_model(
 
 
 def _of_dataset(model: type[Options], values: Mapping[str, Any], prefix: str, group: str) -> list[FormField]:
-    """Of rendered streets everything but a split, of files a split and little else."""
-    rendered = DATASETS.find(values["dataset"]).generated
-    left_out = {"split"} if rendered else {"style", "count", "seed", "size"}
+    """Those values that the data set takes when it is opened; rendered streets have no split to choose."""
+    kind = DATASETS.find(values["dataset"])
+    left_out = {"style", "count", "seed", "size", "classes"} - set(kind.parameters())
+    left_out |= {"split"} if kind.generated else set()
     fields = [field for field in _of_model(model, values, prefix, group) if field.label not in left_out]
     given = {field.key: field for field in fields}
-    style = f"{prefix}.style"
-    if style in given:
-        place = fields.index(given[style])
-        help_ = given[style].help
-        fields[place] = FormField(style, "style", group, "choice", values["style"], help=help_, choices=STYLES)
+    for name, choices in (("style", STYLES), ("classes", tuple(LABEL_SPACES))):
+        key = f"{prefix}.{name}"
+        if key in given:
+            field = FormField(key, name, group, "choice", values[name], help=given[key].help, choices=choices)
+            fields[fields.index(given[key])] = field
     return fields
 
 

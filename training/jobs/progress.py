@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim2street.models.storage.files import CONFIG, PROGRESS, visible
+from sim2street.models.errors import UnreadableError
+from sim2street.models.storage.files import CONFIG, PROGRESS, read_json, visible
 from sim2street.training.run.folder import SAMPLES, STATE
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def has_begun(run: Path) -> bool:
     if (run / STATE).exists():
         return True
     try:
-        return bool(json.loads((run / CONFIG).read_text(encoding="utf-8"))["stages"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(run / CONFIG)["stages"])
+    except (UnreadableError, KeyError, TypeError):
         return False
 
 
@@ -109,7 +110,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict) and isinstance(line.get("step"), int):
                 found.append(line)

@@ -182,6 +182,6 @@ class Job(Options):
 
 def check_identifier(text: str) -> str:
     """Return a job's identifier as it stands, or raise `JobError` for what could be a path or anything else."""
-    if not isinstance(text, str) or not IDENTIFIER.match(text) or "\n" in text:
+    if not isinstance(text, str) or not IDENTIFIER.fullmatch(text):
         raise JobError(f"{str(text)[:60]!r} is no job; expected something like 0001-demo_source_only_game.")
     return text

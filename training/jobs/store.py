@@ -11,18 +11,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sim2street.models.errors import Sim2StreetError
+from sim2street.models.errors import Sim2StreetError, UnreadableError
 from sim2street.models.storage.files import (
     RUN_FOLDER,
     promoted_folder,
+    read_json,
     replace_folder,
     runs_folder,
     size_of,
@@ -101,11 +101,11 @@ class JobStore:
 
     def jobs(self) -> list[Job]:
         """All jobs, the latest first."""
-        return [self.get(name) for name in self._names(self.folder)]
+        return self._listed(self.folder)
 
     def trash(self) -> list[Job]:
         """Deleted jobs that can still be brought back, the latest first."""
-        return [self._read(self.folder / TRASH / name) for name in self._names(self.folder / TRASH)]
+        return self._listed(self.folder / TRASH)
 
     def get(self, job: str) -> Job:
         """Read one job; one whose record was damaged comes back as lost, with the reason.
@@ -141,9 +141,9 @@ class JobStore:
     def pulse(self, job: str) -> dict[str, float]:
         """The runner's latest look at the trainer: `peak_memory_mb`, `seconds` of training, `silent_seconds`; empty without one."""
         try:
-            found = json.loads((self.place(job) / PULSE).read_text(encoding="utf-8"))
+            found = read_json(self.place(job) / PULSE)
             return {str(key): float(value) for key, value in found.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (UnreadableError, ValueError, AttributeError, TypeError, OverflowError):
             return {}
 
     def delete(self, job: str) -> None:
@@ -227,9 +227,18 @@ class JobStore:
             shutil.rmtree(gone)
 
     def _names(self, folder: Path) -> list[str]:
-        if not folder.is_dir():
+        try:
+            return sorted((path.name for path in folder.iterdir() if IDENTIFIER.fullmatch(path.name)), reverse=True)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted((path.name for path in folder.iterdir() if IDENTIFIER.match(path.name)), reverse=True)
+
+    def _listed(self, folder: Path) -> list[Job]:
+        """The jobs in a folder, the latest first; one that cannot be read says why, one that was deleted meanwhile is left out."""
+        found = []
+        for name in self._names(folder):
+            with suppress(FileNotFoundError):
+                found.append(self._read(folder / name))
+        return found
 
     def _read(self, place: Path) -> Job:
         path = place / JOB
@@ -237,9 +246,9 @@ class JobStore:
             status = path.stat()
             version = (status.st_ino, status.st_mtime_ns)
             if place not in self._known or self._known[place][0] != version:
-                self._known[place] = version, Job.parse(json.loads(path.read_text("utf-8")), where=str(path))
+                self._known[place] = version, Job.parse(read_json(path), where=str(path))
             return self._known[place][1]
-        except (OSError, ValueError, TypeError, Sim2StreetError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError, Sim2StreetError) as error:
             return _rebuilt(place, str(error))
 
     def _next_number(self) -> int:
@@ -270,5 +279,5 @@ def _rebuilt(place: Path, error: str) -> Job:
     except Sim2StreetError:
         error += "; so is its recipe"
     reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
-    when = place.stat().st_mtime
+    when = place.lstat().st_mtime
     return Job(id=place.name, state=JobState.LOST, reason=reason, submitted_at=when, **known)

@@ -73,6 +73,7 @@ ENTRY: Final = MethodEntry(
     options=AdaBNOptions,
     year=2016,
     title="AdaBN",
+    colour="#8a5a33",
     paper="Li, Wang, Shi, Liu, Hou. Revisiting Batch Normalization For Practical Domain Adaptation. 2016."
     " arXiv:1603.04779",
     idea="Train nothing; re-estimate batch-norm statistics on target images.",

@@ -139,6 +139,7 @@ ENTRY: Final = MethodEntry(
     options=ADVENTOptions,
     year=2019,
     title="ADVENT",
+    colour="#e07b39",
     paper="Vu, Jain, Bucher, Cord, Pérez. ADVENT: Adversarial Entropy Minimization for Domain Adaptation in"
     " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
     idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",

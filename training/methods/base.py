@@ -117,6 +117,7 @@ class MethodEntry:
         paper: citation in a line, empty where there is no single one.
         idea: one sentence.
         adapts: whether it needs unlabelled target images.
+        colour: CSS hex colour on every page; empty takes one that depends on the name alone.
         year: of the paper, by which methods are listed; None stands first.
         trains: whether gradients change any weight.
         networks: those that it can train; empty for all.
@@ -130,6 +131,7 @@ class MethodEntry:
     paper: str
     idea: str
     adapts: bool
+    colour: str = ""
     year: int | None = None
     trains: bool = True
     networks: tuple[str, ...] = ()

@@ -271,6 +271,7 @@ ENTRY: Final = MethodEntry(
     options=CyCADAOptions,
     year=2018,
     title="CyCADA",
+    colour="#17a398",
     paper="Hoffman, Tzeng, Park, Zhu, Isola, Saenko, Efros, Darrell. CyCADA: Cycle-Consistent Adversarial Domain"
     " Adaptation. ICML 2018. arXiv:1711.03213",
     idea="Translate source images to the target's style, train on those, then align what the network predicts for both.",

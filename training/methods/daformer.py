@@ -170,6 +170,7 @@ ENTRY: Final = MethodEntry(
     options=DAFormerOptions,
     year=2022,
     title="DAFormer",
+    colour="#4c78dd",
     paper="Hoyer, Dai, Van Gool. DAFormer: Improving Network Architectures and Training Strategies for"
     " Domain-Adaptive Semantic Segmentation. CVPR 2022. arXiv:2111.14887",
     idea="Self-training: a moving average of the network labels target images, onto which source objects are pasted.",

@@ -74,6 +74,7 @@ ENTRY: Final = MethodEntry(
     options=DANNOptions,
     year=2016,
     title="DANN",
+    colour="#c9a227",
     paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training"
     " of Neural Networks. JMLR 2016. arXiv:1505.07818",
     idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",

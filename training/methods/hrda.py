@@ -125,6 +125,7 @@ ENTRY: Final = MethodEntry(
     options=HRDAOptions,
     year=2022,
     title="HRDA",
+    colour="#b35cb8",
     paper="Hoyer, Dai, Van Gool. HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation."
     " ECCV 2022. arXiv:2204.13132",
     idea="See the whole image small and a part of it large, and learn which of the two to trust where.",

@@ -89,6 +89,7 @@ ENTRY: Final = MethodEntry(
     options=MICOptions,
     year=2023,
     title="MIC",
+    colour="#d1495b",
     paper="Hoyer, Dai, Wang, Van Gool. MIC: Masked Image Consistency for Context-Enhanced Domain Adaptation."
     " CVPR 2023. arXiv:2212.01322",
     idea="Hide most of a target image and ask for what the teacher sees in the whole.",

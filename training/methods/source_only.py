@@ -39,6 +39,7 @@ ENTRY: Final = MethodEntry(
     method=SourceOnly,
     options=SourceOnlyOptions,
     title="Source-only",
+    colour="#7a7f8c",
     paper="",
     idea="Train on labelled source images alone.",
     adapts=False,

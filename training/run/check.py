@@ -18,7 +18,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 from huggingface_hub.errors import EntryNotFoundError
 
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.importers.download import FILES_OF_PORT
+from sim2street.models.importers.segformer import FILES_OF_PORT
 from sim2street.models.networks import build_unfilled
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.cache import cache_folder

@@ -10,8 +10,11 @@ import pytest
 
 from sim2street.app.content import gallery, streets
 from sim2street.app.content.byte_cache import ByteCache
-from sim2street.app.content.comparison import listed_checkpoints, suited
+from sim2street.app.content.comparison import known_so_far, listed_checkpoints, suited
+from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.gallery import Scene
+from sim2street.app.content.identities import OTHER_COLOURS, identity, identity_of_title
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
@@ -31,6 +34,8 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(tmp_path: Pa
     assert suited([plain, fog, real], rendered=False) == [plain, real]
     assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
     assert suited([], rendered=True) == []
+    other = Checkpoint.open(save_tiny(tmp_path, "other", "source_only", "other", width=0.25))
+    assert suited([plain, other, fog], rendered=True) == [plain, fog], "another encoder's baseline tells nothing here"
 
 
 def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
@@ -38,6 +43,27 @@ def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
     assert trained == sorted(trained, key=list(METHODS).index)
     assert trained[0] == "source_only"
     assert {"dann", "advent", "mic"} <= set(trained)
+
+
+def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> None:
+    scene = streets.rendered_scene("fog", 1)
+    advent = Checkpoint.open(save_tiny(tmp_path, "mine", "advent", "Mine"))
+    dann = Checkpoint.open(save_tiny(tmp_path, "other", "dann", "Other"))
+    engine = Engine()
+    colours = [
+        known_so_far(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
+        for everyone in ([advent], [dann, advent])
+    ]
+    assert colours == [identity("advent").colour] * 2
+
+
+def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
+    colours = [identity(name).colour for name in METHODS] + list(OTHER_COLOURS)
+    assert len(set(colours)) == len(colours)
+    assert not set(colours) & {"#{:02x}{:02x}{:02x}".format(*colour) for colour in CITYSCAPES19.palette.tolist()}
+    assert identity("of_my_own") == identity("of_my_own")
+    assert identity("of_my_own").title == "of_my_own"
+    assert identity_of_title("daformer") == identity("daformer")
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import zipfile
 
 import numpy as np
 import pytest
@@ -186,12 +185,6 @@ def test_overlay_image_mixes_photo_and_colours(photo: Photo, labels: np.ndarray)
     expected = 0.75 * photo.pixels + 0.25 * CITYSCAPES19.colourise(labels)
     np.testing.assert_allclose(np.asarray(image), expected, atol=0.51)
     assert not image.getexif()
-
-
-def test_the_archive_holds_two_pictures_per_method(photo: Photo, labels: np.ndarray) -> None:
-    data = panes.image_archive(photo, [reading_of(labels, "a"), reading_of(labels, "b")])
-    names = zipfile.ZipFile(io.BytesIO(data)).namelist()
-    assert names == ["a_labels.png", "a_overlay.png", "b_labels.png", "b_overlay.png"]
 
 
 def test_the_report_is_one_file_that_no_name_can_break_out_of(photo: Photo, labels: np.ndarray) -> None:

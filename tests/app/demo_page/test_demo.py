@@ -23,7 +23,6 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from sim2street.app import demo as demos
-from sim2street.app.content import panes
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.gallery import OWN, RENDERED
 from sim2street.app.demo_page import demo_api, uploads
@@ -147,9 +146,8 @@ def test_a_file_that_is_no_photo_gets_a_sentence_and_is_deleted(
 
 
 def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> None:
-    every, age = demos.LEFTOVERS
-    assert age >= 600, "calls that wait for their turn keep their photo"
-    assert every + age <= 15 * 60
+    assert uploads.LEFTOVERS >= 600, "calls that wait for their turn keep their photo"
+    assert uploads.SWEEP_SECONDS + uploads.LEFTOVERS <= 15 * 60
     assert "quarter of an hour" in uploads.PROMISE
     with pytest.raises(PhotoError, match=r"street.png has waited too long .* send it again"):
         uploads.take(None, str(tmp_path / "street.png"), None, "")
@@ -272,10 +270,6 @@ def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.Monke
 
 def fail(*_given: object) -> None:
     raise CheckpointError("nowhere has no weights")
-
-
-def test_ten_methods_have_ten_colours() -> None:
-    assert len({panes.method_colour(place) for place in range(12)}) == 12
 
 
 def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read(

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +20,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
+from sim2street.app.content import photo_offer
 from sim2street.app.content.engine import ENGINE
+from sim2street.app.content.identities import identity
+from sim2street.app.content.photo_offer import Offer, OfferedPhoto
 from sim2street.models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -25,6 +34,7 @@ ENTRY = Path(__file__).parents[3] / "app" / "main.py"
 def _only_tiny_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path) -> None:
     monkeypatch.setattr(sim2street.models.storage.catalog, "SHIPPED", tmp_path / "none")
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tiny_checkpoints))
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     for variable in ("SIM2STREET_CAMVID", "SIM2STREET_CITYSCAPES"):
         monkeypatch.delenv(variable, raising=False)
     st.cache_resource.clear()
@@ -32,7 +42,7 @@ def _only_tiny_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny
 
 @pytest.fixture
 def page() -> AppTest:
-    return AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    return AppTest.from_file(str(ENTRY), default_timeout=120).run()
 
 
 def bundle_of(page: AppTest) -> dict:
@@ -40,6 +50,12 @@ def bundle_of(page: AppTest) -> dict:
     viewers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_viewer"]
     assert len(viewers) == 1
     return json.loads(viewers[0].json)["bundle"]
+
+
+def strip_of(page: AppTest) -> dict:
+    """The filmstrip that the page shows."""
+    strips = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_strip"]
+    return json.loads(strips[0].json)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -136,9 +152,61 @@ def test_a_bad_upload_gives_a_sentence_and_the_page_goes_on(
     upload(page, data)
     assert not page.exception
     assert reason in page.error[0].value
-    upload(page, png(street))
-    assert not page.error
+    assert "Drop or paste" in page.info[0].value
+    page.file_uploader(key="upload").set_value(
+        [("bad.png", data, "image/png"), ("street.png", png(street), "image/png")]
+    ).run()
+    assert len(page.error) == 1
+    assert bundle_of(page)["photo"]["name"] == "street.png"
     assert len(bundle_of(page)["methods"]) == 2
+
+
+def test_several_photos_stand_in_a_filmstrip_and_the_newest_is_shown(page: AppTest, street: np.ndarray) -> None:
+    upload(page, png(street), "a.png")
+    files = [(f"{name}.png", png(np.roll(street, i)), "image/png") for i, name in enumerate("abc")]
+    page.file_uploader(key="upload").set_value(files).run()
+    strip = strip_of(page)
+    assert [item["label"] for item in strip["items"]][-3:] == ["a.png", "b.png", "c.png"]
+    assert bundle_of(page)["photo"]["name"] in ("a.png", "b.png")
+    page.session_state["own_chosen"] = strip["items"][-1]["key"]
+    page.run()
+    assert bundle_of(page)["photo"]["name"] == "c.png"
+
+
+def test_offered_photos_are_fetched_checked_and_kept(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
+) -> None:
+    good, other = png(street), png(street[::-1])
+    with serving(tmp_path, {"imgs/good.png": good, "imgs/other.png": other}) as address:
+        photos = tuple(
+            OfferedPhoto(f"imgs/{name}.png", len(good), hashlib.sha256(good).hexdigest())
+            for name in ("good", "other", "gone")
+        )
+        monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
+        page.button_group(key="photo").set_value("Your photo").run()
+        assert "maker/set" in page.button(key="offer").help
+        page.button(key="offer").click().run()
+        said = " ".join(error.value for error in page.error)
+        assert "other.png is another file than the one that was pinned" in said
+        assert "gone.png was not fetched" in said
+        assert bundle_of(page)["photo"]["name"] == "good.png"
+        assert [item["label"] for item in strip_of(page)["items"]] == ["good.png"]
+    page.run()  # the server is gone, the photo stays, and what failed can be tried again
+    assert bundle_of(page)["photo"]["name"] == "good.png"
+    assert page.button(key="offer")
+
+
+@contextmanager
+def serving(folder: Path, files: dict[str, bytes]) -> Iterator[str]:
+    """A server of these files on this machine."""
+    for name, data in files.items():
+        (folder / "www" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "www" / name).write_bytes(data)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
@@ -195,7 +263,7 @@ def test_differences_to_source_only_stand_in_the_table_on_request(page: AppTest)
 
 def test_without_any_checkpoint_the_page_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     assert "No checkpoint was found" in page.info[0].value
     assert bundle_of(page)["methods"] == []
@@ -205,7 +273,7 @@ def test_a_broken_checkpoint_is_listed_while_the_others_work(monkeypatch: pytest
     save_tiny_pair(tmp_path)
     (tmp_path / "tiny_advent" / "model.safetensors").write_bytes(b"cut")
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only"]
     assert any("damaged or was replaced" in text.value for text in page.markdown)
@@ -219,7 +287,7 @@ def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
     config["network_options"]["backbone"] = "resnet34"  # the weights are a ResNet-18's
     (tmp_path / "tiny_advent" / "config.json").write_text(json.dumps(config))
     monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     assert not page.exception
     bundle = bundle_of(page)
     assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
@@ -228,7 +296,7 @@ def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
 
 def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     page.button_group(key="photo").set_value("CamVid").run()
     assert not page.exception
     assert "camvid" in page.error[0].value
@@ -249,7 +317,7 @@ def test_photos_of_a_data_set_come_with_their_ground_truth(
         lines.append(f"val/{name}.png valannot/{name}.png")
     (tmp_path / "val.txt").write_text("\n".join(lines))
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path))
-    page = AppTest.from_file(str(ENTRY), default_timeout=30).run()
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
     page.button_group(key="photo").set_value("CamVid").run()
     assert bundle_of(page)["photo"]["name"] == "CamVid, a"
     page.selectbox(key="camvid_val_photo").set_value(1).run()
@@ -281,3 +349,18 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
     assert "labels of game" in text
     assert "DeepLab-v2 on ResNet-18 × 0.125" in text
     assert page.dataframe[0].value["mIoU, %"].tolist() == [pytest.approx(30)]
+    assert any(identity("advent").idea in element.proto.body for element in page.get("html"))
+
+
+def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:
+    page = AppTest.from_file(str(ENTRY), default_timeout=120)
+    page.query_params.update({"methods": ["ADVENT", "Gone"], "style": "sepia"})
+    page.run()
+    assert not page.exception
+    assert page.session_state["told"] == {("methods", "Gone"), ("style", "sepia")}
+    assert bundle_of(page)["methods"]
+
+
+def test_the_sentence_that_answers_stands_in_the_bundle(page: AppTest) -> None:
+    assert "mean IoU" in bundle_of(page)["answer"]
+    assert "The two methods" in bundle_of(page)["answer"]

@@ -107,7 +107,7 @@ def test_hrda(run_import: Importer, family: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hrda_of_small_windows() -> HRDA:
+def hrda_of_small_windows() -> HRDANetwork:
     """HRDA whose windows of 128 pixels overlap in a picture of 192x328."""
     from sim2street.models.importers.hrda import rename
     from sim2street.models.importers.keys import translate
@@ -119,7 +119,7 @@ def hrda_of_small_windows() -> HRDA:
     return core.eval()
 
 
-def test_hrda_averages_overlapping_windows(hrda_of_small_windows: HRDA) -> None:
+def test_hrda_averages_overlapping_windows(hrda_of_small_windows: HRDANetwork) -> None:
     outputs = outputs_of(hrda_of_small_windows, 192, 328)
     vectors = Vectors("hrda_mitb0.npz")
     vectors.check("detail_windows_of_128_every5th_channel", outputs["detail"][:, ::5])
@@ -129,7 +129,7 @@ def test_hrda_averages_overlapping_windows(hrda_of_small_windows: HRDA) -> None:
 
 
 @torch.inference_mode()
-def test_hrda_fuses_one_window_as_in_training(hrda_of_small_windows: HRDA) -> None:
+def test_hrda_fuses_one_window_as_in_training(hrda_of_small_windows: HRDANetwork) -> None:
     core = hrda_of_small_windows
     images = normal((1, 3, 192, 328), 0)
     box = Box(32, 160, 104, 232)

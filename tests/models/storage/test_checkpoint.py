@@ -177,7 +177,7 @@ def test_catalog_lists_the_broken_with_their_reason(
 
 def test_metrics_of_another_kind_are_refused(checkpoint: Checkpoint) -> None:
     (checkpoint.path / "metrics.json").write_text('{"camvid/val": 3}')
-    with pytest.raises(CheckpointError, match="'camvid/val' is no report"):
+    with pytest.raises(CheckpointError, match="the report 'camvid/val' is damaged"):
         Checkpoint.open(checkpoint.path)
 
 

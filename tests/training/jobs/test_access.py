@@ -165,3 +165,31 @@ def test_the_command_sets_it_and_prints_no_password(runs: Path) -> None:
     short = subprocess.run(command, input="short\n", capture_output=True, text=True, timeout=60)
     assert short.returncode == 2
     assert "12 to 1024" in short.stderr
+
+
+def test_a_restart_gives_nobody_more_guesses(runs: Path) -> None:
+    set_password(PASSWORD)
+    first = Gate()
+    for _ in range(access.FREE_FAILURES):
+        with pytest.raises(AccessError, match="not the password"):
+            first.sign_in("wrong")
+    with pytest.raises(AccessError, match="Too many wrong passwords"):
+        Gate().sign_in(PASSWORD)
+
+
+@pytest.mark.parametrize("kept", ["{", "[]", '{"failures": "x", "locked_until": 1}'])
+def test_a_damaged_lockout_locks_nobody_out(runs: Path, kept: str) -> None:
+    set_password(PASSWORD)
+    (runs / access.LOCKOUT).write_text(kept)
+    assert Gate().sign_in(PASSWORD)
+
+
+def test_nobody_waits_longer_than_the_longest_lock_whatever_the_clock_said(runs: Path) -> None:
+    set_password(PASSWORD)
+    (runs / access.LOCKOUT).write_text('{"failures": 2, "locked_until": 1e300}')
+    clock = Clock()
+    gate = Gate(clock=clock)
+    with pytest.raises(AccessError, match="Try again in 15 minutes"):
+        gate.sign_in(PASSWORD)
+    clock.now += access.LONGEST_LOCK + 1
+    assert gate.sign_in(PASSWORD)

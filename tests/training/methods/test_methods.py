@@ -66,6 +66,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cycada", {"phase": "features", "accuracy_gate": 0, "translated": False, "discriminator_cell": 8}),
     ("cycada", {**PAINTERS, "phase": "joint", "accuracy_gate": 0, "discriminator_cell": 8}),
 ]
+VARIANTS += [(name, {}) for name in METHODS if name not in dict(VARIANTS)]
+"""Whatever is registered is tried, with its own defaults where nothing smaller is listed above."""
 TRAINED = [
     (name, options)
     for name, options in VARIANTS

@@ -1,0 +1,114 @@
+"""What a comparison says, in one sentence made of its figures, and the classes that tell most. No UI library in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2street.app.content.figures import Entrant, baseline_of
+
+SHARE_THERE: Final = 0.005
+"""Share of the pixels from which on a class counts as being in a photo without ground truth."""
+MOST_CLASSES: Final = 8
+"""Classes whose bars are shown at once; the others are folded."""
+
+
+def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
+    """Which method reads the photo best, and where the methods differ; plain text.
+
+    Args:
+        entrants: at least one.
+        truth: (H, W) uint8 in the panes' space, or None.
+    """
+    first = _best(entrants) if truth is not None else _sure(entrants)
+    return " ".join(part for part in (first, _disagreement(entrants, truth)) if part)
+
+
+def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> list[int]:
+    """Classes that are in the photo, those first on which the methods differ most.
+
+    With ground truth those that it holds, by the spread of their IoU; else those that some method sees on `SHARE_THERE`
+    of the pixels, by the spread of their shares.
+    """
+    if not entrants:
+        return []
+    count = entrants[0].reading.pane.space.count
+    if truth is not None:
+        there = np.bincount(truth.ravel(), minlength=256)[:count] > 0
+        rows = np.array([entrant.score.iou for entrant in entrants if entrant.score is not None])
+        rows = np.nan_to_num(rows)
+    else:
+        rows = np.array([entrant.reading.pane.class_shares for entrant in entrants])
+        there = rows.max(axis=0) >= SHARE_THERE
+    spread = rows.max(axis=0) - rows.min(axis=0)
+    return [int(value) for value in np.lexsort((-rows.max(axis=0), -spread)) if there[value]]
+
+
+def _best(entrants: Sequence[Entrant]) -> str:
+    """The method with the highest mean IoU, against source-only or, where none is shown, the next best."""
+    ranked = sorted(entrants, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
+    best = ranked[0]
+    if np.isnan(_iou(best)):
+        return ""
+    title, reached = best.reading.title, f"mean IoU of {100 * _iou(best):.1f} on this picture"
+    if len(ranked) == 1:
+        return f"{title} reaches a {reached}."
+    base = baseline_of(best, entrants)
+    if base is None and best.checkpoint.config.method == "source_only":
+        return f"No method reads this picture better than {title}, which reaches a {reached}."
+    other = base or ranked[1]
+    gain = 100 * (_iou(best) - _iou(other))
+    if not gain > 0:
+        return f"{title} and {other.reading.title} read this picture equally well, with a {reached}."
+    assert best.score is not None
+    assert other.score is not None
+    differences = np.nan_to_num(best.score.iou - other.score.iou)
+    where = int(differences.argmax())
+    name = best.reading.pane.space.names[where]
+    return (
+        f"{title} reads this picture best: {gain:+.1f} points of mean IoU over {other.reading.title}, most of all on"
+        f" {name} ({100 * differences[where]:+.0f})."
+    )
+
+
+def _sure(entrants: Sequence[Entrant]) -> str:
+    """Without ground truth: who is surest, which does not mean right."""
+    ranked = sorted(entrants, key=lambda entrant: entrant.reading.pane.mean_entropy)
+    surest = ranked[0].reading
+    largest = int(np.argmax(surest.pane.class_shares))
+    if len(ranked) == 1:
+        share = 100 * surest.pane.class_shares[largest]
+        return f"{surest.title} sees {surest.pane.space.names[largest]} on {share:.0f} % of the picture."
+    last = ranked[-1].reading
+    return (
+        f"{surest.title} is surest of what it sees (mean entropy {surest.pane.mean_entropy:.2f}), {last.title} least"
+        f" ({last.pane.mean_entropy:.2f}); sure is not yet right."
+    )
+
+
+def _disagreement(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
+    """On how many pixels the methods do not all name one class, and on what most of those lie."""
+    if len(entrants) < 2:
+        return ""
+    labels = [entrant.reading.pane.labels for entrant in entrants]
+    differing = np.zeros(labels[0].shape, bool)
+    for other in labels[1:]:
+        differing |= other != labels[0]
+    share = 100 * differing.mean()
+    who = "The two methods" if len(entrants) == 2 else f"The {len(entrants)} methods"
+    if share < 0.5:
+        return f"{who} agree on nearly every pixel."
+    space = entrants[0].reading.pane.space
+    counts = np.bincount((labels[-1] if truth is None else truth)[differing], minlength=256)[: space.count]
+    if not counts.any():
+        return f"{who} disagree on {share:.0f} % of the pixels."
+    named = space.names[int(counts.argmax())]
+    by = "" if truth is not None else f" {entrants[-1].reading.title} calls"
+    return f"{who} disagree on {share:.0f} % of the pixels, most of them on what{by or ' is'} {named}."
+
+
+def _iou(entrant: Entrant) -> float:
+    return float("nan") if entrant.score is None else entrant.score.mean_iou

@@ -1,0 +1,214 @@
+"""What stands between a server and the network: headers on every answer, limits on what a request may carry.
+
+Both servers put the same ASGI middleware around themselves, so that what is promised of the pages holds for the
+framework's own routes too. No UI library in here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from sim2street.app.content.limits import ByteBudget, LimitError, RateLimit, client_address
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY: Final = 4 * 2**20
+"""Bytes of a request's body, other than an upload's: settings of a page, or the arguments of a call."""
+MULTIPART: Final = 64 * 2**10
+"""Bytes that wrap an uploaded file on its way."""
+UPLOADS: Final = (240, 60.0)
+"""Uploads of one client in so many seconds."""
+ARRIVING: Final = 512 * 2**20
+"""Bytes of all uploads that are on their way at one moment."""
+
+HUB: Final = "https://huggingface.co"
+
+
+def security_headers() -> dict[str, str]:
+    """Headers of every answer, by lower-case name.
+
+    Scripts, styles and pictures come from the page's own server alone, whatever markup a text may hold; the frameworks
+    need inline scripts and `eval`. Only this server and the Hub, which shows a Space in a frame, may frame the page.
+    """
+    hub, frame_script = "", ""
+    if os.environ.get("SPACE_ID"):
+        # The Hub measures the framed page with this script, and shows avatars of those who signed in.
+        hub, frame_script = f" {HUB}", " https://cdnjs.cloudflare.com"
+    policy = {
+        "default-src": "'self'",
+        "script-src": f"'self' 'unsafe-inline' 'unsafe-eval' blob:{frame_script}",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": f"'self' data: blob:{hub}",
+        "font-src": "'self' data:",
+        "connect-src": f"'self' data: blob:{hub}",
+        "media-src": "'self' data: blob:",
+        "worker-src": "'self' blob:",
+        "frame-src": "'self' blob:",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": f"'self'{hub}",
+        "frame-ancestors": f"'self' {HUB} https://*.hf.space",
+    }
+    return {
+        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "strict-origin-when-cross-origin",
+    }
+
+
+class Arrivals(Protocol):
+    """Who is told of uploads; all methods are quick, since the server waits for them."""
+
+    def admit(self, path: str, size: int) -> None:
+        """An upload to this path is about to begin.
+
+        Raises:
+            LimitError: it is not expected, or there is no room for it.
+        """
+        ...
+
+    def arrived(self, path: str, answer: bytes) -> None:
+        """It has ended well, with the framework's answer."""
+        ...
+
+    def ended(self, path: str) -> None:
+        """It has ended, well or not."""
+        ...
+
+
+@dataclass(frozen=True)
+class UploadRoute:
+    """The route by which a framework takes files.
+
+    Attributes:
+        path: what its path begins with.
+        method: of the request.
+        most: bytes of one request's body.
+        arrivals: who is told.
+    """
+
+    path: str
+    method: str
+    most: int
+    arrivals: Arrivals
+
+
+class _Oversized(Exception):
+    """A body that went on beyond what it may have."""
+
+
+@dataclass
+class Border:
+    """ASGI middleware: sets headers, bounds bodies, and guards the framework's upload route.
+
+    Attributes:
+        app: the server behind.
+        uploads: its upload route.
+        cookie: returns a `Set-Cookie` value for a request that should get one, else None.
+    """
+
+    app: App
+    uploads: UploadRoute
+    cookie: Callable[[Scope], str | None] = lambda scope: None
+    rate: RateLimit = field(default_factory=lambda: RateLimit(*UPLOADS))
+    budget: ByteBudget = field(default_factory=lambda: ByteBudget(ARRIVING))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answer = _Answer(send, self.cookie(scope))
+        is_upload = scope["method"] == self.uploads.method and re.match(self.uploads.path, scope["path"])
+        try:
+            if is_upload:
+                await self._take_upload(scope, receive, answer)
+            else:
+                await self.app(scope, _bounded(scope, receive, MAX_BODY), answer)
+        except _Oversized:
+            most = (self.uploads.most if is_upload else MAX_BODY) / 2**20
+            await answer.refuse(413, f"This request is larger than the {most:.0f} MB that are taken.")
+        except LimitError as error:
+            await answer.refuse(429, str(error))
+
+    async def _take_upload(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        size = headers.get("content-length", "")
+        if not (size.isascii() and size.isdecimal() and len(size) < 16):
+            # Room is set aside before the first byte is read.
+            await answer.refuse(411, "An upload has to say how large it is (Content-Length).")
+            return
+        client = scope.get("client")
+        self.rate.check(client_address(headers, client[0] if client else None))
+        if int(size) > self.uploads.most:
+            raise _Oversized
+        arrivals, path = self.uploads.arrivals, scope["path"]
+        with self.budget.holding(int(size)):
+            arrivals.admit(path, int(size))
+            try:
+                answer.keep = True
+                await self.app(scope, _bounded(scope, receive, self.uploads.most), answer)
+                if answer.status in (200, 204):
+                    arrivals.arrived(path, bytes(answer.body))
+            finally:
+                arrivals.ended(path)
+
+
+class _Answer:
+    """Sends an answer with our headers; knows how far it has come."""
+
+    def __init__(self, send: Send, cookie: str | None) -> None:
+        self._send = send
+        self._cookie = cookie
+        self.status: int | None = None
+        self.keep = False
+        self.body = bytearray()
+        self._headers = security_headers()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            ours = {name.encode() for name in self._headers}
+            kept = [(name, value) for name, value in message.get("headers", []) if name.lower() not in ours]
+            added = [(name.encode(), value.encode()) for name, value in self._headers.items()]
+            if self._cookie is not None:
+                added.append((b"set-cookie", self._cookie.encode()))
+            message = {**message, "headers": [*kept, *added]}
+        elif message["type"] == "http.response.body" and self.keep and len(self.body) < MULTIPART:
+            self.body += message.get("body", b"")
+        await self._send(message)
+
+    async def refuse(self, status: int, sentence: str) -> None:
+        """Answer with a sentence, unless another answer has begun."""
+        if self.status is not None:
+            return
+        body = sentence.encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        # What is left of the body will not be read; the connection cannot be used for another request.
+        headers.append((b"connection", b"close"))
+        await self({"type": "http.response.start", "status": status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+
+
+def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
+    """`receive` that gives up once the body is larger than `most` bytes, whatever its header says."""
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > most:
+                raise _Oversized
+        return message
+
+    return bounded

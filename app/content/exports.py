@@ -1,0 +1,64 @@
+"""A comparison as files to go on with: label images in the numberings of the field, overlays and figures. No UI library."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sim2street.app.content.figures import Entrant, percent
+from sim2street.app.content.panes import label_image, overlay_image
+from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
+from sim2street.models.photo import Photo
+
+README: Final = """<method>_labels.png     class numbers with the palette, for looking at
+<method>_train_ids.png  class numbers as grey values: {space}
+<method>_label_ids.png  the ids of Cityscapes' label files, as its evaluation server expects; for the 19 classes only
+<method>_overlay.png    the photo with the classes' colours
+figures.csv             per class: share of the pixels, and the IoU of this image where there is a ground truth
+"""
+
+
+def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
+    """A ZIP of every method's label images and overlay, with their figures; PNG without metadata."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as files:  # PNG does not get smaller
+        for entrant in entrants:
+            key, pane = entrant.reading.key, entrant.reading.pane
+            files.writestr(f"{key}_labels.png", label_image(pane))
+            files.writestr(f"{key}_train_ids.png", _grey(pane.labels))
+            if pane.space is CITYSCAPES19:
+                files.writestr(f"{key}_label_ids.png", _grey(label_ids_from_train_ids(pane.labels)))
+            files.writestr(f"{key}_overlay.png", overlay_image(photo, pane))
+        files.writestr("figures.csv", figures_csv(entrants))
+        space = entrants[0].reading.pane.space if entrants else CITYSCAPES19
+        numbered = ", ".join(f"{value} {name}" for value, name in enumerate(space.names))
+        files.writestr("README.txt", README.format(space=numbered))
+    return buffer.getvalue()
+
+
+def figures_csv(entrants: Sequence[Entrant]) -> str:
+    """One line per method and class, percent; empty where a figure is not known."""
+    buffer = io.StringIO()
+    lines = csv.writer(buffer, lineterminator="\n")
+    lines.writerow(["checkpoint", "method", "class", "share_percent", "iou_percent"])
+    for entrant in entrants:
+        pane = entrant.reading.pane
+        for value, name in enumerate(pane.space.names):
+            iou = None if entrant.score is None else percent(entrant.score.iou[value])
+            share = f"{100 * pane.class_shares[value]:.3f}"
+            row = [entrant.reading.key, entrant.reading.title, name, share, "" if iou is None else f"{iou:.2f}"]
+            lines.writerow(row)
+    return buffer.getvalue()
+
+
+def _grey(values: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,121 @@
+"""Real street photos to try, fetched when a person asks for them and kept in the cache. No UI library in here.
+
+Nothing of them comes with the project: `comma10k.json` holds names, sizes and sha256. A file that differs is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import urljoin
+
+from sim2street.app.content import gallery
+from sim2street.app.content.gallery import Scene
+from sim2street.models.errors import CheckpointError, PhotoError
+from sim2street.models.importers.download import cached_file, fetch
+from sim2street.models.storage.files import sha256_of
+
+LIST: Final = Path(__file__).parent / "comma10k.json"
+ADDRESS_VARIABLE: Final = "SIM2STREET_COMMA10K"
+"""Environment variable: where the photos are fetched from instead, such as a mirror; the hashes stay the same."""
+
+
+@dataclass(frozen=True)
+class OfferedPhoto:
+    """One photo that may be fetched.
+
+    Attributes:
+        file: its path below the offer's address.
+        size: in bytes.
+        sha256: of the file, as hex.
+    """
+
+    file: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return PurePosixPath(self.file).name
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A pinned set of photos.
+
+    Attributes:
+        title: as its makers call it.
+        repository: where it is published.
+        licence: of the photos.
+        address: of the folder that holds them.
+        photos: all of them.
+    """
+
+    title: str
+    repository: str
+    licence: str
+    address: str
+    photos: tuple[OfferedPhoto, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all photos."""
+        return sum(photo.size for photo in self.photos)
+
+    def address_of(self, photo: OfferedPhoto) -> str:
+        """Where a photo is fetched from."""
+        return urljoin(os.environ.get(ADDRESS_VARIABLE) or self.address, photo.file)
+
+
+@cache
+def offer() -> Offer:
+    """The photos that the page offers."""
+    read = json.loads(LIST.read_text(encoding="utf-8"))
+    photos = tuple(OfferedPhoto(each["file"], each["bytes"], each["sha256"]) for each in read["photos"])
+    return Offer(read["title"], read["repository"], read["licence"], read["address"], photos)
+
+
+def fetched(photo: OfferedPhoto) -> bool:
+    """Whether a photo is in the cache; nothing is asked of the network."""
+    return cached_file(offer().address_of(photo)) is not None
+
+
+def fetch_photo(photo: OfferedPhoto) -> Path:
+    """Fetch a photo into the cache, or find it there.
+
+    Raises:
+        PhotoError: it cannot be fetched, or what came is another file, which is not kept.
+    """
+    try:
+        path = fetch(offer().address_of(photo))
+    except CheckpointError as error:
+        raise PhotoError(f"{photo.name} was not fetched. {error}") from error
+    size, sha256 = path.stat().st_size, sha256_of(path)
+    if (size, sha256) != (photo.size, photo.sha256):
+        path.unlink(missing_ok=True)
+        raise PhotoError(
+            f"{photo.name} is another file than the one that was pinned: {size} bytes with sha256 {sha256[:12]}…,"
+            f" expected {photo.size} bytes with {photo.sha256[:12]}…. It was not kept."
+        )
+    return path
+
+
+def offered_scene(photo: OfferedPhoto) -> Scene:
+    """Read a photo that was fetched.
+
+    Raises:
+        PhotoError: it is no longer in the cache, was changed there, or cannot be read.
+    """
+    path = cached_file(offer().address_of(photo))
+    if path is None:
+        raise PhotoError(f"{photo.name} is no longer in the cache; fetch it again.")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != photo.sha256:
+        raise PhotoError(f"{photo.name} was changed in the cache. Remove {path} and fetch it again.")
+    return gallery.public_scene(data, photo.name)

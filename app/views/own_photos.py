@@ -1,0 +1,190 @@
+"""A person's own photos as a filmstrip, their ground truth, and real photos to try before there are any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from sim2street.app.content import gallery, photo_offer
+from sim2street.app.content.gallery import Scene
+from sim2street.app.content.photo_offer import OfferedPhoto
+from sim2street.app.views.components import VIEWER, picture_row, picture_strip
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.numbering import MisnumberedError
+from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES
+from sim2street.models.storage.files import in_units
+
+SHRUNK: Final = VIEWER / "uploader.css"
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """One picture of the filmstrip.
+
+    Attributes:
+        key: unique among them.
+        scene: as it is read.
+        thumbnail: base64 JPEG.
+        file: as it was uploaded; None for one that the page offered.
+    """
+
+    key: str
+    scene: Scene
+    thumbnail: str
+    file: Any = None
+
+
+def choose_own() -> Scene | None:
+    """Let the person bring photos and pick one; None while there are none. One that cannot be read says why."""
+    pictures, tools = picture_row()
+    with tools:
+        files = st.file_uploader(
+            "Your street photos",
+            type=[suffix.removeprefix(".") for suffix in SUFFIXES],
+            accept_multiple_files=True,
+            key="upload",
+            label_visibility="collapsed",
+            help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
+        )
+    offered, own, broken = _offered(), *_readable(files)
+    photos = own + offered
+    with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
+        st.caption(
+            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the"
+            " session ends. Downloads hold no place, time or camera.",
+            width="stretch",
+        )
+        if len(offered) < len(photo_offer.offer().photos):
+            _offer()
+    for reason in broken:
+        st.error(reason, icon=":material/image_not_supported:")
+    if not photos:
+        st.info(
+            "Drop or paste photos taken from a car, a bicycle or the pavement; the methods read them side by side.",
+            icon=":material/add_a_photo:",
+        )
+        return None
+    st.html(SHRUNK)
+    chosen = _chosen(photos)
+    items = [{"key": each.key, "label": each.scene.photo.name, "image": each.thumbnail} for each in photos]
+    with pictures:
+        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take)
+    return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
+
+
+def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:
+    """What was uploaded, read once however often the page is drawn, and a sentence for each that cannot be read."""
+    before: dict[str, Own | str] = st.session_state.get("own_read", {})
+    read: dict[str, Own | str] = {}
+    for file in files:
+        read[file.file_id] = before[file.file_id] if file.file_id in before else _read(file)
+    st.session_state.own_read = read
+    new = [key for key, each in read.items() if key not in before and isinstance(each, Own)]
+    if new:
+        st.session_state.own_chosen = new[0]
+    kept = [each for each in read.values() if isinstance(each, Own)]
+    return kept, [each for each in read.values() if isinstance(each, str)]
+
+
+def _read(file: Any) -> Own | str:
+    try:
+        scene = gallery.uploaded_scene(file.getvalue(), file.name)
+    except Sim2StreetError as error:
+        return str(error)
+    return Own(file.file_id, scene, gallery.thumbnail_jpeg(scene), file)
+
+
+def _chosen(photos: list[Own]) -> Own:
+    asked = st.session_state.get("own_chosen")
+    return next((each for each in photos if each.key == asked), photos[0])
+
+
+def _take(key: str) -> None:
+    st.session_state.own_chosen = key
+
+
+def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
+    """The photo with its ground truth, where the person has brought one for it."""
+    with tools, st.popover("Ground truth", icon=":material/layers:", key="truth_sheet", wrap=False):
+        label = st.file_uploader(
+            "Ground truth, if you have it",
+            type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
+            key="upload_labels",
+            on_change=_label_came,
+            args=(own.key,),
+            help="A label image in the shape of the photo: one class number a pixel.",
+        )
+        encoding = st.selectbox(
+            "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
+        )
+    if label is None or st.session_state.get("label_of") != own.key:
+        return own.scene
+    try:
+        scene = gallery.with_label_image(own.file.getvalue(), own.file.name, label.getvalue(), label.name, encoding)
+        numberings = scene.numberings
+    except Sim2StreetError as error:
+        scene = own.scene
+        numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
+        st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
+    if numberings:
+        with st.container(horizontal=True):
+            for other in numberings:
+                st.button(f"Read it as {other}", icon=":material/label:", on_click=_take_encoding, args=(other,))
+    return scene
+
+
+def _take_encoding(title: str) -> None:
+    st.session_state.encoding = title
+
+
+def _label_came(key: str) -> None:
+    st.session_state.label_of = key
+
+
+def _offer() -> None:
+    """Real photos that are fetched when asked for; what fails is named and the rest goes on."""
+    offer = photo_offer.offer()
+    asked = st.button(
+        f"Try {len(offer.photos)} real photos ({in_units(offer.size)})",
+        icon=":material/cloud_download:",
+        key="offer",
+        help=f"Fetched once from [{offer.repository}](https://github.com/{offer.repository}), licence {offer.licence},"
+        " and kept in the cache of the computer on which this page runs. Each file is checked by its sha256.",
+    )
+    if not asked:
+        return
+    failed: list[str] = []
+    bar = st.progress(0.0)
+    for done, photo in enumerate(offer.photos):
+        bar.progress(done / len(offer.photos), f"Fetching {photo.name}")
+        try:
+            photo_offer.fetch_photo(photo)
+        except Sim2StreetError as error:
+            failed.append(str(error))
+    st.session_state.offer_failed = failed
+    st.rerun()
+
+
+def _offered() -> list[Own]:
+    """What was fetched of the offer; one that was damaged since then says so."""
+    # Said until the next try: while methods read, the page is drawn again and again.
+    failed = st.session_state.get("offer_failed")
+    if failed:
+        st.error("\n\n".join(failed), icon=":material/cloud_off:")
+    found = []
+    for photo in photo_offer.offer().photos:
+        try:
+            if photo_offer.fetched(photo):
+                found.append(_offered_photo(photo))
+        except Sim2StreetError as error:
+            st.error(str(error), icon=":material/image_not_supported:")
+    return found
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _offered_photo(photo: OfferedPhoto) -> Own:
+    scene = photo_offer.offered_scene(photo)
+    return Own(photo.sha256, scene, gallery.thumbnail_jpeg(scene))

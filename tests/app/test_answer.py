@@ -1,0 +1,112 @@
+"""The sentence that answers, on labels small enough to count by hand."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sim2street.app.content import exports, panes
+from sim2street.app.content.answer import answer, telling_classes
+from sim2street.app.content.figures import Entrant
+from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.photo import Photo
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
+from tests.app.conftest import TINY
+
+ROAD, SIDEWALK, BUILDING = (CITYSCAPES19.names.index(name) for name in ("road", "sidewalk", "building"))
+TRUTH = np.array([[ROAD, ROAD, SIDEWALK, SIDEWALK]], np.uint8)
+
+
+def entrant(method: str, labels: list[int], *, truth: np.ndarray | None = TRUTH, entropy: float = 0.5) -> Entrant:
+    values = np.array([labels], np.uint8)
+    plain = np.zeros_like(values)
+    pane = panes.Pane(
+        CITYSCAPES19,
+        values,
+        plain,
+        plain,
+        np.zeros((1, 4, 3), np.uint8),
+        np.zeros((1, 4, 3), np.uint8),
+        1,
+        entropy,
+        0.1,
+    )
+    score = None if truth is None else panes.score(pane, truth)
+    config = CheckpointConfig(
+        title=method, method=method, network="deeplab_v2", network_options=TINY, source="street_scenes/game"
+    )
+    checkpoint: Any = Checkpoint.__new__(Checkpoint)
+    object.__setattr__(checkpoint, "config", config)
+    return Entrant(checkpoint, panes.Reading(method, method.upper(), "", "#000000", pane, score))
+
+
+def test_the_best_is_named_with_its_gain_and_where_it_comes_from() -> None:
+    plain = entrant("source_only", [ROAD, ROAD, ROAD, ROAD])  # road 1/2, sidewalk 0: mean 0.25
+    best = entrant("advent", [ROAD, ROAD, SIDEWALK, SIDEWALK])
+    said = answer([plain, best], TRUTH)
+    assert said == (
+        "ADVENT reads this picture best: +75.0 points of mean IoU over SOURCE_ONLY, most of all on sidewalk (+100)."
+        " The two methods disagree on 50 % of the pixels, most of them on what is sidewalk."
+    )
+
+
+def test_where_source_only_wins_the_sentence_says_so() -> None:
+    said = answer([entrant("source_only", [ROAD, ROAD, SIDEWALK, SIDEWALK]), entrant("dann", [ROAD] * 4)], TRUTH)
+    assert said.startswith("No method reads this picture better than SOURCE_ONLY, which reaches a mean IoU of 100.0")
+
+
+def test_equal_methods_are_called_equal_and_one_alone_is_compared_with_nobody() -> None:
+    both = [entrant("source_only", [ROAD] * 4), entrant("dann", [ROAD] * 4)]
+    assert "agree on nearly every pixel" in answer(both, TRUTH)
+    assert "better than SOURCE_ONLY" in answer(both, TRUTH)
+    assert answer([both[1]], TRUTH) == "DANN reaches a mean IoU of 25.0 on this picture."
+
+
+def test_without_ground_truth_nobody_is_called_right() -> None:
+    sure = entrant("mic", [ROAD] * 4, truth=None, entropy=0.1)
+    unsure = entrant("dann", [ROAD, ROAD, BUILDING, ROAD], truth=None, entropy=0.4)
+    said = answer([unsure, sure], None)
+    assert "best" not in said
+    assert said.startswith("MIC is surest of what it sees (mean entropy 0.10), DANN least (0.40)")
+    assert said.endswith("The two methods disagree on 25 % of the pixels, most of them on what MIC calls road.")
+
+
+@pytest.mark.parametrize("truth", [TRUTH, np.full_like(TRUTH, 255)], ids=["labelled", "nothing labelled"])
+def test_nothing_to_score_gives_a_sentence_too(truth: np.ndarray) -> None:
+    entrants = [
+        entrant("source_only", [ROAD] * 4, truth=truth),
+        entrant("dann", [ROAD, ROAD, SIDEWALK, 5], truth=truth),
+    ]
+    assert "nan" not in answer(entrants, truth)
+
+
+def test_the_archive_holds_both_numberings_and_the_figures() -> None:
+    photo = Photo(np.zeros((1, 4, 3), np.uint8), "street", "digest")
+    data = exports.archive(photo, [entrant("advent", [ROAD, ROAD, SIDEWALK, BUILDING])])
+    with zipfile.ZipFile(io.BytesIO(data)) as files:
+        values = {
+            name: np.asarray(Image.open(io.BytesIO(files.read(f"advent_{name}.png")))).tolist()
+            for name in ("labels", "train_ids", "label_ids")
+        }
+        lines = files.read("figures.csv").decode().splitlines()
+        assert Image.open(io.BytesIO(files.read("advent_overlay.png"))).size == (4, 1)
+        assert "0 road" in files.read("README.txt").decode()
+    assert values == {"labels": [[0, 0, 1, 2]], "train_ids": [[0, 0, 1, 2]], "label_ids": [[7, 7, 8, 11]]}
+    assert lines[:3] == [
+        "checkpoint,method,class,share_percent,iou_percent",
+        "advent,ADVENT,road,50.000,100.00",
+        "advent,ADVENT,sidewalk,25.000,50.00",
+    ]
+    assert lines[-1] == "advent,ADVENT,bicycle,0.000,"
+
+
+def test_classes_in_the_photo_are_listed_by_how_much_the_methods_differ() -> None:
+    plain, best = entrant("source_only", [ROAD] * 4), entrant("advent", [ROAD, BUILDING, SIDEWALK, SIDEWALK])
+    assert telling_classes([plain, best], TRUTH) == [SIDEWALK, ROAD]  # a building is predicted, but there is none
+    assert telling_classes([plain, best], None) == [ROAD, SIDEWALK, BUILDING]
+    assert telling_classes([], None) == []
