@@ -156,6 +156,9 @@ class RareClassOptions(Options):
     )
     minimum_pixels: int = Field(default=3000, ge=0, description="Pixels that make a picture eligible for a class.")
     crop_pixels: int = Field(default=1500, ge=0, description="Pixels of the class that a crop must show.")
+    retries: int = Field(
+        default=10, ge=0, le=1000, description="Crops that are looked at; after as many the next is taken as it is."
+    )
 
 
 class RunConfig(Options):
