@@ -58,10 +58,9 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
     if not encoders:
         return list(checkpoints)
 
-    def is_their_baseline(checkpoint: Checkpoint) -> bool:
-        return checkpoint.config.target is None and figures.encoder_of(checkpoint.config) in encoders
-
-    return [each for each in checkpoints if fits(each) or is_their_baseline(each)]
+    plain = [each for each in checkpoints if each.config.target is None]
+    baselines = [each for each in plain if figures.encoder_of(each.config) in encoders] or plain
+    return [each for each in checkpoints if fits(each) or each in baselines]
 
 
 @dataclass(frozen=True, eq=False)

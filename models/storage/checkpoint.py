@@ -319,20 +319,20 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     for name, report in metrics.items():
         miou = report.get("miou") if isinstance(report, dict) else ""
         images = report.get("images") if isinstance(report, dict) else None
-        fits = _is_share(miou) and isinstance(images, int) and not isinstance(images, bool) and images >= 0
+        fits = _is_figure(miou) and isinstance(images, int) and not isinstance(images, bool) and images >= 0
         per_class = report.get("iou_per_class", {}) if fits else None
-        fits = isinstance(per_class, dict) and all(_is_share(value) for value in per_class.values())
-        if not (fits and _is_share(report.get("ece"))):
+        fits = isinstance(per_class, dict) and all(_is_figure(value) for value in per_class.values())
+        if not (fits and _is_figure(report.get("ece"))):
             raise CheckpointError(
-                f"{path}: the report {name[:60]!r} is damaged; expected miou, ece and iou_per_class as numbers from 0 to 1"
+                f"{path}: the report {name[:60]!r} is damaged; expected miou, ece and iou_per_class as shares"
                 " or null, and images as a count."
             )
     return metrics
 
 
-def _is_share(value: Any) -> bool:
-    """Whether a figure is absent or a number in [0,1]."""
-    return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value <= 1)
+def _is_figure(value: Any) -> bool:
+    """Whether a figure is absent or a number such as a share or a percentage, not infinite and not NaN."""
+    return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value <= 100)
 
 
 def _some(keys: list[str]) -> str:

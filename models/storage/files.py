@@ -135,7 +135,9 @@ def read_regular(path: Path, limit: int) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError(f"{path} is a pipe, a device or a folder; expected a file.")
+                raise UnreadableError(
+                    f"{path} cannot be read: it is a pipe, a device or a folder, and a file was expected."
+                )
             data = file.read(limit + 1)
     except OSError as error:
         raise UnreadableError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -153,9 +155,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_regular(path, LARGEST_JSON).decode("utf-8"))
     except RecursionError as error:
-        raise UnreadableError(f"{path} is nested too deeply to be read.") from error
+        raise UnreadableError(f"{path} cannot be read: it is nested too deeply.") from error
     except ValueError as error:
-        raise UnreadableError(f"{path} is not readable JSON: {error}.") from error
+        raise UnreadableError(f"{path} cannot be read: it is not JSON ({error}).") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -43,8 +43,8 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
         (lambda path: path.symlink_to(path.parent / "nowhere"), "cannot be read"),
         (lambda path: path.symlink_to("/dev/zero"), "device"),
         (lambda path: path.write_text(NESTED), "nested too deeply"),
-        (lambda path: path.write_text("{"), "not readable JSON"),
-        (lambda path: path.write_bytes(b"\xff\xfe{}"), "not readable JSON"),
+        (lambda path: path.write_text("{"), "it is not JSON"),
+        (lambda path: path.write_bytes(b"\xff\xfe{}"), "it is not JSON"),
         (lambda path: path.write_bytes(b" " * (LARGEST_JSON + 1)), "more than"),
     ],
 )

@@ -115,7 +115,9 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     with pytest.raises(CheckpointError, match="holds a network of another size"):
         train(other, tmp_path / "other")
     assert train(alone.model_copy(update={"extra_networks": str(run)}), tmp_path / "fits") is not None
-    useless = alone.model_copy(update={"method": "source_only", "method_options": {}, "extra_networks": str(run)})
+    useless = alone.model_copy(
+        update={"method": "source_only", "method_options": {}, "extra_networks": str(run), "target": None}
+    )
     with pytest.raises(ConfigError, match="has no further networks to take over"):
         train(useless, tmp_path / "useless")
 

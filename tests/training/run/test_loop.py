@@ -351,7 +351,7 @@ def test_a_run_with_a_damaged_config_is_not_gone_on_with(tree: Path, tmp_path: P
 def test_state_holds_nothing_that_executes(tree: Path, tmp_path: Path) -> None:
     train(recipe(tree, "advent", steps=1), tmp_path / "run")
     state = torch.load(tmp_path / "run" / STATE, weights_only=True)
-    assert set(state) == {"format", "step", "method", "optimisers", "scaler"}
+    assert set(state) == {"format", "step", "method", "optimisers", "scaler", "began"}
     assert set(state["optimisers"]) == {"segmenter", "discriminator", "discriminator_auxiliary"}
 
 
