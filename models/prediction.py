@@ -73,10 +73,13 @@ class View:
     Attributes:
         logits: (C, h, w) float32.
         flipped: whether it saw the mirrored photo.
+        is_share: whether these are no logits but probabilities or scores of at least 0 already, which are divided by
+            their sum.
     """
 
     logits: Tensor
     flipped: bool = False
+    is_share: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,8 @@ class Upsampled:
         """Upsample the chosen rows of every view, softmax, average."""
         mean: Tensor | None = None
         for view, widened in zip(self.views, self._widened, strict=True):
-            probabilities = softmax_(self._upsampled(widened, chosen))
+            upsampled = self._upsampled(widened, chosen)
+            probabilities = upsampled.div_(upsampled.sum(dim=0, keepdim=True)) if view.is_share else softmax_(upsampled)
             if view.flipped:
                 probabilities = probabilities.flip(-1)
             mean = probabilities if mean is None else mean.add_(probabilities)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, Literal, Self
 
@@ -30,6 +30,14 @@ WINDOW_BATCH: Final = 4
 """Sliding windows that go through the network at a time."""
 MAX_NETWORK_PIXELS: Final = 16_000_000
 """Largest picture, in pixels, that is put through the network after resizing."""
+
+
+AVERAGED: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "logits": lambda logits: logits,
+    "probabilities": lambda logits: logits.softmax(dim=1),
+    "scores": torch.exp,
+}
+"""What of a window's logits (B, C, H, W) is averaged with other windows'."""
 
 
 class Predictor:
@@ -108,7 +116,8 @@ class Predictor:
             for flipped in (False, True) if self.flip else (False,):
                 with self._at_precision():
                     logits = self._logits(self._image(pixels, scale, flipped))
-                views.append(View(logits[0].float().contiguous(), flipped))
+                is_share = self.window.averaging != "logits"
+                views.append(View(logits[0].float().contiguous(), flipped, is_share))
         height, width = pixels.shape[:2]
         source = Upsampled(views, (height, width), self.segmenter.align_corners)
         prediction = Prediction.of(source, self.segmenter.labels, 0.0, space)
@@ -123,8 +132,10 @@ class Predictor:
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
         bilinear = self.window.resampling == "bilinear"
         if size != (width, height) and not bilinear:
-            # Pillow's cubic filter widens when it shrinks: no aliasing, and what ADVENT's loaders do.
-            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+            # Pillow's filters widen when they shrink: no aliasing, and what ADVENT's and VFM-UDA's loaders do.
+            cubic = self.window.resampling == "bicubic"
+            filter_ = Image.Resampling.BICUBIC if cubic else Image.Resampling.BILINEAR
+            pixels = np.asarray(Image.fromarray(pixels).resize(size, filter_))
         tensor = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
         image = tensor.to(memory_format=torch.channels_last).float()
         if size != (width, height) and bilinear:
@@ -134,7 +145,7 @@ class Predictor:
         return image.flip(-1) if flipped else image
 
     def _logits(self, image: Tensor) -> Tensor:
-        """(1, 3, h, w) -> logits, averaged where windows overlap.
+        """(1, 3, h, w) -> logits, averaged where windows overlap; probabilities or scores where the window says so.
 
         Whole photos stay at the network's stride, so that the only upsampling is the one to the photo's size, unless
         the window asks for the two steps that DAFormer's figures were measured with.
@@ -144,18 +155,23 @@ class Predictor:
             return self.segmenter.upsample(logits, image.shape[-2:]) if self.window.upsample_twice else logits
         height, width = image.shape[-2:]
         crop_height, crop_width = min(self.window.crop[0], height), min(self.window.crop[1], width)
-        stride = self.window.stride or (max(1, crop_height // 2), max(1, crop_width // 2))
-        places = [
-            (y, x) for y in _starts(height, crop_height, stride[0]) for x in _starts(width, crop_width, stride[1])
-        ]
+        rows, columns = self._places(height, crop_height, 0), self._places(width, crop_width, 1)
+        places = [(y, x) for y in rows for x in columns]
         total = image.new_zeros((1, self.segmenter.labels.count, height, width))
         visits = image.new_zeros((1, 1, height, width))
         for group in _batches(places, WINDOW_BATCH):
             crops = torch.cat([image[..., y : y + crop_height, x : x + crop_width] for y, x in group])
-            for (y, x), logits in zip(group, self.segmenter(crops).logits.float(), strict=True):
+            said = AVERAGED[self.window.averaging](self.segmenter(crops).logits.float())
+            for (y, x), logits in zip(group, said, strict=True):
                 total[0, :, y : y + crop_height, x : x + crop_width] += logits
                 visits[..., y : y + crop_height, x : x + crop_width] += 1
         return total / visits
+
+    def _places(self, length: int, crop: int, axis: Literal[0, 1]) -> list[int]:
+        """First pixels of the windows along the height (axis 0) or the width (axis 1) of a picture."""
+        if self.window.spread:
+            return _spread(length, crop)
+        return _starts(length, crop, self.window.stride[axis] if self.window.stride else max(1, crop // 2))
 
     def _at_precision(self) -> contextlib.AbstractContextManager[object]:
         """How a graphics card computes meanwhile; a processor and Apple's GPU compute in fp32."""
@@ -185,6 +201,12 @@ def _starts(length: int, crop: int, stride: int) -> list[int]:
     if starts[-1] + crop < length:
         starts.append(length - crop)
     return starts
+
+
+def _spread(length: int, crop: int) -> list[int]:
+    """First pixels of the fewest windows that cover `length`, evenly spread (EoMT)."""
+    count = -(-length // crop)
+    return [int(place * (length - crop) / (count - 1)) for place in range(count)] if count > 1 else [0]
 
 
 def _batches(items: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:

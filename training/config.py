@@ -125,6 +125,12 @@ class OptimiserConfig(Options):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Of Adam and AdamW.")
     weight_decay: float = Field(default=0.0, ge=0)
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the rate from each layer of a vision transformer to the one before it; 1 for all alike.",
+    )
     spare_norms: bool = Field(
         default=False, description="No weight decay for layer norms, as in the transformers' recipes."
     )
@@ -134,6 +140,11 @@ class OptimiserConfig(Options):
     power: float = Field(default=0.9, gt=0, description="Of the polynomial decay.")
     hold: int = Field(default=0, ge=0, description="Steps at the full rate before the decay begins.")
     warm_up: int = Field(default=0, ge=0, description="Steps over which the rate rises linearly.")
+    warm_up_ratio: float = Field(default=1e-6, ge=0, le=1, description="Factor on the rate at the first step.")
+    warm_up_alone: bool = Field(
+        default=False,
+        description="Whether the warm-up is over before the decay counts (VFM-UDA), not both at once (DAFormer).",
+    )
 
 
 class RareClassOptions(Options):
@@ -145,6 +156,9 @@ class RareClassOptions(Options):
     )
     minimum_pixels: int = Field(default=3000, ge=0, description="Pixels that make a picture eligible for a class.")
     crop_pixels: int = Field(default=1500, ge=0, description="Pixels of the class that a crop must show.")
+    retries: int = Field(
+        default=10, ge=0, le=1000, description="Crops that are looked at; after as many the next is taken as it is."
+    )
 
 
 class RunConfig(Options):

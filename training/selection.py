@@ -66,6 +66,7 @@ def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPai
             temperature=config.rare_class.temperature,
             minimum_pixels=config.rare_class.minimum_pixels,
             crop_pixels=config.rare_class.crop_pixels,
+            retries=config.rare_class.retries,
         ),
     )
     with progress_bar("counting classes") as report:

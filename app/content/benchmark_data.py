@@ -22,7 +22,12 @@ RESULTS: Final = Path(__file__).parent / "measured"
 """Folder of tables that `sim2street sweep` wrote for this repository."""
 RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
 """Environment variable: more such folders, separated as PATH is."""
-SETTINGS: Final = ("GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes")
+SETTINGS: Final = (
+    "GTA5 → Cityscapes",
+    "SYNTHIA → Cityscapes",
+    "Several games → Cityscapes",
+    "Labels of Cityscapes",
+)
 SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
 """As checkpoints name the source of a setting."""
 GROUPS: Final = {
@@ -42,7 +47,7 @@ class PublishedResult(Options):
 
     method: str
     backbone: str
-    setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes"]
+    setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes", "Labels of Cityscapes"]
     miou: float | None = Field(default=None, ge=0, le=100)
     miou16: float | None = Field(default=None, ge=0, le=100, description="Over SYNTHIA's 16 classes.")
     miou13: float | None = Field(default=None, ge=0, le=100, description="Without wall, fence and pole too.")
@@ -52,6 +57,11 @@ class PublishedResult(Options):
     directness: Literal["primary", "secondary", "none"]
     note: str = ""
     evaluation: str = ""
+    licence: str = Field(default="", description="Of the weights, as far as it was read; empty where nobody looked.")
+    weights: Literal["", "public", "gated", "none", "not read"] = Field(
+        default="", description="Whether one can have them."
+    )
+    enters: Literal["", "import", "none"] = Field(default="", description="How they get into this project.")
     remark: str = Field(default="", description="What the source really says; rows of the comparison have one.")
     place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
 

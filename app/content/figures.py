@@ -90,6 +90,8 @@ def numbers(entrants: Sequence[Entrant]) -> Numbers:
         notes.append(
             "mIoU columns: the looks of rendered streets and the data sets that each checkpoint was scored on."
         )
+    if masks := [entrant.reading.title for entrant in entrants if not has_comparable_entropy(entrant)]:
+        notes.append(f"{' and '.join(masks)}: scores of masks, whose entropy does not compare with the others'.")
     return Numbers(
         summary=rows,
         classes=classes,
@@ -196,6 +198,12 @@ def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None
     return max(fair, key=lambda other: len(_sources(other.checkpoint.config)), default=None)
 
 
+def has_comparable_entropy(entrant: Entrant) -> bool:
+    """Whether the network's entropy is that of a softmax per pixel, as most networks' is."""
+    network = NETWORKS.get(entrant.checkpoint.config.network)
+    return network is None or not network.classifies_masks
+
+
 def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
     """One row per method; shares in percent, differences in points, None for what is not known."""
     rows = []
@@ -209,7 +217,7 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
                 None if base is None or base.score is None else difference(entrant.score.mean_iou, base.score.mean_iou)
             )
             row["Pixels right"] = percent(entrant.score.accuracy)
-        row["Mean entropy"] = pane.mean_entropy
+        row["Mean entropy"] = pane.mean_entropy if has_comparable_entropy(entrant) else None
         row["Seconds"] = pane.seconds
         row["Trained on"] = entrant.reading.note
         for title, report in reports_by_title(entrant.checkpoint.metrics).items():

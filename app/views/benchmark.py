@@ -20,7 +20,7 @@ def main() -> None:
     """Published table, classes, measured tables."""
     st.markdown("# Benchmark")
     st.markdown(
-        "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels. Each figure names"
+        "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own. Each figure names"
         " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
     )
     results = benchmark_data.published_results()
@@ -53,6 +53,9 @@ def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
             "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
             "Source": result.source,
             "What it says": result.remark or result.note or result.evaluation or None,
+            "Licence": result.licence or None,
+            "Weights": result.weights or None,
+            "Here": {"import": "sim2street import", "none": "not importable", "": None}[result.enters],
         }
         rows.append(row)
     bar = st.column_config.ProgressColumn

@@ -20,6 +20,7 @@ from sim2street.models.importers.advent import ADVENT
 from sim2street.models.importers.classes import class_names, order_of, reordered
 from sim2street.models.importers.cycada import CYCADA
 from sim2street.models.importers.daformer import DAFORMER
+from sim2street.models.importers.eomt import EOMT
 from sim2street.models.importers.family import Family, Plan, Weights
 from sim2street.models.importers.foreign import foreign_layout
 from sim2street.models.importers.hrda import HRDA, MIC
@@ -28,6 +29,7 @@ from sim2street.models.importers.reading import read_weights, tensors_of
 from sim2street.models.importers.readme import card_of
 from sim2street.models.importers.releases import Release
 from sim2street.models.importers.segformer import SEGFORMER
+from sim2street.models.importers.vfm_uda import VFM_UDA
 from sim2street.models.networks import build_unfilled, fill
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -42,6 +44,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "hrda": HRDA,
     "mic": MIC,
     "segformer": SEGFORMER,
+    "vfm_uda": VFM_UDA,
+    "eomt": EOMT,
 }
 
 NOT_STATED: Final = "not stated"

@@ -96,8 +96,10 @@ def reordered(
     result = dict(weights)
     for key, value in weights.items():
         for axis in range(value.ndim):
-            if (value.shape[axis], fewer[key].shape[axis]) == (CITYSCAPES19.count, SYNTHIA16.count):
-                result[key] = result[key].index_select(axis, places)
+            beyond = value.shape[axis] - CITYSCAPES19.count  # a mask classifier's output for none stays last
+            if beyond in (0, 1) and fewer[key].shape[axis] == SYNTHIA16.count + beyond:
+                rest = torch.arange(CITYSCAPES19.count, value.shape[axis])
+                result[key] = result[key].index_select(axis, torch.cat([places, rest]))
     return result
 
 

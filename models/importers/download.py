@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ from huggingface_hub.utils import WeakFileLock, httpx
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.reading import MAX_BYTES
 from sim2street.models.storage.cache import FETCHED, cache_folder, mark_used
-from sim2street.models.storage.files import CONFIG, WEIGHTS, sha256_of
+from sim2street.models.storage.files import CONFIG, sha256_of
 from sim2street.models.storage.hub import hub_errors
 
 PARTS: Final = 2**20
@@ -25,7 +25,6 @@ SECONDS: Final = 30
 """Longest silence of a server."""
 DIGEST_IN_NAME: Final = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+(\.gz)?$")
 """Authors who follow PyTorch's habit put the beginning of a file's sha256 into its name."""
-FILES_OF_PORT: Final = (WEIGHTS, "pytorch_model.bin")
 
 
 def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -82,18 +81,19 @@ def _place(url: str) -> Path:
     return cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
-def fetch_from_hub(repository: str, *, with_config: bool = False) -> Path:
-    """Fetch the weights of a repository of SegFormer's, safetensors where there are some; cached ones without network.
+def fetch_from_hub(repository: str, files: Sequence[str], *, with_config: bool = False) -> Path:
+    """Fetch the weights of a repository; cached ones without network.
 
     Args:
         repository: `owner/name`, or `owner/name@revision`.
+        files: names under which the weights may lie, the better first.
         with_config: fetch the config that names the classes too, where there is one; it lies beside the weights then.
 
     Raises:
         CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
     """
     name, _, revision = repository.partition("@")
-    weights = _weights_from_hub(name, revision or None)
+    weights = _weights_from_hub(name, files, revision or None)
     if with_config:
         _fetch_config(name, weights.parent.name)  # a folder of the Hub's cache is called by its commit
     return weights
@@ -110,21 +110,21 @@ def _fetch_config(name: str, commit: str) -> None:
             return
 
 
-def _weights_from_hub(name: str, revision: str | None) -> Path:
+def _weights_from_hub(name: str, files: Sequence[str], revision: str | None) -> Path:
     with hub_errors(name, revision):
-        for file in FILES_OF_PORT:
+        for file in files:
             try:
                 endpoint = os.environ.get("HF_ENDPOINT")
                 return Path(hf_hub_download(name, file, revision=revision, endpoint=endpoint))
             except LocalEntryNotFoundError:  # no network; asking it for the other file would only wait again
-                cached = (try_to_load_from_cache(name, other, revision=revision) for other in FILES_OF_PORT)
+                cached = (try_to_load_from_cache(name, other, revision=revision) for other in files)
                 found = next((path for path in cached if isinstance(path, str)), None)
                 if found is None:
                     raise
                 return Path(found)
             except EntryNotFoundError:
                 continue
-    raise CheckpointError(f"{name} holds neither {' nor '.join(FILES_OF_PORT)}.")
+    raise CheckpointError(f"{name} holds none of {', '.join(files)}.")
 
 
 def _download(url: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -60,6 +60,8 @@ class Family:
         recognises: whether weights look like this family's, rightly named or not.
         plan: weights -> plan. Raises `CheckpointError` if they cannot be this family's.
         has_teacher: whether training keeps a moving average as a teacher, which is not the network that is evaluated.
+        hub_files: names of the weights in the authors' repositories on the Hub, the better first; none where the
+            authors have no repositories there.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Family:
     recognises: Callable[[Weights], bool]
     plan: Callable[[Weights], Plan]
     has_teacher: bool = False
+    hub_files: tuple[str, ...] = ()
 
 
 def has(weights: Weights, *starts: str) -> bool:

@@ -58,7 +58,8 @@ KNOWN_BESIDE: Final = frozenset(
         "meta", "optimizer", "optimizers", "optimizer_state_dict", "optimizer_states", "param_schedulers", "scheduler",
         "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "scaler", "epoch", "step", "iter", "iteration",
         "global_step", "loss", "best_miou", "args", "config", "callbacks", "loops", "hyper_parameters", "hparams_name",
-        "pytorch-lightning_version", "message_hub", "decay", "num_updates", "classes", "class_names", "id2label",
+        "pytorch-lightning_version", "hparams_type", "datamodule_hyper_parameters", "datamodule_hparams_name",
+        "MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "message_hub", "decay", "num_updates", "classes", "class_names", "id2label",
     )
 )  # fmt: skip
 """What may lie beside them and is not taken for part of the network."""

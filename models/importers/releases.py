@@ -190,6 +190,37 @@ RELEASES: Final[dict[str, Release]] = dict(
                 repository=HUB_CITYSCAPES.format(variant="b5"),
             ),
         ),
+        *(
+            (
+                f"gta5_to_cityscapes_vfm_uda_{size}",
+                Release(
+                    f"gta5_to_cityscapes_vfm_uda_{size}",
+                    "vfm_uda",
+                    f"VFM-UDA {size} gta5 → cityscapes",
+                    "vfm_uda",
+                    "gta5",
+                    "cityscapes",
+                    f"https://huggingface.co/tue-mps/vfmuda_{size}_gta2city",
+                    repository=f"tue-mps/vfmuda_{size}_gta2city",
+                    miou=miou,
+                ),
+            )
+            for size, miou in (("base", 77.1), ("large", 78.4))
+        ),
+        (
+            "cityscapes_eomt_large",
+            Release(
+                "cityscapes_eomt_large",
+                "eomt",
+                "EoMT large trained on Cityscapes' labels",
+                "source_only",
+                "cityscapes",
+                None,
+                "https://huggingface.co/tue-mps/cityscapes_semantic_eomt_large_1024",
+                repository="tue-mps/cityscapes_semantic_eomt_large_1024",
+                miou=84.2,
+            ),
+        ),
     ]
 )
 

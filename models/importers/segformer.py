@@ -32,6 +32,7 @@ from sim2street.models.importers.mix_transformer import (
 )
 from sim2street.models.networks.mix_transformer import MixTransformer
 from sim2street.models.storage.checkpoint import Window
+from sim2street.models.storage.files import WEIGHTS
 from sim2street.models.storage.origin import Protocol
 
 rename = rename_by(
@@ -75,6 +76,7 @@ HEAD_OF_PORT: Final = {
 }
 
 
+FILES_OF_PORT: Final = (WEIGHTS, "pytorch_model.bin")
 FUSE: Final = "decode_head.linear_fuse.conv.weight"
 OWN_WINDOW: Final = Window(short_side=1024, crop=(1024, 1024), stride=(768, 768), resampling="bilinear")
 OWN_PROTOCOL: Final = Protocol(
@@ -213,4 +215,5 @@ SEGFORMER: Final = Family(
     page="https://huggingface.co/nvidia",
     recognises=recognises,
     plan=plan,
+    hub_files=FILES_OF_PORT,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,19 @@ def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mappin
         segmenter = build(name, labels, options)
     # No file holds these, so `fill` would leave them without values.
     segmenter.mean, segmenter.std = segmenter.normalisation.tensors()
+    for module in segmenter.core.modules():
+        _restore_constants(module)
     return segmenter
+
+
+def _restore_constants(module: nn.Module) -> None:
+    """Give a module its own buffers that no file holds, such as the periods of rotary embeddings, on the processor."""
+    names = [name for name in module._non_persistent_buffers_set if getattr(module, name) is not None]
+    for name in names:
+        empty = torch.empty_like(getattr(module, name), device="cpu")
+        module.register_buffer(name, empty, persistent=False)
+    if names:
+        cast(Any, module).init_non_persistent_buffers()  # as timm's modules with such buffers have it
 
 
 def fill(core: nn.Module, weights: Mapping[str, Tensor]) -> None:

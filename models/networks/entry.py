@@ -22,6 +22,8 @@ class NetworkEntry:
         encoder: options -> what its features come from, such as "ResNet-101 × 0.5", a reduced width included.
         options: everything that can be chosen; the defaults are the paper's.
         build: label space and options -> segmenter with random weights.
+        classifies_masks: whether scores are of masks, so that their entropy cannot be compared with that of a softmax per
+            pixel.
     """
 
     name: str
@@ -30,6 +32,7 @@ class NetworkEntry:
     encoder: Callable[[Any], str]
     options: type[Options]
     build: Callable[[LabelSpace, Any], Segmenter]
+    classifies_masks: bool = False
 
 
 def with_width(name: str, width: float) -> str:

@@ -169,4 +169,5 @@ ENTRY: Final = NetworkEntry(
     encoder=lambda options: options.encoder,
     options=EoMTOptions,
     build=eomt,
+    classifies_masks=True,
 )

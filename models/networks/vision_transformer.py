@@ -179,6 +179,16 @@ class VisionTransformer(nn.Module):
         resampled = F.interpolate(maps.float(), scale_factor=factors, mode="bicubic").flatten(2).transpose(1, 2)
         return torch.cat([stored[:, :prefix], resampled.to(stored.dtype)], dim=1)
 
+    @property
+    def added(self) -> frozenset[str]:
+        """Keys of `net` that timm's model does not have."""
+        return frozenset(
+            f"{name}.{part}"
+            for name, module in self.net.named_modules()
+            if isinstance(module, LowRankLinear)
+            for part in ("down", "up")
+        )
+
     def layers(self) -> tuple[list[nn.Parameter], ...]:
         """Parameters from the input to the output: the embeddings, each block, what follows; for layer-wise decay."""
         blocks = [list(block.parameters()) for block in self.net.blocks]

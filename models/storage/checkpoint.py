@@ -62,10 +62,19 @@ class Window(Options):
     stride: tuple[int, int] | None = Field(
         default=None, description="(down, right) steps of the windows; default half a crop."
     )
-    resampling: Literal["bicubic", "bilinear"] = Field(
+    resampling: Literal["bicubic", "bilinear", "pillow_bilinear"] = Field(
         default="bicubic",
-        description="How the photo is resized: Pillow's filter, which widens when it shrinks, or four neighbours as in"
-        " OpenCV, which the mmsegmentation line of papers uses.",
+        description="How the photo is resized: Pillow's bicubic or bilinear filter, which widen when they shrink, or four"
+        " neighbours as in OpenCV (bilinear), which the mmsegmentation line of papers uses.",
+    )
+    spread: bool = Field(
+        default=False,
+        description="Whether as few windows as cover a side are spread evenly along it, in place of a stride.",
+    )
+    averaging: Literal["logits", "probabilities", "scores"] = Field(
+        default="logits",
+        description="What is averaged where windows overlap, and brought to the photo's size: logits, their softmax, or"
+        " what they are the logarithm of (EoMT).",
     )
     upsample_twice: bool = Field(
         default=False,
@@ -74,7 +83,11 @@ class Window(Options):
 
     @model_validator(mode="after")
     def _covers(self) -> Self:
+        if self.crop is None and (self.spread or self.averaging != "logits"):
+            raise ValueError("spread and averaging are of windows: give a crop")
         if self.stride is not None:
+            if self.spread:
+                raise ValueError("windows are spread evenly or have a stride, not both")
             if self.crop is None:
                 raise ValueError("stride needs a crop")
             if self.stride[0] > self.crop[0] or self.stride[1] > self.crop[1]:

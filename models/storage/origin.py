@@ -29,7 +29,13 @@ class Protocol(Options):
         default=None, description="Dilations of the parallel convolutions that count."
     )
     inference: str = Field(description="Whole photo or windows, and how logits come to the photo's size.")
-    averaging: Literal["none", "logits of overlapping windows", "logits of the members"] = "none"
+    averaging: Literal[
+        "none",
+        "logits of overlapping windows",
+        "probabilities of overlapping windows",
+        "scores of overlapping windows",
+        "logits of the members",
+    ] = "none"
     weights: str = Field(description="Which of the weights in the file, and of which step.")
 
 

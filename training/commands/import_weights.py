@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.releases import Release
 
-FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer")
+FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer", "vfm_uda", "eomt")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,7 +20,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("import", help="turn weights that authors released into a checkpoint")
     parser.add_argument("family", choices=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES))
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="as downloaded; for segformer also a repository id on the Hub"
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="as downloaded; for segformer, vfm_uda and eomt also a repository id on the Hub",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     parser.add_argument(
@@ -72,15 +75,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _given(family: str, names: list[str]) -> list[WeightsFile]:
     """Files on disk, or on the Hub where that is how the family is released."""
+    from sim2street.models.importers import FAMILIES as KNOWN
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.download import fetch_from_hub
     from sim2street.models.storage.hub import is_repository
 
+    on_hub = KNOWN[family].hub_files
+
     files = []
     for name in names:
         path = Path(name)
-        if family == "segformer" and is_repository(name) and not path.exists() and not path.parent.is_dir():
-            files.append(WeightsFile(fetch_from_hub(name, with_config=True), f"https://huggingface.co/{name}"))
+        if on_hub and is_repository(name) and not path.exists() and not path.parent.is_dir():
+            files.append(WeightsFile(fetch_from_hub(name, on_hub, with_config=True), f"https://huggingface.co/{name}"))
         elif path.is_file():
             files.append(WeightsFile(path))
         else:
@@ -110,11 +116,14 @@ def _fetched(entry: Release | None) -> list[WeightsFile]:
 
 def _fetch(entry: Release) -> WeightsFile:
     """One file, over its plain link or from the Hub."""
+    from sim2street.models.importers import FAMILIES as KNOWN
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.download import fetch, fetch_from_hub
     from sim2street.training.selection import progress_bar
 
     if entry.repository:
-        return WeightsFile(fetch_from_hub(entry.repository, with_config=True), entry.page)
+        return WeightsFile(
+            fetch_from_hub(entry.repository, KNOWN[entry.family].hub_files, with_config=True), entry.page
+        )
     with progress_bar(f"fetching {entry.name}") as progress:
         return WeightsFile(fetch(entry.url, progress=progress), entry.url)

@@ -147,17 +147,22 @@ class DAFormer(Method):
 
     def mixed(self, pair: DomainPair, pseudo: PseudoLabels) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), labels and weights (B, H, W) of target images with source classes pasted onto them."""
-        if pair.source_images.shape != pair.target_images.shape:
-            raise ConfigError(
-                f"DAFormer pastes source pixels onto target images: crops must be alike, and they measure"
-                f" {tuple(pair.source_images.shape[2:])} and {tuple(pair.target_images.shape[2:])}."
-            )
+        self.refuse_sizes(pair)
         mask = class_mask(pair.source_labels, choose_classes(pair.source_labels))
         return (
             mix(mask, pair.source_images, pair.target_images),
             mix(mask, pair.source_labels, pseudo.labels),
             mix(mask, torch.ones_like(pseudo.weights), pseudo.weights),
         )
+
+    @staticmethod
+    def refuse_sizes(pair: DomainPair) -> None:
+        """Raise `ConfigError` where source pixels cannot be pasted onto target images."""
+        if pair.source_images.shape != pair.target_images.shape:
+            raise ConfigError(
+                f"DAFormer pastes source pixels onto target images: crops must be alike, and they measure"
+                f" {tuple(pair.source_images.shape[2:])} and {tuple(pair.target_images.shape[2:])}."
+            )
 
     def after_step(self, step: int) -> None:
         """Move the teacher, as the authors do at the start of the next step."""

@@ -18,7 +18,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 from huggingface_hub.errors import EntryNotFoundError
 
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.importers.download import FILES_OF_PORT
+from sim2street.models.importers.segformer import FILES_OF_PORT
 from sim2street.models.networks import build_unfilled
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.cache import cache_folder
@@ -34,7 +34,7 @@ from sim2street.training.run.extra_networks import extra_networks_of
 from sim2street.training.run.initialise import fill_from, imagenet_repository, timm_encoder_of
 from sim2street.training.run.loop import STATE, TrainingError, check_folder
 from sim2street.training.run.optimisers import build_optimisers
-from sim2street.training.run.pretrained import PACKAGES, installed_package
+from sim2street.training.run.pretrained import PACKAGES, installed_package, refuse_licence
 from sim2street.training.run.rehearsal import Rehearsal, TooSlow, rehearse
 from sim2street.training.selection import open_selection
 
@@ -161,6 +161,8 @@ def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
         cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):
             return Finding(Verdict.FINE, "start", f"ImageNet's weights {repository}, in the cache: {cached}")
+    if encoder is not None:
+        refuse_licence(encoder.name)
     for file in FILES_OF_PORT:
         url = hf_hub_url(repository, file)
         try:

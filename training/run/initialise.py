@@ -11,15 +11,14 @@ from torch import Tensor
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.importers.download import fetch_from_hub
 from sim2street.models.importers.reading import read_weights, tensors_of
-from sim2street.models.importers.segformer import encoder_of
+from sim2street.models.importers.segformer import FILES_OF_PORT, encoder_of
 from sim2street.models.networks.deeplab_v2 import DeepLabV2
-from sim2street.models.networks.encoders import TimmEncoder
 from sim2street.models.networks.fcn8s import FCN8s
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.networks.mix_transformer import MixTransformer
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.catalog import find_checkpoint
-from sim2street.training.run.pretrained import fill_timm_encoder, repository_of
+from sim2street.training.run.pretrained import PretrainedEncoder, fill_timm_encoder, repository_of
 
 MIT_REPOSITORY: Final = "nvidia/mit-{variant}"
 """ImageNet encoders of SegFormer's authors on the Hub; NVIDIA's licence, non-commercial research."""
@@ -109,15 +108,15 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
     return repository_of(name)
 
 
-def timm_encoder_of(segmenter: Segmenter) -> TimmEncoder | None:
+def timm_encoder_of(segmenter: Segmenter) -> PretrainedEncoder | None:
     """The network's encoder, where it is one of timm's."""
-    return next((module for module in segmenter.core.modules() if isinstance(module, TimmEncoder)), None)
+    return next((module for module in segmenter.core.modules() if isinstance(module, PretrainedEncoder)), None)
 
 
 def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
     """Load the authors' ImageNet encoder from the Hub or its cache."""
     try:
-        path = fetch_from_hub(repository)
+        path = fetch_from_hub(repository, FILES_OF_PORT)
     except CheckpointError as error:
         raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}") from error
     encoder.load_state_dict(encoder_of(tensors_of(read_weights(path)), encoder), strict=True)

@@ -33,24 +33,56 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     layer_norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
     spared = {id(p) for norm in layer_norms for p in norm.parameters()} if config.spare_norms else set[int]()
+    shares = layer_shares(network, config.layer_decay)
+
+    def kind_of(parameter: nn.Parameter) -> tuple[bool, float, bool]:
+        head = id(parameter) in in_heads
+        return head, config.head_factor if head else shares.get(id(parameter), 1.0), id(parameter) not in spared
+
+    # Sorted, since a resumed run finds its groups by their order.
     groups = [
         {
-            "params": [p for p in trainable if (id(p) in in_heads) == head and (id(p) in spared) == spare],
-            "factor": config.head_factor if head else 1.0,
-            "weight_decay": 0.0 if spare else config.weight_decay,
+            "params": [parameter for parameter in trainable if kind_of(parameter) == kind],
+            "factor": kind[1],
+            "weight_decay": config.weight_decay if kind[2] else 0.0,
         }
-        for head in (False, True)
-        for spare in (True, False)
+        for kind in sorted({kind_of(parameter) for parameter in trainable})
     ]
-    groups = [group for group in groups if group["params"]]
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return kinds[config.kind](groups, lr=config.rate, betas=config.betas)
 
 
+def layer_shares(network: nn.Module, decay: float) -> dict[int, float]:
+    """Factor on the rate of each of an encoder's parameters, by its id: `decay` once per layer that lies behind it.
+
+    Raises:
+        ConfigError: the network's encoder has no layers in a row.
+    """
+    if decay == 1:
+        return {}
+    layers = network.core.layers() if isinstance(network, Segmenter) else ()
+    if not layers:
+        raise ConfigError(
+            f"optimisers.segmenter.layer_decay is {decay:g}, and this network's encoder has no layers in a row. Leave it"
+            " out, or choose a vision transformer as encoder."
+        )
+    return {
+        id(parameter): decay ** (len(layers) - 1 - depth) for depth, layer in enumerate(layers) for parameter in layer
+    }
+
+
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
     """Give every group its rate at `step`."""
-    factor = poly(step, config.horizon or steps, config.power, config.warm_up, hold=config.hold)
+    factor = poly(
+        step,
+        config.horizon or steps,
+        config.power,
+        config.warm_up,
+        config.warm_up_ratio,
+        config.hold,
+        warm_up_alone=config.warm_up_alone,
+    )
     for group in optimiser.param_groups:
         group["lr"] = config.rate * factor * group["factor"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from sim2street.models.errors import ConfigError
 from sim2street.models.importers.reading import read_weights, tensors_of
 from sim2street.models.networks.encoders import TimmEncoder
+from sim2street.models.networks.vision_transformer import VisionTransformer
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,59 @@ PACKAGES: Final[dict[str, WeightPackage]] = {
 }
 
 
-def fill_timm_encoder(encoder: TimmEncoder) -> None:
-    """Load a timm encoder's ImageNet weights: an installed package's where there is one, else the Hub's or its cache's.
+PERMISSIVE: Final = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc0-1.0")
+"""Licences that let weights be used for any purpose and passed on."""
+PAGES: Final = {
+    "dinov3-license": "https://ai.meta.com/resources/models-and-libraries/dinov3-license",
+    "fair-noncommercial-research-license": "https://huggingface.co/facebook/fair-noncommercial-research-license",
+}
+"""Where licences stand that are no common ones."""
+ACCEPTED: Final = "SIM2STREET_ACCEPTED_LICENCES"
+"""Environment variable: licences of pretrained weights that a person has read and accepted, separated by commas."""
+
+PretrainedEncoder = TimmEncoder | VisionTransformer
+
+
+def fill_timm_encoder(encoder: PretrainedEncoder) -> None:
+    """Load a timm encoder's pretrained weights: an installed package's where there is one, else the Hub's or its cache's.
+
+    A layer that the encoder adds to timm's model, such as low-rank additions, keeps what it has.
 
     Raises:
-        ConfigError: the package was changed, or timm knows no weights, or they cannot be fetched; the text names the
-            package that would do without network.
+        ConfigError: the package was changed, or timm knows no weights, or their licence was not accepted, or they cannot be
+            fetched; the text names the package that would do without network.
     """
     weights = package_weights(encoder.name)
     if weights is None:
         weights = _weights_of_hub(encoder.name)
-    own = encoder.net.state_dict()
+    added = encoder.added if isinstance(encoder, VisionTransformer) else frozenset[str]()
+    own = {key: value for key, value in encoder.net.state_dict().items() if key not in added}
     # The classifier, and what lies behind the last map, is not part of an encoder.
     missing = sorted(own.keys() - weights.keys())
     if missing:
         raise ConfigError(f"The ImageNet weights of {encoder.name} lack {len(missing)} tensors, first {missing[0]}.")
-    encoder.net.load_state_dict({key: weights[key] for key in own}, strict=True)
+    foreign = [key for key in own if own[key].shape != weights[key].shape]
+    if foreign:
+        raise ConfigError(
+            f"The pretrained weights of {encoder.name} have other shapes than the encoder, first at {foreign[0]}:"
+            f" {tuple(weights[foreign[0]].shape)}, expected {tuple(own[foreign[0]].shape)}."
+        )
+    encoder.net.load_state_dict({key: weights[key] for key in own}, strict=not added)
+
+
+def refuse_licence(name: str) -> None:
+    """Raise `ConfigError` if timm's weights of a model have a licence with conditions that was not accepted yet."""
+    known = timm.get_pretrained_cfg(name)
+    licence = known.license if known is not None else None
+    accepted = {part.strip() for part in os.environ.get(ACCEPTED, "").split(",")}
+    # Where timm names none, the weights are the model's first authors' under timm's own licence or one as wide.
+    if licence is None or licence in PERMISSIVE or licence in accepted:
+        return
+    page = PAGES.get(licence) or f"https://huggingface.co/{repository_of(name)}"
+    raise ConfigError(
+        f"The weights of {name} are under the licence {licence!r}, with conditions that also hold for what is trained from"
+        f" them. Nothing was fetched. Read {page}, and if you accept it, set {ACCEPTED}={licence} and run this again."
+    )
 
 
 def repository_of(name: str) -> str:
@@ -138,6 +177,7 @@ def installed_package(package: WeightPackage) -> Path | None:
 
 def _weights_of_hub(name: str) -> dict[str, Tensor]:
     repository = repository_of(name)
+    refuse_licence(name)
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # timm passes on whatever the network layer raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +139,15 @@ def test_the_heat_map_writes_what_is_known_in_the_themes_colour() -> None:
 
 def test_no_method_is_no_class_in_use() -> None:
     assert charts.classes_in_use({}) == []
+
+
+def test_the_entropy_of_a_mask_classifier_is_left_out_and_said_to_be(entrants: list[figures.Entrant]) -> None:
+    checkpoint = copy.copy(entrants[1].checkpoint)
+    checkpoint.config = checkpoint.config.model_copy(update={"network": "eomt", "network_options": {}})
+    masks = replace(entrants[1], checkpoint=checkpoint)
+    rows = figures.summary([entrants[0], masks])
+    assert rows[0]["Mean entropy"] is not None
+    assert rows[1]["Mean entropy"] is None
+    said = "ADVENT: scores of masks, whose entropy does not compare with the others'."
+    assert said in figures.numbers([entrants[0], masks]).notes
+    assert said not in figures.numbers(entrants).notes

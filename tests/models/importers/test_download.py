@@ -155,7 +155,7 @@ def test_refusals(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hub_repositories_without_weights(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", release)
     with pytest.raises(CheckpointError, match="maker/absent"):
-        fetch_from_hub("maker/absent")
+        fetch_from_hub("maker/absent", ("model.safetensors", "pytorch_model.bin"))
 
 
 @pytest.mark.parametrize("name", [name for name, entry in releases.RELEASES.items() if not entry.members])

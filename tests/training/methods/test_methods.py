@@ -57,6 +57,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("hrda", {"distance": "class_mean", "distance_stage": "stage1", "distance_weight": 0.1}),
     ("mic", {"mask_block": 16, "threshold": 0.01, "distance": "none", "ignore_bottom": 8}),
     ("mic", {"mask_block": 16, "threshold": 0.01, "detail_weight": 0.1, "distance": "none"}),
+    ("vfm_uda", {"threshold": 0.01}),
     ("cycada", {**PAINTERS, "phase": "translation"}),
     ("cycada", {**PAINTERS, "phase": "translation", "gan": "log", "semantic_weight": 1.0, "semantic_gate": 99.0}),
     ("cycada", {**PAINTERS, "semantic": "hard", "semantic_weight": 1.0, "semantic_gate": 99.0, "identity_weight": 0}),
@@ -93,6 +94,8 @@ def make(name: str, options: dict[str, Any]) -> Method:
     torch.manual_seed(0)
     looks_twice = name == "hrda" or "detail_weight" in options
     segmenter = build("hrda", options=TWICE) if looks_twice else build("deeplab_v2", options=NETWORK)
+    if name == "vfm_uda":
+        segmenter = build("vfm_uda", options={"encoder": "vit_tiny_patch16_224", "size": 64})
     method = build_method(name, segmenter, options).train()
     method.progress = 0.5
     return method

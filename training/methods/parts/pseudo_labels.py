@@ -36,10 +36,24 @@ def pseudo_label(
     valid: Tensor | None = None,
     weighting: Weighting = "image",
 ) -> PseudoLabels:
-    """Turn a teacher's logits (B, C, H, W) into pseudo labels.
+    """Turn a teacher's logits (B, C, H, W) of the unaugmented target images into pseudo labels; see below for the rest."""
+    return label_of_probabilities(
+        logits.detach().softmax(dim=1), threshold, ignore_top, ignore_bottom, valid, weighting
+    )
+
+
+def label_of_probabilities(
+    probabilities: Tensor,
+    threshold: float,
+    ignore_top: int = 0,
+    ignore_bottom: int = 0,
+    valid: Tensor | None = None,
+    weighting: Weighting = "image",
+) -> PseudoLabels:
+    """Turn what a teacher believes into pseudo labels.
 
     Args:
-        logits: of the unaugmented target images.
+        probabilities: (B, C, H, W), of the unaugmented target images.
         threshold: top probability from which on a pixel counts as confident.
         ignore_top: rows of the crop whose weight is 0.
         ignore_bottom: the same at the lower edge, where the camera's own car is seen.
@@ -48,8 +62,8 @@ def pseudo_label(
             ones 1 and the others 0 (as FixMatch does with whole images, arXiv:2001.07685, Eq. 4), so that what the
             teacher is unsure of is learnt from the source alone.
     """
-    probabilities, labels = logits.detach().softmax(dim=1).max(dim=1)
-    confident = (probabilities >= threshold).float()  # in bf16 a share would have two digits
+    highest, labels = probabilities.max(dim=1)
+    confident = (highest >= threshold).float()  # in bf16 a share would have two digits
     quality = confident.mean()
     weights = confident if weighting == "pixel" else quality.expand(labels.shape).clone()
     weights[:, :ignore_top] = 0

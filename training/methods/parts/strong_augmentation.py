@@ -30,10 +30,10 @@ def augment(images: Tensor, strength: float = 0.2) -> Tensor:
     return images
 
 
-def jitter_colours(image: Tensor, strength: float) -> Tensor:
-    """Change brightness, contrast, saturation and hue of (3, H, W), each by its own draw."""
+def jitter_colours(image: Tensor, strength: float | tuple[float, float, float, float]) -> Tensor:
+    """Change brightness, contrast, saturation and hue of (3, H, W), each by its own draw up to its own strength."""
     changes = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation)
-    amounts = strength * (2 * torch.rand(4) - 1)
+    amounts = torch.tensor(strength) * (2 * torch.rand(4) - 1)
     for number in torch.randperm(4).tolist():
         amount = float(amounts[number])
         image = V.adjust_hue(image, amount) if number == 3 else changes[number](image, 1 + amount)
