@@ -6,7 +6,9 @@ import streamlit as st
 
 try:
     import sim2street  # noqa: F401
-except ModuleNotFoundError:  # a bare checkout; not asked for elsewhere, as processes that pages start read this file too
+except (
+    ModuleNotFoundError
+):  # a bare checkout; not asked for elsewhere, as processes that pages start read this file too
     import checkout  # noqa: F401  # lies beside this file, whose folder Streamlit puts on the path
 
 from sim2street.app.admin.admission import who_is_admin

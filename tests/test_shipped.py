@@ -18,9 +18,13 @@ from sim2street.training.methods import METHODS
 NAMES = [path.name for path in sorted(SHIPPED.iterdir()) if (path / "config.json").exists()]
 
 
+NEEDS_FOUNDATION_WEIGHTS = {"vfm_uda"}
+"""Methods whose point is a large pretrained network; none of their checkpoints would be small."""
+
+
 def test_every_method_that_trains_has_a_checkpoint_and_all_are_small() -> None:
     methods = {Checkpoint.open(SHIPPED / name).config.method for name in NAMES}
-    assert methods == {name for name, method in METHODS.items() if method.trains}
+    assert methods == {name for name, method in METHODS.items() if method.trains} - NEEDS_FOUNDATION_WEIGHTS
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 90 * 2**20
 
 
