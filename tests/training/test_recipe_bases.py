@@ -57,7 +57,8 @@ def test_a_table_of_another_data_set_replaces_the_base_s(tmp_path: Path) -> None
         'base = "demo_game_to_fog__daformer_mit"\ntarget = { dataset = "camvid" }\nwindow = { short_side = 200 }\n'
     )
     config = load_recipe(str(recipe))
-    assert config.target is not None and config.target.dataset == "camvid"
+    assert config.target is not None
+    assert config.target.dataset == "camvid"
     assert config.target.count == 1000, "the default: the base's 2,000 belonged to another data set"
     assert config.window.short_side == 200
     assert config.target_transform.crop == load_recipe("demo_game_to_fog__daformer_mit").target_transform.crop
