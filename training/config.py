@@ -340,7 +340,7 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
     A recipe with `base = "OTHER"` has the values of that one, but for those it gives itself: tables are laid over
-    tables, lists, values and a table that names another data set replace theirs. OTHER is a shipped recipe, or a file as seen from the recipe's own folder.
+    tables, lists, values and a table that names another data set replace theirs; `without = ["optimisers"]` drops keys. OTHER is a shipped recipe, or a file as seen from the recipe's own folder.
 
     Args:
         source: a name out of `recipe_names()`, the path of a TOML file, or the config.json that a run keeps.
@@ -389,6 +389,10 @@ def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict
         raise ConfigError(f"{path.name}: base is {base!r}; expected the name of a recipe, or a TOML file.")
     _, inherited = _read_recipe(base, (*within, path))
     inherited.pop("name", None)
+    for key in values.pop("without", []):
+        if key not in inherited:
+            raise ConfigError(f"{path.name}: without names {key!r}, which {base} does not have.")
+        del inherited[key]
     return path, _merge(inherited, values)
 
 

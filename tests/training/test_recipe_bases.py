@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sim2street.models.errors import ConfigError
 from sim2street.training.config import RECIPES, load_recipe, recipe_names
 
 
@@ -32,7 +33,13 @@ def laid(name: str) -> dict[str, Any]:
     values = written(name)
     if "base" not in values:
         return values
-    return over(laid(values.pop("base")), values)
+    return over(kept(values), values)
+
+
+def kept(values: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe takes over from its base; `values` lose the two keys that say so."""
+    dropped = values.pop("without", [])
+    return {key: value for key, value in laid(values.pop("base")).items() if key not in dropped}
 
 
 def over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +55,7 @@ def over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [name for name in recipe_names() if "base" in written(name)])
 def test_a_recipe_says_only_what_its_base_does_not(name: str) -> None:
     values = written(name)
-    assert given_again(values, laid(values.pop("base"))) == []
+    assert given_again(values, kept(values)) == []
 
 
 def test_a_table_of_another_data_set_replaces_the_base_s(tmp_path: Path) -> None:
@@ -62,3 +69,16 @@ def test_a_table_of_another_data_set_replaces_the_base_s(tmp_path: Path) -> None
     assert config.target.count == 1000, "the default: the base's 2,000 belonged to another data set"
     assert config.window.short_side == 200
     assert config.target_transform.crop == load_recipe("demo_game_to_fog__daformer_mit").target_transform.crop
+
+
+def test_a_recipe_drops_keys_of_its_base(tmp_path: Path) -> None:
+    recipe = tmp_path / "bare.toml"
+    recipe.write_text(
+        'base = "streets_to_cityscapes__advent_lambda0_lite0"\nwithout = ["optimisers", "method_options"]\nmethod = "adabn"\n'
+    )
+    config = load_recipe(str(recipe))
+    assert config.optimisers == {}
+    assert config.method_options == {}
+    recipe.write_text('base = "try_one_minute"\nwithout = ["optimizers"]\n')
+    with pytest.raises(ConfigError, match="without names 'optimizers', which try_one_minute does not have"):
+        load_recipe(str(recipe))
