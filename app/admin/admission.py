@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from sim2street.app.admin.text import plain
+from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import access
 from sim2street.training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
@@ -65,9 +65,9 @@ def show_notice() -> None:
     """Say once what the last action came to."""
     kind, words = st.session_state.pop(NOTICE, (None, ""))
     if kind == "done":
-        st.toast(words, icon=":material/check_circle:")
+        st.toast(escape.markdown(words), icon=":material/check_circle:")
     elif kind == "error":
-        st.error(plain(words), icon=":material/error:")
+        st.error(escape.markdown(words), icon=":material/error:")
 
 
 def pass_on_notice() -> None:
@@ -89,7 +89,7 @@ def show_sign_in() -> None:
         has_password = stored_hash() is not None
     except Sim2StreetError as error:
         show_notice()
-        st.error(str(error), icon=":material/error:")
+        st.error(escape.markdown(str(error)), icon=":material/error:")
         return
     provider = _has_provider() and bool(members())
     _, middle, _ = st.columns([1, 1.4, 1])
@@ -126,7 +126,9 @@ def _offer_provider() -> None:
     if person is None:
         st.button("Sign in with your organisation", icon=":material/login:", width="stretch", on_click=st.login)
         return
-    st.button(f"Go on as {person}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,))
+    st.button(
+        f"Go on as {escape.markdown(person)}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,)
+    )
     st.button("Sign in as somebody else", type="tertiary", on_click=st.logout)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sim2street.app.content import gallery, photo_offer
+from sim2street.app.content import escape, gallery, photo_offer
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.photo_offer import OfferedPhoto
 from sim2street.app.views.components import VIEWER, picture_row, picture_strip
@@ -60,7 +60,7 @@ def choose_own() -> Scene | None:
         if len(offered) < len(photo_offer.offer().photos):
             _offer()
     for reason in broken:
-        st.error(reason, icon=":material/image_not_supported:")
+        st.error(escape.markdown(reason), icon=":material/image_not_supported:")
     if not photos:
         st.info(
             "Drop or paste photos taken from a car, a bicycle or the pavement; the methods read them side by side.",
@@ -128,7 +128,7 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
     except Sim2StreetError as error:
         scene = own.scene
         numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
-        st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
+        st.error(escape.markdown(f"{error} The photo is shown without ground truth."), icon=":material/layers_clear:")
     if numberings:
         with st.container(horizontal=True):
             for other in numberings:
@@ -159,7 +159,7 @@ def _offer() -> None:
     failed: list[str] = []
     bar = st.progress(0.0)
     for done, photo in enumerate(offer.photos):
-        bar.progress(done / len(offer.photos), f"Fetching {photo.name}")
+        bar.progress(done / len(offer.photos), f"Fetching {escape.markdown(photo.name)}")
         try:
             photo_offer.fetch_photo(photo)
         except Sim2StreetError as error:
@@ -173,14 +173,14 @@ def _offered() -> list[Own]:
     # Said until the next try: while methods read, the page is drawn again and again.
     failed = st.session_state.get("offer_failed")
     if failed:
-        st.error("\n\n".join(failed), icon=":material/cloud_off:")
+        st.error("\n\n".join(map(escape.markdown, failed)), icon=":material/cloud_off:")
     found = []
     for photo in photo_offer.offer().photos:
         try:
             if photo_offer.fetched(photo):
                 found.append(_offered_photo(photo))
         except Sim2StreetError as error:
-            st.error(str(error), icon=":material/image_not_supported:")
+            st.error(escape.markdown(str(error)), icon=":material/image_not_supported:")
     return found
 
 
