@@ -148,6 +148,8 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
     factor = 1 if long_side is None else max(1, max(image.size) // (2 * long_side))
     try:
         pixels = _to_rgb(image, remarks, factor)
+    except MemoryError as error:
+        raise _too_large_for_memory(name) from error
     except DECODER_ERRORS as error:
         raise _damaged(name, error) from error
     if decoded.turn is not None:
@@ -275,6 +277,8 @@ def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
             return _loaded(image, modes, remarks, long_side)
         except Image.DecompressionBombError as error:
             raise _too_many_pixels(name, image.width * image.height) from error
+        except MemoryError as error:
+            raise _too_large_for_memory(name) from error
         except DECODER_ERRORS as error:
             if found is None or "truncated" not in str(found):
                 found = _damaged(name, error)
@@ -393,6 +397,10 @@ def _damaged(name: str, error: BaseException) -> PhotoError:
     )
     sentence.__cause__ = error
     return sentence
+
+
+def _too_large_for_memory(name: str) -> PhotoError:
+    return PhotoError(f"{name} needs more memory than there is for one picture. Shrink it first.")
 
 
 def _too_many_bytes(name: str, size: int) -> PhotoError:

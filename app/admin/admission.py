@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from sim2street.app.admin.browser_key import shown_key
 from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import access
@@ -29,7 +30,7 @@ def gate() -> Gate:
 def who_is_admin(*, touch: bool = True) -> str | None:
     """Name of the admin whose session this is, or None; `touch` counts as being there."""
     try:
-        return gate().check(st.session_state.get(TOKEN), touch=touch)
+        return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
     except Sim2StreetError:  # also where the stored hash is damaged: nobody is an admin then
         return None
 
@@ -40,7 +41,7 @@ def require_admin(*, touch: bool = True) -> str:
     Raises:
         AccessError: the session is nobody's, or has been idle for too long.
     """
-    return gate().check(st.session_state.get(TOKEN), touch=touch)
+    return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
 
 
 def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
@@ -113,7 +114,7 @@ def _try_password() -> None:
     password = str(st.session_state.get(ATTEMPT, ""))
     st.session_state[ATTEMPT] = ""
     try:
-        st.session_state[TOKEN] = gate().sign_in(password, address=_address())
+        st.session_state[TOKEN] = gate().sign_in(password, address=_address(), holder=shown_key())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 
@@ -137,7 +138,7 @@ def _admit(_shown: str) -> None:
     try:
         if person is None:
             raise AccessError("The provider knows nobody here; sign in again.")
-        st.session_state[TOKEN] = gate().admit(person, address=_address())
+        st.session_state[TOKEN] = gate().admit(person, address=_address(), holder=shown_key())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 

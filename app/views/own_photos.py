@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from sim2street.app.content import escape, gallery, photo_offer
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.photo_offer import OfferedPhoto
+from sim2street.app.views import uploads
 from sim2street.app.views.components import VIEWER, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
@@ -49,12 +50,13 @@ def choose_own() -> Scene | None:
             label_visibility="collapsed",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
+    uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the"
-            " session ends. Downloads hold no place, time or camera.",
+            ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
+            " within minutes of closing the page. Downloads hold no place, time or camera.",
             width="stretch",
         )
         if len(offered) < len(photo_offer.offer().photos):
@@ -120,6 +122,7 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
         encoding = st.selectbox(
             "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
         )
+    uploads.hold([] if label is None else [label])
     if label is None or st.session_state.get("label_of") != own.key:
         return own.scene
     try:
