@@ -22,8 +22,8 @@ DOUBTFUL: Final = {"Cs": "\ufffd", "Cc": " ", "Zl": " ", "Zp": " "}
 MARKS: Final = re.compile(r"([\\*_<>$~`\[\]:#|&!]|^[-+=]|^\d+(?=[.)]))")
 """What Markdown makes something of, `:` being Streamlit's directives and icons and `$` formulas; some at the start only."""
 # Renderers look for these in text that is already parsed, where no backslash is left: icons and emoji (:name:),
-# addresses with a scheme, those that begin with www, and e-mail addresses.
-FOUND_IN_TEXT: Final = re.compile(r"(:)(?=\S)|(www)(?=\.)|(@)(?=\S)", re.IGNORECASE)
+# addresses with a scheme, and those that begin with www.
+FOUND_IN_TEXT: Final = re.compile(r":(?=//|material|[\w+-]+:)|www(?=\.)", re.IGNORECASE)
 
 
 def line(text: str) -> str:

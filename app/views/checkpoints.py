@@ -66,7 +66,10 @@ def show_checkpoint(checkpoint: Checkpoint, titles: dict[str, str]) -> None:
             f" {escape.html(who.idea)}"
         )
         facts = figures.facts(checkpoint)
-        st.markdown("  \n".join(f"**{name}** {escape.markdown(value)}" for name, value in facts.items()))
+        lines = {
+            name: escape.code(value) if name == "Name" else escape.markdown(value) for name, value in facts.items()
+        }
+        st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
     with right:
         rows = figures.data_set_rows(checkpoint.metrics)
         if not rows:
