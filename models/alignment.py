@@ -31,16 +31,16 @@ def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np
         LabelError: they fit the photo neither as it is stored nor upright, or both alike although it was turned.
     """
     size = labels.shape[1], labels.shape[0]
-    width, height = photo.size
+    width, height = photo.full_size
     stored = (height, width) if photo.orientation >= 5 else (width, height)
     if photo.orientation == 1:
-        if not _agree(size, photo.size):
-            raise LabelError(f"{_measures(name, size, photo)}. {_advice(size, photo.size)}")
+        if not _agree(size, photo.full_size):
+            raise LabelError(f"{_measures(name, size, photo)}. {_advice(size, photo.full_size)}")
         return labels
-    if size in (stored, photo.size) and stored != photo.size:
-        fits_stored, fits_upright = size == stored, size == photo.size
+    if size in (stored, photo.full_size) and stored != photo.full_size:
+        fits_stored, fits_upright = size == stored, size == photo.full_size
     else:
-        fits_stored, fits_upright = _agree(size, stored), _agree(size, photo.size)
+        fits_stored, fits_upright = _agree(size, stored), _agree(size, photo.full_size)
     if fits_stored and fits_upright:
         raise LabelError(
             f"{photo.name} is turned by its EXIF orientation {photo.orientation}, and {name} would fit it both as it is"
@@ -50,7 +50,7 @@ def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np
     if not (fits_stored or fits_upright):
         raise LabelError(
             f"{_measures(name, size, photo)}, {stored[0]}×{stored[1]} before its EXIF orientation {photo.orientation}"
-            f" turned it. {_advice(size, photo.size)}"
+            f" turned it. {_advice(size, photo.full_size)}"
         )
     if fits_upright:
         return labels
@@ -65,7 +65,7 @@ def _agree(size: Size, wanted: Size) -> bool:
 
 
 def _measures(name: str, size: Size, photo: Photo) -> str:
-    width, height = photo.size
+    width, height = photo.full_size
     return f"{name} measures {size[0]}×{size[1]} pixels and its photo {width}×{height}"
 
 

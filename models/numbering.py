@@ -6,6 +6,7 @@ traffic sign as a train id and fence in CamVid. A file says nowhere which it hol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +39,10 @@ class Numbering:
     space: LabelSpace
     meaning: dict[int, int] = field(repr=False)
     stores_255: bool = False
+
+    def __reduce__(self) -> tuple[Callable[[str], Numbering], tuple[str]]:
+        # In another process it is that process's own.
+        return numbering_by_title, (self.title,)
 
     @property
     def highest(self) -> int:
@@ -91,6 +96,11 @@ CAMVID_CLASSES: Final = Numbering(
 NUMBERINGS: Final = {each.title: each for each in (TRAIN_IDS, LABEL_IDS, CAMVID_CLASSES)}
 
 
+def numbering_by_title(title: str) -> Numbering:
+    """One of `NUMBERINGS`."""
+    return NUMBERINGS[title]
+
+
 class MisnumberedError(LabelError):
     """A file holds values that its numbering does not know.
 
@@ -99,6 +109,7 @@ class MisnumberedError(LabelError):
     """
 
     def __init__(self, assumed: Numbering, counts: NDArray[np.int64], foreign: list[int], name: str) -> None:
+        self._made_of = (assumed, counts, foreign, name)
         self.fitting = tuple(each for each in NUMBERINGS.values() if each is not assumed and each.could_hold(counts))
         shown = ", ".join(map(str, foreign[:5]))
         hint = (
@@ -107,6 +118,9 @@ class MisnumberedError(LabelError):
             else "nor does any other numbering that is known. Is it coloured, or from another data set?"
         )
         super().__init__(f"Found the values {shown} in {name}; {assumed.title} do not have them, {hint}")
+
+    def __reduce__(self) -> tuple[type[MisnumberedError], tuple[Numbering, NDArray[np.int64], list[int], str]]:
+        return type(self), self._made_of
 
 
 @dataclass(frozen=True)

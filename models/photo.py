@@ -3,16 +3,17 @@
 A photo comes from a stranger. What can be read is read right (EXIF orientation applied, 10 to 16 bits and floats scaled
 by their real range, CMYK and palettes converted, alpha composited on white, first frame of an animation); everything
 else raises `PhotoError`. Nothing is trusted but the bytes: not the suffix, not the size that a header claims. Metadata
-may be broken or large: the pixels are read without it.
+may be broken or large: the pixels are read without it. `structure` bounds the steps that a decoder takes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from PIL import ExifTags, Image
 
 from sim2street.models.bare_pictures import without_metadata
 from sim2street.models.errors import LabelError, PhotoError
+from sim2street.models.structure import first_picture
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest file read, in bytes."""
@@ -68,6 +70,8 @@ TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what makes the stored pixels upright; 1 needs nothing."""
+STRIP_PIXELS: Final = 2**20
+"""Pixels that are converted at a time."""
 BITS: Final = (8, 10, 12, 14, 16)
 """Bits that cameras use of the 16 that a file has."""
 NEARLY_BLACK: Final = 32
@@ -84,6 +88,7 @@ class Photo:
         digest: sha256 of the original bytes, as hex.
         remarks: what was done to read it that the person may want to know.
         orientation: EXIF orientation, 1 to 8, by which the stored pixels were turned to become these.
+        shrunk_from: (width, height) before it was shrunk, or None.
     """
 
     pixels: NDArray[np.uint8]
@@ -91,6 +96,12 @@ class Photo:
     digest: str
     remarks: tuple[str, ...] = ()
     orientation: int = 1
+    shrunk_from: tuple[int, int] | None = None
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the upright picture before it was shrunk."""
+        return self.shrunk_from or self.size
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,26 +111,31 @@ class Photo:
 
     def limited(self, long_side: int) -> Photo:
         """Shrink so that no side exceeds `long_side` pixels; a smaller photo is returned as it is."""
-        width, height = self.size
+        width, height = self.full_size
         scale = long_side / max(width, height)
         if scale >= 1:
             return self
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         pixels = np.asarray(Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS))
         remark = f"shown and read at {size[0]}×{size[1]} instead of {width}×{height} pixels"
-        return replace(self, pixels=pixels, remarks=(*self.remarks, remark))
+        return replace(self, pixels=pixels, remarks=(*self.remarks, remark), shrunk_from=(width, height))
 
 
-def read_photo(source: bytes | str | Path, *, name: str | None = None) -> Photo:
+def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side: int | None = None) -> Photo:
     """Read a photo from bytes or a file.
+
+    Args:
+        source: contents or path.
+        name: for people.
+        long_side: longest side needed, in pixels; a larger picture is decoded no larger than that takes, and `limited`.
 
     Raises:
         PhotoError: the file is missing, empty, too large, no picture, damaged, or not of a photo's shape.
     """
     data, name = _read_bytes(source, name)
-    decoded = _decode(data, name)
+    decoded = _decode(data, name, long_side)
     image, remarks = decoded.image, decoded.remarks
-    width, height = image.size
+    width, height = full_size = decoded.full_size
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
             f"{name} measures {width}×{height} pixels; a street photo needs at least {MIN_SIDE} on each side. Choose a larger picture."
@@ -128,15 +144,24 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None) -> Photo:
         raise PhotoError(
             f"{name} measures {width}×{height} pixels, a strip rather than a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
         )
+    # Twice what is needed is left to a better filter than that of whole blocks.
+    factor = 1 if long_side is None else max(1, max(image.size) // (2 * long_side))
     try:
-        pixels = _to_rgb(image, remarks)
+        pixels = _to_rgb(image, remarks, factor)
+    except MemoryError as error:
+        raise _too_large_for_memory(name) from error
     except DECODER_ERRORS as error:
         raise _damaged(name, error) from error
+    if decoded.turn is not None:
+        pixels = np.ascontiguousarray(np.asarray(Image.fromarray(pixels).transpose(decoded.turn)))
     if is_nearly_black(pixels):
         remarks.append(
             "the picture is nearly black; if its values use only part of the range that the file has, stretch them first"
         )
-    return Photo(pixels, name, hashlib.sha256(data).hexdigest(), tuple(remarks), decoded.orientation)
+    digest, shown = hashlib.sha256(data).hexdigest(), (pixels.shape[1], pixels.shape[0])
+    shrunk_from = None if shown == full_size else full_size
+    photo = Photo(pixels, name, digest, tuple(remarks), decoded.orientation, shrunk_from)
+    return photo if long_side is None else photo.limited(long_side)
 
 
 def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
@@ -150,7 +175,7 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
     """
     data, name = _read_bytes(source, name)
     decoded = _decode(data, name)
-    values = np.asarray(decoded.image)
+    values = np.asarray(decoded.image if decoded.turn is None else decoded.image.transpose(decoded.turn))
     # Pillow stretches greyscale of 2 or 4 bits to 0..255, which is right for photos and wrong for labels.
     stretch = 85 if "L;2" in decoded.stored_modes else 17 if "L;4" in decoded.stored_modes else 1
     values = values // stretch if stretch > 1 else values
@@ -201,21 +226,36 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """An upright image, its EXIF orientation, Pillow's names for how its pixels were stored, and remarks on the way."""
+    """A decoded image and what is known of it.
+
+    Attributes:
+        image: as it is stored, but for a TIFF, which Pillow turns itself; perhaps shrunk.
+        full_size: (width, height) in pixels, upright and not shrunk.
+        orientation: of EXIF.
+        stored_modes: Pillow's names for how the pixels were stored.
+        remarks: on the way.
+    """
 
     image: Image.Image
+    full_size: tuple[int, int]
     orientation: int
     stored_modes: tuple[object, ...]
     remarks: list[str]
 
+    @property
+    def turn(self) -> Image.Transpose | None:
+        """What is still to be done to make it upright."""
+        return None if self.image.format == "TIFF" else TURNS.get(self.orientation)
 
-def _decode(data: bytes, name: str) -> _Decoded:
-    """Decode to an upright image.
+
+def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
+    """Decode the first picture of a file.
 
     What cannot be decoded as it is gets a second try without its metadata, which no pixel needs.
     """
+    first = first_picture(data, name=name)
     found: PhotoError | None = None
-    for candidate, remarks in _candidates(data):
+    for candidate, remarks in _candidates(first.data):
         try:
             image = _open(candidate)
         except Image.DecompressionBombError as error:
@@ -230,14 +270,15 @@ def _decode(data: bytes, name: str) -> _Decoded:
         if image.width * image.height > MAX_PIXELS:
             raise _too_many_pixels(name, image.width * image.height)
         try:
-            if image.format != "MPO" and getattr(image, "is_animated", False):
+            if first.left_out or (image.format != "MPO" and getattr(image, "is_animated", False)):
                 remarks.append("animated: the first frame was taken")
                 image = _open(candidate)  # looking for a second frame may have moved on to it
             modes = tuple(tile[3] for tile in getattr(image, "tile", ()))
-            upright, orientation = _upright(image, remarks)
-            return _Decoded(upright, orientation, modes, remarks)
+            return _loaded(image, modes, remarks, long_side)
         except Image.DecompressionBombError as error:
             raise _too_many_pixels(name, image.width * image.height) from error
+        except MemoryError as error:
+            raise _too_large_for_memory(name) from error
         except DECODER_ERRORS as error:
             if found is None or "truncated" not in str(found):
                 found = _damaged(name, error)
@@ -261,8 +302,8 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
-def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, int]:
-    """Decode the pixels and turn them as EXIF says: (upright image, EXIF orientation)."""
+def _loaded(image: Image.Image, modes: tuple[object, ...], remarks: list[str], long_side: int | None) -> _Decoded:
+    """Decode the pixels, a JPEG no larger than needed."""
     tags = getattr(image, "tag_v2", None)  # of a TIFF, whose own directory holds the orientation
     orientation: object = 1
     try:
@@ -276,36 +317,62 @@ def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, int]:
         for key in list(exif):
             del exif[key]
         exif[ExifTags.Base.Orientation] = known
+    width, height = image.size
+    if long_side is not None and image.format in ("JPEG", "MPO"):
+        scale = min(1.0, 2 * long_side / max(width, height))
+        image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))  # pyright: ignore[reportArgumentType]
     image.load()
-    if known != 1 and tags is None:
-        image = image.transpose(TURNS[known])
-    return image, known
+    full_size = (height, width) if known >= 5 else (width, height)
+    return _Decoded(image, full_size, known, modes, remarks)
 
 
-def _to_rgb(image: Image.Image, remarks: list[str]) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, remarks: list[str], factor: int) -> NDArray[np.uint8]:
+    """Convert to (H, W, 3) uint8 RGB, shrunk by a whole factor; strip by strip, since copies of it all would be large."""
+    convert = _converter(image, remarks)
+    width, height = image.size
+    pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    rows = factor * max(1, STRIP_PIXELS // (width * factor))
+    for top in range(0, height, rows):
+        strip = convert(image.crop((0, top, width, min(height, top + rows))))
+        shrunk = np.asarray(strip.reduce(factor) if factor > 1 else strip)
+        pixels[top // factor : top // factor + shrunk.shape[0]] = shrunk
+    return pixels
+
+
+def _converter(image: Image.Image, remarks: list[str]) -> Callable[[Image.Image], Image.Image]:
+    """What makes 8-bit RGB of each strip of an image, by what its pixels use in all."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # Pillow's own conversion clips everything above 255 to white.
-        return np.repeat(_scaled(np.asarray(image), remarks)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        if np.asarray(layer.getchannel("A")).min() < 255:
-            remarks.append("transparent areas were laid on white")
+        top = _range(image, remarks)
+        return lambda strip: Image.fromarray(_scaled(np.asarray(strip), top)).convert("RGB")
+    if not image.has_transparency_data:
+        return lambda strip: strip.convert("RGB")
+    said = "transparent areas were laid on white"
+
+    def on_white(strip: Image.Image) -> Image.Image:
+        layer = strip.convert("RGBA")
+        if said not in remarks and layer.getchannel("A").getextrema() != (255, 255):
+            remarks.append(said)
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(ground, layer)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+        return Image.alpha_composite(ground, layer).convert("RGB")
+
+    return on_white
 
 
-def _scaled(stored: NDArray[np.generic], remarks: list[str]) -> NDArray[np.uint8]:
-    """Scale (H, W) integers of up to 32 bits, or floats, to uint8 by the range that they use."""
-    values = stored.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it holds infinite or undefined values")
-    highest = float(values.max())
-    is_float = np.issubdtype(stored.dtype, np.floating)
+def _range(image: Image.Image, remarks: list[str]) -> float:
+    """The value of a grey image that becomes white: by its type and the range that its values use."""
+    highest, lowest, is_float, has_fractions = -math.inf, math.inf, image.mode == "F", False
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        values = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
+        if not np.isfinite(values).all():
+            raise ValueError("it holds infinite or undefined values")
+        highest, lowest = max(highest, float(values.max())), min(lowest, float(values.min()))
+        has_fractions = has_fractions or (is_float and bool((values != np.round(values)).any()))
     bits = next((bits for bits in BITS if highest < 2**bits), None)
     if is_float and highest <= 1:
         top, remark = 1.0, "floating-point values from 0 to 1 were scaled to 8 bits"
-    elif bits is None or (is_float and highest < 16 and (values != np.round(values)).any()):
+    elif bits is None or (is_float and highest < 16 and has_fractions):
         # Radiance has no upper end, and 32-bit integers are used to no agreed one.
         top, remark = highest, f"values up to {highest:g} were scaled to 8 bits"
     else:
@@ -313,10 +380,15 @@ def _scaled(stored: NDArray[np.generic], remarks: list[str]) -> NDArray[np.uint8
         top, remark = 2.0**bits - 1, f"{kind} values were scaled to 8 bits"
         if bits < BITS[-1] and not (is_float and bits == BITS[0]):
             remark = f"{kind} values reach {highest:g}, so they were taken for {bits} bits and scaled to 8"
-    if values.min() < 0:
+    if lowest < 0:
         remark += "; those below 0 are black"
     remarks.append(remark)
-    return np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    return top
+
+
+def _scaled(stored: NDArray[np.generic], top: float) -> NDArray[np.uint8]:
+    """Scale (H, W) numbers to uint8, `top` becoming white and what is below 0 black."""
+    return np.clip(stored.astype(np.float64) / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _damaged(name: str, error: BaseException) -> PhotoError:
@@ -325,6 +397,10 @@ def _damaged(name: str, error: BaseException) -> PhotoError:
     )
     sentence.__cause__ = error
     return sentence
+
+
+def _too_large_for_memory(name: str) -> PhotoError:
+    return PhotoError(f"{name} needs more memory than there is for one picture. Shrink it first.")
 
 
 def _too_many_bytes(name: str, size: int) -> PhotoError:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import streamlit as st
 
-from sim2street.app.admin.text import plain
+from sim2street.app.admin.browser_key import shown_key
+from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import access
 from sim2street.training.jobs.access import HASH_VARIABLE, MEMBERS_VARIABLE, AccessError, Gate, members, stored_hash
@@ -29,7 +30,7 @@ def gate() -> Gate:
 def who_is_admin(*, touch: bool = True) -> str | None:
     """Name of the admin whose session this is, or None; `touch` counts as being there."""
     try:
-        return gate().check(st.session_state.get(TOKEN), touch=touch)
+        return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
     except Sim2StreetError:  # also where the stored hash is damaged: nobody is an admin then
         return None
 
@@ -40,7 +41,7 @@ def require_admin(*, touch: bool = True) -> str:
     Raises:
         AccessError: the session is nobody's, or has been idle for too long.
     """
-    return gate().check(st.session_state.get(TOKEN), touch=touch)
+    return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
 
 
 def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
@@ -65,9 +66,9 @@ def show_notice() -> None:
     """Say once what the last action came to."""
     kind, words = st.session_state.pop(NOTICE, (None, ""))
     if kind == "done":
-        st.toast(words, icon=":material/check_circle:")
+        st.toast(escape.markdown(words), icon=":material/check_circle:")
     elif kind == "error":
-        st.error(plain(words), icon=":material/error:")
+        st.error(escape.markdown(words), icon=":material/error:")
 
 
 def pass_on_notice() -> None:
@@ -89,7 +90,7 @@ def show_sign_in() -> None:
         has_password = stored_hash() is not None
     except Sim2StreetError as error:
         show_notice()
-        st.error(str(error), icon=":material/error:")
+        st.error(escape.markdown(str(error)), icon=":material/error:")
         return
     provider = _has_provider() and bool(members())
     _, middle, _ = st.columns([1, 1.4, 1])
@@ -113,7 +114,7 @@ def _try_password() -> None:
     password = str(st.session_state.get(ATTEMPT, ""))
     st.session_state[ATTEMPT] = ""
     try:
-        st.session_state[TOKEN] = gate().sign_in(password, address=_address())
+        st.session_state[TOKEN] = gate().sign_in(password, address=_address(), holder=shown_key())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 
@@ -126,7 +127,9 @@ def _offer_provider() -> None:
     if person is None:
         st.button("Sign in with your organisation", icon=":material/login:", width="stretch", on_click=st.login)
         return
-    st.button(f"Go on as {person}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,))
+    st.button(
+        f"Go on as {escape.markdown(person)}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,)
+    )
     st.button("Sign in as somebody else", type="tertiary", on_click=st.logout)
 
 
@@ -135,7 +138,7 @@ def _admit(_shown: str) -> None:
     try:
         if person is None:
             raise AccessError("The provider knows nobody here; sign in again.")
-        st.session_state[TOKEN] = gate().admit(person, address=_address())
+        st.session_state[TOKEN] = gate().admit(person, address=_address(), holder=shown_key())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 

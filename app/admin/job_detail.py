@@ -8,8 +8,7 @@ import streamlit as st
 
 from sim2street.app.admin.admission import for_admins, pass_on_notice, require_admin
 from sim2street.app.admin.launch_form import CHOSEN
-from sim2street.app.admin.text import plain
-from sim2street.app.content import charts, curves
+from sim2street.app.content import charts, curves, escape
 from sim2street.app.views import session
 from sim2street.models.errors import Sim2StreetError, UnreadableError
 from sim2street.models.storage.files import METRICS, RUN_FOLDER, read_json
@@ -43,7 +42,7 @@ def show_job(store: JobStore, name: str) -> None:
         config = store.config(name)
     except Sim2StreetError as error:  # damaged, or of a version whose recipes had other keys
         _headline(job, job.recipe or "recipe unreadable")
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape.markdown(str(error)), icon=":material/error:")
         if job.state.ended:
             _delete_button(job)
         return
@@ -93,18 +92,20 @@ def _ask_hub(name: str) -> Job:
 def _headline(job: Job, method: str) -> None:
     icon, colour = STATES[job.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"## {plain(job.title)}", width="content")
+        st.markdown(f"## {escape.markdown(job.title)}", width="content")
         st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
     where = f"Hugging Face Jobs, {job.flavour}" if job.where == "hub" else "this machine"
-    st.caption(f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}")
+    said = f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}"
+    st.caption(escape.markdown(said))
     if job.reason:
         show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
-        show(plain(job.reason), icon=":material/chat_info:")
+        show(escape.markdown(job.reason), icon=":material/chat_info:")
     for wish in (job.publication, job.evaluation):
         if wish is not None and wish.error:
-            st.warning(plain(wish.error), icon=":material/cloud_off:")
+            st.warning(escape.markdown(wish.error), icon=":material/cloud_off:")
     if job.publication is not None and job.publication.state == "published":
-        st.markdown(f":material/cloud_done: On the Hub: [{job.publication.repo_id}]({job.publication.url})")
+        name, address = escape.markdown(job.publication.repo_id), escape.address(job.publication.url or "")
+        st.markdown(f":material/cloud_done: On the Hub: [{name}]({address})")
 
 
 def _actions(store: JobStore, job: Job) -> None:
@@ -199,7 +200,7 @@ def _quality(progress: Progress) -> None:
     }
     st.plotly_chart(curves.iou_curves(lines), config=charts.CONFIG, key="miou")
     for label, (steps, reports) in progress.figures.items():
-        st.markdown(f"**IoU per class on {label}, %**")
+        st.markdown(f"**IoU per class on {escape.markdown(label)}, %**")
         st.plotly_chart(curves.class_map(steps, reports), config=charts.CONFIG, key=f"classes/{label}")
 
 

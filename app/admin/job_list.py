@@ -10,8 +10,7 @@ import streamlit as st
 from sim2street.app.admin.admission import require_admin
 from sim2street.app.admin.job_detail import STATES, show_job
 from sim2street.app.admin.launch_form import CHOSEN
-from sim2street.app.admin.text import plain
-from sim2street.app.content import charts, curves
+from sim2street.app.content import charts, curves, escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import local
 from sim2street.training.jobs.access import AccessError
@@ -68,7 +67,7 @@ def _list(store: JobStore) -> None:
         share = "" if job.state.ended else f" · {_progress(store, job).share:.0%}"
         when = datetime.datetime.fromtimestamp(job.submitted_at).strftime("%d %b %H:%M")
         st.button(
-            f"**{number} · {plain(job.title)}**  \n:small[{job.state.value}{share} · {when}]",
+            f"**{number} · {escape.markdown(job.title)}**  \n:small[{job.state.value}{share} · {when}]",
             key=f"choose-{job.id}",
             icon=icon,
             type="secondary" if chosen else "tertiary",
@@ -105,7 +104,7 @@ def show_comparison(store: JobStore) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         for label in labels:
-            st.markdown(f"**mIoU on {label}**")
+            st.markdown(f"**mIoU on {escape.markdown(label)}**")
             lines = {
                 name: (progress.figures[label][0], [report.get("miou") for report in progress.figures[label][1]])
                 for name, progress in runs.items()

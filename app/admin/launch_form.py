@@ -9,7 +9,7 @@ import streamlit as st
 from huggingface_hub import get_token
 
 from sim2street.app.admin.admission import for_admins
-from sim2street.app.admin.text import plain
+from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.config import RunConfig, recipe_names
 from sim2street.training.durations import in_words
@@ -62,9 +62,10 @@ def show_launch_form(store: JobStore) -> None:
 def _introduce(config: RunConfig) -> None:
     sources = " + ".join(item.label for item in config.sources)
     arrow = f"{sources} → {config.target.label}" if config.target else sources
-    st.markdown(f"**{method_title(config)}** · {config.network} · {arrow} · {config.total_steps} steps")
+    said = f" · {config.network} · {arrow} · {config.total_steps} steps"
+    st.markdown(f"**{escape.markdown(method_title(config))}**{escape.markdown(said)}")
     if config.about:
-        st.caption(" ".join(config.about.split()))
+        st.caption(escape.markdown(config.about))
 
 
 def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> None:
@@ -75,12 +76,14 @@ def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> Non
         if not members:
             continue
         changed = sum(_entered(recipe, field) != field.value for field in members)
-        name = {"run": "More of the run", "method_options": f"Method: {method_title(config)}"}.get(group, title)
+        name = {"run": "More of the run", "method_options": f"Method: {escape.markdown(method_title(config))}"}.get(
+            group, title
+        )
         with st.expander(f"{name} :primary[· {changed} changed]" if changed else name, key=f"{recipe}/{group}"):
             parts = dict.fromkeys(field.key.rpartition(".")[0] for field in members)
             for part in parts:
                 if len(parts) > 1:
-                    st.markdown(f"**{_part_title(config, part)}**")
+                    st.markdown(f"**{escape.markdown(_part_title(config, part))}**")
                 _grid([field for field in members if field.key.rpartition(".")[0] == part], recipe)
 
 
@@ -101,11 +104,11 @@ def _widget(recipe: str, field: FormField) -> None:
     """One value: its name, what the recipe or the paper says where that differs, and its help."""
     key = _key(recipe, field)
     entered = _entered(recipe, field)
-    label = field.label.replace("_", " ").capitalize()
+    label = escape.markdown(field.label.replace("_", " ").capitalize())
     if entered != field.value:
-        label += f" :primary[was {plain(field.show(field.value)) or 'none'}]"
+        label += f" :primary[was {escape.markdown(field.show(field.value)) or 'none'}]"
     elif field.paper is not None and field.show(entered) != field.show(field.paper):
-        label += f" :gray[paper {field.show(field.paper)}]"
+        label += f" :gray[paper {escape.markdown(field.show(field.paper))}]"
     help_ = field.help or None
     if field.kind == "switch":
         st.toggle(label, value=field.value, key=key, help=help_)
@@ -145,7 +148,7 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
     try:
         config = prepare(recipe, entered)
     except Sim2StreetError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape.markdown(str(error)), icon=":material/error:")
         st.button("Launch", type="primary", width="stretch", disabled=True)
         return
     st.markdown("### This run")
@@ -183,20 +186,26 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
     if not mine:
         st.caption("As the recipe says.")
     for item in mine:
-        st.markdown(f"`{item.key}` :primary[**{plain(item.value)}**] :gray[instead of {plain(item.recipe)}]")
+        st.markdown(
+            f"{escape.code(item.key)} :primary[**{escape.markdown(item.value)}**] :gray[instead of {escape.markdown(item.recipe)}]"
+        )
     if papers:
         with st.popover(
             f"{len(papers)} options differ from the papers' own", type="tertiary", icon=":material/menu_book:"
         ):
             for item in papers:
-                st.markdown(f"`{item.key}` **{plain(item.value)}** :gray[paper: {plain(item.paper)}]")
+                st.markdown(
+                    f"{escape.code(item.key)} **{escape.markdown(item.value)}** :gray[paper: {escape.markdown(item.paper)}]"
+                )
 
 
 def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
     sign = ":green[:material/check_circle:]" if finding.there else ":red[:material/cancel:]"
-    st.markdown(f"{sign} {finding.role}: {finding.label}", help=finding.words if finding.there else None)
+    words = escape.markdown(finding.words)
+    said = escape.markdown(f"{finding.role}: {finding.label}")
+    st.markdown(f"{sign} {said}", help=words if finding.there else None)
     if not finding.there and in_full:
-        st.caption(plain(finding.words))
+        st.caption(words)
 
 
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
@@ -216,7 +225,7 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
             raise JobError("Nobody is signed in to the Hub on this server: hf auth login, or HF_TOKEN.")
         flavours = _flavours()
     except Sim2StreetError as error:
-        st.caption(f":material/info: {error}")
+        st.caption(f":material/info: {escape.markdown(str(error))}")
         return False, None
     by_name = {flavour.name: flavour for flavour in flavours}
     name = st.selectbox("Hardware", list(by_name), format_func=lambda key: _flavour_line(by_name[key]), key="flavour")
@@ -243,7 +252,7 @@ def _show_estimate(expected: Estimate | None) -> None:
     cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
     number, _, unit = shortest.partition(" ")
     span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
-    st.markdown(f":material/schedule: About **{span}**{cost}", help=expected.grounds)
+    st.markdown(f":material/schedule: About **{span}**{cost}", help=escape.markdown(expected.grounds))
 
 
 @for_admins
@@ -269,7 +278,7 @@ def _launch(who: str) -> str:
         local.attend(store)
     audit(who, "launched", job=job.id, where=job.where, title=config.title)
     state[ROOM], state[CHOSEN] = "Jobs", job.id
-    return f"{plain(job.title)} is queued."
+    return f"{job.title} is queued."
 
 
 @st.cache_data(ttl=CHECKED, max_entries=32, show_spinner=False)

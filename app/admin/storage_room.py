@@ -8,6 +8,7 @@ from typing import Final
 import streamlit as st
 
 from sim2street.app.admin.admission import for_admins
+from sim2street.app.content import escape
 from sim2street.app.views import session
 from sim2street.models.storage.cache import cache_entries, cache_folder, remove_entries
 from sim2street.models.storage.files import in_units, promoted_folder, runs_folder, size_of
@@ -45,11 +46,11 @@ def show_storage(store: JobStore) -> None:
             st.dataframe(rows, hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.1f")})
         else:
             st.caption("There are none.")
-        st.caption(f"All of it lies in `{runs_folder()}`.")
+        st.caption(f"All of it lies in {escape.code(str(runs_folder()))}.")
         st.markdown("### Stored data sets")
         unused = sum(entry.size for entry in cached if entry.days_unused() >= UNUSED_DAYS)
         st.caption(
-            f"Copies in `{cache_folder()}` that trainings read; one that is needed again is made again."
+            f"Copies in {escape.code(str(cache_folder()))} that trainings read; one that is needed again is made again."
             + ("" if unused else f" None was left unused for {UNUSED_DAYS} days.")
         )
         if unused:
@@ -74,7 +75,7 @@ def show_storage(store: JobStore) -> None:
 
 def _row(name: str, words: str, icon: str, action: object) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"`{name}`", width="stretch")
+        st.markdown(escape.code(name), width="stretch")
         st.button(words, icon=icon, type="tertiary", key=f"{words}/{name}", on_click=action, args=(name,))  # pyright: ignore
 
 

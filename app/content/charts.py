@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
+from sim2street.app.content import escape
+
 GRID: Final = "rgba(128,128,128,0.18)"
 BAR: Final = 9
 """Height in pixels of a bar while a class's bars fit into `GROUP`; more methods have thinner ones."""
@@ -41,16 +43,16 @@ def class_bars(
     for title, row in values.items():
         numbers = [row[value] for value in shown]
         figure.add_bar(
-            name=title,
+            name=escape.chart(title),
             orientation="h",
-            y=[classes[value] for value in shown],
+            y=[escape.chart(classes[value]) for value in shown],
             x=numbers,
             marker={
                 "color": colours[title],
                 "line": {"width": 0},
                 "pattern": {"shape": PATTERNS[seen.count(colours[title]) % len(PATTERNS)]},
             },
-            hovertemplate=f"%{{y}}: <b>%{{x:.1f}}</b><extra>{title}</extra>",
+            hovertemplate=f"%{{y}}: <b>%{{x:.1f}}</b><extra>{escape.chart(title)}</extra>",
         )
         seen.append(colours[title])
     figure.update_layout(

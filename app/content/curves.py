@@ -8,6 +8,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from sim2street.app.content import escape
 from sim2street.app.content.charts import GRID
 
 COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3a", "#e07b39", "#7a7f8c")
@@ -30,20 +31,21 @@ def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> 
     )
     for row, term in enumerate(terms, start=1):
         steps, values = thin(*losses[term])
+        shown = escape.chart(term)
         colour = COLOURS[(row - 1) % len(COLOURS)]
         figure.add_scatter(
             x=steps,
             y=values,
             mode="lines" if len(steps) > 1 else "markers",
             line={"color": colour, "width": 2},
-            name=term,
-            hovertemplate=f"%{{y:.4g}}<extra>{term}</extra>",
+            name=shown,
+            hovertemplate=f"%{{y:.4g}}<extra>{shown}</extra>",
             row=row,
             col=1,
         )
         place = "" if row == 1 else str(row)
         figure.add_annotation(
-            text=f"<b>{term}</b> {values[-1]:.3g}",
+            text=f"<b>{shown}</b> {values[-1]:.3g}",
             xref=f"x{place} domain",
             yref=f"y{place} domain",
             x=1,
@@ -74,8 +76,8 @@ def iou_curves(curves: Mapping[str, tuple[Sequence[int], Sequence[float | None]]
             mode="lines+markers",
             line={"color": COLOURS[place % len(COLOURS)], "width": 2},
             marker={"size": 6},
-            name=name,
-            hovertemplate=f"%{{y:.1f}}<extra>{name}</extra>",
+            name=escape.chart(name),
+            hovertemplate=f"%{{y:.1f}}<extra>{escape.chart(name)}</extra>",
         )
     _style(figure, height=230)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
@@ -95,12 +97,12 @@ def loss_overlay(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], ter
             y=values,
             mode="lines" if len(steps) > 1 else "markers",
             line={"color": colour, "width": 2},
-            name=name,
-            hovertemplate=f"%{{y:.4g}}<extra>{name}</extra>",
+            name=escape.chart(name),
+            hovertemplate=f"%{{y:.4g}}<extra>{escape.chart(name)}</extra>",
         )
     _style(figure, height=260)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
-    figure.update_yaxes(title={"text": term, "font": {"size": SMALL}})
+    figure.update_yaxes(title={"text": escape.chart(term), "font": {"size": SMALL}})
     figure.update_xaxes(title={"text": "step", "font": {"size": SMALL}, "standoff": 4})
     return figure
 
@@ -119,7 +121,7 @@ def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.
         go.Heatmap(
             z=percent,
             x=[str(step) for step in steps],
-            y=names,
+            y=[escape.chart(name) for name in names],
             zmin=0,
             zmax=100,
             colorscale=IOU_SCALE,
@@ -135,7 +137,7 @@ def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.
         known = [(str(step), name, f"{value:.0f}") for step, name, value in cells if value is not None]
         figure.add_scatter(
             x=[step for step, _, _ in known],
-            y=[name for _, name, _ in known],
+            y=[escape.chart(name) for _, name, _ in known],
             text=[said for _, _, said in known],
             mode="text",
             hoverinfo="skip",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sim2street.app.content import escape
 from sim2street.app.content.names import reports_by_title, source_title
 from sim2street.app.content.panes import Reading, Score
 from sim2street.models.labels import LABEL_SPACES
@@ -174,12 +175,12 @@ def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
     """Title of each checkpoint by its name; where two share one, what they were trained on tells them apart."""
     titles = {}
     for checkpoint in checkpoints:
-        title = checkpoint.config.title
-        twins = [other for other in checkpoints if other.config.title == title]
+        title = escape.line(checkpoint.config.title) or checkpoint.name
+        twins = [other for other in checkpoints if escape.line(other.config.title) == title]
         if len(twins) > 1:
             notes = [trained_on(other.config) for other in twins]
             note = trained_on(checkpoint.config)
-            title = f"{title}, {note if notes.count(note) == 1 else checkpoint.name}"
+            title = escape.line(f"{title}, {note if notes.count(note) == 1 else checkpoint.name}")
         titles[checkpoint.name] = title
     return titles
 

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sim2street.app.content.isolation import WORKERS_OF_SERVER
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
-from sim2street.models.alignment import aligned
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
-from sim2street.models.numbering import NUMBERINGS, doubt
-from sim2street.models.photo import Photo, read_label_image, read_photo
+from sim2street.models.numbering import NUMBERINGS
+from sim2street.models.photo import Photo, read_photo
+from sim2street.models.photo_labels import read_photo_labels
 from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.street_scenes import render
@@ -102,7 +103,7 @@ def public_scene(data: bytes, name: str) -> Scene:
     Raises:
         PhotoError: it cannot be read as a photo.
     """
-    return _scene(read_photo(data, name=name), None, CITYSCAPES19)
+    return Scene(_photo(data, name))
 
 
 def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, label_name: str, encoding: str) -> Scene:
@@ -113,21 +114,24 @@ def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, labe
         MisnumberedError: the label image holds other values; it knows which numberings have them.
         LabelError: the label image does not fit the photo, or no pixel has a class.
     """
-    photo = read_photo(scene_data, name=scene_name)
-    stored = aligned(read_label_image(label_data, name=label_name), photo, name=label_name)
-    numbering = ENCODINGS[encoding]
-    labels = numbering.read(stored, name=label_name)
-    if (labels == IGNORE).all():
+    photo, numbering = _photo(scene_data, scene_name), ENCODINGS[encoding]
+    read = WORKERS_OF_SERVER.run(read_photo_labels, photo, label_data, numbering, name=label_name)
+    if (read.labels == IGNORE).all():
         raise LabelError(f"No pixel of {label_name} carries a class when read as {encoding}. Choose another numbering.")
     remarks = list(photo.remarks)
     if photo.orientation != 1:
         remarks.append("its EXIF orientation turns the photo, and the ground truth was brought to fit it")
     # Such a file is read without complaint and scored against the wrong classes.
-    found = doubt(np.bincount(stored.ravel(), minlength=256), numbering)
+    found = read.doubt
     if found is not None:
         remarks.append(f"{label_name} looks like {found.suspected} rather than {encoding}: it holds {found.evidence}")
-    scene = _scene(replace(photo, remarks=tuple(remarks)), labels, numbering.space)
+    scene = _scene(replace(photo, remarks=tuple(remarks)), read.labels, numbering.space)
     return replace(scene, private=True, numberings=tuple(other.title for other in found.others) if found else ())
+
+
+def _photo(data: bytes, name: str) -> Photo:
+    """Decode where it can be given up, no larger than it is shown."""
+    return WORKERS_OF_SERVER.run(read_photo, data, name=name, long_side=LONG_SIDE)
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -146,9 +150,7 @@ def thumbnail_jpeg(scene: Scene) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _scene(photo: Photo, labels: NDArray[np.uint8] | None, labels_space: LabelSpace) -> Scene:
+def _scene(photo: Photo, labels: NDArray[np.uint8], labels_space: LabelSpace) -> Scene:
     shown = photo.limited(LONG_SIDE)
-    if labels is None:
-        return Scene(shown)
     space = display_space(labels_space)
     return Scene(shown, space, display_truth(labels, labels_space, shown.size))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim2street.app.content import figures
+from sim2street.app.content import escape, figures
 from sim2street.app.content.identities import identity
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -26,7 +25,7 @@ def table(
         return ""
     texts = {name for name in rows[0] if any(isinstance(row[name], str) for row in rows)}
     classes = {name: ' class="text"' if name in texts else "" for name in rows[0]}
-    head = "".join(f"<th{classes[name]}>{html.escape(name)}</th>" for name in rows[0])
+    head = "".join(f"<th{classes[name]}>{escape.html(name)}</th>" for name in rows[0])
     body = []
     for row in rows:
         cells = [_cell(value, formats.get(name, ".1f")) for name, value in row.items()]
@@ -51,12 +50,12 @@ def problem(entry: CatalogEntry) -> str:
     """An entry that cannot be used (yet), and why."""
     amount = figures.downloaded(entry)
     said = f"{entry.error or ''} {amount}." if amount else entry.error or ""
-    return f'<div class="problem"><b>{html.escape(entry.name)}</b> {html.escape(said)}</div>'
+    return f'<div class="problem"><b>{escape.html(entry.name)}</b> {escape.html(said)}</div>'
 
 
 def _card(checkpoint: Checkpoint, title: str) -> str:
     facts = figures.facts(checkpoint).items()
-    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+    listed = "".join(f"<dt>{name}</dt><dd>{escape.html(value)}</dd>" for name, value in facts)
     rows = figures.data_set_rows(checkpoint.metrics)
     scores = (
         table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
@@ -64,11 +63,11 @@ def _card(checkpoint: Checkpoint, title: str) -> str:
     )
     who = identity(checkpoint.config.method)
     dot = f'<span class="dot" style="color:{who.colour}">●</span>'
-    idea = f"<p>{html.escape(who.idea)}</p>" if who.idea else ""
-    return f'<div class="card"><div><h3>{dot} {html.escape(title)}</h3>{idea}<dl>{listed}</dl></div>{scores}</div>'
+    idea = f"<p>{escape.html(who.idea)}</p>" if who.idea else ""
+    return f'<div class="card"><div><h3>{dot} {escape.html(title)}</h3>{idea}<dl>{listed}</dl></div>{scores}</div>'
 
 
 def _cell(value: Any, form: str) -> str:
     if value is None:
         return "–"
-    return html.escape(value) if isinstance(value, str) else f"{value:{form}}"
+    return escape.html(value) if isinstance(value, str) else f"{value:{form}}"

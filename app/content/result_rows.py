@@ -5,11 +5,11 @@ Published ones stand with what their source really says, measured ones on the wa
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import Final
 
+from sim2street.app.content import escape
 from sim2street.app.content.benchmark_data import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
 
 READ: Final = {"primary": "Read with its authors", "secondary": "Read in a quotation", "none": "Not found"}
@@ -59,10 +59,10 @@ def published_rows(results: Sequence[PublishedResult]) -> str:
 def _row(result: PublishedResult) -> str:
     miou = 0.0 if result.miou is None else result.miou
     figure = "–" if result.miou is None else f"{miou:.1f}"
-    says = html.escape(result.remark or result.note or result.evaluation)
-    source = html.escape(f"{READ[result.directness]}: {result.source}.")
+    says = escape.html(result.remark or result.note or result.evaluation)
+    source = escape.html(f"{READ[result.directness]}: {result.source}.")
     return (
-        f'<div class="row" role="listitem"><div><b>{html.escape(result.method)}</b><small>{html.escape(result.backbone)}</small></div>'
+        f'<div class="row" role="listitem"><div><b>{escape.html(result.method)}</b><small>{escape.html(result.backbone)}</small></div>'
         f'<div><div class="figure">{figure} <small>mIoU, %</small></div>'
         f'<div class="bar"><i style="width:{miou:.1f}%"></i></div></div>'
         f'<div class="says"><p>{says}</p><small>{source}</small></div></div>'
@@ -77,20 +77,20 @@ def measured_rows(table: SweepTable) -> str:
     groups = table.groups()
     scale = 1.08 * max((_miou(table, row) for rows in groups.values() for row in rows), default=1.0) or 1.0
     lists = "".join(_group(table, group, rows, scale) for group, rows in groups.items())
-    return f'{STYLE}<div class="measured" role="list" aria-label="{html.escape(table.title)}">{lists}</div>'
+    return f'{STYLE}<div class="measured" role="list" aria-label="{escape.html(table.title)}">{lists}</div>'
 
 
 def _group(table: SweepTable, group: str, rows: Sequence[MeasuredRow], scale: float) -> str:
     ends = [_miou(table, row) for row in rows if row.role in ("source_only", "oracle")]
     lines = "".join(f'<u style="left:{100 * end / scale:.1f}%"></u>' for end in ends)
     listed = "".join(_measured(row, table, lines, scale) for row in rows)
-    return f"<h4>{html.escape(GROUPS.get(group, group))}</h4>{listed}"
+    return f"<h4>{escape.html(GROUPS.get(group, group))}</h4>{listed}"
 
 
 def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> str:
     figures = table.figures(row)
     assert figures is not None  # groups() gives no others
-    title = html.escape(row.title)
+    title = escape.html(row.title)
     seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
     return (
         f'<div class="row {row.role}" role="listitem"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'

@@ -20,7 +20,7 @@ import gradio as gr
 import plotly.graph_objects as go
 from gradio.utils import get_space
 
-from sim2street.app.content import curves
+from sim2street.app.content import curves, escape
 from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.storage.files import runs_folder
 from sim2street.training.config import recipe_names
@@ -99,7 +99,7 @@ def answer(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except Sim2StreetError as error:
-        raise gr.Error(str(error), duration=12, print_exception=False) from error
+        raise gr.Error(escape.html(str(error)), duration=12, print_exception=False) from error
 
 
 def greet(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple[Any, str]:
@@ -107,8 +107,10 @@ def greet(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple
     try:
         admin = admin_of(profile, token)
     except AccessError as error:
-        return gr.update(visible=False), str(error)
-    return gr.update(visible=True), f"Signed in as **{admin.name}**; jobs are paid for by the account named below."
+        return gr.update(visible=False), escape.markdown(str(error))
+    return gr.update(
+        visible=True
+    ), f"Signed in as **{escape.markdown(admin.name)}**; jobs are paid for by the account named below."
 
 
 def list_hardware(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Any:
@@ -128,18 +130,21 @@ def plan(recipe: str, changes: str, flavour: str, profile: gr.OAuthProfile | Non
     def think() -> str:
         admin, entered = admin_of(profile, token), read_changes(changes)
         config = prepare(recipe, entered)
-        lines = [f"**{config.title}**: {config.method}, {config.steps} steps."]
+        lines = [f"**{escape.markdown(config.title)}**: {escape.markdown(config.method)}, {config.steps} steps."]
         for item in differences(recipe, entered):
             paper = f", the paper {item.paper}" if item.paper else ""
             if item.value != item.recipe or paper:
-                lines.append(f"- `{item.key}` is {item.value}; the recipe says {item.recipe}{paper}")
+                said = escape.markdown(f"is {item.value}; the recipe says {item.recipe}{paper}")
+                lines.append(f"- {escape.code(item.key)} {said}")
         chosen = next((item for item in admin.runner.flavours() if item.name == flavour), None)
         expected = None if chosen is None else estimate(config, admin.store, flavour=chosen)
         if expected is None or expected.dollars is None:
             lines.append("How long it takes on this hardware is not known.")
         else:
             span, cost = map(in_words, expected.seconds), expected.dollars
-            lines.append(f"About {' to '.join(span)}, ${cost[0]:.2f} to ${cost[1]:.2f}. {expected.grounds}")
+            lines.append(
+                f"About {' to '.join(span)}, ${cost[0]:.2f} to ${cost[1]:.2f}. {escape.markdown(expected.grounds)}"
+            )
         return "\n".join(lines)
 
     return answer(think)
@@ -207,13 +212,16 @@ def look_at(
             steps, reports = next(iter(progress.figures.values()))
             quality = curves.class_map(steps, reports)
         left = progress.seconds_left
-        words = f"**{record.title}** is {record.state.value}, step {progress.step} of {progress.steps}."
+        words = (
+            f"**{escape.markdown(record.title)}** is {record.state.value}, step {progress.step} of {progress.steps}."
+        )
         if left and not record.state.ended:
             words += f" {in_words(left)} left."
         if record.reason:
-            words += f" {record.reason}"
+            words += f" {escape.markdown(record.reason)}"
         if record.publication is not None and record.publication.url:
-            words += f" [{record.publication.repo_id}]({record.publication.url})"
+            name = escape.markdown(record.publication.repo_id)
+            words += f" [{name}]({escape.address(record.publication.url)})"
         return words, losses, quality, "\n".join(log.tail(admin.store.place(job) / LOG, 60))
 
     return answer(look)
@@ -251,7 +259,7 @@ def build_admin_tab(demo: gr.Blocks) -> None:
         gr.Markdown(CLOSED)
         return
     with gr.Row():
-        greeting = gr.Markdown("Sign in with Hugging Face first.")
+        greeting = gr.Markdown("Sign in with Hugging Face first.", latex_delimiters=[])
         gr.LoginButton(scale=0, min_width=260)
     with gr.Column(visible=False) as room:
         with gr.Row():
@@ -274,14 +282,14 @@ def build_admin_tab(demo: gr.Blocks) -> None:
                 with gr.Row():
                     planned = gr.Button("What would it take?")
                     launched = gr.Button("Launch", variant="primary")
-            plan_text = gr.Markdown()
+            plan_text = gr.Markdown(latex_delimiters=[])
         jobs = gr.Dataframe(headers=HEADERS, interactive=False, label="Jobs")
         with gr.Row():
             chosen = gr.Dropdown([], label="Job")
             refreshed = gr.Button("Refresh")
             cancelled = gr.Button("Cancel", variant="stop")
             retried = gr.Button("Retry")
-        state = gr.Markdown()
+        state = gr.Markdown(latex_delimiters=[])
         with gr.Row():
             losses, quality = gr.Plot(label="Losses"), gr.Plot(label="IoU per class")
         printed = gr.Textbox(label="Log", lines=12, max_lines=12, interactive=False)

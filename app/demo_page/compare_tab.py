@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import random
 import time
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import charts, exports, figures, html_tables
+from sim2street.app.content import charts, escape, exports, figures, html_tables
 from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
@@ -295,7 +294,7 @@ class CompareTab:
             self.engine.keep(visitor, own)
         size = "×".join(map(str, own.scene.photo.size))
         scored = ", with ground truth" if own.scene.truth is not None else ""
-        note = f"<p><b>{html.escape(own.name)}</b>, read at {size} pixels{scored}.</p>"
+        note = f"<p><b>{escape.html(own.name)}</b>, read at {size} pixels{scored}.</p>"
         numberings = own.scene.numberings
         if own.problem is not None:
             note += _problem(f"{own.problem} The photo is read without ground truth.")
@@ -337,7 +336,7 @@ class CompareTab:
         try:
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if scene is None:
             raise gr.Error("There is no photo yet.", print_exception=False)
         checkpoints, everyone = self.checkpoints(choice)
@@ -379,13 +378,13 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
         html_tables.table(found.summary, formats, found.colours),
         charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=order),
         html_tables.table(found.classes, {}),
-        html.escape(" ".join([*found.notes, figures.ABSENT])),
+        escape.html(" ".join([*found.notes, figures.ABSENT])),
     )
 
 
 def _busy(text: str) -> str:
     """A status during which there is something to stop."""
-    return f'<span class="busy">{html.escape(text)}</span>'
+    return f'<span class="busy">{escape.html(text)}</span>'
 
 
 def _said(state: Comparison) -> str:
@@ -395,7 +394,7 @@ def _said(state: Comparison) -> str:
         f"{count} method{'' if count == 1 else 's'}, {seconds:.1f} s on the {device_name()}",
         *state.scene.photo.remarks,
     ]
-    return html.escape(". ".join(word[0].upper() + word[1:] for word in words) + ".")
+    return escape.html(". ".join(word[0].upper() + word[1:] for word in words) + ".")
 
 
 def _others(numberings: Sequence[str]) -> list[Any]:
@@ -404,7 +403,7 @@ def _others(numberings: Sequence[str]) -> list[Any]:
 
 
 def _problem(sentence: str) -> str:
-    return f'<div class="problem" role="alert">{html.escape(sentence)}</div>'
+    return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'
 
 
 def _file(name: str, kind: str, data: bytes) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from sim2street.app.content import escape
 
 HERE: Final = Path(__file__).parent
 
@@ -49,8 +50,8 @@ def html_report(bundle: Mapping[str, Any]) -> str:
     # "<" inside the data would let a photo's name end the script.
     data = json.dumps(bundle).replace("<", "\\u003c")
     return PAGE.format(
-        title=html.escape(f"Sim2Street: {bundle['photo']['name']}"),
-        subtitle=html.escape(f"{methods} · {bundle['width']}×{bundle['height']} pixels · {bundle['space']}"),
+        title=escape.html(f"Sim2Street: {bundle['photo']['name']}"),
+        subtitle=escape.html(f"{methods} · {bundle['width']}×{bundle['height']} pixels · {bundle['space']}"),
         style=(HERE / "viewer.css").read_text(encoding="utf-8"),
         script=(HERE / "viewer.js").read_text(encoding="utf-8"),
         table=_table(bundle),
@@ -63,11 +64,11 @@ def _table(bundle: Mapping[str, Any]) -> str:
     if not methods:
         return ""
     figure, row = ("IoU of this image", "iou") if bundle["truth"] else ("share of the pixels", "shares")
-    head = "".join(f"<th>{html.escape(method['title'])}</th>" for method in methods)
+    head = "".join(f"<th>{escape.html(method['title'])}</th>" for method in methods)
     lines = []
     for value, entry in enumerate(bundle["classes"]):
         cells = "".join(f"<td>{_percent(method[row][value])}</td>" for method in methods)
-        lines.append(f"<tr><td>{html.escape(entry['name'])}</td>{cells}</tr>")
+        lines.append(f"<tr><td>{escape.html(entry['name'])}</td>{cells}</tr>")
     if bundle["truth"]:
         cells = "".join(f"<th>{_percent(method['meanIou'])}</th>" for method in methods)
         lines.append(f"<tr><th>mean over the classes of this image</th>{cells}</tr>")

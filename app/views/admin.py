@@ -8,6 +8,7 @@ from sim2street.app.admin import admission
 from sim2street.app.admin.job_list import show_comparison, show_jobs
 from sim2street.app.admin.launch_form import ROOM, show_launch_form
 from sim2street.app.admin.storage_room import show_storage
+from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs.store import JobStore
 
@@ -31,13 +32,13 @@ def main() -> None:
         st.session_state.setdefault(ROOM, "Train")
         room = st.segmented_control("Room", list(ROOMS), required=True, key=ROOM, label_visibility="collapsed")
         with st.container(horizontal=True, horizontal_alignment="right"):
-            label = "Sign out" if who == "password" else f"Sign out {who}"
+            label = "Sign out" if who == "password" else f"Sign out {escape.markdown(who)}"
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
     admission.show_notice()
     try:
         ROOMS[room or "Train"](JobStore())
     except Sim2StreetError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(escape.markdown(str(error)), icon=":material/error:")
 
 
 main()

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from sim2street.app.content import benchmark_data, charts, figures, result_rows
+from sim2street.app.content import benchmark_data, charts, escape, figures, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
 from sim2street.app.content.identities import identity_of_title
 from sim2street.app.content.names import reports_by_title
@@ -119,7 +119,7 @@ def show_classes(results: list[PublishedResult]) -> None:
         )
         st.plotly_chart(figure, config=charts.CONFIG, key="classes")
     if without:
-        st.caption(f"No source that was read gives these per class: {', '.join(without)}.")
+        st.caption(f"No source that was read gives these per class: {escape.markdown(', '.join(without))}.")
 
 
 def show_measured() -> None:
@@ -132,7 +132,7 @@ def show_measured() -> None:
     tables = benchmark_data.sweep_tables()
     for table in tables:
         if table.error is not None:
-            st.warning(table.error, icon=":material/warning:")
+            st.warning(escape.markdown(table.error), icon=":material/warning:")
     show_sweep([table for table in tables if table.error is None])
     usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
@@ -166,11 +166,16 @@ def show_sweep(tables: list[SweepTable]) -> None:
     if not tables:
         return
     place = st.pills(
-        "Pair", range(len(tables)), format_func=lambda i: tables[i].title, default=0, required=True, key="pair"
+        "Pair",
+        range(len(tables)),
+        format_func=lambda i: escape.markdown(tables[i].title),
+        default=0,
+        required=True,
+        key="pair",
     )
     table = tables[place]
     st.caption(
-        f"{table.about} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
+        f"{escape.markdown(table.about)} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
         " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is what"
         " a method has to beat: it learns without the target's labels, but for that of the oracle."
     )

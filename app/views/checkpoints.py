@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
-from sim2street.app.content import figures
+from sim2street.app.content import escape, figures
 from sim2street.app.content.comparison import suited
 from sim2street.app.content.identities import identity
 from sim2street.app.views import session
@@ -28,7 +26,8 @@ def main() -> None:
     asked = st.query_params.get("checkpoint")
     if asked is not None and asked not in titles:
         st.warning(
-            f"The address asks for the checkpoint “{asked[:80]}”, which is not here.", icon=":material/link_off:"
+            f"The address asks for the checkpoint “{escape.markdown(asked[:80])}”, which is not here.",
+            icon=":material/link_off:",
         )
     # The one that was asked for comes first; the others keep their order.
     for checkpoint in sorted(usable, key=lambda each: each.name != asked):
@@ -43,14 +42,14 @@ def main() -> None:
     for entry in entries:
         if entry.checkpoint is None:
             with st.container(border=True):
-                st.markdown(f"**{entry.name}** cannot be used")
-                st.write(entry.error)
+                st.markdown(f"**{escape.markdown(entry.name)}** cannot be used")
+                st.markdown(escape.markdown(entry.error or ""))
 
 
 def chosen_with(checkpoint: Checkpoint, usable: list[Checkpoint], titles: dict[str, str]) -> list[tuple[str, str]]:
     """Address of Compare where a checkpoint stands beside those that a page begins with."""
     return [
-        (key, titles[each.name])
+        (key, escape.markdown(titles[each.name]))
         for key, rendered in (("methods", True), ("photo_methods", False))
         for each in usable
         if each is checkpoint or each in suited(usable, rendered=rendered)
@@ -63,11 +62,13 @@ def show_checkpoint(checkpoint: Checkpoint, titles: dict[str, str]) -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.html(
-            f'<span style="color:{who.colour}">●</span> <strong>{html.escape(titles[checkpoint.name])}</strong>'
-            f" {html.escape(who.idea)}"
+            f'<span style="color:{who.colour}">●</span> <strong>{escape.html(titles[checkpoint.name])}</strong>'
+            f" {escape.html(who.idea)}"
         )
         facts = figures.facts(checkpoint)
-        lines = {**facts, "Name": f"`{facts['Name']}`"}
+        lines = {
+            name: escape.code(value) if name == "Name" else escape.markdown(value) for name, value in facts.items()
+        }
         st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
     with right:
         rows = figures.data_set_rows(checkpoint.metrics)

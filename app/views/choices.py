@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import random
 from collections.abc import Collection
 from typing import Final
 
 import streamlit as st
 
-from sim2street.app.content import gallery
+from sim2street.app.content import escape, gallery
 from sim2street.app.content.comparison import listed_checkpoints, suited
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
@@ -50,7 +49,7 @@ def choose_scene(source: str) -> Scene | None:
         kinds = {kind.title: kind for kind in gallery.available_photo_sets()}
         return _photo_set(kinds[source]) if source in kinds else _rendered()
     except Sim2StreetError as error:
-        st.error(str(error), icon=":material/image_not_supported:")
+        st.error(escape.markdown(str(error)), icon=":material/image_not_supported:")
         return None
 
 
@@ -70,26 +69,27 @@ def choose_methods(source: str) -> list[Checkpoint]:
     if broken:
         with st.popover(f"{len(broken)} cannot be used", icon=":material/warning:", type="tertiary"):
             for entry in broken:
-                st.markdown(f"**{entry.name}**")
-                st.write(entry.error)
+                st.markdown(f"**{escape.markdown(entry.name)}**")
+                st.markdown(escape.markdown(entry.error or ""))
     return [checkpoint for checkpoint in usable if checkpoint.name in chosen]
 
 
 def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
     """Names of the checkpoints that are chosen in a sheet that says of each what it is."""
     titles = unique_titles(usable)
+    labels = {name: escape.markdown(title) for name, title in titles.items()}
     key = "methods" if rendered else "photo_methods"
     first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
-    _say_what_is_gone(key, titles.values())
+    _say_what_is_gone(key, labels.values())
     count = len(st.session_state.get(key, first))
     label = f"{count} method{'' if count == 1 else 's'}"
     with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
         chosen = st.pills(
             "Methods that read the photo",
-            list(titles),
+            list(labels),
             selection_mode="multi",
             default=first,
-            format_func=lambda name: titles[name],
+            format_func=lambda name: labels[name],
             key=key,
             bind="query-params",
             wrap=True,
@@ -101,10 +101,10 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
 def _explained(checkpoint: Checkpoint, title: str) -> str:
     """Colour, name, idea and training of a checkpoint as a line of HTML."""
     who = identity(checkpoint.config.method)
-    said = html.escape(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
+    said = escape.html(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
     return (
         f'<p style="margin:0 0 6px;font-size:14px;line-height:1.4"><span style="color:{who.colour}">●</span>'
-        f' <strong>{html.escape(title)}</strong> <span style="opacity:.72">{said}</span></p>'
+        f' <strong>{escape.html(title)}</strong> <span style="opacity:.72">{said}</span></p>'
     )
 
 
@@ -115,7 +115,9 @@ def _say_what_is_gone(key: str, known: Collection[str]) -> None:
         if asked not in known and (key, asked) not in told:
             told.add((key, asked))
             st.toast(
-                f"The address asks for “{asked[:80]}”, which is not here.", icon=":material/link_off:", duration=12
+                f"The address asks for “{escape.markdown(asked[:80])}”, which is not here.",
+                icon=":material/link_off:",
+                duration=12,
             )
 
 
@@ -128,7 +130,9 @@ def _show_downloads() -> None:
         session.checkpoints.clear()
         st.rerun()
     for entry in entries:
-        st.caption(f":material/cloud_download: {entry.name} is on its way from the Hub. {downloaded(entry)}")
+        st.caption(
+            f":material/cloud_download: {escape.markdown(entry.name)} is on its way from the Hub. {downloaded(entry)}"
+        )
 
 
 def choose_settings() -> Settings:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from sim2street.app.content import charts, exports, figures
+from sim2street.app.content import charts, escape, exports, figures
 from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import HEADING
 from sim2street.app.content.engine import device_name
@@ -36,7 +36,7 @@ def main() -> None:
     if scene is None:
         return
     for remark in scene.photo.remarks:
-        st.caption(f":material/info: {remark[0].upper()}{remark[1:]}.")
+        st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.")
 
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     state = session.known_so_far(scene, checkpoints, everyone, settings)
@@ -74,7 +74,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
             "Trained on": st.column_config.TextColumn(width=230),
         }
         st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–", height="content")
-        st.caption(" ".join([*found.notes, f"Read on the {device_name()}."]))
+        st.caption(escape.markdown(" ".join([*found.notes, f"Read on the {device_name()}."])))
     with st.expander(f"All {len(found.classes)} classes"):
         gains = bool(found.gains) and st.toggle("Differences to source-only", key="gains")
         table = found.gains if gains else found.classes

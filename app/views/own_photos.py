@@ -8,9 +8,10 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sim2street.app.content import gallery, photo_offer
+from sim2street.app.content import escape, gallery, photo_offer
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.photo_offer import OfferedPhoto
+from sim2street.app.views import uploads
 from sim2street.app.views.components import VIEWER, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
@@ -49,18 +50,19 @@ def choose_own() -> Scene | None:
             label_visibility="collapsed",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
+    uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
-            ":material/lock: Kept in this session's memory only: never written to disk, never sent on, gone when the"
-            " session ends. Downloads hold no place, time or camera.",
+            ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
+            " within minutes of closing the page. Downloads hold no place, time or camera.",
             width="stretch",
         )
         if len(offered) < len(photo_offer.offer().photos):
             _offer()
     for reason in broken:
-        st.error(reason, icon=":material/image_not_supported:")
+        st.error(escape.markdown(reason), icon=":material/image_not_supported:")
     if not photos:
         st.info(
             "Drop or paste photos taken from a car, a bicycle or the pavement; the methods read them side by side.",
@@ -120,6 +122,7 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
         encoding = st.selectbox(
             "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
         )
+    uploads.hold([] if label is None else [label])
     if label is None or st.session_state.get("label_of") != own.key:
         return own.scene
     try:
@@ -128,7 +131,7 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
     except Sim2StreetError as error:
         scene = own.scene
         numberings = [other.title for other in error.fitting] if isinstance(error, MisnumberedError) else []
-        st.error(f"{error} The photo is shown without ground truth.", icon=":material/layers_clear:")
+        st.error(escape.markdown(f"{error} The photo is shown without ground truth."), icon=":material/layers_clear:")
     if numberings:
         with st.container(horizontal=True):
             for other in numberings:
@@ -159,7 +162,7 @@ def _offer() -> None:
     failed: list[str] = []
     bar = st.progress(0.0)
     for done, photo in enumerate(offer.photos):
-        bar.progress(done / len(offer.photos), f"Fetching {photo.name}")
+        bar.progress(done / len(offer.photos), f"Fetching {escape.markdown(photo.name)}")
         try:
             photo_offer.fetch_photo(photo)
         except Sim2StreetError as error:
@@ -173,14 +176,14 @@ def _offered() -> list[Own]:
     # Said until the next try: while methods read, the page is drawn again and again.
     failed = st.session_state.get("offer_failed")
     if failed:
-        st.error("\n\n".join(failed), icon=":material/cloud_off:")
+        st.error("\n\n".join(map(escape.markdown, failed)), icon=":material/cloud_off:")
     found = []
     for photo in photo_offer.offer().photos:
         try:
             if photo_offer.fetched(photo):
                 found.append(_offered_photo(photo))
         except Sim2StreetError as error:
-            st.error(str(error), icon=":material/image_not_supported:")
+            st.error(escape.markdown(str(error)), icon=":material/image_not_supported:")
     return found
 
 

@@ -114,6 +114,7 @@ class _Session:
     who: str
     seen: float
     valid_for: str
+    holder: str
 
 
 @dataclass
@@ -131,8 +132,8 @@ class Gate:
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def sign_in(self, password: str, *, address: str = "") -> str:
-        """Return a new session's token.
+    def sign_in(self, password: str, *, address: str = "", holder: str = "") -> str:
+        """Return a new session's token, good for its holder alone: a secret that the browser has to show again.
 
         Raises:
             AccessError: no password was set, it is wrong, or too many were.
@@ -155,7 +156,7 @@ class Gate:
                 raise AccessError("That is not the password.")
             self.failures, self.locked_until = 0, 0.0
             self._keep()
-            return self._open("password", _fingerprint(stored), address)
+            return self._open("password", _fingerprint(stored), address, holder)
 
     def _remember(self) -> None:
         """Take failures and lock-out over from an earlier process, once: a restart gives nobody five more guesses."""
@@ -180,7 +181,7 @@ class Gate:
         except OSError as error:
             LOGGER.error("%s could not be written: %s", runs_folder() / LOCKOUT, error.strerror)
 
-    def admit(self, who: str, *, address: str = "") -> str:
+    def admit(self, who: str, *, address: str = "", holder: str = "") -> str:
         """Return a new session's token for somebody whom a provider has vouched for.
 
         Raises:
@@ -190,10 +191,10 @@ class Gate:
             audit(who, "sign in refused", address=address)
             raise AccessError(f"{who} is not among the admins ({MEMBERS_VARIABLE}).")
         with self._lock:
-            return self._open(who, "member", address)
+            return self._open(who, "member", address, holder)
 
-    def check(self, token: object, *, touch: bool = True) -> str:
-        """Return who holds a token; `touch` starts its idle time anew, as a page that redraws by itself must not.
+    def check(self, token: object, *, holder: str = "", touch: bool = True) -> str:
+        """Return whose session a token is of; `touch` starts its idle time anew, as a page that redraws by itself must not.
 
         Raises:
             AccessError: nobody does, it has been idle for too long, or the right to it has gone.
@@ -205,6 +206,9 @@ class Gate:
             if self.clock() - session.seen > IDLE_SECONDS or not self._still_holds(session):
                 del self._sessions[str(token)]
                 raise AccessError("The session has ended; sign in again.")
+            if not hmac.compare_digest(session.holder.encode(), holder.encode()):
+                # The session stays open for whom it belongs to: a stranger who knows its id must not end it either.
+                raise AccessError("This session belongs to another browser; sign in here.")
             if touch:
                 session.seen = self.clock()
             return session.who
@@ -215,12 +219,12 @@ class Gate:
             if isinstance(token, str):
                 self._sessions.pop(token, None)
 
-    def _open(self, who: str, valid_for: str, address: str) -> str:
+    def _open(self, who: str, valid_for: str, address: str, holder: str) -> str:
         ended = [key for key, session in self._sessions.items() if self.clock() - session.seen > IDLE_SECONDS]
         for key in ended:
             del self._sessions[key]
         token = secrets.token_urlsafe(32)
-        self._sessions[token] = _Session(who, self.clock(), valid_for)
+        self._sessions[token] = _Session(who, self.clock(), valid_for, holder)
         audit(who, "signed in", address=address)
         return token
 

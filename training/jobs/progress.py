@@ -73,7 +73,7 @@ def read_progress(config: RunConfig, run: Path) -> Progress:
         for line in _lines(run / name / PROGRESS):
             at = before + line["step"]
             step = max(step, at)
-            for term, value in line.get("losses", {}).items():
+            for term, value in _entries(line, "losses").items():
                 if isinstance(value, int | float) and math.isfinite(value):
                     series = losses.setdefault(term, ([], []))
                     series[0].append(at)
@@ -82,7 +82,9 @@ def read_progress(config: RunConfig, run: Path) -> Progress:
                 pace = float(line["seconds"])
             if isinstance(line.get("gpu_memory_mb"), int | float):
                 memory = max(memory or 0.0, float(line["gpu_memory_mb"]))
-            for label, report in line.get("figures", {}).items():
+            for label, report in _entries(line, "figures").items():
+                if not _is_report(report):
+                    continue
                 points = figures.setdefault(label, ([], []))
                 points[0].append(at)
                 points[1].append(report)
@@ -102,6 +104,20 @@ def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, P
                 found.setdefault(shown, []).append((before + int(step), path))
         before += steps
     return found
+
+
+def _entries(line: dict[str, Any], key: str) -> dict[str, Any]:
+    found = line.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_report(report: object) -> bool:
+    """Whether the pages can draw it: figures are numbers, or None where there is none."""
+    if not isinstance(report, dict):
+        return False
+    classes = report.get("iou_per_class", {})
+    values = [report.get("miou"), *(classes.values() if isinstance(classes, dict) else [classes])]
+    return all(value is None or (isinstance(value, int | float) and math.isfinite(value)) for value in values)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,42 @@
+"""A photo's label image, read as a numbering says and brought to the size at which the photo is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sim2street.models.alignment import aligned
+from sim2street.models.numbering import Doubt, Numbering, doubt
+from sim2street.models.photo import Photo, read_label_image
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoLabels:
+    """The ground truth of a photo.
+
+    Attributes:
+        labels: (H, W) uint8 of the photo's size, in the numbering's label space; 255 for pixels without a class.
+        doubt: signs that the file is numbered otherwise, or None.
+    """
+
+    labels: NDArray[np.uint8]
+    doubt: Doubt | None
+
+
+def read_photo_labels(photo: Photo, data: bytes, numbering: Numbering, *, name: str) -> PhotoLabels:
+    """Read the label image of a photo that may have been shrunk.
+
+    Raises:
+        PhotoError: it cannot be read as a picture.
+        MisnumberedError: it holds values that the numbering does not know.
+        LabelError: it does not hold labels, or does not fit the photo.
+    """
+    stored = aligned(read_label_image(data, name=name), photo, name=name)
+    labels = numbering.read(stored, name=name)
+    found = doubt(np.bincount(stored.ravel(), minlength=256), numbering)
+    if (labels.shape[1], labels.shape[0]) != photo.size:
+        labels = np.asarray(Image.fromarray(labels).resize(photo.size, Image.Resampling.NEAREST))
+    return PhotoLabels(labels, found)
