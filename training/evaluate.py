@@ -1,7 +1,8 @@
 """Evaluate: a predictor over a labelled data set -> Report.
 
-One confusion matrix over all images, at the size of the ground truth. A 19-class network is scored on merged classes
-(CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of those of the 19.
+One confusion matrix over all images, at the size of the ground truth. A network of finer classes is scored on
+merged ones (CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of its own.
+Ground truth that is finer than the network's classes is merged into those.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from sim2street.models.errors import DatasetError, LabelError
-from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
+from sim2street.models.label_space import IGNORE, LabelSpace
+from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
 from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import SegmentationDataset
@@ -79,7 +81,7 @@ def evaluate(
     """Score every image of `dataset`.
 
     Args:
-        predictor: of a network that predicts Cityscapes' 19 classes, or the data set's own.
+        predictor: of a network whose classes can be compared with the data set's, see `scored_space`.
         dataset: labelled.
         weights_sha256: recorded in the report.
         progress: called with images done and images in all.
@@ -87,10 +89,12 @@ def evaluate(
     Raises:
         DatasetError: the data set is empty.
         PhotoError, LabelError: an image of it cannot be read.
+        LabelError: the classes of the two cannot be brought together.
     """
     if not len(dataset):
         raise DatasetError(f"{dataset.describe()} holds no images to score.")
-    space = dataset.labels
+    space = scored_space(predictor.segmenter.labels, dataset.labels)
+    without = unreachable(predictor.segmenter.labels, space)
     confusion = np.zeros((space.count, space.count), np.int64)
     calibration = Calibration()
     seconds = 0.0
@@ -98,12 +102,14 @@ def evaluate(
         sample = dataset.read(index)
         scored = predictor(sample.photo, space)
         seconds += scored.seconds
-        confusion += confusion_matrix(sample.labels, scored.labels, space.count)
-        calibration.update(sample.labels, scored.labels, scored.confidence, space.count)
+        truth = space.relabel(sample.labels, dataset.labels)
+        truth[np.isin(truth, without)] = IGNORE
+        confusion += confusion_matrix(truth, scored.labels, space.count)
+        calibration.update(truth, scored.labels, scored.confidence, space.count)
         if progress is not None:
             progress(index + 1, len(dataset))
     iou = iou_per_class(confusion)
-    return Report(
+    report = Report(
         miou=_number(mean_iou(iou)),
         iou_per_class={name: _number(value) for name, value in zip(space.names, iou.tolist(), strict=True)},
         label_space=space.name,
@@ -112,6 +118,36 @@ def evaluate(
         seconds_per_image=seconds / len(dataset),
         weights_sha256=weights_sha256,
     )
+    return report.over(dataset.labels) if dataset.labels.is_part_of(space) else report
+
+
+def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
+    """The space in which predictions of one are scored on ground truth of another.
+
+    The ground truth's, where the predicted classes can be merged into it; else the predicted one, where it only has
+    more classes or can be merged from the ground truth's; else the finest of the project's into which both can.
+
+    Raises:
+        LabelError: there is none.
+    """
+    if labelled.is_part_of(predicted):
+        return predicted
+    if labelled.members_in(predicted) is not None:
+        return labelled
+    if predicted.members_in(labelled) is not None:
+        return predicted
+    common = common_space((predicted, labelled))
+    if common is None:
+        labelled.members_or_refuse(predicted)  # raises, with the way out
+    assert common is not None
+    return common
+
+
+def unreachable(predicted: LabelSpace, scored: LabelSpace) -> list[int]:
+    """Classes of `scored` that no class of `predicted` can become, such as comma10k's lane markings: pixels are not scored."""
+    if scored.is_part_of(predicted) or predicted == scored:
+        return []
+    return [label for label, group in enumerate(scored.members_or_refuse(predicted)) if not group]
 
 
 def _number(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
@@ -12,7 +12,10 @@ from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import identity
+from sim2street.models.errors import LabelError
 from sim2street.models.importers import FAMILIES
+from sim2street.models.label_space import LabelSpace
+from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
@@ -83,6 +86,30 @@ class Comparison:
     waiting: list[Checkpoint]
 
 
+def in_common_classes(scene: Scene, checkpoints: Sequence[Checkpoint]) -> Scene:
+    """The scene in classes into which those of all checkpoints can be merged, finest first.
+
+    Where there are none it stays as it is, and those that do not fit are said to fail.
+    """
+    spaces = [checkpoint.config.space for checkpoint in checkpoints]
+    own = [] if scene.truth is None else [scene.space]
+    common = sorted({scene.space, *spaces, *LABEL_SPACES.values()}, key=lambda space: -space.count)
+    for space in [scene.space, *common]:
+        if all(_merges(space, finer) for finer in [*spaces, *own]):
+            truth = None if scene.truth is None else space.relabel(scene.truth, scene.space)
+            return scene if space == scene.space else replace(scene, space=space, truth=truth)
+    return scene
+
+
+def _merges(space: LabelSpace, finer: LabelSpace) -> bool:
+    try:
+        members = space.members_in(finer)
+    except LabelError:
+        return False
+    # Classes that have no place in the coarser space would vanish from the picture.
+    return members is not None and {label for group in members for label in group} == set(range(finer.count))
+
+
 def compare(
     engine: Engine,
     scene: Scene,
@@ -101,6 +128,7 @@ def compare(
         settings: how to read.
         visitor: name of the session.
     """
+    scene = in_common_classes(scene, checkpoints)
     try:
         yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
         for checkpoint in checkpoints:
@@ -120,6 +148,7 @@ def known_so_far(
     visitor: str,
 ) -> Comparison:
     """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
+    scene = in_common_classes(scene, checkpoints)
     titles = figures.unique_titles(everyone)
     entrants: list[Entrant] = []
     waiting: list[Checkpoint] = []

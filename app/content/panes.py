@@ -56,7 +56,7 @@ class Pane:
     """What one method says of one photo, a byte a value.
 
     Attributes:
-        space: what the labels are; the ground truth's space where that merges classes, else the 19.
+        space: what the labels are; the ground truth's space where that is coarser, else the network's.
         labels: (H, W) uint8, most probable class of `space`.
         entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes.
         confidence: (H, W) uint8, 255 for a probability of 1 of the predicted class.
@@ -137,19 +137,15 @@ class Reading:
 def display_space(truth_space: LabelSpace | None) -> LabelSpace:
     """The space in which methods and ground truth are shown and scored.
 
-    A ground truth that merges classes (CamVid) sets it; one that only lacks some (SYNTHIA) is shown among the 19.
+    A ground truth with other classes (CamVid) sets it; one that only lacks some (SYNTHIA) is shown among the 19.
     """
-    return truth_space if truth_space is not None and truth_space.is_merged else CITYSCAPES19
+    return CITYSCAPES19 if truth_space is None or truth_space.is_part_of(CITYSCAPES19) else truth_space
 
 
 def display_truth(labels: NDArray[np.uint8], space: LabelSpace, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring (H, W) ground truth of `space` to its display space and to `size`, (width, height) in pixels."""
     space.check(labels, source="the ground truth")
-    if not space.is_merged and space is not CITYSCAPES19:
-        table = np.full(256, IGNORE, np.uint8)
-        for value, (member,) in enumerate(space.members):
-            table[value] = member
-        labels = table[labels]
+    labels = display_space(space).relabel(labels, space)
     if (labels.shape[1], labels.shape[0]) != size:
         labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     return labels

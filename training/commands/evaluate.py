@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from sim2street.training.selection import progress_bar
 
     dataset = open_named(options)
-    if options.classes is not None and dataset.labels is not CITYSCAPES19:
+    if options.classes is not None and dataset.labels != CITYSCAPES19:
         raise ConfigError(f"--classes is a part of Cityscapes' 19; {options.dataset} has {dataset.labels.name}.")
     if options.json is not None:  # an hour of scoring should not end at a folder that cannot be written
         options.json.parent.mkdir(parents=True, exist_ok=True)
