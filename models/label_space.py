@@ -194,7 +194,7 @@ class LabelSpace:
         }  # fmt: skip
 
     def members_in(self, finer: LabelSpace) -> Members | None:
-        """For each class the labels of `finer` that make it up; None if this space is not made of that one.
+        """For each class the labels of `finer`, or of a part of this space, that make it up; None if it is not made of them.
 
         Where neither names the other, a space of which both are made decides: a class of `finer` belongs where all of
         it lies, and to no class where nothing of it does.
@@ -202,8 +202,8 @@ class LabelSpace:
         Raises:
             LabelError: it is said to be made of a class that `finer` does not have.
         """
-        if finer == self:
-            return tuple((label,) for label in range(self.count))
+        if finer.is_part_of(self):
+            return tuple((finer.names.index(name),) if name in finer.names else () for name in self.names)
         groups = self.made_of.get(finer.name)
         if groups is None:
             shared = [name for name in self.made_of if name in finer.made_of]
@@ -244,7 +244,7 @@ class LabelSpace:
 
     def takes(self, other: LabelSpace) -> bool:
         """Whether `relabel` can bring labels of `other` to this space."""
-        return other.is_part_of(self) or self.members_in(other) is not None
+        return self.members_in(other) is not None
 
     def relabel(self, labels: NDArray[np.uint8], other: LabelSpace) -> NDArray[np.uint8]:
         """Convert uint8 labels of any shape from a finer space, or a part of this one; what has no class is ignored.
@@ -253,9 +253,6 @@ class LabelSpace:
             LabelError: `other` is neither.
         """
         table = np.full(256, IGNORE, np.uint8)
-        if other.is_part_of(self):
-            table[: other.count] = [self.names.index(name) for name in other.names]
-            return table[labels]
         for label, group in enumerate(self.members_or_refuse(other)):
             table[list(group)] = label
         return table[labels]

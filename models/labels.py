@@ -74,9 +74,7 @@ def common_space(spaces: Sequence[LabelSpace]) -> LabelSpace | None:
 
 
 def _fits(finer: LabelSpace, space: LabelSpace) -> bool:
-    """Whether every class of `finer` has a place in `space`, or is one of its classes."""
-    if finer.is_part_of(space):
-        return True
+    """Whether every class of `finer` has a place in `space`."""
     members = space.members_in(finer)
     return members is not None and {label for group in members for label in group} == set(range(finer.count))
 

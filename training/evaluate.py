@@ -145,7 +145,7 @@ def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
 
 def unreachable(predicted: LabelSpace, scored: LabelSpace) -> list[int]:
     """Classes of `scored` that no class of `predicted` can become, such as comma10k's lane markings: pixels are not scored."""
-    if scored.is_part_of(predicted) or predicted == scored:
+    if scored.is_part_of(predicted):
         return []
     return [label for label, group in enumerate(scored.members_or_refuse(predicted)) if not group]
 

@@ -20,9 +20,12 @@ def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
     """Which method reads the photo best, and where the methods differ; plain text.
 
     Args:
-        entrants: at least one.
+        entrants: at least one; those whose classes the others do not share are left out.
         truth: (H, W) uint8 in the panes' space, or None.
     """
+    entrants = [entrant for entrant in entrants if entrant.reading.shared]
+    if not entrants:
+        return ""
     first = _best(entrants) if truth is not None else _sure(entrants)
     return " ".join(part for part in (first, _disagreement(entrants, truth)) if part)
 
@@ -38,18 +41,23 @@ def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None
     count = entrants[0].reading.pane.space.count
     if truth is not None:
         there = np.bincount(truth.ravel(), minlength=256)[:count] > 0
-        rows = np.array([entrant.score.iou for entrant in entrants if entrant.score is not None])
-        rows = np.nan_to_num(rows)
+        scored = [entrant.score.iou for entrant in entrants if entrant.score is not None]
+        rows = np.nan_to_num(np.array(scored).reshape(-1, count))
     else:
         rows = np.array([entrant.reading.pane.class_shares for entrant in entrants])
         there = rows.max(axis=0) >= SHARE_THERE
+    if not len(rows):
+        return []
     spread = rows.max(axis=0) - rows.min(axis=0)
     return [int(value) for value in np.lexsort((-rows.max(axis=0), -spread)) if there[value]]
 
 
 def _best(entrants: Sequence[Entrant]) -> str:
     """The method with the highest mean IoU, against source-only or, where none is shown, the next best."""
-    ranked = sorted(entrants, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
+    scored = [entrant for entrant in entrants if entrant.score is not None]
+    ranked = sorted(scored, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
+    if not ranked:
+        return ""
     best = ranked[0]
     if np.isnan(_iou(best)):
         return ""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
 from sim2street.app.content.answer import answer
+from sim2street.app.content.common_classes import in_common_classes, moved, padded, remark, scene_for, side_by_side
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import identity
-from sim2street.models.errors import LabelError
+from sim2street.app.content.panes import Pane
 from sim2street.models.importers import FAMILIES
 from sim2street.models.label_space import LabelSpace
-from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
@@ -74,7 +74,7 @@ class Comparison:
     """What is known so far of a scene.
 
     Attributes:
-        scene: the photo and its ground truth.
+        scene: the photo and its ground truth, in classes that the methods share.
         entrants: the checkpoints that have read it.
         bundle: all that the viewer draws, those still to come and those that failed included.
         waiting: the checkpoints that are still to come.
@@ -84,30 +84,6 @@ class Comparison:
     entrants: list[Entrant]
     bundle: dict[str, Any]
     waiting: list[Checkpoint]
-
-
-def in_common_classes(scene: Scene, checkpoints: Sequence[Checkpoint]) -> Scene:
-    """The scene in classes into which those of all checkpoints can be merged, finest first.
-
-    Where there are none it stays as it is, and those that do not fit are said to fail.
-    """
-    spaces = [checkpoint.config.space for checkpoint in checkpoints]
-    own = [] if scene.truth is None else [scene.space]
-    common = sorted({scene.space, *spaces, *LABEL_SPACES.values()}, key=lambda space: -space.count)
-    for space in [scene.space, *common]:
-        if all(_merges(space, finer) for finer in [*spaces, *own]):
-            truth = None if scene.truth is None else space.relabel(scene.truth, scene.space)
-            return scene if space == scene.space else replace(scene, space=space, truth=truth)
-    return scene
-
-
-def _merges(space: LabelSpace, finer: LabelSpace) -> bool:
-    try:
-        members = space.members_in(finer)
-    except LabelError:
-        return False
-    # Classes that have no place in the coarser space would vanish from the picture.
-    return members is not None and {label for group in members for label in group} == set(range(finer.count))
 
 
 def compare(
@@ -128,12 +104,13 @@ def compare(
         settings: how to read.
         visitor: name of the session.
     """
-    scene = in_common_classes(scene, checkpoints)
+    shown = in_common_classes(scene, [each.config.space for each in checkpoints])
     try:
         yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
         for checkpoint in checkpoints:
-            if engine.known(scene, checkpoint, settings, visitor) is None:
-                engine.read(scene, checkpoint, settings, visitor)
+            part = scene_for(shown, checkpoint.config.space)
+            if engine.known(part, checkpoint, settings, visitor) is None:
+                engine.read(part, checkpoint, settings, visitor)
                 yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
     finally:
         engine.release(visitor)
@@ -148,7 +125,9 @@ def known_so_far(
     visitor: str,
 ) -> Comparison:
     """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
-    scene = in_common_classes(scene, checkpoints)
+    spaces = [checkpoint.config.space for checkpoint in checkpoints]
+    scene = in_common_classes(scene, spaces)
+    listed = list(dict.fromkeys([scene.space, *(scene_for(scene, space).space for space in spaces)]))
     titles = figures.unique_titles(everyone)
     entrants: list[Entrant] = []
     waiting: list[Checkpoint] = []
@@ -159,22 +138,32 @@ def known_so_far(
             "note": figures.trained_on(checkpoint.config),
             "colour": identity(checkpoint.config.method).colour,
         }
-        known = engine.known(scene, checkpoint, settings, visitor)
+        known = engine.known(scene_for(scene, checkpoint.config.space), checkpoint, settings, visitor)
         if known is None:
             waiting.append(checkpoint)
             empty["waiting"].append(label)
         elif isinstance(known, Failure):
             empty["failed"].append({**label, "reason": known.reason})
         else:
-            score = None if scene.truth is None else panes.score(known, scene.truth)
-            entrants.append(Entrant(checkpoint, panes.Reading(checkpoint.name, **label, pane=known, score=score)))
+            entrants.append(Entrant(checkpoint, _reading(checkpoint.name, label, known, scene, listed)))
     if not waiting:
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]
-    bundle = panes.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
+    bundle = panes.bundle(scene.photo, readings, space=side_by_side(listed), truth=scene.truth, **empty)
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
         method["idea"] = identity(entrant.checkpoint.config.method).idea
-    bundle["answer"] = answer(entrants, scene.truth) if entrants and not waiting else ""
+    said = answer(entrants, scene.truth) if entrants and not waiting else ""
+    bundle["answer"] = " ".join(part for part in (said, remark(scene, spaces)) if part)
     return Comparison(scene, entrants, bundle, waiting)
+
+
+def _reading(
+    key: str, label: Mapping[str, str], known: Pane, scene: Scene, listed: Sequence[LabelSpace]
+) -> panes.Reading:
+    """A pane in the classes that are listed, scored where its own are those of the ground truth."""
+    shared = known.space == scene.space
+    score = panes.score(known, scene.truth) if shared and scene.truth is not None else None
+    score = None if score is None else padded(score, scene.space, listed)
+    return panes.Reading(key, **label, pane=moved(known, listed), score=score, shared=shared)

@@ -286,14 +286,15 @@ def device_name() -> str:
 
 
 class _Key(NamedTuple):
-    """What a reading is of: the photo and how it is read, then who reads it."""
+    """What a reading is of: the photo and how it is read, then who reads it in which classes."""
 
-    photo: tuple[str, LabelSpace, Settings]
-    checkpoint: tuple[str, str]
+    photo: tuple[str, Settings]
+    checkpoint: tuple[str, str, LabelSpace]
 
 
 def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> _Key:
-    return _Key((scene.photo.digest, scene.space, settings), (str(checkpoint.path), checkpoint.config.weights_sha256))
+    reader = (str(checkpoint.path), checkpoint.config.weights_sha256, scene.space)
+    return _Key((scene.photo.digest, settings), reader)
 
 
 def _size(answer: Pane | Failure) -> int:

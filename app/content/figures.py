@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sim2street.app.content.names import reports_by_title, source_title
 from sim2street.app.content.panes import Reading, Score
-from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import NETWORKS, encoder_name
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -73,7 +72,7 @@ class Numbers:
 
 def numbers(entrants: Sequence[Entrant]) -> Numbers:
     """What the numbers say of the methods that have read a photo; there is at least one."""
-    scored = entrants[0].score is not None
+    scored = any(entrant.score is not None for entrant in entrants)
     bases = (
         {base.reading.title for entrant in entrants if (base := baseline_of(entrant, entrants))} if scored else set()
     )
@@ -145,7 +144,7 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "Data set": title,
             "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
-            "Classes": LABEL_SPACES[report["label_space"]].count if report.get("label_space") in LABEL_SPACES else None,
+            "Classes": len(report["iou_per_class"]) if report.get("iou_per_class") else None,
             "Photos": report.get("images"),
             "Calibration error": report.get("ece"),
             "Seconds a photo": report.get("seconds_per_image"),
@@ -236,6 +235,7 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
     if not entrants:
         return []
     bases = [baseline_of(entrant, entrants) if gains else None for entrant in entrants]
+    scored = any(entrant.score is not None for entrant in entrants)
     rows = []
     for value, name in enumerate(entrants[0].reading.pane.space.names):
         row: dict[str, Any] = {"Class": name}
@@ -243,9 +243,8 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
             title = entrant.reading.title
             if entrant.score is None:
                 share = entrant.reading.pane.class_shares[value]
-                row[title] = percent(share) if share else None
-                continue
-            if not gains:
+                row[title] = percent(share) if share and not scored else None
+            elif not gains:
                 row[title] = percent(entrant.score.iou[value])
             elif base is not None and base.score is not None:
                 row[title] = difference(entrant.score.iou[value], base.score.iou[value])

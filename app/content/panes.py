@@ -21,7 +21,8 @@ from PIL import Image
 
 from sim2street.models.drawing import overlay
 from sim2street.models.errors import LabelError
-from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
+from sim2street.models.label_space import IGNORE, LabelSpace, hex_colour
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction
@@ -124,6 +125,7 @@ class Reading:
         colour: CSS hex colour of the method.
         pane: what it says of the photo.
         score: against the photo's ground truth, or None without one.
+        shared: whether its classes are those of the ground truth and of the other methods; else it stands for itself.
     """
 
     key: str
@@ -132,6 +134,7 @@ class Reading:
     colour: str
     pane: Pane
     score: Score | None = None
+    shared: bool = True
 
 
 def display_space(truth_space: LabelSpace | None) -> LabelSpace:
@@ -214,7 +217,7 @@ def bundle(
 
     Args:
         photo: already limited to the size of the panes.
-        readings: all in `space` and at the photo's size; scored where there is a `truth`.
+        readings: all in `space` and at the photo's size; those that share its classes scored where there is a `truth`.
         space: the classes of the panes and of the legend.
         truth: (H, W) uint8 ground truth in `space`.
         waiting: `title`, `note` and `colour` of methods that are still to come, shown as empty panes.
@@ -224,6 +227,7 @@ def bundle(
         A dict fit for `json.dumps`. Images are base64 PNG (the photo: JPEG); class values are indices, 255 none.
     """
     width, height = photo.size
+    alike = [reading.pane.labels for reading in readings if reading.shared]
     return {
         "format": BUNDLE_FORMAT,
         "photo": {"name": photo.name, "digest": photo.digest, "image": _jpeg(photo.pixels)},
@@ -235,9 +239,7 @@ def bundle(
         "methods": [_packed(reading) for reading in readings],
         "waiting": [dict(method) for method in waiting],
         "failed": [dict(method) for method in failed],
-        "disagreement": (
-            _plane(_byte(disagreement([reading.pane.labels for reading in readings]))) if len(readings) > 1 else None
-        ),
+        "disagreement": _plane(_byte(disagreement(alike))) if len(alike) > 1 else None,
     }
 
 
@@ -280,8 +282,8 @@ def _packed(reading: Reading) -> dict[str, Any]:
 def _legend(space: LabelSpace) -> list[dict[str, str]]:
     """Names and colours of the classes."""
     return [
-        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "safe": SAFE_COLOURS.get(name, "#808080")}
-        for name, colour in zip(space.names, space.palette.tolist(), strict=True)
+        {"name": name, "colour": hex_colour(colour), "safe": SAFE_COLOURS.get(name, hex_colour(colour))}
+        for name, colour in zip(space.names, space.colours, strict=True)
     ]
 
 

@@ -40,7 +40,7 @@ def main() -> None:
 
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     state = session.known_so_far(scene, checkpoints, everyone, settings)
-    entrants, bundle = state.entrants, state.bundle
+    scene, entrants, bundle = state.scene, state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")

@@ -16,6 +16,7 @@ from typing import Final
 import streamlit as st
 
 from sim2street.app.content import comparison, gallery
+from sim2street.app.content.common_classes import scene_for
 from sim2street.app.content.comparison import Comparison
 from sim2street.app.content.engine import ENGINE, Failure, Settings
 from sim2street.app.content.gallery import Scene
@@ -40,7 +41,7 @@ def known_so_far(
 
 def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
     """Read a photo with a checkpoint, one at a time over all visitors, and remember the answer."""
-    return ENGINE.read(scene, checkpoint, settings, _visitor())
+    return ENGINE.read(scene_for(scene, checkpoint.config.space), checkpoint, settings, _visitor())
 
 
 @st.cache_data(max_entries=128, show_spinner=False)

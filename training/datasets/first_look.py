@@ -175,10 +175,14 @@ def _space(folder: Path, counts: dict[str, Counter[Value]], findings: list[str])
             " with smoothing, or are no label images. Export them again as PNG."
         )
     findings.append(f"{len(found)} {kind}s: {', '.join(_named(value) for value, _ in found.most_common(20))}")
-    for space in LABEL_SPACES.values():
+    for space in sorted(LABEL_SPACES.values(), key=lambda space: -space.count):
         if kind == "colour" and {*found} - {(0, 0, 0)} <= {*space.colours}:
             findings.append(f"all colours are those of {space.name}")
             return [f'label_space = "{space.name}"', 'read_by = "colour"']
+        if kind == "value" and {*found} - {IGNORE} == {*space.meaning} - {*space.ignored_values}:
+            findings.append(
+                f'the values are those of {space.name}: if they mean that, write label_space = "{space.name}"'
+            )
     return [f'read_by = "{kind}"', *_own_classes(folder, kind, found)]
 
 
