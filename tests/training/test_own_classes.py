@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sim2street.app.content.comparison import in_common_classes
-from sim2street.app.content.gallery import Scene
+from sim2street.app.content.common_classes import in_common_classes
+from sim2street.app.content.comparison import Comparison, compare
+from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.exports import archive
+from sim2street.app.content.gallery import Scene, photo_set_scene
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
+from sim2street.models.storage.catalog import SHIPPED, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
 from sim2street.training.config import load_recipe
+from sim2street.training.datasets import open_dataset
 from sim2street.training.selection import predicted_space
+from tests.hub_server import HubServer
 
 COLOURS = ("#804080", "#46823c", "#00008e", "#dc143c", "#4682b4")
 NAMES = ("ground", "green", "vehicle", "person", "sky")
@@ -30,6 +38,8 @@ steps = 2
 batch = 2
 evaluate_every = 0
 sampling = "rare_class"
+rare_class = {{ minimum_pixels = 100, crop_pixels = 0 }}
+licence = "apache-2.0"
 target_transform = {{ crop = [64, 48] }}
 source_transform = {{ crop = [64, 48] }}
 method_options = {{ distance = "none", ignore_top = 0, ignore_bottom = 0 }}
@@ -72,7 +82,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_them(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["datasets", "check", "folder", "--root", str(root), "--write"]) == 0
     data = root / "data.toml"
@@ -87,7 +97,8 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
     run = tmp_path / "run"
     assert main(["train", str(recipe), "--out", str(run)]) == 0
     checkpoint = Checkpoint.open(run / "checkpoint")
-    assert set(checkpoint.config.space.names) == set(NAMES)
+    space = checkpoint.config.space
+    assert set(space.names) == set(NAMES)
     assert checkpoint.load().labels.count == 5
     assert "Predicts the 5 classes of five" in (run / "checkpoint" / "README.md").read_text(encoding="utf-8")
 
@@ -109,7 +120,32 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
     assert main(["predict", photo, "--checkpoint", str(run), "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert set(summary[photo]["checkpoints"][str(run)]["class_shares"]) == set(NAMES)
-    assert main(["publish", str(run), "somebody/five", "--dry-run"]) == 0
+
+    shown = compared([checkpoint, Checkpoint.open(SHIPPED / "source_only_game")], root)
+    five, nineteen = shown.entrants
+    assert "each has a legend of its own" in shown.bundle["answer"]
+    assert [entry["name"] for entry in shown.bundle["classes"]][-5:] == [f"{name} (five)" for name in space.names]
+    assert five.score is None
+    assert nineteen.score is None
+    assert shown.bundle["disagreement"] is None
+    alone = compared([checkpoint], root)
+    assert [entry["name"] for entry in alone.bundle["classes"]] == list(space.names)
+    assert alone.entrants[0].score is not None
+    with zipfile.ZipFile(io.BytesIO(archive(alone.scene.photo, alone.entrants))) as files:
+        stored = Image.open(io.BytesIO(files.read("run_labels.png")))
+        assert stored.mode == "P"
+        assert stored.getpalette()[:15] == [value for colour in space.colours for value in colour]
+        assert "0 " + space.names[0] in files.read("README.txt").decode()
+
+    assert main(["publish", str(run), "maker/five"]) == 0
+    assert find_checkpoint("maker/five").config.space == space
+
+
+def compared(checkpoints: list[Checkpoint], root: Path) -> Comparison:
+    """The first photo of the folder, read by all."""
+    scene = photo_set_scene(open_dataset("folder", root, "real"), 0)
+    *_, state = compare(Engine(), scene, checkpoints, checkpoints, Settings(), "visitor")
+    return state
 
 
 def test_the_network_predicts_the_classes_of_the_recipe(root: Path, tmp_path: Path) -> None:
@@ -131,14 +167,10 @@ def test_checkpoints_of_two_spaces_are_shown_in_the_one_that_both_merge_into() -
     two = LabelSpace.parse({"name": "two", "classes": classes}, where="two")
     scene = Scene(Photo(np.zeros((2, 2, 3), np.uint8), "x", "y"), truth=np.array([[0, 12], [255, 9]], np.uint8))
 
-    class Of:
-        def __init__(self, space: LabelSpace) -> None:
-            self.config = type("Config", (), {"space": space})
-
-    shown = in_common_classes(scene, [Of(CITYSCAPES19), Of(two)])  # pyright: ignore[reportArgumentType]
+    shown = in_common_classes(scene, [CITYSCAPES19, two])
     assert shown.space == two
     assert shown.truth is not None
     assert shown.truth.tolist() == [[0, 1], [255, 0]]
-    assert in_common_classes(scene, [Of(CITYSCAPES19)]) is scene  # pyright: ignore[reportArgumentType]
+    assert in_common_classes(scene, [CITYSCAPES19]) is scene
     own = LabelSpace.parse({"name": "own", "classes": [{"name": "a"}, {"name": "b"}]}, where="own")
-    assert in_common_classes(scene, [Of(own), Of(CITYSCAPES19)]) is scene  # pyright: ignore[reportArgumentType]
+    assert in_common_classes(scene, [own, CITYSCAPES19]) is scene

@@ -19,7 +19,7 @@ from sim2street.training.evaluate import evaluate_predictions
 from sim2street.training.predictions import PredictionFolder, read_probabilities
 
 NAMES = ("a", "b", "c")
-SIZE = (12, 16)
+SIZE = (24, 32)
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -76,7 +76,7 @@ def test_what_is_missing_or_does_not_fit_is_counted_and_named(
     save(tmp_path / "theirs" / "b.png", truth["b"][:, :8])
     save(tmp_path / "theirs" / "d.png", truth["b"])
     with pytest.raises(
-        DatasetError, match=r"over some of the 3 photos .*1 predictions of another shape .*b\.png, 8×12"
+        DatasetError, match=r"over some of the 3 photos .*1 predictions of another shape .*b\.png, 8×24"
     ):
         evaluate_predictions(predicted(tmp_path))
     with pytest.raises(DatasetError, match="1 photos without a prediction: c"):
