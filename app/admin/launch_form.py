@@ -112,7 +112,12 @@ def _widget(recipe: str, field: FormField) -> None:
     elif field.kind == "choice":
         shown = {choice: field.show(choice) or "none" for choice in field.choices}
         st.selectbox(
-            label, field.choices, index=field.choices.index(field.value), key=key, help=help_, format_func=shown.get
+            label,
+            field.choices,
+            index=field.choices.index(field.value),
+            key=key,
+            help=help_,
+            format_func=lambda choice: shown[choice],
         )
     elif field.kind == "whole" and not field.optional:
         low = None if field.minimum is None else int(field.minimum)

@@ -57,8 +57,8 @@ def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | 
     photos, photo_files = _folder_named(folder, files, PHOTO_FOLDERS, SUFFIXES, "photos")
     labels, label_files = _folder_named(folder, files, LABEL_FOLDERS, LABEL_SUFFIXES, "label images")
     findings: list[str] = []
-    stems = [[path.stem for path in paths] for paths in (photo_files, label_files)]
-    patterns = _patterns(*stems, findings)
+    stems = [path.stem for path in photo_files], [path.stem for path in label_files]
+    patterns = _patterns(stems[0], stems[1], findings)
     shared = [{shared_part(stem, pattern) for stem in each} for each, pattern in zip(stems, patterns, strict=True)]
     both = len(shared[0] & shared[1] - {None})
     findings.insert(
