@@ -131,7 +131,7 @@ def evaluate_predictions(
     for index in range(len(dataset)):
         sample = dataset.read(index)
         height, width = sample.labels.shape
-        answer = folder.read(index, (width, height), tally.space, faults)
+        answer = folder.read(dataset.keys[index], (width, height), tally.space, faults)
         if answer is not None:
             tally.add(sample.labels, answer.labels, answer.confidence)
         if progress is not None:

@@ -128,19 +128,19 @@ class PredictionFolder:
             found[name] = path
         return found
 
-    def of(self, index: int) -> Path | None:
-        """The file that holds the prediction for photo `index`; None where there is none."""
-        return self.files.get(_last_part(self.dataset.keys[index]))
+    def of(self, key: str) -> Path | None:
+        """The file that holds the prediction for the photo of that key; None where there is none."""
+        return self.files.get(_last_part(key))
 
-    def read(self, index: int, size: tuple[int, int], space: LabelSpace, faults: Faults) -> Answer | None:
-        """The prediction for photo `index` in the classes of `space`, at `size` = (width, height); None, and a fault, without.
+    def read(self, key: str, size: tuple[int, int], space: LabelSpace, faults: Faults) -> Answer | None:
+        """The prediction for a photo in the classes of `space`, at `size` = (width, height); None, and a fault, without.
 
         Raises:
             LabelError: `space` is not made of the classes that were predicted.
         """
-        path = self.of(index)
+        path = self.of(key)
         if path is None:
-            faults.add("photos without a prediction", self.dataset.keys[index])
+            faults.add("photos without a prediction", key)
             return None
         try:
             answer = self._read(path, space)

@@ -65,7 +65,7 @@ def _best(entrants: Sequence[Entrant]) -> str:
     if len(ranked) == 1:
         return f"{title} reaches a {reached}."
     base = baseline_of(best, entrants)
-    if base is None and best.checkpoint.config.method == "source_only":
+    if base is None and best.checkpoint is not None and best.checkpoint.config.method == "source_only":
         return f"No method reads this picture better than {title}, which reaches a {reached}."
     other = base or ranked[1]
     gain = 100 * (_iou(best) - _iou(other))
@@ -84,7 +84,12 @@ def _best(entrants: Sequence[Entrant]) -> str:
 
 def _sure(entrants: Sequence[Entrant]) -> str:
     """Without ground truth: who is surest, which does not mean right."""
-    ranked = sorted(entrants, key=lambda entrant: entrant.reading.pane.mean_entropy)
+    known = [
+        (pane.mean_entropy, entrant) for entrant in entrants if (pane := entrant.reading.pane).mean_entropy is not None
+    ]
+    if not known:
+        return ""
+    ranked = [entrant for _, entrant in sorted(known, key=lambda pair: pair[0])]
     surest = ranked[0].reading
     largest = int(np.argmax(surest.pane.class_shares))
     if len(ranked) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
@@ -12,14 +13,16 @@ from sim2street.app.content.common_classes import in_common_classes, moved, padd
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
-from sim2street.app.content.identities import identity
+from sim2street.app.content.identities import identity, other_colour
 from sim2street.app.content.panes import Pane
 from sim2street.models.importers import FAMILIES
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
+from sim2street.training.predictions import Faults, PredictionFolder
 
+EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
 HEADING: Final = "Trained on rendered streets. How well does it read yours?"
 INTRODUCTION: Final = (
     "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
@@ -123,9 +126,13 @@ def known_so_far(
     everyone: Sequence[Checkpoint],
     settings: Settings,
     visitor: str,
+    others: Mapping[str, PredictionFolder] = EMPTY,
 ) -> Comparison:
-    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
-    spaces = [checkpoint.config.space for checkpoint in checkpoints]
+    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer.
+
+    `others` are predictions that were made elsewhere, by name.
+    """
+    spaces = [*(checkpoint.config.space for checkpoint in checkpoints), *(folder.space for folder in others.values())]
     scene = in_common_classes(scene, spaces)
     listed = list(dict.fromkeys([scene.space, *(scene_for(scene, space).space for space in spaces)]))
     titles = figures.unique_titles(everyone)
@@ -146,6 +153,14 @@ def known_so_far(
             empty["failed"].append({**label, "reason": known.reason})
         else:
             entrants.append(Entrant(checkpoint, _reading(checkpoint.name, label, known, scene, listed)))
+    for name, folder in others.items():
+        label = {"title": name, "note": "predictions made elsewhere", "colour": other_colour(name)}
+        part, faults = scene_for(scene, folder.space), Faults()
+        found = folder.read(scene.key, scene.photo.size, part.space, faults)
+        if found is None:
+            empty["failed"].append({**label, "reason": f"{' '.join(faults.describe())}."})
+        else:
+            entrants.append(Entrant(None, _reading(name, label, Pane(part.space, found.labels), scene, listed)))
     if not waiting:
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]
@@ -153,7 +168,7 @@ def known_so_far(
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
-        method["idea"] = identity(entrant.checkpoint.config.method).idea
+        method["idea"] = "" if entrant.checkpoint is None else identity(entrant.checkpoint.config.method).idea
     said = answer(entrants, scene.truth) if entrants and not waiting else ""
     bundle["answer"] = " ".join(part for part in (said, remark(scene, spaces)) if part)
     return Comparison(scene, entrants, bundle, waiting)

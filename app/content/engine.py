@@ -302,7 +302,7 @@ def _size(answer: Pane | Failure) -> int:
     if isinstance(answer, Failure):
         return 1024
     planes = (answer.labels, answer.entropy, answer.confidence, answer.candidates, answer.candidate_shares)
-    return 2 * sum(plane.nbytes for plane in planes)
+    return 2 * sum(plane.nbytes for plane in planes if plane is not None)
 
 
 ENGINE: Final = Engine()

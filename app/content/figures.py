@@ -29,11 +29,11 @@ class Entrant:
     """One method on the page with everything known of it.
 
     Attributes:
-        checkpoint: what it was trained on and how it scored on data sets.
+        checkpoint: what it was trained on and how it scored on data sets; None for predictions that were made elsewhere.
         reading: what it says of the photo.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None
     reading: Reading
 
     @property
@@ -188,18 +188,23 @@ def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None
 
     What another encoder or more labels (an oracle's) do is not the method's doing. A source-only entrant has no baseline.
     """
-    config = entrant.checkpoint.config
-    if config.method == "source_only":
+    if entrant.checkpoint is None or entrant.checkpoint.config.method == "source_only":
         return None
-    plain = [other for other in entrants if other.checkpoint.config.method == "source_only"]
-    alike = [other for other in plain if encoder_of(other.checkpoint.config) == encoder_of(config)]
-    fair = [other for other in alike if _sources(other.checkpoint.config) <= _sources(config)]
-    return max(fair, key=lambda other: len(_sources(other.checkpoint.config)), default=None)
+    config = entrant.checkpoint.config
+    fair = {
+        len(_sources(other.checkpoint.config)): other
+        for other in reversed(entrants)  # of equals the first stays
+        if other.checkpoint is not None
+        and other.checkpoint.config.method == "source_only"
+        and encoder_of(other.checkpoint.config) == encoder_of(config)
+        and _sources(other.checkpoint.config) <= _sources(config)
+    }
+    return fair[max(fair)] if fair else None
 
 
 def has_comparable_entropy(entrant: Entrant) -> bool:
     """Whether the network's entropy is that of a softmax per pixel, as most networks' is."""
-    network = NETWORKS.get(entrant.checkpoint.config.network)
+    network = None if entrant.checkpoint is None else NETWORKS.get(entrant.checkpoint.config.network)
     return network is None or not network.classifies_masks
 
 
@@ -219,7 +224,8 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
         row["Mean entropy"] = pane.mean_entropy if has_comparable_entropy(entrant) else None
         row["Seconds"] = pane.seconds
         row["Trained on"] = entrant.reading.note
-        for title, report in reports_by_title(entrant.checkpoint.metrics).items():
+        metrics = {} if entrant.checkpoint is None else entrant.checkpoint.metrics
+        for title, report in reports_by_title(metrics).items():
             if isinstance(report.get("miou"), int | float):
                 row[f"{MIOU}{title}"] = percent(report["miou"])
         rows.append(row)

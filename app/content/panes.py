@@ -59,7 +59,8 @@ class Pane:
     Attributes:
         space: what the labels are; the ground truth's space where that is coarser, else the network's.
         labels: (H, W) uint8, most probable class of `space`.
-        entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes.
+        entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes. None, as all that follows,
+            where nothing but labels is known.
         confidence: (H, W) uint8, 255 for a probability of 1 of the predicted class.
         candidates: (h, w, 3) uint8 classes, most probable first, of every `stride`-th pixel.
         candidate_shares: (h, w, 3) uint8, their probabilities, 255 for 1.
@@ -70,13 +71,13 @@ class Pane:
 
     space: LabelSpace
     labels: NDArray[np.uint8]
-    entropy: NDArray[np.uint8]
-    confidence: NDArray[np.uint8]
-    candidates: NDArray[np.uint8]
-    candidate_shares: NDArray[np.uint8]
-    stride: int
-    mean_entropy: float
-    seconds: float
+    entropy: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.uint8] | None = None
+    candidates: NDArray[np.uint8] | None = None
+    candidate_shares: NDArray[np.uint8] | None = None
+    stride: int = 1
+    mean_entropy: float | None = None
+    seconds: float | None = None
 
     @cached_property
     def class_shares(self) -> list[float]:
@@ -87,14 +88,15 @@ class Pane:
     @cached_property
     def planes(self) -> dict[str, Any]:
         """The arrays as base64 PNG, encoded once however often the page is drawn."""
-        return {
-            "labels": _plane(self.labels),
-            "entropy": _plane(self.entropy),
-            "confidence": _plane(self.confidence),
-            "candidates": _plane(self.candidates),
-            "candidateShares": _plane(self.candidate_shares),
-            "stride": self.stride,
+        arrays = {
+            "labels": self.labels,
+            "entropy": self.entropy,
+            "confidence": self.confidence,
+            "candidates": self.candidates,
+            "candidateShares": self.candidate_shares,
         }
+        encoded = {name: _plane(values) for name, values in arrays.items() if values is not None}
+        return {**encoded, "stride": self.stride}
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +184,9 @@ def score(shown: Pane, truth: NDArray[np.uint8]) -> Score:
             f"The ground truth measures {truth.shape[1]}×{truth.shape[0]} pixels and the photo"
             f" {shown.labels.shape[1]}×{shown.labels.shape[0]}; they must be of one size."
         )
-    confusion = confusion_matrix(truth, shown.labels, shown.space.count)
+    count = shown.space.count
+    predicted = np.where(shown.labels == IGNORE, np.uint8(count), shown.labels)  # nothing was predicted there
+    confusion = confusion_matrix(truth, predicted, count + 1)[:count]
     iou = iou_per_class(confusion)
     error = np.where(truth >= shown.space.count, IGNORE, truth != shown.labels).astype(np.uint8)
     return Score(iou, mean_iou(iou), pixel_accuracy(confusion), error)

@@ -38,8 +38,9 @@ def main() -> None:
     for remark in scene.photo.remarks:
         st.caption(f":material/info: {remark[0].upper()}{remark[1:]}.")
 
+    others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    state = session.known_so_far(scene, checkpoints, everyone, settings)
+    state = session.known_so_far(scene, checkpoints, everyone, settings, others)
     scene, entrants, bundle = state.scene, state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
