@@ -324,11 +324,13 @@ def _is_path(key: str, value: Any) -> bool:
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `changes` over `values`, tables within tables."""
+    """Lay `changes` over `values`, tables within tables; a table of another data set replaces what stood there."""
     merged = dict(values)
     for key, change in changes.items():
         before = merged.get(key)
-        merged[key] = _merge(before, change) if isinstance(before, dict) and isinstance(change, Mapping) else change
+        both = isinstance(before, dict) and isinstance(change, Mapping)
+        other = both and change.get("dataset", before.get("dataset")) != before.get("dataset")
+        merged[key] = _merge(before, change) if both and not other else change
     return merged
 
 
@@ -351,7 +353,7 @@ def load_recipe(source: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a recipe by name or file and apply `key=value` overrides.
 
     A recipe with `base = "OTHER"` has the values of that one, but for those it gives itself: tables are laid over
-    tables, lists and values replace theirs. OTHER is a shipped recipe, or a file as seen from the recipe's own folder.
+    tables, lists, values and a table that names another data set replace theirs. OTHER is a shipped recipe, or a file as seen from the recipe's own folder.
 
     Args:
         source: a name out of `recipe_names()`, the path of a TOML file, or the config.json that a run keeps.

@@ -34,7 +34,7 @@ class Synthia(Gta5):
     name = "synthia"
     title = "SYNTHIA"
     paper = "Ros et al., CVPR 2016"
-    terms = "rendered images, for non-commercial research under CC BY-NC-SA 3.0."
+    terms = "rendered images, for non-commercial research; its site says more."
     labels = CITYSCAPES19
     root_variable = "SIM2STREET_SYNTHIA"
     how_to_get = (

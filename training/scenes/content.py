@@ -41,6 +41,13 @@ class Content:
         lights: share of junctions, and of streets without one, that have traffic lights.
         bollards: share of sides with a row of bollards.
         railings: factor on the share of kerbs with a railing.
+        blocks: share of plots in closed rows that carry a perimeter block.
+        tints: range of the gain that makes one facade look like several.
+        plain_paths: share of pavements of the road's own asphalt, told from it by the kerb alone.
+        cycle_paths: share of pavements with a cycle path.
+        signals: share of traffic lights that are slender, hang from arms, or have no board.
+        modern_fleet: share of buses and trams with wide panes, doors and bright colours.
+        folds: contrast of the folds and highlights on clothes and bodywork, as a standard deviation.
     """
 
     moods: tuple[float, ...] = (0.2, 0.26, 0.12, 0.14, 0.09, 0.13, 0.06)
@@ -67,6 +74,13 @@ class Content:
     lights: tuple[float, float] = (0.55, 0.15)
     bollards: float = 0.22
     railings: float = 1.0
+    blocks: float = 0.0
+    tints: tuple[float, float] = (0.85, 1.15)
+    plain_paths: float = 0.0
+    cycle_paths: float = 0.0
+    signals: float = 0.0
+    modern_fleet: float = 0.0
+    folds: float = 0.0
 
 
 PLAIN: Final = Content()
@@ -85,14 +99,21 @@ STREETS: Final = Content(
     crowd=(2.0, 5.0, 9.0),
     groups=(1, 1, 2, 2, 3, 4),
     crossing=0.14,
-    nearest_person=3.0,
+    nearest_person=3.4,
     riders=3.2,
     motorcycles=0.3,
     ridden=0.92,
     racks=0.4,
     parked_motorcycles=0.2,
-    signs=1.9,
+    signs=1.6,
     lights=(0.8, 0.3),
     bollards=0.32,
     railings=2.6,
+    blocks=0.55,
+    tints=(0.45, 1.15),
+    plain_paths=0.45,
+    cycle_paths=0.25,
+    signals=0.75,
+    modern_fleet=0.8,
+    folds=0.22,
 )

@@ -25,6 +25,7 @@ POOLS = {
     "billboard": 16,
     "cabinet": 10,
     "far_mast": 8,
+    "signal": 40,
 }
 FENCE_POOL = 24
 GARDEN_WALL_POOL = 20
@@ -205,6 +206,38 @@ def draw_light(random: np.random.Generator) -> Sprite:
     return sketch.sprite(rounded=0.02)
 
 
+def draw_signal(random: np.random.Generator) -> Sprite:
+    """Draw traffic lights as they stand in European cities: slender heads on a post, often a second one on an arm."""
+    on_arm = random.random() < 0.4
+    height = random.uniform(5.0, 6.0) if on_arm else random.uniform(2.7, 3.6)
+    reach = random.uniform(1.8, 4.0)
+    sketch = Sketch(0.8, 4.6, height + 0.9, 48.0, train_ids.TRAFFIC_LIGHT)
+    colour = metal(random)
+    draw_post(sketch, height, 0.15 if on_arm else 0.1, colour)
+    heads = [(random.choice([-0.22, 0.0, 0.22]), random.uniform(2.4, 2.9))]
+    if on_arm:
+        sketch.stroke((0, height), (reach, height + 0.2), 0.12, colour, 0.08, label=train_ids.POLE)
+        heads += [(reach, height - 0.3)]
+    housing = np.full(3, random.uniform(10, 40))
+    if random.random() < 0.25:
+        housing = hsv(random, (0.3, 0.45), (0.2, 0.5), (0.12, 0.3))
+    state = int(random.choice([0, 0, 1, 2, 2]))
+    for x, y in heads:
+        wide, tall = random.uniform(0.13, 0.17), random.uniform(0.42, 0.52)
+        box = [(x - wide, y - tall), (x + wide, y - tall), (x + wide, y + tall), (x - wide, y + tall)]
+        if random.random() < 0.3:
+            rim = [(x + (u - x) * 1.5, y + (v - y) * 1.2) for u, v in box]
+            sketch.polygon(rim, INK if random.random() < 0.5 else (16, 16, 17))
+        sketch.polygon(box, housing)
+        for lamp, tone in enumerate(((250, 55, 40), (255, 180, 50), (80, 240, 180))):
+            on = lamp == state
+            shown = tone if on else tuple(channel * 0.14 + 8 for channel in tone)
+            sketch.disc((x, y + 0.28 - 0.28 * lamp), 0.1, 0.1, shown, glow=1.0 if on else 0.0)
+            if on:
+                sketch.disc((x, y + 0.28 - 0.28 * lamp), 0.05, 0.05, (255, 240, 225), glow=1.0)
+    return sketch.sprite(rounded=0.02)
+
+
 def draw_small(random: np.random.Generator, kind: str) -> Sprite:
     """Draw a bollard, plain post, mast, bin, switch cabinet, advertising board or bus shelter."""
     if kind == "bollard":
@@ -299,7 +332,7 @@ def draw_small(random: np.random.Generator, kind: str) -> Sprite:
 def furniture(kind: str, number: int) -> Sprite:
     """Return piece `number` (0 .. POOLS[kind] - 1) of a kind; drawn once, then kept."""
     random = np.random.default_rng([8300, list(POOLS).index(kind), number])
-    makers = {"lamp": draw_lamp, "sign": draw_sign, "light": draw_light}
+    makers = {"lamp": draw_lamp, "sign": draw_sign, "light": draw_light, "signal": draw_signal}
     return makers[kind](random) if kind in makers else draw_small(random, kind)
 
 

@@ -68,7 +68,11 @@ class GroundBuilder:
         """Lay base, pavement, verge and kerb of one side."""
         random, sign = self.random, side.sign
         first, last = STEPS_Z[0], STEPS_Z[-1]
+        content = self.layout.content
         pave = paving(random)
+        plain = bool(content.plain_paths) and random.random() < content.plain_paths
+        if plain:
+            pave = self.road * random.uniform(0.8, 1.3) * (1 + random.uniform(-0.04, 0.04, 3))
         far = side.front + 250.0
         base, label = pave * random.uniform(0.8, 1.1), train_ids.SIDEWALK
         if side.mood in ("suburb", "park", "open"):
@@ -91,12 +95,25 @@ class GroundBuilder:
             for z in np.arange(random.uniform(0, 10), 90, random.uniform(9, 16)):
                 drive = strip(sign * side.kerb, sign * (side.front + 7), float(z), float(z) + 2.8)
                 self.add(drive, pave * random.uniform(0.75, 1.1), train_ids.SIDEWALK)
-        if random.random() < 0.6:
+        if random.random() < 0.6 and not plain:
             self.lay_slabs(side, pave)
+        if content.cycle_paths and random.random() < content.cycle_paths and side.pavement > 2:
+            self.lay_cycle_path(side, pave)
         kerb = hsv(random, (0.05, 0.6), (0, 0.06), (0.45, 0.75))
         edge = side.kerb
         self.add(strip(sign * edge, sign * (edge + 0.14), first, last), kerb, train_ids.SIDEWALK)
         self.add(strip(sign * (edge - 0.06), sign * edge, first, last), self.road * 0.5)
+
+    def lay_cycle_path(self, side: Side, pave: Colour) -> None:
+        """Lay a cycle path along the kerb side of a pavement, red or of another asphalt; it counts as sidewalk."""
+        random = self.random
+        colour = hsv(random, (0.97, 1.04), (0.25, 0.5), (0.3, 0.55))
+        if random.random() < 0.4:
+            colour = pave * random.uniform(0.65, 0.9)
+        start = side.kerb + (side.verge if side.verge_first else 0.0) + random.uniform(0.2, 0.7)
+        width = min(random.uniform(1.0, 1.8), side.pavement - 0.9)
+        path = strip(side.sign * start, side.sign * (start + width), STEPS_Z[0], STEPS_Z[-1])
+        self.add(path, colour, train_ids.SIDEWALK)
 
     def lay_slabs(self, side: Side, pave: Colour) -> None:
         """Draw joints between paving slabs near the camera."""

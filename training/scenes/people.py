@@ -8,7 +8,7 @@ import numpy as np
 
 from sim2street.training.scenes import train_ids
 from sim2street.training.scenes.canvas import Sprite
-from sim2street.training.scenes.sketch import Sketch
+from sim2street.training.scenes.sketch import Sketch, folds_of
 from sim2street.training.scenes.textures import Colour, hsv
 
 PEOPLE_POOL = 220
@@ -50,8 +50,8 @@ def draw_head(sketch: Sketch, random: np.random.Generator, x: float, y: float, s
 
 
 @cache
-def person(number: int) -> Sprite:
-    """Return person `number` (0 .. PEOPLE_POOL - 1), walking or standing, with bags and coats."""
+def person(number: int, folds: float = 0.0) -> Sprite:
+    """Return person `number` (0 .. PEOPLE_POOL - 1), walking or standing, with bags, coats and folds of a contrast."""
     random = np.random.default_rng([8100, number])
     height = random.uniform(1.55, 1.9) if random.random() < 0.88 else random.uniform(1.0, 1.4)
     sketch = Sketch(0.75, 0.75, 2.0, PERSON_SCALE, train_ids.PERSON)
@@ -150,7 +150,7 @@ def person(number: int) -> Sprite:
         )
     draw_arm(near_arm, 1.0)
     draw_head(sketch, random, lean * 1.5, 0.925 * height, 0.125 * height / 1.75, facing)
-    return sketch.sprite(rounded=0.2)
+    return sketch.sprite(rounded=0.2, grain=folds_of(sketch, number, folds))
 
 
 def draw_rider(
@@ -209,7 +209,7 @@ def draw_rider(
 
 
 @cache
-def two_wheeler(kind: str, number: int, ridden: bool) -> Sprite:
+def two_wheeler(kind: str, number: int, ridden: bool, folds: float = 0.0) -> Sprite:
     """Return a bicycle or motorcycle, ridden or not, from one of many headings."""
     random = np.random.default_rng([8200, TWO_WHEELERS.index(kind), number, int(ridden)])
     motor = kind == "motorcycle"
@@ -297,4 +297,4 @@ def two_wheeler(kind: str, number: int, ridden: bool) -> Sprite:
         )
     if ridden:
         draw_rider(sketch, random, saddle, grip, (crank[0], crank[1] + 0.02), profile, facing, motor)
-    return sketch.sprite(rounded=0.12)
+    return sketch.sprite(rounded=0.12, grain=folds_of(sketch, number, folds))

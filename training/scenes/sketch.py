@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from sim2street.training.scenes.canvas import SUBPIXEL_BITS, Sprite, halved
+from sim2street.training.scenes.textures import noise
 
 Point = tuple[float, float]
 """Metres right of the anchor, metres above it."""
@@ -143,7 +144,7 @@ class Sketch:
         """Average to the final resolution.
 
         Args:
-            grain: Noise of the board's double resolution that multiplies the colours as 1 + grain.
+            grain: Noise of the board's double resolution that multiplies colours and paint as 1 + grain.
             rounded: How much the underside of the body darkens.
 
         Returns:
@@ -153,6 +154,7 @@ class Sketch:
         if grain is not None:
             shade = colour[..., :3] * (1.0 + grain[..., None])
             colour = np.dstack([np.clip(shade, 0, 255).astype(np.uint8), colour[..., 3]])
+            self.marks[..., 3] = np.clip(self.marks[..., 3] * (1.0 + grain), 0, 255).astype(np.uint8)
         small = halved(colour)
         marks = halved(self.marks)
         label = self.marks[::2, ::2, 0]
@@ -170,3 +172,27 @@ class Sketch:
         single = int(present[0]) if len(present) == 1 else label
         anchor = (self.origin[0] * self.scale, self.origin[1] * self.scale)
         return Sprite(small, np.ascontiguousarray(extra), self.scale, anchor, single)
+
+
+def folds_of(sketch: Sketch, number: int, contrast: float, smoothness: float = 1.1) -> np.ndarray | None:
+    """Draw folds of cloth or mirrored surroundings for a whole board.
+
+    Args:
+        sketch: The board.
+        number: Which folds; equal numbers on equal boards give the same.
+        contrast: Standard deviation of the relative brightness; 0 draws none.
+        smoothness: Fall of the amplitude with frequency, as of `noise`.
+
+    Returns:
+        (rows, columns) float32 for `Sketch.sprite`'s grain, or None without contrast.
+    """
+    if contrast <= 0:
+        return None
+    random = np.random.default_rng([8150, number])
+    rows, columns = sketch.colour.shape[:2]
+    tile = noise(6, smoothness)
+    first_row, first_column = random.integers(0, len(tile), 2)
+    # Folds hang: they are half as fine upwards as across.
+    upward = (np.arange(rows) // 2 + first_row) % len(tile)
+    across = (np.arange(columns) + first_column) % len(tile)
+    return np.clip(contrast * tile[np.ix_(upward, across)], -0.6, 0.6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim2street.training.scenes import facades, furniture, vegetation
+from sim2street.training.scenes import facades, furniture, perimeter_blocks, vegetation
 from sim2street.training.scenes.canvas import Texture
 from sim2street.training.scenes.facades import Facade
 from sim2street.training.scenes.layout import (
@@ -35,6 +35,7 @@ BUILT_SHARE = {
     "open": 0.35,
     "retail": 0.6,
 }
+CLOSED_ROWS = ("terrace", "shops", "canyon")
 FENCING = ("hedge", "wall", "fence", "none")
 GABLE_DEPTH_METRES = 8.0
 FIRST_Z_METRES = -4.0
@@ -50,7 +51,7 @@ class StreetBuilder:
 
     def tint(self, spread: float = 0.12) -> np.ndarray:
         """Draw gains that make one texture look like several."""
-        return self.random.uniform(0.85, 1.15) * (1 + self.random.uniform(-spread, spread, 3) / 2)
+        return self.random.uniform(*self.layout.content.tints) * (1 + self.random.uniform(-spread, spread, 3) / 2)
 
     def panel(
         self,
@@ -173,6 +174,8 @@ class StreetBuilder:
             if previous and random.random() < (0.5 if side.mood in ("terrace", "suburb") else 0.1):
                 kind, number, tint = previous
             facade = facades.facade(kind, number)
+            if side.mood in CLOSED_ROWS and layout.content.blocks and random.random() < layout.content.blocks:
+                facade = perimeter_blocks.perimeter_block(int(random.integers(perimeter_blocks.POOL)))
             length = facade.width
             if layout.junction is not None:
                 start = layout.junction - layout.junction_half - 1.5

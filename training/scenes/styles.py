@@ -6,7 +6,7 @@ Every strength that defines how far a style lies from the clean one is a constan
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import cv2
@@ -46,6 +46,7 @@ DAY_MEAN = (62.0, 135.0)
 """Range of the mean brightness (of 255) of everything but the sky in randomised daylight."""
 DUSK_MEAN = (24.0, 62.0)
 JPEG_SHARE = 0.5
+CURVE_SHARE = 0.6
 JPEG_QUALITY = (35, 95)
 TONE_PIVOT = 0.3
 """Brightness that a change of contrast leaves as it is."""
@@ -232,11 +233,41 @@ def look_randomised(shot: Shot) -> np.ndarray:
     return cv2.LUT(to_bytes(picture), table)
 
 
+def large_shades(shot: Shot) -> np.ndarray:
+    """Draw what keeps light off whole parts of a street: houses out of sight, crowns of trees, a dark side.
+
+    Returns:
+        (H, W) float32 gains in (0, 1]; 1 where the sky is seen.
+    """
+    random, canvas = shot.random, shot.canvas
+    height, width = canvas.labels.shape
+    gain = np.ones((height, width), np.float32)
+    if random.random() < 0.65:
+        lumps = noise_patch(random, 64, 128, 21, random.choice([1.6, 2.0, 2.4]))
+        lumps = cv2.resize(lumps, (width, height), interpolation=cv2.INTER_CUBIC)
+        softness = random.uniform(0.1, 1.0)
+        dark = np.clip((lumps - random.uniform(-0.8, 0.8)) / softness + 0.5, 0, 1)
+        gain *= 1 - random.uniform(0.2, 0.65) * dark
+    if random.random() < 0.4:
+        across = np.linspace(-1, 1, width, dtype=np.float32)[None] * random.choice([-1.0, 1.0])
+        dark = np.clip((across - random.uniform(-0.6, 0.6)) / random.uniform(0.05, 0.8) + 0.5, 0, 1)
+        gain *= (1 - random.uniform(0.2, 0.55) * dark).astype(np.float32)
+    openness = canvas.openness.astype(np.float32) * np.float32(1 / 255)
+    return gain + (1 - gain) * openness
+
+
 def look_streets(shot: Shot) -> np.ndarray:
-    """A look drawn at random as `look_randomised`, then what a file of a photo loses: blocks and colour of JPEG."""
-    picture = look_randomised(shot)
-    if shot.random.random() < JPEG_SHARE:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(shot.random.integers(*JPEG_QUALITY))]
+    """A look drawn at random as `look_randomised`, with large shades, a camera's tone curve and a file's JPEG."""
+    random = shot.random
+    canvas = shot.canvas
+    shaded = cv2.multiply(canvas.albedo, tripled(large_shades(shot)), dtype=cv2.CV_8U)
+    picture = look_randomised(replace(shot, canvas=replace(canvas, albedo=shaded)))
+    if random.random() < CURVE_SHARE:
+        cast = np.clip(1 + random.normal(0, 0.03, 3), 0.9, 1.1)
+        table = tone_table(random, random.uniform(0.75, 1.15), random.uniform(0.9, 1.25), random.uniform(-6, 8), cast)
+        picture = cv2.LUT(picture, table)
+    if random.random() < JPEG_SHARE:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(*JPEG_QUALITY))]
         _, stored = cv2.imencode(".jpg", picture, quality)
         picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
     return picture

@@ -36,6 +36,13 @@ def car_paint(random: np.random.Generator) -> Colour:
     return hsv(random, (0, 1), (0.2, 0.9), (0.2, 0.9))
 
 
+def fleet_paint(random: np.random.Generator) -> Colour:
+    """Draw the colour of a city's buses or trams: mostly one strong tone, else white."""
+    if random.random() < 0.3:
+        return hsv(random, (0.1, 0.6), (0.0, 0.08), (0.75, 0.98))
+    return hsv(random, (0, 1), (0.45, 0.95), (0.3, 0.9))
+
+
 class Placer:
     """Adds things and their shadows to a layout."""
 
@@ -73,6 +80,13 @@ class Placer:
         """Place a vehicle; heading 0 drives away along the road, pi towards the camera."""
         layout, camera = self.layout, self.layout.camera
         number = int(self.random.integers(MODELS_PER_KIND[kind]))
+        if (
+            kind in ("bus", "tram")
+            and layout.content.modern_fleet
+            and self.random.random() < layout.content.modern_fleet
+        ):
+            number += MODELS_PER_KIND[kind]
+            paint = fleet_paint(self.random)
         body = shape(kind, number)
         cosine, sine = abs(math.cos(heading)), abs(math.sin(heading))
         half_s = (body.width * cosine + body.length * sine) / 2
@@ -88,7 +102,7 @@ class Placer:
         bin_number = min(round(abs(relative) / math.pi * vehicles.HEADINGS), vehicles.HEADINGS)
         large = kind in ("truck", "bus", "tram")
         near = depth < (20.0 if large else 10.0)
-        sprite = vehicles.vehicle(kind, number, bin_number, "near" if near else "far")
+        sprite = vehicles.vehicle(kind, number, bin_number, "near" if near else "far", layout.content.folds)
         # A positive relative heading points right, and the pictures show the nose on the right.
         layout.things.append(Thing(sprite, s, z, mirrored=relative < 0, paint=paint))
         self.shade(s, z, body.width / 2 * 1.05, body.length / 2 * 1.02, body.height * 0.75, heading)
@@ -262,7 +276,7 @@ class Placer:
                 for _ in range(pick(random, content.groups)):
                     number = int(random.integers(people.PEOPLE_POOL))
                     self.thing(
-                        people.person(number),
+                        people.person(number, content.folds),
                         s + random.normal(0, 0.45),
                         z + random.normal(0, 0.4),
                         1.0,
@@ -273,14 +287,14 @@ class Placer:
                 for number in range(int(random.integers(2, 9))):
                     kind = "motorcycle" if random.random() < content.parked_motorcycles else "bicycle"
                     model = int(random.integers(people.TWO_WHEELER_POOL))
-                    self.thing(people.two_wheeler(kind, model, False), s, start + 0.6 * number, 1.0, 0.3)
+                    self.thing(people.two_wheeler(kind, model, False, content.folds), s, start + 0.6 * number, 1.0, 0.3)
         for _ in range(int(random.poisson(content.riders))):
             kind = "motorcycle" if random.random() < content.motorcycles else "bicycle"
             side = layout.sides[int(random.integers(2))]
             s = side.sign * (side.kerb - random.uniform(0.5, 2.2))
             model = int(random.integers(people.TWO_WHEELER_POOL))
             self.thing(
-                people.two_wheeler(kind, model, bool(random.random() < content.ridden)),
+                people.two_wheeler(kind, model, bool(random.random() < content.ridden), content.folds),
                 s,
                 self.distance(content.nearest_person, 45),
                 1.0,
@@ -332,8 +346,11 @@ class Placer:
             for side in layout.sides:
                 for at in (z - random.uniform(0.5, 2), z + 2 * layout.junction_half + 1.0):
                     if random.random() < 0.75 and at > 4:
-                        number = int(random.integers(furniture.POOLS["light"]))
-                        self.thing(furniture.furniture("light", number), side.sign * (side.kerb + 0.5), at)
+                        kind = "light"
+                        if layout.content.signals and random.random() < layout.content.signals:
+                            kind = "signal"
+                        number = int(random.integers(furniture.POOLS[kind]))
+                        self.thing(furniture.furniture(kind, number), side.sign * (side.kerb + 0.5), at)
 
     def railing(self, side: Side, edge: float) -> None:
         """Stand a railing or crash barrier along the kerb."""

@@ -158,8 +158,8 @@ def car_shape(random: np.random.Generator, kind: str) -> VehicleShape:
     )
 
 
-def box_shape(random: np.random.Generator, kind: str) -> VehicleShape:
-    """Draw a bus, tram or truck: a long box with rounded edges, its cab and its windows."""
+def box_shape(random: np.random.Generator, kind: str, modern: bool) -> VehicleShape:
+    """Draw a bus, tram or truck: a long box with rounded edges, its cab and its windows; modern ones have wide panes."""
     length, height, width = {
         "bus": (random.uniform(9.5, 12.0), random.choice([3.0, 3.1, 4.2]), 2.5),
         "tram": (random.uniform(18.0, 28.0), random.uniform(3.3, 3.7), 2.6),
@@ -167,6 +167,8 @@ def box_shape(random: np.random.Generator, kind: str) -> VehicleShape:
     }[kind]
     sill = {"bus": 0.3, "tram": 0.25, "truck": 0.65}[kind]
     belt = {"bus": 1.25, "tram": 1.3, "truck": 1.3}[kind]
+    if modern:
+        belt -= random.uniform(0.1, 0.35)
     shares = np.linspace(0, 1, 41)
     cab_start = 1 - 2.0 / length
     cab_height = min(height, random.uniform(2.3, 3.0))
@@ -175,7 +177,8 @@ def box_shape(random: np.random.Generator, kind: str) -> VehicleShape:
     materials = np.full((len(shares) - 1, 2 * SIDE_POINTS - 2), PAINT, np.int64)
     if kind == "truck":
         materials[:] = LIVERY
-    step = random.integers(2, 5)
+    step = random.integers(2, 5) if not modern else random.integers(5, 14)
+    doors = {round(40 * share) for share in (0.12, 0.5, 0.88)} if modern else set()
     for i, share in enumerate(shares):
         end = min(share, 1 - share) * length
         taper = 1 - 0.05 * max(0.0, 1 - end / 0.4) ** 2
@@ -197,8 +200,10 @@ def box_shape(random: np.random.Generator, kind: str) -> VehicleShape:
                 materials[i, 4] = materials[i, 11] = GLASS
                 if height > 4:
                     materials[i, 5] = materials[i, 10] = GLASS if share > 0.03 else PAINT
-            if random.random() < 0.05:
+            if random.random() < 0.05 and not modern:
                 materials[i, 1:4] = GLASS
+            if {i, i - 1} & doors:
+                materials[i, 1:5] = materials[i, -5:-1] = GLASS
     if kind != "truck" and random.random() < 0.6:
         materials[:, int(random.integers(0, 3))] = LIVERY
         materials[:, -1 - int(random.integers(0, 3))] = LIVERY
@@ -265,6 +270,7 @@ def pack(
 
 @cache
 def shape(kind: str, number: int) -> VehicleShape:
-    """Return model `number` (0 .. MODELS_PER_KIND[kind] - 1) of a kind."""
+    """Return model `number` (0 .. MODELS_PER_KIND[kind] - 1) of a kind; as many more are modern buses and trams."""
     random = np.random.default_rng([7900, list(MODELS_PER_KIND).index(kind), number])
-    return car_shape(random, kind) if kind in ("car", "van") else box_shape(random, kind)
+    modern = number >= MODELS_PER_KIND[kind]
+    return car_shape(random, kind) if kind in ("car", "van") else box_shape(random, kind, modern)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from sim2street.training.scenes.canvas import Sprite
-from sim2street.training.scenes.sketch import Sketch
+from sim2street.training.scenes.sketch import Sketch, folds_of
 from sim2street.training.scenes.vehicle_shapes import GLASS, LABEL_OF_KIND, LIVERY, PAINT, TRIM, VehicleShape, shape
 
 HEADINGS = 16
@@ -181,7 +181,7 @@ def draw_end(sketch: Sketch, view: View, body: VehicleShape, front: bool, rng: n
 
 
 @cache
-def vehicle(kind: str, number: int, heading: int, distance: str) -> Sprite:
+def vehicle(kind: str, number: int, heading: int, distance: str, folds: float = 0.0) -> Sprite:
     """Return a vehicle's picture; rendered once, then kept.
 
     Args:
@@ -189,6 +189,7 @@ def vehicle(kind: str, number: int, heading: int, distance: str) -> Sprite:
         number: Model of that kind.
         heading: 0 shows the rear, HEADINGS the front, between them its right side.
         distance: "near" or "far", the perspective it is seen with.
+        folds: contrast of what mirrors in its paint and glass.
     """
     body = shape(kind, number)
     rng = np.random.default_rng([8000, list(SCALES).index(kind), number])
@@ -211,7 +212,7 @@ def vehicle(kind: str, number: int, heading: int, distance: str) -> Sprite:
     if np.sin(angle) > 0.12:
         for axle in body.wheels:
             draw_wheel(sketch, view, body, axle, 1.0, rng)
-    return sketch.sprite(rounded=0.05)
+    return sketch.sprite(rounded=0.05, grain=folds_of(sketch, number + 1000 * heading, 0.7 * folds, 1.7))
 
 
 def draw_underside(sketch: Sketch, view: View, body: VehicleShape) -> None:
