@@ -18,7 +18,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sim2street.models.errors import ConfigError, UnreadableError
-from sim2street.models.labels import LabelSpace
+from sim2street.models.label_space import LabelSpace
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.models.storage.checkpoint import Window
@@ -257,9 +258,30 @@ class RunConfig(Options):
             raise ConfigError(
                 f"Method {self.method} trains the network {' or '.join(entry.networks)}; network is {self.network!r}."
             )
+        # What a folder holds is only known where it lies, so that it is looked at when the pairs are opened.
+        for source in self.sources if self.labels is None else ():
+            if (own := getattr(source.kind, "labels", None)) is not None:
+                self.refuse_coarser(source, own, CITYSCAPES19)
         if entry.trains and options.trains_segmenter and "segmenter" not in self.optimisers:
             raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
+
+    def refuse_coarser(self, source: DatasetConfig, space: LabelSpace, predicted: LabelSpace) -> None:
+        """Raise `ConfigError` where the method needs a source's labels in the predicted classes and has them in coarser ones.
+
+        Raises:
+            LabelError: a source's classes cannot be brought together with those that are predicted.
+        """
+        if predicted.takes(space):
+            return
+        space.members_or_refuse(predicted)
+        entry = METHODS.find(self.method)
+        if entry.mixes_labels:
+            raise ConfigError(
+                f"{entry.title} mixes source labels with pseudo labels, so that every source needs the network's"
+                f" {predicted.count} classes ({predicted.name}) or finer ones; {source.label} has the {space.count} of"
+                f" {space.name}. Leave that source out, or set labels to {space.name}."
+            )
 
     @property
     def total_steps(self) -> int:

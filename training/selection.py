@@ -21,7 +21,6 @@ from sim2street.training.datasets.pairs import DomainPairs, PairsConfig
 from sim2street.training.datasets.statistics import RareClassSampling
 from sim2street.training.datasets.stored import cache_dataset
 from sim2street.training.datasets.transforms import AUGMENTS, TransformConfig
-from sim2street.training.methods import METHODS
 
 
 def open_originals(config: DatasetConfig, *, labelled: bool = True) -> SegmentationDataset:
@@ -67,17 +66,9 @@ def predicted_space(config: RunConfig) -> LabelSpace:
         LabelError: there is no such label space, or a source's classes cannot be brought together with it.
         DatasetError: a folder that says its classes itself is missing.
     """
-    predicted, entry = _named_space(config), METHODS.find(config.method)
-    coarser = [source for source in config.sources if not predicted.takes(source.label_space)]
-    for source in coarser:
-        source.label_space.members_or_refuse(predicted)
-        if entry.mixes_labels:
-            raise ConfigError(
-                f"{entry.title} mixes source labels with pseudo labels, so that every source needs the network's"
-                f" {predicted.count} classes ({predicted.name}) or finer ones; {source.label} has the"
-                f" {source.label_space.count} of {source.label_space.name}. Leave that source out, or set labels to"
-                f" {source.label_space.name}."
-            )
+    predicted = _named_space(config)
+    for source in config.sources:
+        config.refuse_coarser(source, source.label_space, predicted)
     return predicted
 
 
