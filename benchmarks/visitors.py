@@ -100,7 +100,7 @@ def prepare(number: int, folder: Path, checkpoints: list[Checkpoint]) -> Visitor
     scene = rendered_scene("game", street)
     path = folder / f"street_{street}.png"
     Image.fromarray(scene.photo.pixels).save(path)
-    panes = {each.name: predict_pane(each, scene.photo, scene.space.name, Settings()) for each in checkpoints}
+    panes = {each.name: predict_pane(each, scene.photo, scene.space, Settings()) for each in checkpoints}
     titles = unique_titles([entry.checkpoint for entry in catalog() if entry.checkpoint is not None])
     asked = [titles[each.name] for each in checkpoints]
     return Visitor(number, street, asked, path, scene.photo.digest, {name: pane.labels for name, pane in panes.items()})

@@ -63,9 +63,12 @@ def _occurrences(values: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(C, C) confusion -> (C,) intersection over union in [0,1]; NaN for a class in neither truth nor prediction."""
+    """(C, C) confusion -> (C,) intersection over union in [0,1]; NaN for a class in neither truth nor prediction.
+
+    A further column, (C, C + 1), holds pixels that nothing was predicted for.
+    """
     hits = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
+    union = confusion[:, : len(confusion)].sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
     return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
 

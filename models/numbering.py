@@ -71,28 +71,24 @@ class Numbering:
     def common_share(self, counts: NDArray[np.int64]) -> float:
         """Share of all pixels, [0,1], that the common classes of a street cover when (256,) counts are read so."""
         common = {CITYSCAPES19.names.index(name) for name in COMMON}
-        values = [value for value, label in self.meaning.items() if label != IGNORE and self._is(label, common)]
+        members = self.space.members_or_refuse(CITYSCAPES19)
+        values = [value for value, label in self.meaning.items() if label != IGNORE and common & set(members[label])]
         return float(counts[values].sum() / max(1, counts.sum()))
 
-    def _is(self, label: int, classes: set[int]) -> bool:
-        return bool(classes & set(self.space.members[label]))
+
+def _as_stored(space: LabelSpace) -> dict[int, int]:
+    """What a space says itself of the values in its files; that 255 is no class goes without saying."""
+    return {value: label for value, label in space.meaning.items() if value != IGNORE}
 
 
-TRAIN_IDS: Final = Numbering(
-    "Cityscapes train ids (0–18)", CITYSCAPES19, {value: value for value in range(CITYSCAPES19.count)}, stores_255=True
-)
+TRAIN_IDS: Final = Numbering("Cityscapes train ids (0–18)", CITYSCAPES19, _as_stored(CITYSCAPES19), stores_255=True)
 LABEL_IDS: Final = Numbering(
     "Cityscapes label ids (0–33)",
     CITYSCAPES19,
     # 34 is GTA5's licence plate.
     {value: TRAIN_ID_OF_LABEL_ID.get(value, IGNORE) for value in range(35)},
 )
-CAMVID_CLASSES: Final = Numbering(
-    "CamVid classes (0–10)",
-    CAMVID11,
-    # "Unlabelled" is numbered right after the classes.
-    {**{value: value for value in range(CAMVID11.count)}, CAMVID11.count: IGNORE},
-)
+CAMVID_CLASSES: Final = Numbering("CamVid classes (0–10)", CAMVID11, _as_stored(CAMVID11))
 NUMBERINGS: Final = {each.title: each for each in (TRAIN_IDS, LABEL_IDS, CAMVID_CLASSES)}
 
 

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,8 +174,44 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
         LabelError: it holds colours, fractions or values beyond 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
+    return _label_values(_decode(data, name), name)
+
+
+def read_label_picture(
+    source: bytes | str | Path, *, name: str | None = None, by: Literal["auto", "colour", "value"] = "auto"
+) -> NDArray[np.uint8]:
+    """Read a label image as (H, W) uint8 stored values, or as (H, W, 3) uint8 RGB where colours say the class.
+
+    Args:
+        source: bytes or a file.
+        name: for errors.
+        by: "colour" takes also a palette's colours, "value" also three channels that are equal; "auto" takes RGB
+            pictures by colour and all others by value.
+
+    Raises:
+        PhotoError: the file cannot be read as a picture.
+        LabelError: values were asked for, and it holds colours or values beyond 255.
+    """
+    data, name = _read_bytes(source, name)
     decoded = _decode(data, name)
-    values = np.asarray(decoded.image if decoded.turn is None else decoded.image.transpose(decoded.turn))
+    if by != "colour" and decoded.image.mode not in ("RGB", "RGBA"):
+        return _label_values(decoded, name)
+    pixels = np.asarray(_upright(decoded).convert("RGB"))
+    if by != "value":
+        return pixels
+    if (pixels != pixels[..., :1]).any():
+        raise LabelError(f"{name} holds colours, and values were asked for (read_by); expected a grey picture.")
+    return pixels[..., 0]
+
+
+def _upright(decoded: _Decoded) -> Image.Image:
+    """The picture as its metadata says that it is to be seen."""
+    return decoded.image if decoded.turn is None else decoded.image.transpose(decoded.turn)
+
+
+def _label_values(decoded: _Decoded, name: str) -> NDArray[np.uint8]:
+    """(H, W) uint8 of a greyscale or palette picture."""
+    values = np.asarray(_upright(decoded))
     # Pillow stretches greyscale of 2 or 4 bits to 0..255, which is right for photos and wrong for labels.
     stretch = 85 if "L;2" in decoded.stored_modes else 17 if "L;4" in decoded.stored_modes else 1
     values = values // stretch if stretch > 1 else values

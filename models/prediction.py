@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sim2street.models.labels import LabelSpace
+from sim2street.models.label_space import LabelSpace, Members
 
 STRIP: Final = 1 << 13
 """Pixels handled at a time on a processor: 19 classes of them fit into its second-level cache."""
@@ -152,6 +152,7 @@ class Prediction:
         space: what the labels are.
         seconds: wall-clock time from photo to all of these, without loading the network.
         source: makes the network's probabilities on demand.
+        members: for each class of `space` the network's that it merges; None where they are the network's own.
     """
 
     labels: NDArray[np.uint8]
@@ -160,6 +161,7 @@ class Prediction:
     space: LabelSpace
     seconds: float
     source: Probabilities
+    members: Members | None = None
 
     @classmethod
     def of(cls, source: Probabilities, own: LabelSpace, seconds: float, space: LabelSpace | None = None) -> Prediction:
@@ -170,16 +172,15 @@ class Prediction:
             own: the network's classes.
             seconds: taken so far.
             space: merges classes by summing their probabilities before the best is taken. One that only leaves classes
-                out (SYNTHIA's) changes nothing: it is scored within the 19.
+                out (SYNTHIA's) changes nothing: it is scored within those of `own`.
 
         Raises:
             ValueError: the first axis is not the number of classes of `own`.
-            LabelError: `own` does not have the classes that `space` merges.
+            LabelError: `space` is not made of the classes of `own`.
         """
         if source.shape[0] != own.count:
             raise ValueError(f"probabilities have shape {source.shape}; {own.name} needs ({own.count}, H, W)")
-        space = space if merges(own, space) else own
-        assert space is not None
+        members = None if space is None or space.is_part_of(own) else space.members_or_refuse(own)
         _, height, width = source.shape
         labels = torch.empty((height, width), dtype=torch.uint8, device=source.device)
         confidence = torch.empty((height, width), dtype=torch.float32, device=source.device)
@@ -187,8 +188,10 @@ class Prediction:
         for chosen in strips(source):
             strip = source.rows(chosen)
             entropy[chosen] = normalised_entropy(strip)
-            labels[chosen], confidence[chosen] = likeliest(strip if space is own else merged(strip, space))
-        return cls(labels.cpu().numpy(), confidence.cpu().numpy(), entropy.cpu().numpy(), space, seconds, source)
+            labels[chosen], confidence[chosen] = likeliest(strip if members is None else merged(strip, members))
+        shown = own if space is None or members is None else space
+        planes = (labels.cpu().numpy(), confidence.cpu().numpy(), entropy.cpu().numpy())
+        return cls(*planes, shown, seconds, source, members)
 
     @classmethod
     def from_probabilities(
@@ -234,7 +237,7 @@ class Prediction:
         for top in range(first, height, step):
             strip = self.source.rows(slice(top, min(top + step, height), stride))[..., left::stride]
             # A copy either way, since what was chosen is struck out.
-            strip = strip.clone() if self.space.count == strip.shape[0] else merged(strip, self.space)
+            strip = strip.clone() if self.members is None else merged(strip, self.members)
             found = []
             for _ in range(count):
                 found.append(likeliest(strip))
@@ -244,22 +247,14 @@ class Prediction:
         return torch.cat(classes, dim=1).cpu().numpy(), torch.cat(shares, dim=1).cpu().numpy()
 
 
-def merges(own: LabelSpace, space: LabelSpace | None) -> bool:
-    """Whether an answer in the classes of `own` has to be merged to be one in `space`."""
-    return space is not None and space.is_merged and space.name != own.name
+def merged(probabilities: Tensor, members: Members) -> Tensor:
+    """(C, ...) probabilities -> (K, ...) of coarser classes, each the sum of its members; 0 where it has none.
 
-
-def merged(probabilities: Tensor, space: LabelSpace) -> Tensor:
-    """(19, ...) probabilities -> (K, ...) of a space that merges some of the 19, each the sum of its members.
-
-    Raises:
-        LabelError: there are not 19 classes.
+    Classes that belong to none lose their mass, so that the sums do not always add up to one.
     """
-    space.check_mergeable(probabilities.shape[0])
-    sums = probabilities.new_empty((space.count, *probabilities.shape[1:]))
-    for total, (first, *others) in zip(sums, space.members, strict=True):
-        total.copy_(probabilities[first])
-        for member in others:
+    sums = probabilities.new_zeros((len(members), *probabilities.shape[1:]))
+    for total, group in zip(sums, members, strict=True):
+        for member in group:
             total.add_(probabilities[member])
     return sums
 

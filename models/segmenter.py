@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.errors import ConfigError
-from sim2street.models.labels import LabelSpace
+from sim2street.models.label_space import LabelSpace
 
 
 @dataclass(frozen=True)

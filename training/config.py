@@ -18,7 +18,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sim2street.models.errors import ConfigError, UnreadableError
-from sim2street.models.labels import LabelSpace, label_space
+from sim2street.models.label_space import LabelSpace
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import NETWORKS
 from sim2street.models.options import Options
 from sim2street.models.storage.checkpoint import Window
@@ -34,6 +35,8 @@ LONGEST_CHAIN: Final = 20
 """Recipes that may be laid over each other, each the base of the one before."""
 FOLDERS: Final = ("root", "extra_networks")
 """Keys that name folders."""
+LABEL_SPACE_KEYS: Final = ("labels", "classes")
+"""Keys that name a label space, or the file of one."""
 LARGEST_SEED: Final = 2**53 - 1
 """A form in a browser knows no larger whole number."""
 
@@ -50,7 +53,9 @@ class DatasetConfig(Options):
     dataset: str = Field(description="Key of the registry of data sets.")
     root: str | None = Field(default=None, description="Folder; none takes the data set's environment variable.")
     split: str | None = Field(default=None, description="Part of the set; none = the set's own default, mostly train.")
-    classes: str = Field(default="cityscapes19", description="Label space of a labelled folder's label images.")
+    classes: str | None = Field(
+        default=None, description="Label space of a labelled folder, by name or file; none = as its data.toml says."
+    )
     style: str = Field(default="game", description="Look of street scenes.")
     count: int = Field(default=1000, ge=1, le=1_000_000, description="How many street scenes.")
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Which streets.")
@@ -74,8 +79,12 @@ class DatasetConfig(Options):
 
     @property
     def label_space(self) -> LabelSpace:
-        """The space of its labels."""
-        return label_space(self.classes) if "classes" in self.kind.parameters() else self.kind.labels
+        """The space of its labels; of a folder it is looked up there.
+
+        Raises:
+            DatasetError, LabelError, ConfigError: a folder is missing, or says nothing that can be used.
+        """
+        return self.kind.space_of(self.root, self.classes)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -171,6 +180,11 @@ class RunConfig(Options):
     method: str
     method_options: dict[str, Any] = Field(default_factory=dict)
     licence: str = Field(default="unknown", description="Of the finished weights; it depends on the data behind them.")
+    labels: str | None = Field(
+        default=None,
+        description="Classes that the network predicts: a label space's name or file, or a folder's data.toml; none ="
+        " those of a source that has classes of its own, else Cityscapes' 19.",
+    )
     network: str = "deeplab_v2"
     network_options: dict[str, Any] = Field(default_factory=dict)
     initialisation: str = Field(
@@ -244,13 +258,30 @@ class RunConfig(Options):
             raise ConfigError(
                 f"Method {self.method} trains the network {' or '.join(entry.networks)}; network is {self.network!r}."
             )
-        if entry.mixes_labels and any(source.label_space.is_merged for source in self.sources):
-            raise ConfigError(
-                f"{entry.title} mixes source labels with pseudo labels: sources must have Cityscapes' classes."
-            )
+        # What a folder holds is only known where it lies, so that it is looked at when the pairs are opened.
+        for source in self.sources if self.labels is None else ():
+            if (own := getattr(source.kind, "labels", None)) is not None:
+                self.refuse_coarser(source, own, CITYSCAPES19)
         if entry.trains and options.trains_segmenter and "segmenter" not in self.optimisers:
             raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
+
+    def refuse_coarser(self, source: DatasetConfig, space: LabelSpace, predicted: LabelSpace) -> None:
+        """Raise `ConfigError` where the method needs a source's labels in the predicted classes and has them in coarser ones.
+
+        Raises:
+            LabelError: a source's classes cannot be brought together with those that are predicted.
+        """
+        if predicted.takes(space):
+            return
+        space.members_or_refuse(predicted)
+        entry = METHODS.find(self.method)
+        if entry.mixes_labels:
+            raise ConfigError(
+                f"{entry.title} mixes source labels with pseudo labels, so that every source needs the network's"
+                f" {predicted.count} classes ({predicted.name}) or finer ones; {source.label} has the {space.count} of"
+                f" {space.name}. Leave that source out, or set labels to {space.name}."
+            )
 
     @property
     def total_steps(self) -> int:
@@ -305,9 +336,13 @@ def _rooted(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     return {
-        key: os.path.abspath(os.path.expanduser(value)) if key in FOLDERS and isinstance(value, str) else _rooted(value)
+        key: os.path.abspath(os.path.expanduser(value)) if _is_path(key, value) else _rooted(value)
         for key, value in values.items()
     }
+
+
+def _is_path(key: str, value: Any) -> bool:
+    return isinstance(value, str) and (key in FOLDERS or (key in LABEL_SPACE_KEYS and bool(Path(value).suffix)))
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

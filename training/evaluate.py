@@ -1,7 +1,8 @@
 """Evaluate: a predictor over a labelled data set -> Report.
 
-One confusion matrix over all images, at the size of the ground truth. A 19-class network is scored on merged classes
-(CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of those of the 19.
+One confusion matrix over all images, at the size of the ground truth. A network of finer classes is scored on
+merged ones (CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of its own.
+Ground truth that is finer than the network's classes is merged into those.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim2street.models.errors import DatasetError, LabelError
-from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, LabelSpace
+from sim2street.models.label_space import IGNORE, LabelSpace
+from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
 from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.predictions import Faults, PredictionFolder
 
 SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
 """Parts of Cityscapes' 19 classes over which figures are published."""
@@ -32,8 +36,9 @@ class Report:
         iou_per_class: by class name, None for a class in neither.
         label_space: in which the figures hold.
         images: how many were scored.
-        ece: expected calibration error in [0,1], 15 bins, top label, labelled pixels.
-        seconds_per_image: wall clock, from decoded photo to labels and confidence, without loading the network.
+        ece: expected calibration error in [0,1], 15 bins, top label, labelled pixels; None where only labels are known.
+        seconds_per_image: wall clock, from decoded photo to labels and confidence, without loading the network; None for
+            predictions that were made elsewhere.
         weights_sha256: of the file that was evaluated, empty for a network in training.
     """
 
@@ -42,7 +47,7 @@ class Report:
     label_space: str
     images: int
     ece: float | None
-    seconds_per_image: float
+    seconds_per_image: float | None
     weights_sha256: str = ""
 
     def over(self, space: LabelSpace) -> Report:
@@ -79,7 +84,7 @@ def evaluate(
     """Score every image of `dataset`.
 
     Args:
-        predictor: of a network that predicts Cityscapes' 19 classes, or the data set's own.
+        predictor: of a network whose classes can be compared with the data set's, see `scored_space`.
         dataset: labelled.
         weights_sha256: recorded in the report.
         progress: called with images done and images in all.
@@ -87,31 +92,143 @@ def evaluate(
     Raises:
         DatasetError: the data set is empty.
         PhotoError, LabelError: an image of it cannot be read.
+        LabelError: the classes of the two cannot be brought together.
     """
     if not len(dataset):
         raise DatasetError(f"{dataset.describe()} holds no images to score.")
-    space = dataset.labels
-    confusion = np.zeros((space.count, space.count), np.int64)
-    calibration = Calibration()
+    tally = Tally(predictor.segmenter.labels, dataset.labels)
     seconds = 0.0
     for index in range(len(dataset)):
         sample = dataset.read(index)
-        scored = predictor(sample.photo, space)
+        scored = predictor(sample.photo, tally.space)
         seconds += scored.seconds
-        confusion += confusion_matrix(sample.labels, scored.labels, space.count)
-        calibration.update(sample.labels, scored.labels, scored.confidence, space.count)
+        tally.add(sample.labels, scored.labels, scored.confidence)
         if progress is not None:
             progress(index + 1, len(dataset))
-    iou = iou_per_class(confusion)
-    return Report(
-        miou=_number(mean_iou(iou)),
-        iou_per_class={name: _number(value) for name, value in zip(space.names, iou.tolist(), strict=True)},
-        label_space=space.name,
-        images=len(dataset),
-        ece=_number(calibration.error),
-        seconds_per_image=seconds / len(dataset),
-        weights_sha256=weights_sha256,
-    )
+    return tally.report(seconds / len(dataset), weights_sha256)
+
+
+def evaluate_predictions(
+    folder: PredictionFolder, *, incomplete: bool = False, progress: Callable[[int, int], None] | None = None
+) -> tuple[Report, Faults]:
+    """Score predictions that were made elsewhere.
+
+    Args:
+        folder: of the predictions for a labelled set.
+        incomplete: whether to score what there is where some predictions are missing or cannot be used.
+        progress: called with images done and images in all.
+
+    Returns:
+        The figures, and what could not be used.
+
+    Raises:
+        DatasetError: a prediction is missing or cannot be used and `incomplete` is not set, or none can be used.
+        LabelError: the classes of the two cannot be brought together.
+    """
+    dataset = folder.dataset
+    folder.check()
+    tally, faults = Tally(folder.space, dataset.labels), Faults()
+    for index in range(len(dataset)):
+        sample = dataset.read(index)
+        height, width = sample.labels.shape
+        answer = folder.read(dataset.keys[index], (width, height), tally.space, faults)
+        if answer is not None:
+            tally.add(sample.labels, answer.labels, answer.confidence)
+        if progress is not None:
+            progress(index + 1, len(dataset))
+    if not tally.images or (faults.found and not incomplete):
+        raise DatasetError(
+            f"{folder.root} was not scored, since figures over some of the {len(dataset)} photos compare with nothing:"
+            f" {'. '.join(faults.describe())}. {'' if not tally.images else '--incomplete scores those that there are.'}"
+        )
+    return tally.report(None), faults
+
+
+class Tally:
+    """Confusion and calibration of one network, or one folder of predictions, over a labelled set.
+
+    Args:
+        predicted: the classes that were predicted.
+        labelled: the classes of the ground truth.
+
+    Attributes:
+        space: in which both are compared, see `scored_space`.
+        images: how many were added.
+
+    Raises:
+        LabelError: the two cannot be compared.
+    """
+
+    def __init__(self, predicted: LabelSpace, labelled: LabelSpace) -> None:
+        self.space = scored_space(predicted, labelled)
+        self.labelled = labelled
+        self.images = 0
+        self._unreachable = unreachable(predicted, self.space)
+        self._confusion = np.zeros((self.space.count, self.space.count + 1), np.int64)
+        self._calibration: Calibration | None = Calibration()
+
+    def add(
+        self, labels: NDArray[np.uint8], predicted: NDArray[np.uint8], confidence: NDArray[np.float32] | None
+    ) -> None:
+        """Add one image.
+
+        Args:
+            labels: (H, W) ground truth as labelled.
+            predicted: (H, W) labels of `space`; 255 where nothing was predicted, which counts as wrong.
+            confidence: (H, W) in [0,1], or None.
+        """
+        truth, count = self.space.relabel(labels, self.labelled), self.space.count
+        truth[np.isin(truth, self._unreachable)] = IGNORE
+        predicted = np.where(predicted == IGNORE, np.uint8(count), predicted)
+        self._confusion += confusion_matrix(truth, predicted, count + 1)[:count]
+        if confidence is None:
+            self._calibration = None
+        elif self._calibration is not None:
+            self._calibration.update(truth, predicted, confidence, count)
+        self.images += 1
+
+    def report(self, seconds_per_image: float | None, weights_sha256: str = "") -> Report:
+        """The figures of all images that were added."""
+        iou = iou_per_class(self._confusion)
+        report = Report(
+            miou=_number(mean_iou(iou)),
+            iou_per_class={name: _number(value) for name, value in zip(self.space.names, iou.tolist(), strict=True)},
+            label_space=self.space.name,
+            images=self.images,
+            ece=None if self._calibration is None else _number(self._calibration.error),
+            seconds_per_image=seconds_per_image,
+            weights_sha256=weights_sha256,
+        )
+        return report.over(self.labelled) if self.labelled.is_part_of(self.space) else report
+
+
+def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
+    """The space in which predictions of one are scored on ground truth of another.
+
+    The ground truth's, where the predicted classes can be merged into it; else the predicted one, where it only has
+    more classes or can be merged from the ground truth's; else the finest of the project's into which both can.
+
+    Raises:
+        LabelError: there is none.
+    """
+    if labelled.is_part_of(predicted):
+        return predicted
+    if labelled.members_in(predicted) is not None:
+        return labelled
+    if predicted.members_in(labelled) is not None:
+        return predicted
+    common = common_space((predicted, labelled))
+    if common is None:
+        labelled.members_or_refuse(predicted)  # raises, with the way out
+    assert common is not None
+    return common
+
+
+def unreachable(predicted: LabelSpace, scored: LabelSpace) -> list[int]:
+    """Classes of `scored` that no class of `predicted` can become, such as comma10k's lane markings: pixels are not scored."""
+    if scored.is_part_of(predicted):
+        return []
+    return [label for label, group in enumerate(scored.members_or_refuse(predicted)) if not group]
 
 
 def _number(value: float) -> float | None:

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sim2street.models.label_space import Members
+
 
 @dataclass(frozen=True, eq=False)
 class DomainPair:
@@ -16,10 +18,10 @@ class DomainPair:
 
     Attributes:
         source_images: (B, 3, H, W) float32 RGB in [0,1].
-        source_labels: (B, H, W) int64, 255 for ignored pixels; each image's in its own space.
+        source_labels: (B, H, W) int64, 255 for ignored pixels; each image's in the network's classes or coarser ones.
         target_images: (B, 3, H', W') float32 RGB in [0,1]; (0, 3, H, W) where a method learns from the source alone.
-        source_spaces: name of each source image's label space. In a space that merges some of the 19 classes
-            (camvid11, for oracles) labels supervise the summed probabilities of the merged classes.
+        source_members: for each source image None where its labels are the network's classes, else by label the
+            classes that it merges (CamVid, for oracles): it supervises the sum of their probabilities.
         target_valid: (B, H', W') bool, False on pixels that no pseudo label should be trusted on: margins of the whole
             photo (the camera's own car) and padding. None where all are valid.
     """
@@ -27,7 +29,7 @@ class DomainPair:
     source_images: Tensor
     source_labels: Tensor
     target_images: Tensor
-    source_spaces: tuple[str, ...]
+    source_members: tuple[Members | None, ...]
     target_valid: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -42,8 +44,8 @@ class DomainPair:
             )
         if self.target_valid is not None and self.target_valid.shape != (target.shape[0], *target.shape[2:]):
             raise ValueError(f"a mask of {tuple(self.target_valid.shape)} does not fit images of {tuple(target.shape)}")
-        if len(self.source_spaces) != images.shape[0]:
-            raise ValueError(f"{len(self.source_spaces)} label spaces were given for {images.shape[0]} source images")
+        if len(self.source_members) != images.shape[0]:
+            raise ValueError(f"{len(self.source_members)} merges were given for {images.shape[0]} source images")
 
     def to(self, device: torch.device | str) -> DomainPair:
         """Return the pair on another device."""
@@ -51,7 +53,7 @@ class DomainPair:
             self.source_images.to(device),
             self.source_labels.to(device),
             self.target_images.to(device),
-            self.source_spaces,
+            self.source_members,
             None if self.target_valid is None else self.target_valid.to(device),
         )
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from sim2street.models.errors import ConfigError
+from sim2street.models.label_space import LabelSpace
+from sim2street.models.labels import CITYSCAPES19, LABEL_SPACES, label_space
 from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.datasets.labelled_folder import DATA_FILE, LabelledFolder
 from sim2street.training.datasets.pairs import DomainPairs, PairsConfig
 from sim2street.training.datasets.statistics import RareClassSampling
 from sim2street.training.datasets.stored import cache_dataset
@@ -52,8 +57,37 @@ def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int
         return cache_dataset(dataset, size=config.store, workers=workers, progress=report)
 
 
+def predicted_space(config: RunConfig) -> LabelSpace:
+    """The classes that a recipe's network predicts.
+
+    Raises:
+        ConfigError: two sources have classes of their own, and the recipe does not say which it is; or the method mixes
+            source labels with pseudo labels, and a source's classes are coarser than the network's.
+        LabelError: there is no such label space, or a source's classes cannot be brought together with it.
+        DatasetError: a folder that says its classes itself is missing.
+    """
+    predicted = _named_space(config)
+    for source in config.sources:
+        config.refuse_coarser(source, source.label_space, predicted)
+    return predicted
+
+
+def _named_space(config: RunConfig) -> LabelSpace:
+    if config.labels is not None:
+        in_folder = Path(config.labels).name == DATA_FILE
+        return LabelledFolder.space_of(config.labels, None) if in_folder else label_space(config.labels)
+    own = {source.label_space for source in config.sources} - set(LABEL_SPACES.values())
+    if len(own) > 1:
+        raise ConfigError(
+            f"The sources have the classes of {' and '.join(sorted(space.name for space in own))}: set labels to those"
+            " that the network should predict."
+        )
+    return own.pop() if own else CITYSCAPES19
+
+
 def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPairs:
     """Open sources and target of a recipe as its stream of pairs, this process's share of it."""
+    labels = predicted_space(config)
     sources = [(open_selection(item, workers=config.workers), item.weight) for item in config.sources]
     target = None if config.target is None else open_selection(config.target, labelled=False, workers=config.workers)
     pairs = PairsConfig(
@@ -71,7 +105,15 @@ def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPai
     )
     with progress_bar("counting classes") as report:
         return DomainPairs(
-            sources, target, pairs, config.seed, rank=rank, ranks=ranks, workers=config.workers, progress=report
+            sources,
+            target,
+            pairs,
+            config.seed,
+            labels=labels,
+            rank=rank,
+            ranks=ranks,
+            workers=config.workers,
+            progress=report,
         )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from sim2street.models.errors import CheckpointError, ConfigError, DatasetError
-from sim2street.models.labels import label_ids_from_train_ids
+from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.networks.cyclegan import Generator
 from sim2street.models.predictor import best_device
 from sim2street.models.storage.files import CONFIG, sha256_of, visible, write_json, write_whole
@@ -91,7 +91,7 @@ def translate(
     """
     place = torch.device(device) if device else best_device()
     generator = open_generator(run, direction).to(place)
-    with_labels = dataset.labelled and not dataset.labels.is_merged
+    with_labels = dataset.labelled and dataset.labels == CITYSCAPES19
     settings = {
         "generator": sha256_of(extra_networks_of(run) / f"{direction}.safetensors"),
         "direction": direction,

@@ -113,7 +113,15 @@ def _widget(recipe: str, field: FormField) -> None:
     if field.kind == "switch":
         st.toggle(label, value=field.value, key=key, help=help_)
     elif field.kind == "choice":
-        st.selectbox(label, field.choices, index=field.choices.index(field.value), key=key, help=help_)
+        shown = {choice: field.show(choice) or "none" for choice in field.choices}
+        st.selectbox(
+            label,
+            field.choices,
+            index=field.choices.index(field.value),
+            key=key,
+            help=help_,
+            format_func=lambda choice: shown[choice],
+        )
     elif field.kind == "whole" and not field.optional:
         low = None if field.minimum is None else int(field.minimum)
         high = None if field.maximum is None else int(field.maximum)

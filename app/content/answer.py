@@ -20,9 +20,12 @@ def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
     """Which method reads the photo best, and where the methods differ; plain text.
 
     Args:
-        entrants: at least one.
+        entrants: at least one; those whose classes the others do not share are left out.
         truth: (H, W) uint8 in the panes' space, or None.
     """
+    entrants = [entrant for entrant in entrants if entrant.reading.shared]
+    if not entrants:
+        return ""
     first = _best(entrants) if truth is not None else _sure(entrants)
     return " ".join(part for part in (first, _disagreement(entrants, truth)) if part)
 
@@ -38,18 +41,23 @@ def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None
     count = entrants[0].reading.pane.space.count
     if truth is not None:
         there = np.bincount(truth.ravel(), minlength=256)[:count] > 0
-        rows = np.array([entrant.score.iou for entrant in entrants if entrant.score is not None])
-        rows = np.nan_to_num(rows)
+        scored = [entrant.score.iou for entrant in entrants if entrant.score is not None]
+        rows = np.nan_to_num(np.array(scored).reshape(-1, count))
     else:
         rows = np.array([entrant.reading.pane.class_shares for entrant in entrants])
         there = rows.max(axis=0) >= SHARE_THERE
+    if not len(rows):
+        return []
     spread = rows.max(axis=0) - rows.min(axis=0)
     return [int(value) for value in np.lexsort((-rows.max(axis=0), -spread)) if there[value]]
 
 
 def _best(entrants: Sequence[Entrant]) -> str:
     """The method with the highest mean IoU, against source-only or, where none is shown, the next best."""
-    ranked = sorted(entrants, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
+    scored = [entrant for entrant in entrants if entrant.score is not None]
+    ranked = sorted(scored, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
+    if not ranked:
+        return ""
     best = ranked[0]
     if np.isnan(_iou(best)):
         return ""
@@ -57,7 +65,7 @@ def _best(entrants: Sequence[Entrant]) -> str:
     if len(ranked) == 1:
         return f"{title} reaches a {reached}."
     base = baseline_of(best, entrants)
-    if base is None and best.checkpoint.config.method == "source_only":
+    if base is None and best.checkpoint is not None and best.checkpoint.config.method == "source_only":
         return f"No method reads this picture better than {title}, which reaches a {reached}."
     other = base or ranked[1]
     gain = 100 * (_iou(best) - _iou(other))
@@ -76,7 +84,12 @@ def _best(entrants: Sequence[Entrant]) -> str:
 
 def _sure(entrants: Sequence[Entrant]) -> str:
     """Without ground truth: who is surest, which does not mean right."""
-    ranked = sorted(entrants, key=lambda entrant: entrant.reading.pane.mean_entropy)
+    known = [
+        (pane.mean_entropy, entrant) for entrant in entrants if (pane := entrant.reading.pane).mean_entropy is not None
+    ]
+    if not known:
+        return ""
+    ranked = [entrant for _, entrant in sorted(known, key=lambda pair: pair[0])]
     surest = ranked[0].reading
     largest = int(np.argmax(surest.pane.class_shares))
     if len(ranked) == 1:

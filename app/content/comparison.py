@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
 from sim2street.app.content.answer import answer
+from sim2street.app.content.common_classes import in_common_classes, moved, padded, remark, scene_for, side_by_side
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
-from sim2street.app.content.identities import identity
+from sim2street.app.content.identities import identity, other_colour
+from sim2street.app.content.panes import Pane
 from sim2street.models.importers import FAMILIES
+from sim2street.models.label_space import LabelSpace
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
+from sim2street.training.predictions import Faults, PredictionFolder
 
+EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
 HEADING: Final = "Trained on rendered streets. How well does it read yours?"
 INTRODUCTION: Final = (
     "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
@@ -71,7 +77,7 @@ class Comparison:
     """What is known so far of a scene.
 
     Attributes:
-        scene: the photo and its ground truth.
+        scene: the photo and its ground truth, in classes that the methods share.
         entrants: the checkpoints that have read it.
         bundle: all that the viewer draws, those still to come and those that failed included.
         waiting: the checkpoints that are still to come.
@@ -101,11 +107,13 @@ def compare(
         settings: how to read.
         visitor: name of the session.
     """
+    shown = in_common_classes(scene, [each.config.space for each in checkpoints])
     try:
         yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
         for checkpoint in checkpoints:
-            if engine.known(scene, checkpoint, settings, visitor) is None:
-                engine.read(scene, checkpoint, settings, visitor)
+            part = scene_for(shown, checkpoint.config.space)
+            if engine.known(part, checkpoint, settings, visitor) is None:
+                engine.read(part, checkpoint, settings, visitor)
                 yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
     finally:
         engine.release(visitor)
@@ -118,8 +126,15 @@ def known_so_far(
     everyone: Sequence[Checkpoint],
     settings: Settings,
     visitor: str,
+    others: Mapping[str, PredictionFolder] = EMPTY,
 ) -> Comparison:
-    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer."""
+    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer.
+
+    `others` are predictions that were made elsewhere, by name.
+    """
+    spaces = [*(checkpoint.config.space for checkpoint in checkpoints), *(folder.space for folder in others.values())]
+    scene = in_common_classes(scene, spaces)
+    listed = list(dict.fromkeys([scene.space, *(scene_for(scene, space).space for space in spaces)]))
     titles = figures.unique_titles(everyone)
     entrants: list[Entrant] = []
     waiting: list[Checkpoint] = []
@@ -130,22 +145,40 @@ def known_so_far(
             "note": figures.trained_on(checkpoint.config),
             "colour": identity(checkpoint.config.method).colour,
         }
-        known = engine.known(scene, checkpoint, settings, visitor)
+        known = engine.known(scene_for(scene, checkpoint.config.space), checkpoint, settings, visitor)
         if known is None:
             waiting.append(checkpoint)
             empty["waiting"].append(label)
         elif isinstance(known, Failure):
             empty["failed"].append({**label, "reason": known.reason})
         else:
-            score = None if scene.truth is None else panes.score(known, scene.truth)
-            entrants.append(Entrant(checkpoint, panes.Reading(checkpoint.name, **label, pane=known, score=score)))
+            entrants.append(Entrant(checkpoint, _reading(checkpoint.name, label, known, scene, listed)))
+    for name, folder in others.items():
+        label = {"title": name, "note": "predictions made elsewhere", "colour": other_colour(name)}
+        part, faults = scene_for(scene, folder.space), Faults()
+        found = folder.read(scene.key, scene.photo.size, part.space, faults)
+        if found is None:
+            empty["failed"].append({**label, "reason": f"{' '.join(faults.describe())}."})
+        else:
+            entrants.append(Entrant(None, _reading(name, label, Pane(part.space, found.labels), scene, listed)))
     if not waiting:
         engine.release(visitor)
     readings = [entrant.reading for entrant in entrants]
-    bundle = panes.bundle(scene.photo, readings, space=scene.space, truth=scene.truth, **empty)
+    bundle = panes.bundle(scene.photo, readings, space=side_by_side(listed), truth=scene.truth, **empty)
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
-        method["idea"] = identity(entrant.checkpoint.config.method).idea
-    bundle["answer"] = answer(entrants, scene.truth) if entrants and not waiting else ""
+        method["idea"] = "" if entrant.checkpoint is None else identity(entrant.checkpoint.config.method).idea
+    said = answer(entrants, scene.truth) if entrants and not waiting else ""
+    bundle["answer"] = " ".join(part for part in (said, remark(scene, spaces)) if part)
     return Comparison(scene, entrants, bundle, waiting)
+
+
+def _reading(
+    key: str, label: Mapping[str, str], known: Pane, scene: Scene, listed: Sequence[LabelSpace]
+) -> panes.Reading:
+    """A pane in the classes that are listed, scored where its own are those of the ground truth."""
+    shared = known.space == scene.space
+    score = panes.score(known, scene.truth) if shared and scene.truth is not None else None
+    score = None if score is None else padded(score, scene.space, listed)
+    return panes.Reading(key, **label, pane=moved(known, listed), score=score, shared=shared)

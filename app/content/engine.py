@@ -22,7 +22,7 @@ from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane, pane
 from sim2street.models.errors import Sim2StreetError, is_out_of_memory
-from sim2street.models.labels import label_space
+from sim2street.models.label_space import LabelSpace
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import Photo
 from sim2street.models.predictor import Predictor, best_device
@@ -140,22 +140,24 @@ def network(checkpoint: Checkpoint) -> Segmenter:
     return found
 
 
-def predict_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane:
+def predict_pane(checkpoint: Checkpoint, photo: Photo, space: LabelSpace, settings: Settings) -> Pane:
     """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
     window = checkpoint.config.window
     predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
-    return pane(predictor(photo, label_space(space)))
+    return pane(predictor(photo, space))
 
 
-def answer_pane(checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+def answer_pane(checkpoint: Checkpoint, photo: Photo, space: LabelSpace, settings: Settings) -> Pane | Failure:
     """`predict_pane`, or why it could not: what is raised in a process that is lent does not come back as it was."""
     return attempt(predict_pane, checkpoint, photo, space, settings)
 
 
-Predict = Callable[[Checkpoint, Photo, str, Settings], Pane | Failure]
+Predict = Callable[[Checkpoint, Photo, LabelSpace, Settings], Pane | Failure]
 
 
-def attempt(predict: Predict, checkpoint: Checkpoint, photo: Photo, space: str, settings: Settings) -> Pane | Failure:
+def attempt(
+    predict: Predict, checkpoint: Checkpoint, photo: Photo, space: LabelSpace, settings: Settings
+) -> Pane | Failure:
     """Read a photo; what a checkpoint, a photo or a full memory is to blame for becomes the answer."""
     try:
         return predict(checkpoint, photo, space, settings)
@@ -273,7 +275,7 @@ class Engine:
                 self.shared.put(key, answer, _size(answer))
 
     def _answer(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
-        answer = attempt(self.predict, checkpoint, scene.photo, scene.space.name, settings)
+        answer = attempt(self.predict, checkpoint, scene.photo, scene.space, settings)
         # Another process sends its own copy of the label space.
         return answer if isinstance(answer, Failure) else replace(answer, space=scene.space)
 
@@ -284,16 +286,15 @@ def device_name() -> str:
 
 
 class _Key(NamedTuple):
-    """What a reading is of: the photo and how it is read, then who reads it."""
+    """What a reading is of: the photo and how it is read, then who reads it in which classes."""
 
-    photo: tuple[str, str, Settings]
-    checkpoint: tuple[str, str]
+    photo: tuple[str, Settings]
+    checkpoint: tuple[str, str, LabelSpace]
 
 
 def _key(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> _Key:
-    return _Key(
-        (scene.photo.digest, scene.space.name, settings), (str(checkpoint.path), checkpoint.config.weights_sha256)
-    )
+    reader = (str(checkpoint.path), checkpoint.config.weights_sha256, scene.space)
+    return _Key((scene.photo.digest, settings), reader)
 
 
 def _size(answer: Pane | Failure) -> int:
@@ -301,7 +302,7 @@ def _size(answer: Pane | Failure) -> int:
     if isinstance(answer, Failure):
         return 1024
     planes = (answer.labels, answer.entropy, answer.confidence, answer.candidates, answer.candidate_shares)
-    return 2 * sum(plane.nbytes for plane in planes)
+    return 2 * sum(plane.nbytes for plane in planes if plane is not None)
 
 
 ENGINE: Final = Engine()

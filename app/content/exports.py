@@ -33,7 +33,7 @@ def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
             key, pane = entrant.reading.key, entrant.reading.pane
             files.writestr(f"{key}_labels.png", label_image(pane))
             files.writestr(f"{key}_train_ids.png", _grey(pane.labels))
-            if pane.space is CITYSCAPES19:
+            if pane.space == CITYSCAPES19:
                 files.writestr(f"{key}_label_ids.png", _grey(label_ids_from_train_ids(pane.labels)))
             files.writestr(f"{key}_overlay.png", overlay_image(photo, pane))
         files.writestr("figures.csv", figures_csv(entrants))

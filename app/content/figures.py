@@ -10,7 +10,6 @@ from typing import Any, Final
 from sim2street.app.content import escape
 from sim2street.app.content.names import reports_by_title, source_title
 from sim2street.app.content.panes import Reading, Score
-from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import NETWORKS, encoder_name
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -31,11 +30,11 @@ class Entrant:
     """One method on the page with everything known of it.
 
     Attributes:
-        checkpoint: what it was trained on and how it scored on data sets.
+        checkpoint: what it was trained on and how it scored on data sets; None for predictions that were made elsewhere.
         reading: what it says of the photo.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None
     reading: Reading
 
     @property
@@ -74,7 +73,7 @@ class Numbers:
 
 def numbers(entrants: Sequence[Entrant]) -> Numbers:
     """What the numbers say of the methods that have read a photo; there is at least one."""
-    scored = entrants[0].score is not None
+    scored = any(entrant.score is not None for entrant in entrants)
     bases = (
         {base.reading.title for entrant in entrants if (base := baseline_of(entrant, entrants))} if scored else set()
     )
@@ -146,7 +145,7 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "Data set": title,
             "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
-            "Classes": LABEL_SPACES[report["label_space"]].count if report.get("label_space") in LABEL_SPACES else None,
+            "Classes": len(report["iou_per_class"]) if report.get("iou_per_class") else None,
             "Photos": report.get("images"),
             "Calibration error": report.get("ece"),
             "Seconds a photo": report.get("seconds_per_image"),
@@ -190,18 +189,23 @@ def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None
 
     What another encoder or more labels (an oracle's) do is not the method's doing. A source-only entrant has no baseline.
     """
-    config = entrant.checkpoint.config
-    if config.method == "source_only":
+    if entrant.checkpoint is None or entrant.checkpoint.config.method == "source_only":
         return None
-    plain = [other for other in entrants if other.checkpoint.config.method == "source_only"]
-    alike = [other for other in plain if encoder_of(other.checkpoint.config) == encoder_of(config)]
-    fair = [other for other in alike if _sources(other.checkpoint.config) <= _sources(config)]
-    return max(fair, key=lambda other: len(_sources(other.checkpoint.config)), default=None)
+    config = entrant.checkpoint.config
+    fair = {
+        len(_sources(other.checkpoint.config)): other
+        for other in reversed(entrants)  # of equals the first stays
+        if other.checkpoint is not None
+        and other.checkpoint.config.method == "source_only"
+        and encoder_of(other.checkpoint.config) == encoder_of(config)
+        and _sources(other.checkpoint.config) <= _sources(config)
+    }
+    return fair[max(fair)] if fair else None
 
 
 def has_comparable_entropy(entrant: Entrant) -> bool:
     """Whether the network's entropy is that of a softmax per pixel, as most networks' is."""
-    network = NETWORKS.get(entrant.checkpoint.config.network)
+    network = None if entrant.checkpoint is None else NETWORKS.get(entrant.checkpoint.config.network)
     return network is None or not network.classifies_masks
 
 
@@ -221,7 +225,8 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
         row["Mean entropy"] = pane.mean_entropy if has_comparable_entropy(entrant) else None
         row["Seconds"] = pane.seconds
         row["Trained on"] = entrant.reading.note
-        for title, report in reports_by_title(entrant.checkpoint.metrics).items():
+        metrics = {} if entrant.checkpoint is None else entrant.checkpoint.metrics
+        for title, report in reports_by_title(metrics).items():
             if isinstance(report.get("miou"), int | float):
                 row[f"{MIOU}{title}"] = percent(report["miou"])
         rows.append(row)
@@ -237,6 +242,7 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
     if not entrants:
         return []
     bases = [baseline_of(entrant, entrants) if gains else None for entrant in entrants]
+    scored = any(entrant.score is not None for entrant in entrants)
     rows = []
     for value, name in enumerate(entrants[0].reading.pane.space.names):
         row: dict[str, Any] = {"Class": name}
@@ -244,9 +250,8 @@ def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[
             title = entrant.reading.title
             if entrant.score is None:
                 share = entrant.reading.pane.class_shares[value]
-                row[title] = percent(share) if share else None
-                continue
-            if not gains:
+                row[title] = percent(share) if share and not scored else None
+            elif not gains:
                 row[title] = percent(entrant.score.iou[value])
             elif base is not None and base.score is not None:
                 row[title] = difference(entrant.score.iou[value], base.score.iou[value])

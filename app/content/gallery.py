@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import threading
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +19,7 @@ from PIL import Image
 
 from sim2street.app.content.isolation import WORKERS_OF_SERVER
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
-from sim2street.models.errors import LabelError
+from sim2street.models.errors import LabelError, Sim2StreetError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
 from sim2street.models.numbering import NUMBERINGS
 from sim2street.models.photo import Photo, read_photo
@@ -26,7 +27,10 @@ from sim2street.models.photo_labels import read_photo_labels
 from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.street_scenes import render
+from sim2street.training.predictions import PredictionFolder
 
+PREDICTIONS_VARIABLE: Final = "SIM2STREET_PREDICTIONS"
+"""Folders of predictions that were made elsewhere, separated as in PATH."""
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
 """Both pages' words for the sources that are always there."""
@@ -52,6 +56,7 @@ class Scene:
         truth: (H, W) uint8 in `space`, of the photo's size, or None.
         private: whether it is a person's own and must not be kept beyond the session.
         numberings: how else the ground truth may have to be read, by its values; keys of `ENCODINGS`.
+        key: of a photo of a data set, by which predictions of it are found; empty for others.
     """
 
     photo: Photo
@@ -59,6 +64,7 @@ class Scene:
     truth: NDArray[np.uint8] | None = None
     private: bool = False
     numberings: tuple[str, ...] = ()
+    key: str = ""
 
 
 ENCODINGS: Final = NUMBERINGS
@@ -85,7 +91,25 @@ def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
     digest = hashlib.sha256(sample.photo.tobytes()).hexdigest()
     remarks = dataset.remarks if isinstance(dataset, FolderDataset) else ()
     photo = Photo(sample.photo, f"{dataset.title}, {sample.key}", digest, remarks)
-    return _scene(photo, sample.labels, dataset.labels)
+    return replace(_scene(photo, sample.labels, dataset.labels), key=sample.key)
+
+
+def prediction_folders(dataset: SegmentationDataset) -> tuple[dict[str, PredictionFolder], list[str]]:
+    """Folders of predictions for a data set by name, of those that the environment names, and why others cannot be used."""
+    found: dict[str, PredictionFolder] = {}
+    problems: list[str] = []
+    for part in os.environ.get(PREDICTIONS_VARIABLE, "").split(os.pathsep):
+        if not part:
+            continue
+        try:
+            folder = PredictionFolder(part, dataset)
+            folder.check()
+        except Sim2StreetError as error:
+            problems.append(str(error))
+            continue
+        if any(folder.of(key) is not None for key in dataset.keys):
+            found[folder.root.name if folder.root.name not in found else part] = folder
+    return found, problems
 
 
 def uploaded_scene(data: bytes, name: str) -> Scene:

@@ -21,7 +21,8 @@ from PIL import Image
 
 from sim2street.models.drawing import overlay
 from sim2street.models.errors import LabelError
-from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
+from sim2street.models.label_space import IGNORE, LabelSpace, hex_colour
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction
@@ -56,9 +57,10 @@ class Pane:
     """What one method says of one photo, a byte a value.
 
     Attributes:
-        space: what the labels are; the ground truth's space where that merges classes, else the 19.
+        space: what the labels are; the ground truth's space where that is coarser, else the network's.
         labels: (H, W) uint8, most probable class of `space`.
-        entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes.
+        entropy: (H, W) uint8, 255 for an entropy of 1; always of the network's own classes. None, as all that follows,
+            where nothing but labels is known.
         confidence: (H, W) uint8, 255 for a probability of 1 of the predicted class.
         candidates: (h, w, 3) uint8 classes, most probable first, of every `stride`-th pixel.
         candidate_shares: (h, w, 3) uint8, their probabilities, 255 for 1.
@@ -69,13 +71,13 @@ class Pane:
 
     space: LabelSpace
     labels: NDArray[np.uint8]
-    entropy: NDArray[np.uint8]
-    confidence: NDArray[np.uint8]
-    candidates: NDArray[np.uint8]
-    candidate_shares: NDArray[np.uint8]
-    stride: int
-    mean_entropy: float
-    seconds: float
+    entropy: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.uint8] | None = None
+    candidates: NDArray[np.uint8] | None = None
+    candidate_shares: NDArray[np.uint8] | None = None
+    stride: int = 1
+    mean_entropy: float | None = None
+    seconds: float | None = None
 
     @cached_property
     def class_shares(self) -> list[float]:
@@ -86,14 +88,15 @@ class Pane:
     @cached_property
     def planes(self) -> dict[str, Any]:
         """The arrays as base64 PNG, encoded once however often the page is drawn."""
-        return {
-            "labels": _plane(self.labels),
-            "entropy": _plane(self.entropy),
-            "confidence": _plane(self.confidence),
-            "candidates": _plane(self.candidates),
-            "candidateShares": _plane(self.candidate_shares),
-            "stride": self.stride,
+        arrays = {
+            "labels": self.labels,
+            "entropy": self.entropy,
+            "confidence": self.confidence,
+            "candidates": self.candidates,
+            "candidateShares": self.candidate_shares,
         }
+        encoded = {name: _plane(values) for name, values in arrays.items() if values is not None}
+        return {**encoded, "stride": self.stride}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,7 @@ class Reading:
         colour: CSS hex colour of the method.
         pane: what it says of the photo.
         score: against the photo's ground truth, or None without one.
+        shared: whether its classes are those of the ground truth and of the other methods; else it stands for itself.
     """
 
     key: str
@@ -132,24 +136,21 @@ class Reading:
     colour: str
     pane: Pane
     score: Score | None = None
+    shared: bool = True
 
 
 def display_space(truth_space: LabelSpace | None) -> LabelSpace:
     """The space in which methods and ground truth are shown and scored.
 
-    A ground truth that merges classes (CamVid) sets it; one that only lacks some (SYNTHIA) is shown among the 19.
+    A ground truth with other classes (CamVid) sets it; one that only lacks some (SYNTHIA) is shown among the 19.
     """
-    return truth_space if truth_space is not None and truth_space.is_merged else CITYSCAPES19
+    return CITYSCAPES19 if truth_space is None or truth_space.is_part_of(CITYSCAPES19) else truth_space
 
 
 def display_truth(labels: NDArray[np.uint8], space: LabelSpace, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring (H, W) ground truth of `space` to its display space and to `size`, (width, height) in pixels."""
     space.check(labels, source="the ground truth")
-    if not space.is_merged and space is not CITYSCAPES19:
-        table = np.full(256, IGNORE, np.uint8)
-        for value, (member,) in enumerate(space.members):
-            table[value] = member
-        labels = table[labels]
+    labels = display_space(space).relabel(labels, space)
     if (labels.shape[1], labels.shape[0]) != size:
         labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     return labels
@@ -183,7 +184,9 @@ def score(shown: Pane, truth: NDArray[np.uint8]) -> Score:
             f"The ground truth measures {truth.shape[1]}×{truth.shape[0]} pixels and the photo"
             f" {shown.labels.shape[1]}×{shown.labels.shape[0]}; they must be of one size."
         )
-    confusion = confusion_matrix(truth, shown.labels, shown.space.count)
+    count = shown.space.count
+    predicted = np.where(shown.labels == IGNORE, np.uint8(count), shown.labels)  # nothing was predicted there
+    confusion = confusion_matrix(truth, predicted, count + 1)[:count]
     iou = iou_per_class(confusion)
     error = np.where(truth >= shown.space.count, IGNORE, truth != shown.labels).astype(np.uint8)
     return Score(iou, mean_iou(iou), pixel_accuracy(confusion), error)
@@ -218,7 +221,7 @@ def bundle(
 
     Args:
         photo: already limited to the size of the panes.
-        readings: all in `space` and at the photo's size; scored where there is a `truth`.
+        readings: all in `space` and at the photo's size; those that share its classes scored where there is a `truth`.
         space: the classes of the panes and of the legend.
         truth: (H, W) uint8 ground truth in `space`.
         waiting: `title`, `note` and `colour` of methods that are still to come, shown as empty panes.
@@ -228,6 +231,7 @@ def bundle(
         A dict fit for `json.dumps`. Images are base64 PNG (the photo: JPEG); class values are indices, 255 none.
     """
     width, height = photo.size
+    alike = [reading.pane.labels for reading in readings if reading.shared]
     return {
         "format": BUNDLE_FORMAT,
         "photo": {"name": photo.name, "digest": photo.digest, "image": _jpeg(photo.pixels)},
@@ -239,9 +243,7 @@ def bundle(
         "methods": [_packed(reading) for reading in readings],
         "waiting": [dict(method) for method in waiting],
         "failed": [dict(method) for method in failed],
-        "disagreement": (
-            _plane(_byte(disagreement([reading.pane.labels for reading in readings]))) if len(readings) > 1 else None
-        ),
+        "disagreement": _plane(_byte(disagreement(alike))) if len(alike) > 1 else None,
     }
 
 
@@ -284,8 +286,8 @@ def _packed(reading: Reading) -> dict[str, Any]:
 def _legend(space: LabelSpace) -> list[dict[str, str]]:
     """Names and colours of the classes."""
     return [
-        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "safe": SAFE_COLOURS.get(name, "#808080")}
-        for name, colour in zip(space.names, space.palette.tolist(), strict=True)
+        {"name": name, "colour": hex_colour(colour), "safe": SAFE_COLOURS.get(name, hex_colour(colour))}
+        for name, colour in zip(space.names, space.colours, strict=True)
     ]
 
 

@@ -268,7 +268,7 @@ class CompareTab:
         self, state: Comparison, everyone: list[Checkpoint], choice: Choice, visitor: str, why: str
     ) -> tuple[Any, str]:
         """The viewer without the panes that will not come, and the sentence that says why."""
-        read = [entrant.checkpoint for entrant in state.entrants]
+        read = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
         shown = known_so_far(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
         return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not read this photo."
@@ -389,7 +389,7 @@ def _busy(text: str) -> str:
 
 def _said(state: Comparison) -> str:
     """The status of a comparison that is done."""
-    count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds for entrant in state.entrants)
+    count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds or 0 for entrant in state.entrants)
     words = [
         f"{count} method{'' if count == 1 else 's'}, {seconds:.1f} s on the {device_name()}",
         *state.scene.photo.remarks,

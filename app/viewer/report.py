@@ -67,16 +67,20 @@ def _table(bundle: Mapping[str, Any]) -> str:
     head = "".join(f"<th>{escape.html(method['title'])}</th>" for method in methods)
     lines = []
     for value, entry in enumerate(bundle["classes"]):
-        cells = "".join(f"<td>{_percent(method[row][value])}</td>" for method in methods)
+        cells = "".join(f"<td>{_percent(method[row][value] if row in method else None)}</td>" for method in methods)
         lines.append(f"<tr><td>{escape.html(entry['name'])}</td>{cells}</tr>")
     if bundle["truth"]:
-        cells = "".join(f"<th>{_percent(method['meanIou'])}</th>" for method in methods)
+        cells = "".join(f"<th>{_percent(method.get('meanIou'))}</th>" for method in methods)
         lines.append(f"<tr><th>mean over the classes of this image</th>{cells}</tr>")
-    cells = "".join(f"<td>{method['meanEntropy']:.3f}</td>" for method in methods)
+    cells = "".join(f"<td>{_decimal(method['meanEntropy'], 3)}</td>" for method in methods)
     lines.append(f"<tr><td>mean entropy</td>{cells}</tr>")
-    cells = "".join(f"<td>{method['seconds']:.2f} s</td>" for method in methods)
+    cells = "".join(f"<td>{_decimal(method['seconds'], 2, ' s')}</td>" for method in methods)
     lines.append(f"<tr><td>time</td>{cells}</tr>")
     return f'<div class="scroll"><table><tr><th>{figure}, %</th>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _decimal(value: float | None, digits: int, unit: str = "") -> str:
+    return "–" if value is None else f"{value:.{digits}f}{unit}"
 
 
 def _percent(share: float | None) -> str:

@@ -441,7 +441,8 @@ class Viewer {
           `IoU ${(100 * source.meanIou).toFixed(1)}`,
           "Mean IoU of this image over the classes in it, not the data set's mIoU",
         ]);
-      figures.push([`entropy ${source.meanEntropy.toFixed(2)}`, "Mean entropy: 0 certain, 1 undecided"]);
+      if (source.meanEntropy != null)
+        figures.push([`entropy ${source.meanEntropy.toFixed(2)}`, "Mean entropy: 0 certain, 1 undecided"]);
     }
     const large = pane.root.classList.contains("large");
     pane.caption.replaceChildren(
@@ -526,6 +527,13 @@ class Viewer {
   /** Whether there is anything to show in a layer. */
   offers(layer) {
     return layer === "error" ? !!this.bundle.truth : layer === "disagreement" ? !!this.differing : true;
+  }
+
+  /** Why a method has nothing to show in a layer; null where it has. */
+  absence(subject, layer) {
+    if (subject?.kind !== "method" || subject[layer]) return null;
+    if (layer === "entropy" || layer === "confidence") return `No ${layer}: of these predictions only the labels are known`;
+    return layer === "error" && this.bundle.truth ? "No errors: its classes are not those of the ground truth" : null;
   }
 
   find(key) {
@@ -876,6 +884,7 @@ class Viewer {
   /** A subject's overlay in a layer, painted where it is stale; null where the bare photo is shown. */
   overlayOf(subject, layer) {
     if (layer === "photo" || (subject.kind === "photo" && !(layer === "disagreement" && this.differing))) return null;
+    if (this.absence(subject, layer)) return null;
     let overlay = subject.overlays.get(layer);
     if (!overlay) {
       const canvas = document.createElement("canvas");
@@ -1062,7 +1071,7 @@ class Viewer {
   readAt(subject, [x, y]) {
     const at = y * this.bundle.width + x;
     const label = subject.labels[at];
-    if (subject.kind === "truth") return { label };
+    if (!subject.candidates) return { label }; // of the ground truth, and where labels alone are known
     const column = Math.min(Math.floor(x / subject.stride), subject.columns - 1);
     const cell =
       3 *
@@ -1147,7 +1156,7 @@ class Viewer {
       .map((share, value) => [value, share])
       .sort((a, b) => b[1] - a[1])
       .slice(0, 3);
-    return { ranked, entropy: subject.source.meanEntropy };
+    return { ranked, entropy: subject.source.meanEntropy ?? undefined };
   }
 
   nameOf(value) {
@@ -1168,8 +1177,10 @@ class Viewer {
       return pane.badge.replaceChildren(dot(shown.colour), shown.title);
     }
     const subject = this.find(pane.key);
-    pane.badge.hidden = !at || !subject?.labels;
+    const absent = pane.key === "swipe" ? null : this.absence(subject, this.settings.layer);
+    pane.badge.hidden = !absent && (!at || !subject?.labels);
     if (pane.badge.hidden) return;
+    if (absent) return pane.badge.replaceChildren(absent);
     const reading = this.readAt(subject, at);
     const name = this.nameOf(reading.label);
     const text = reading.ranked ? `${name} ${percent(reading.ranked[0][1])}` : name;

@@ -22,6 +22,7 @@ from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets import SegmentationDataset
 from sim2street.training.datasets.street_scenes import STYLES
+from sim2street.training.predictions import PredictionFolder
 
 STRIP_LENGTH: Final = 8
 
@@ -133,6 +134,21 @@ def _show_downloads() -> None:
         st.caption(
             f":material/cloud_download: {escape.markdown(entry.name)} is on its way from the Hub. {downloaded(entry)}"
         )
+
+
+def choose_predictions(source: str, scene: Scene) -> dict[str, PredictionFolder]:
+    """Let the person add predictions that were made elsewhere, where there are some of this photo; by name."""
+    kind = next((kind for kind in gallery.available_photo_sets() if kind.title == source), None)
+    if kind is None:
+        return {}
+    folders, problems = session.prediction_folders(kind.name, st.session_state[f"{kind.name}_split"])
+    for problem in problems:
+        st.caption(f":material/warning: {problem}")
+    there = [name for name, folder in folders.items() if folder.of(scene.key) is not None]
+    if not there:
+        return {}
+    chosen = st.pills("Predictions of others", there, selection_mode="multi", default=there, key="predictions")
+    return {name: folders[name] for name in chosen}
 
 
 def choose_settings() -> Settings:

@@ -38,9 +38,10 @@ def main() -> None:
     for remark in scene.photo.remarks:
         st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.")
 
+    others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    state = session.known_so_far(scene, checkpoints, everyone, settings)
-    entrants, bundle = state.entrants, state.bundle
+    state = session.known_so_far(scene, checkpoints, everyone, settings, others)
+    scene, entrants, bundle = state.scene, state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")

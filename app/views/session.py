@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Final
 
 import streamlit as st
 
 from sim2street.app.content import comparison, gallery
+from sim2street.app.content.common_classes import scene_for
 from sim2street.app.content.comparison import Comparison
 from sim2street.app.content.engine import ENGINE, Failure, Settings
 from sim2street.app.content.gallery import Scene
@@ -23,6 +24,7 @@ from sim2street.app.content.panes import Pane
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets import SegmentationDataset, open_dataset
+from sim2street.training.predictions import PredictionFolder
 
 
 @st.cache_resource(ttl=20, show_spinner=False)
@@ -32,15 +34,19 @@ def checkpoints() -> list[CatalogEntry]:
 
 
 def known_so_far(
-    scene: Scene, checkpoints: Sequence[Checkpoint], everyone: Sequence[Checkpoint], settings: Settings
+    scene: Scene,
+    checkpoints: Sequence[Checkpoint],
+    everyone: Sequence[Checkpoint],
+    settings: Settings,
+    others: Mapping[str, PredictionFolder],
 ) -> Comparison:
-    """Collect what was already read."""
-    return comparison.known_so_far(ENGINE, scene, checkpoints, everyone, settings, _visitor())
+    """Collect what was already read, and `others`' predictions by name."""
+    return comparison.known_so_far(ENGINE, scene, checkpoints, everyone, settings, _visitor(), others)
 
 
 def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
     """Read a photo with a checkpoint, one at a time over all visitors, and remember the answer."""
-    return ENGINE.read(scene, checkpoint, settings, _visitor())
+    return ENGINE.read(scene_for(scene, checkpoint.config.space), checkpoint, settings, _visitor())
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
@@ -59,6 +65,12 @@ def photo_set_scene(name: str, split: str, index: int) -> Scene:
 def photo_set(name: str, split: str) -> SegmentationDataset:
     """A data set, listed once."""
     return open_dataset(name, split=split)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def prediction_folders(name: str, split: str) -> tuple[dict[str, PredictionFolder], list[str]]:
+    """Others' predictions for a data set, listed once."""
+    return gallery.prediction_folders(photo_set(name, split))
 
 
 _GONE: Final[SimpleQueue[str]] = SimpleQueue()

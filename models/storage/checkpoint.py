@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 
-from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError, UnreadableError
-from sim2street.models.labels import LABEL_SPACES, label_space
+from sim2street.models.errors import CheckpointError, ConfigError, LabelError, Sim2StreetError, UnreadableError
+from sim2street.models.label_space import LabelSpace, LabelSpaceOptions
+from sim2street.models.labels import LABEL_SPACES, label_space, refuse_taken_name
 from sim2street.models.network_names import NETWORK_NAMES
 from sim2street.models.options import Options
 from sim2street.models.storage.files import (
@@ -110,7 +111,9 @@ class CheckpointConfig(Options):
     method: str = Field(min_length=1, max_length=40)
     network: str
     network_options: dict[str, Any] = Field(default_factory=dict)
-    labels: str = "cityscapes19"
+    labels: str | LabelSpaceOptions = Field(
+        default="cityscapes19", description="The classes: the name of one of the project's label spaces, or one's own."
+    )
     window: Window = Window()
     source: str = Field(description="What the labels came from, such as street_scenes/game.")
     target: str | None = Field(default=None, description="Unlabelled domain adapted to; none for source-only.")
@@ -141,10 +144,17 @@ class CheckpointConfig(Options):
 
     @field_validator("labels")
     @classmethod
-    def _known_labels(cls, value: str) -> str:
-        if value not in LABEL_SPACES:
-            raise ValueError(f"expected one of {', '.join(LABEL_SPACES)}")
+    def _known_labels(cls, value: str | LabelSpaceOptions) -> str | LabelSpaceOptions:
+        if isinstance(value, LabelSpaceOptions):
+            refuse_taken_name(value.build(), where="labels")
+        elif value not in LABEL_SPACES:
+            raise ValueError(f"expected one of {', '.join(LABEL_SPACES)}, or a table of classes")
         return value
+
+    @cached_property
+    def space(self) -> LabelSpace:
+        """The classes that the network predicts."""
+        return label_space(self.labels) if isinstance(self.labels, str) else self.labels.build()
 
 
 class Checkpoint:
@@ -196,7 +206,7 @@ class Checkpoint:
                 raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
         try:
             config = CheckpointConfig.parse(_read_json(path / CONFIG), where=str(path / CONFIG))
-        except ConfigError as error:
+        except (ConfigError, LabelError) as error:
             raise CheckpointError(str(error)) from error
         metrics = _read_metrics(path / METRICS) if (path / METRICS).exists() else {}
         digest = sha256_of(path / WEIGHTS)
@@ -224,9 +234,7 @@ class Checkpoint:
         from sim2street.models.networks import build_unfilled, fill, is_finite
 
         try:
-            segmenter = build_unfilled(
-                self.config.network, label_space(self.config.labels), self.config.network_options
-            )
+            segmenter = build_unfilled(self.config.network, self.config.space, self.config.network_options)
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error

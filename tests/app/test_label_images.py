@@ -82,7 +82,7 @@ def test_other_shapes_are_refused(shape: tuple[int, int], words: str) -> None:
 
 
 TRUTH = render("game", 2_000_003, size=(256, 128)).labels
-AS_CAMVID = CAMVID11.from_cityscapes19(TRUTH)
+AS_CAMVID = CAMVID11.relabel(TRUTH, CITYSCAPES19)
 STORED = {
     TRAIN_IDS.title: TRUTH,
     LABEL_IDS.title: label_ids_from_train_ids(TRUTH),

@@ -45,7 +45,8 @@ def add_data_set(parser: argparse.ArgumentParser, *, scenes: int) -> None:
     parser.add_argument("--root", metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", help="part of the data set, such as val")
     parser.add_argument(
-        "--label-space", help="of a labelled folder's label images, such as idd_lite7 (default cityscapes19)"
+        "--label-space",
+        help="of a labelled folder: a name such as idd_lite7, or a file (default: as its data.toml says)",
     )
     parser.add_argument("--style", help="look of street scenes (default game)")
     parser.add_argument("--count", type=parse_count, help=f"how many street scenes (default {scenes})")

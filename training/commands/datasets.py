@@ -25,6 +25,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument(
         "--images", type=parse_count, default=200, help="most pictures opened per part, 0 for all (default 200)"
     )
+    check.add_argument(
+        "--write", action="store_true", help="of a folder: write a first data.toml from what its label images hold"
+    )
     check.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
     check.set_defaults(run=run)
 
@@ -38,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     if options.label_space is not None and options.name != "folder":
         raise ConfigError(f"--label-space is for labelled folders; {options.name} knows its own classes.")
     more = {} if options.label_space is None else {"classes": options.label_space}
+    if options.write:
+        _write_data_file(options)
     with progress_bar(f"inspecting {options.name}") as progress:
         parts = inspect_dataset(
             options.name, options.root, options.split, images=options.images, progress=progress, **more
@@ -48,6 +53,26 @@ def run(options: argparse.Namespace) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.json, {part.split: part.to_json() for part in parts})
     return 2 if any(part.problem or part.unreadable for part in parts) else 0
+
+
+def _write_data_file(options: argparse.Namespace) -> None:
+    """Write `data.toml` into a folder, unless there is one."""
+    from sim2street.models.errors import ConfigError
+    from sim2street.models.storage.files import written_whole
+    from sim2street.training.datasets.first_look import look_at
+    from sim2street.training.datasets.labelled_folder import DATA_FILE, LabelledFolder
+    from sim2street.training.selection import progress_bar
+
+    if options.name != LabelledFolder.name:
+        raise ConfigError(f"--write is for the data set folder; {options.name} is read as its authors lay it out.")
+    path = LabelledFolder.find_root(options.root) / DATA_FILE
+    if path.exists():
+        raise ConfigError(f"{path} is there already and stays as it is: remove it first, or leave out --write.")
+    with progress_bar(f"looking at {options.root}") as progress:
+        look = look_at(options.root, images=options.images, progress=progress)
+    with written_whole(path) as partial:
+        partial.write_text(look.text, encoding="utf-8")
+    print("\n".join([f"wrote {path}:", *(f"    {finding}" for finding in look.findings)]))
 
 
 def _lines(part: PartInspection) -> list[str]:

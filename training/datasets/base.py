@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each image of a long job."""
 
 FOREIGN: Final = 254
-"""Marks values that a label table does not know; no label space has that many classes."""
+"""Marks values that a label table does not know; no data set with such a table has that many classes."""
 SAMPLED: Final = 8
 """Label images that are opened, evenly spread over a set, to see whether its classes are numbered as they are read."""
 
@@ -93,6 +93,11 @@ class SegmentationDataset(ABC):
     def parameters(cls) -> tuple[str, ...]:
         """Names of what can be chosen when the set is opened."""
         return tuple(inspect.signature(cls).parameters)
+
+    @classmethod
+    def space_of(cls, root: str | Path | None, classes: str | None) -> LabelSpace:
+        """The space of the labels, without looking for pictures; `root` and `classes` matter to a set of one's own."""
+        return cls.labels
 
     @classmethod
     def is_configured(cls) -> bool:
@@ -217,14 +222,18 @@ class FolderDataset(SegmentationDataset):
         if foreign.any():
             shown = ", ".join(map(str, np.unique(stored[foreign])[:5]))
             known = np.flatnonzero(self.table != FOREIGN)
-            counts = np.bincount(stored.ravel(), minlength=256)
-            fitting = [each.title for each in NUMBERINGS.values() if self.numbering and each.could_hold(counts)]
-            hint = f" They fit {' or '.join(fitting)}." if fitting else ""
+            hint = self._fitting_numberings(stored)
             raise LabelError(
                 f"Found the values {shown} in {path}; {self.name} stores {known[0]} to {known[known < IGNORE][-1]}.{hint}"
                 " Is it an image of another data set, or one with colours?"
             )
         return labels
+
+    def _fitting_numberings(self, stored: NDArray[np.uint8]) -> str:
+        """Numberings that have all of these values, as a sentence to be put after another; empty where none has."""
+        counts = np.bincount(stored.ravel(), minlength=256)
+        fitting = [each.title for each in NUMBERINGS.values() if self.numbering and each.could_hold(counts)]
+        return f" They fit {' or '.join(fitting)}." if fitting else ""
 
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
         """Read a label file as (H, W) uint8 of stored values."""
@@ -320,7 +329,7 @@ class FolderDataset(SegmentationDataset):
             )
         return tuple(found)
 
-    def _refuse_empty(self, found: Sequence[object], pattern: Path) -> None:
+    def _refuse_empty(self, found: Collection[object], pattern: Path) -> None:
         """Raise `DatasetError` if no photo was found where the pattern looks."""
         if not found:
             left_out = self.listing.remark(self.root)

@@ -1,75 +1,285 @@
-"""Any folder of labelled photos: `images/` beside `labels/`, matched by name."""
+"""Any folder of photos and label images, with one's own classes: `images/` and `labels/`, matched by name.
+
+What differs from the defaults stands in a file `data.toml` beside them:
+
+    label_space = "camvid11"        # a name, a TOML or JSON file, or a table as models/label_space.py describes
+    images = "images"               # a file belongs to the photos if a folder of this name is above it ...
+    labels = "labels"               # ... and to the label images if one of this name is; "." means any folder
+    photo_names = "*_leftImg8bit"   # names without their endings; * stands for what a photo and its labels share
+    label_names = "*_gtFine"
+    read_by = "auto"                # "colour" or "value"; auto takes RGB pictures by colour, all others by value
+    partly_labelled = false         # whether photos without a label image are left out where labels are needed
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Final, Literal
 
-from sim2street.models.errors import DatasetError
-from sim2street.models.labels import CITYSCAPES19, label_space
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from sim2street.models.errors import DatasetError, LabelError
+from sim2street.models.label_space import LabelSpace, LabelSpaceOptions, read_table
+from sim2street.models.labels import CITYSCAPES19, label_space, refuse_taken_name
 from sim2street.models.numbering import TRAIN_IDS
-from sim2street.models.photo import SUFFIXES
-from sim2street.training.datasets.base import FolderDataset, label_table
+from sim2street.models.options import Options
+from sim2street.models.photo import SUFFIXES, read_label_picture
+from sim2street.training.datasets.base import FolderDataset, why_unread
+
+DATA_FILE: Final = "data.toml"
+ANY: Final = "."
+"""Name of a folder, or of a split, that stands for all."""
+LABEL_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+"""A JPEG changes colours and values a little, which is harmless in a photo and wrong in a label image."""
+
+NamePattern = Annotated[str, Field(pattern=r"^[^*/]*\*[^*/]*$")]
+
+
+class FolderOptions(Options):
+    """`data.toml`."""
+
+    label_space: str | LabelSpaceOptions = CITYSCAPES19.name
+    images: str = Field(default="images", min_length=1, description="Name of the folders that hold photos.")
+    labels: str = Field(default="labels", min_length=1, description="Name of the folders that hold label images.")
+    photo_names: NamePattern = Field(default="*", description="Names of photos; * is what the label images share.")
+    label_names: NamePattern = Field(default="*", description="Names of label images.")
+    read_by: Literal["auto", "colour", "value"] = "auto"
+    partly_labelled: bool = False
+
+    @classmethod
+    def read(cls, root: Path) -> FolderOptions:
+        """Those of a folder's `data.toml`, or the defaults where there is none.
+
+        Raises:
+            LabelError: the file is no TOML.
+            ConfigError: a key or value is wrong.
+        """
+        path = root / DATA_FILE
+        return cls.parse(read_table(path), where=str(path)) if path.exists() else cls()
+
+    def space(self, root: Path, classes: str | None) -> LabelSpace:
+        """The classes of the label images; `classes` goes before what the file says.
+
+        Raises:
+            LabelError: there is no such label space.
+        """
+        named = self.label_space if classes is None else classes
+        if isinstance(named, LabelSpaceOptions):
+            return refuse_taken_name(named.build(), where=str(root / DATA_FILE))
+        beside = root / named
+        return label_space(beside if classes is None and beside.is_file() else named)
 
 
 class LabelledFolder(FolderDataset):
-    """Photos in `images/`, label images in `labels/` under the same name with the suffix .png; sub-folders allowed.
+    """Photos below folders called `images`, label images below such called `labels`, at any depth.
 
-    Label images hold the classes of one label space as 0, 1, 2, ... (Cityscapes' train ids, unless `classes` says
-    otherwise) and 255 for pixels without a class.
+    The two belong together if their paths are the same but for these folders and for what surrounds the * of their
+    names: `images/a/1.jpg` and `labels/a/1.png`, as well as `a/images/1.jpg` and `a/labels/1.png`. Where no paths agree,
+    names alone decide.
 
     Args:
-        root: folder that holds both. None takes SIM2STREET_FOLDER.
-        split: sub-folder of root that holds both, "." for root itself.
-        labelled: False looks into `images/` alone.
-        classes: the label space of the label images, a key of `LABEL_SPACES`.
+        root: folder that holds both, or its `data.toml`. None takes SIM2STREET_FOLDER.
+        split: "." for all; a folder, such as "train" of `images/train/...` or `train/images/...`; or the name of a text
+            file `<split>.txt` in the root that lists photos, one a line as a path from the root, after a tab or comma
+            the label image if that one's name does not say so.
+        labelled: False looks at photos alone.
+        classes: label space of the label images, by name or file. None takes that of `data.toml`, else Cityscapes' 19.
 
     Raises:
-        DatasetError: there is no photo, or a label image is missing.
+        DatasetError: there is no photo, a label image is missing, or two files have the same name.
         LabelError: there is no such label space.
+        ConfigError: `data.toml` has a key or value that is wrong.
     """
 
     name = "folder"
     title = "own labelled photos"
     terms = "A folder of the trainer's own labelled photos."
-    splits = (".",)
-    labelled_splits = (".",)
+    splits = (ANY,)
+    labelled_splits = (ANY,)
+    gallery = (ANY,)
     root_variable = "SIM2STREET_FOLDER"
     how_to_get = (
-        "A labelled folder holds images/<name>.jpg (or another suffix) and labels/<name>.png with one class number per"
-        " pixel, 255 where there is none."
+        "A labelled folder holds images/<name>.jpg (or another suffix) and labels/<name>.png with a class number or a"
+        " colour per pixel; `sim2street datasets check folder --root DIR --write` writes a data.toml that says how to"
+        " read it."
     )
 
     def __init__(
         self,
         root: str | Path | None = None,
-        split: str = ".",
+        split: str = ANY,
         *,
         labelled: bool = True,
-        classes: str = "cityscapes19",
+        classes: str | None = None,
     ) -> None:
-        self.labels = label_space(classes)
-        self.table = label_table({value: value for value in range(self.labels.count)})
-        self.numbering = TRAIN_IDS if self.labels is CITYSCAPES19 else None  # no other is known that is numbered so
-        super().__init__(root, split, labelled=labelled)
+        folder = self.find_root(root)
+        self.options = FolderOptions.read(folder)
+        self.labels = self.options.space(folder, classes)
+        # Of no other classes is it known that files number them in several ways.
+        self.numbering = TRAIN_IDS if self.labels == CITYSCAPES19 else None
+        super().__init__(folder, split, labelled=labelled)
+
+    @classmethod
+    def space_of(cls, root: str | Path | None, classes: str | None) -> LabelSpace:
+        """The classes of a folder, whose pictures are not looked for."""
+        if classes is not None:
+            return label_space(classes)
+        folder = cls.find_root(root)
+        return FolderOptions.read(folder).space(folder, None)
+
+    @classmethod
+    def find_root(cls, root: str | Path | None) -> Path:
+        """The folder, also where its `data.toml` is named instead."""
+        if root is not None and Path(root).name == DATA_FILE:
+            root = Path(root).parent
+        return super().find_root(root)
 
     @property
     def slug(self) -> str:
-        """Name of the folder."""
-        return f"{self.name}_{self._place.resolve().name}"
+        """Name of the folder, and of the part."""
+        part = "" if self.split == ANY else f"_{self.split.replace('/', '_')}"
+        return f"{self.name}_{self.root.resolve().name}{part}"
 
-    @property
-    def _place(self) -> Path:
-        return self.root / self.split
+    def fingerprint(self) -> str:
+        """Digest of file names, sizes and times of change, and of how they are read."""
+        how = json.dumps([self.labels.to_json(), self.options.read_by])
+        return hashlib.sha256(f"{super().fingerprint()} {how}".encode()).hexdigest()
+
+    def labels_of(self, stored: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """Convert the stored values of photo `index` to labels.
+
+        Raises:
+            LabelError: a value belongs to no class.
+        """
+        try:
+            return self.labels.from_values(stored, source=str(self.label_images[index]))
+        except LabelError as error:
+            raise LabelError(f"{error}{self._fitting_numberings(stored)}") from None
+
+    def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
+        """Read a label image as (H, W) uint8 of stored values; colours as the values of their classes."""
+        stored = read_label_picture(path, name=str(path), by=self.options.read_by)
+        if stored.ndim == 2:
+            return stored
+        return self.labels.to_values(self.labels.from_colours(stored, source=str(path)))
+
+    @cached_property
+    def found(self) -> dict[str, Path]:
+        """All photos by name."""
+        options = self.options
+        rest = [path for path in self._files if options.images != options.labels or not self._is_label(path)]
+        return self._by_name(rest, options.images, options.photo_names, SUFFIXES, "photos")
+
+    @cached_property
+    def found_labels(self) -> dict[str, Path]:
+        """The label images by their photo's name; those that belong to no photo are among them."""
+        options = self.options
+        labels = self._by_name(self._files, options.labels, options.label_names, LABEL_SUFFIXES, "label images")
+        if labels.keys() & self.found.keys():
+            return labels
+        by_last_part = {name.rpartition("/")[2]: path for name, path in labels.items()}
+        last_parts = [name.rpartition("/")[2] for name in self.found]
+        if len(by_last_part) < len(labels) or len(set(last_parts)) < len(last_parts):
+            return labels
+        pairs = zip(self.found, last_parts, strict=True)
+        return {name: by_last_part[last] for name, last in pairs if last in by_last_part}
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return self.listing.files(self.root)
+
+    def _is_label(self, path: Path) -> bool:
+        return path.suffix.lower() in LABEL_SUFFIXES and shared_part(path.stem, self.options.label_names) is not None
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
-        images = self._place / "images"
-        photos = self.listing.photos(images)
-        self._refuse_empty(photos, images / "**" / f"*{{{','.join(SUFFIXES)}}}")
-        names = [photo.relative_to(images).with_suffix("") for photo in photos]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        options = self.options
+        self._refuse_empty(self.found, self.root / "**" / options.images / "**" / f"{options.photo_names}.jpg")
+        listing = self.root / f"{self.split}.txt"
+        pairs = dict(self._listed(listing) if listing.is_file() else self._below())
+        self._refuse_empty(pairs, self.root / self.split)
+        photos = {name: self.found[name] for name in pairs}
+        if not self.labelled:
+            return tuple(photos), tuple(photos.values()), ()
+        missing = [name for name, label in pairs.items() if label is None]
+        if len(missing) == len(pairs) or (missing and not options.partly_labelled):
             raise DatasetError(
-                f"{images} holds two photos called {twice}; rename one, or its label image is ambiguous."
+                f"{len(missing)} of {len(pairs)} label images of {self.name} {self.split} are missing, first that of"
+                f" {photos[missing[0]].absolute()}. Where only some photos are labelled, set partly_labelled = true in"
+                f" {self.root / DATA_FILE}. {self.how_to_get}"
             )
-        labels = tuple(self._place / "labels" / name.with_name(f"{name.name}.png") for name in names)
-        return tuple(name.as_posix() for name in names), photos, labels if self.labelled else ()
+        both = {name: label for name, label in pairs.items() if label is not None}
+        return tuple(both), tuple(photos[name] for name in both), tuple(both.values())
+
+    def _below(self) -> Iterator[tuple[str, Path | None]]:
+        """Names in the split's folder, with their label images."""
+        above = "" if self.split == ANY else f"{self.split.strip('/')}/"
+        yield from ((name, self._label_of(name)) for name in self.found if name.startswith(above))
+
+    def _listed(self, listing: Path) -> Iterator[tuple[str, Path | None]]:
+        """Names in a list file, with their label images.
+
+        Raises:
+            DatasetError: it cannot be read, or names a file that is not there.
+        """
+        try:
+            lines = listing.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{listing} cannot be read: {why_unread(error)}.") from error
+        names = {path: name for name, path in self.found.items()}
+        for number, line in enumerate(lines, start=1):
+            photo, _, label = (part.strip() for part in line.replace(",", "\t").partition("\t"))
+            if not photo:
+                continue
+            name = names.get(self.root / photo, photo if photo in self.found else None)
+            label_path = self.root / label
+            if name is None or (label and not (label_path.is_file() and ".." not in label_path.parts)):
+                raise DatasetError(
+                    f"{listing}, line {number} names {photo if name is None else label}, which is not there; expected"
+                    f" the path of a file below {self.root}, such as {self.options.images}/a.jpg."
+                )
+            yield name, label_path if label else self._label_of(name)
+
+    def _label_of(self, name: str) -> Path | None:
+        return self.found_labels.get(name) if self.labelled else None
+
+    def _by_name(
+        self, paths: Collection[Path], folder: str, pattern: str, endings: tuple[str, ...], what: str
+    ) -> dict[str, Path]:
+        """Files below folders of that name, by their path without it and with what their names share; in order.
+
+        Raises:
+            DatasetError: two of them have the same name.
+        """
+        found: dict[str, Path] = {}
+        for path in paths:
+            *above, _ = path.relative_to(self.root).parts
+            shared = shared_part(path.stem, pattern)
+            if (folder != ANY and folder not in above) or shared is None:
+                continue
+            if path.suffix.lower() not in endings:
+                if folder != ANY:
+                    self.listing.leave_out(path, f"in {folder}/, but not called like one of the {what}")
+                continue
+            if folder != ANY:
+                above.remove(folder)
+            name = "/".join([*above, shared])
+            if name in found:
+                raise DatasetError(
+                    f"{self.root} holds two {what} called {name}, {found[name].relative_to(self.root)} and"
+                    f" {path.relative_to(self.root)}; rename or remove one."
+                )
+            found[name] = path
+        return found
+
+
+def shared_part(name: str, pattern: str) -> str | None:
+    """What the * of a pattern stands for in a name; None where the name is another."""
+    before, _, after = pattern.partition("*")
+    fits = name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+    return name[len(before) : len(name) - len(after)] if fits else None

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sim2street.models.errors import ConfigError, DatasetError
-from sim2street.models.labels import IGNORE
+from sim2street.models.label_space import IGNORE, LabelSpace, Members
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.training.datasets.base import Progress, SegmentationDataset
+from sim2street.training.datasets.relabelled import Relabelled
 from sim2street.training.datasets.statistics import (
     Draw,
     LogInverseSampler,
@@ -83,6 +85,7 @@ class DomainPairs:
             source alone, when `target_images` are (0, 3, H, W).
         config: batch size, transforms, sampling.
         seed: of everything random.
+        labels: the network's classes. A source with finer ones is relabelled, one with coarser ones says which it merges.
         rank: number of this training process.
         ranks: how many there are.
         cache: folder for class statistics; None takes the default.
@@ -92,6 +95,7 @@ class DomainPairs:
     Raises:
         ConfigError: there is no source, or a weight or rank is out of range.
         DatasetError: a source has no labels.
+        LabelError: a source has other classes that cannot be brought together with the network's.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class DomainPairs:
         config: PairsConfig,
         seed: int = 0,
         *,
+        labels: LabelSpace = CITYSCAPES19,
         rank: int = 0,
         ranks: int = 1,
         cache: Path | None = None,
@@ -115,7 +120,8 @@ class DomainPairs:
         for dataset, _ in sources:
             if not dataset.labelled:
                 raise DatasetError(f"{dataset.describe()} has no labels and cannot be a source.")
-        self.sources = tuple(dataset for dataset, _ in sources)
+        self.sources = tuple(_relabelled(dataset, labels) for dataset, _ in sources)
+        self._members = tuple(_merges(dataset, labels) for dataset in self.sources)
         self.target = target
         self.config = config
         self.seed = seed
@@ -147,7 +153,7 @@ class DomainPairs:
             raise IndexError(f"batches are numbered from 0; got {k}")
         first = (k * self.ranks + self.rank) * self.config.batch
         places = range(first, first + self.config.batch)
-        photos, labels, spaces = zip(*(self._read_source(place) for place in places), strict=True)
+        photos, labels, members = zip(*(self._read_source(place) for place in places), strict=True)
         targets = [] if self.target is None else [self._read_target(self.target, place) for place in places]
         source = _stack(photos, "source")
         target = _stack([photo for photo, _ in targets], "target") if targets else source[:0]
@@ -156,7 +162,7 @@ class DomainPairs:
             source,
             torch.from_numpy(np.stack(labels)),
             target,
-            spaces,
+            members,
             torch.from_numpy(np.stack(valid)) if valid else None,
         )
 
@@ -170,8 +176,8 @@ class DomainPairs:
             return LogInverseSampler(statistics, self.config.rare_class)
         return RareClassSampler(statistics, self.config.rare_class)
 
-    def _read_source(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
-        """Return photo, labels and label space of source sample `place` of the global stream."""
+    def _read_source(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Members | None]:
+        """Return photo, labels and what they merge of source sample `place` of the global stream."""
         rng = np.random.default_rng((self.seed, SOURCE_SAMPLE, place))
         chosen = int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))
         dataset, sampler = self.sources[chosen], self._samplers[chosen]
@@ -188,7 +194,7 @@ class DomainPairs:
                     break
                 cropped = self._source.geometry(photo, labels, rng)
         photo, labels = self._source.augment(*cropped, rng)
-        return photo, _present(labels), dataset.labels.name
+        return photo, _present(labels), self._members[chosen]
 
     def _read_target(
         self, dataset: SegmentationDataset, place: int
@@ -225,14 +231,14 @@ class _Bytes:
         source: (B, H, W, 3) uint8.
         labels: (B, H, W) uint8.
         target: (B, H', W', 3) uint8, or (0, H, W, 3).
-        spaces: label space of each source image.
+        members: what each source image's labels merge, see `DomainPair`.
         valid: (B, H', W') bool of the target, or None.
     """
 
     source: Tensor
     labels: Tensor
     target: Tensor
-    spaces: tuple[str, ...]
+    members: tuple[Members | None, ...]
     valid: Tensor | None
 
 
@@ -244,6 +250,17 @@ class _Numbers:
 
     def __iter__(self) -> Iterator[int]:
         return itertools.count(self.start)
+
+
+def _relabelled(dataset: SegmentationDataset, labels: LabelSpace) -> SegmentationDataset:
+    """The set itself, or where `labels` is made of its classes, the set in those."""
+    if dataset.labels == labels or not labels.takes(dataset.labels):
+        return dataset
+    return Relabelled(dataset, labels)
+
+
+def _merges(dataset: SegmentationDataset, labels: LabelSpace) -> Members | None:
+    return None if dataset.labels == labels else dataset.labels.members_or_refuse(labels)
 
 
 def _shuffled(count: int, place: int, key: tuple[int, ...]) -> int:
@@ -276,4 +293,4 @@ def _to_pair(batch: _Bytes) -> DomainPair:
         photos.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         for photos in (batch.source, batch.target)
     )
-    return DomainPair(source, batch.labels.long(), target, batch.spaces, batch.valid)
+    return DomainPair(source, batch.labels.long(), target, batch.members, batch.valid)

@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.config import PREVIOUS
 from sim2street.training.datasets import DATASETS
@@ -56,10 +57,17 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         lines += ["", f"No camera took the labelled pictures{began}."]
     lines += [
         "",
-        "Predicts the 19 Cityscapes classes: a demonstration of domain adaptation, no component of a vehicle.",
+        f"{_classes_in_words(config)} This is a demonstration of domain adaptation, not a component of a vehicle.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _classes_in_words(config: CheckpointConfig) -> str:
+    space = config.space
+    if space == CITYSCAPES19:
+        return "Predicts the 19 Cityscapes classes."
+    return f"Predicts the {space.count} classes of {space.name}: {', '.join(space.names)}."
 
 
 def publication_card(checkpoint: Checkpoint, repository: str, about: str) -> str:

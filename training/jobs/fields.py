@@ -152,7 +152,7 @@ class FormField:
     def _text(self, entered: Any) -> str:
         if not isinstance(entered, str) or any(not letter.isprintable() for letter in entered):
             raise ConfigError(f"{self.key} takes a line of text.")
-        if self.label == "split" and not SPLIT.match(entered):
+        if self.label == "split" and entered != self.value and not SPLIT.match(entered):
             raise ConfigError(f"{self.key} is {entered[:40]!r}; expected a name such as train or val.")
         return entered.strip()
 
@@ -173,6 +173,8 @@ def form_fields(config: RunConfig, starts: tuple[str, ...] = ("random", "imagene
             choices = tuple(dict.fromkeys((config.initialisation, *starts)))
             help_ = info.description or ""
             fields.append(FormField(name, name, "run", "choice", config.initialisation, help=help_, choices=choices))
+        elif name == "labels":
+            fields.append(_of_label_space(name, "run", config.labels, info.description or ""))
         elif name == "method_options":
             options = METHODS.find(config.method).options
             fields += _of_model(options, config.method_options, name, name, paper=True)
@@ -217,12 +219,19 @@ def _of_dataset(model: type[Options], values: Mapping[str, Any], prefix: str, gr
     left_out |= {"split"} if kind.generated else set()
     fields = [field for field in _of_model(model, values, prefix, group) if field.label not in left_out]
     given = {field.key: field for field in fields}
-    for name, choices in (("style", STYLES), ("classes", tuple(LABEL_SPACES))):
-        key = f"{prefix}.{name}"
-        if key in given:
-            field = FormField(key, name, group, "choice", values[name], help=given[key].help, choices=choices)
-            fields[fields.index(given[key])] = field
+    if (key := f"{prefix}.style") in given:
+        field = FormField(key, "style", group, "choice", values["style"], help=given[key].help, choices=tuple(STYLES))
+        fields[fields.index(given[key])] = field
+    if (key := f"{prefix}.classes") in given:
+        fields[fields.index(given[key])] = _of_label_space(key, group, values.get("classes"), given[key].help)
     return fields
+
+
+def _of_label_space(key: str, group: str, value: str | None, help_: str) -> FormField:
+    """The project's spaces, and what the recipe names: a file can be named in a recipe alone."""
+    choices = tuple(dict.fromkeys((None, *LABEL_SPACES, value)))
+    label = key.rpartition(".")[2]
+    return FormField(key, label, group, "choice", value, help=help_, choices=choices, optional=True)
 
 
 def _of_info(info: FieldInfo, key: str, value: Any, group: str, *, paper: Any = None) -> FormField:

@@ -151,7 +151,7 @@ def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOption
     """Cross-entropy of the main classifier and, weighted, of the auxiliary one against the source labels."""
 
     def loss(logits: Tensor) -> Tensor:
-        return cross_entropy(logits, pair.source_labels, pair.source_spaces, options.reduction)
+        return cross_entropy(logits, pair.source_labels, pair.source_members, options.reduction)
 
     losses = {"segmentation": loss(output.logits)}
     if output.auxiliary is not None and options.auxiliary_weight > 0:

@@ -209,7 +209,7 @@ class CyCADA(Method):
                 source_segmenter(pair.source_images).logits,
                 source_segmenter(pair.target_images).logits,
             )
-            own = cross_entropy(said_of_source, pair.source_labels, pair.source_spaces, self.options.reduction)
+            own = cross_entropy(said_of_source, pair.source_labels, pair.source_members, self.options.reduction)
         if own > self.options.semantic_gate:
             return as_target.new_zeros(())
         says_of_source, says_of_target = source_segmenter(as_target).logits, source_segmenter(as_source).logits
@@ -220,7 +220,7 @@ class CyCADA(Method):
         of_target = F.cross_entropy(says_of_target, said_of_target.argmax(dim=1))
         if self.options.semantic == "hard":
             return F.cross_entropy(says_of_source, said_of_source.argmax(dim=1)) + of_target
-        of_source = cross_entropy(says_of_source, pair.source_labels, pair.source_spaces, self.options.reduction)
+        of_source = cross_entropy(says_of_source, pair.source_labels, pair.source_members, self.options.reduction)
         return of_source + of_target
 
     def feature_adaptation(self, pair: DomainPair, translated: Tensor) -> Iterator[Update]:

@@ -97,8 +97,11 @@ class DAFormer(Method):
     def step(self, pair: DomainPair) -> Iterator[Update]:
         """Source with feature distance, then the mixed images; one optimiser step at the end."""
         options = self.options
-        if any(space != "cityscapes19" for space in pair.source_spaces):
-            raise ConfigError("DAFormer mixes source labels with pseudo labels: sources must have Cityscapes' classes.")
+        if any(members is not None for members in pair.source_members):
+            raise ConfigError(
+                f"DAFormer mixes source labels with pseudo labels: every source must have the network's"
+                f" {self.segmenter.labels.count} classes ({self.segmenter.labels.name}), or finer ones."
+            )
         pseudo = self.pseudo_labels(pair)
         losses, features = self.supervise(pair)
         if options.distance != "none" and options.distance_weight > 0:
@@ -140,10 +143,10 @@ class DAFormer(Method):
         features = by_stage[self.options.distance_stage]
         if self.anchor is None:
             target = self.segmenter.encode(pair.target_images)[self.options.distance_stage]
-            return class_mean_distance(features, pair.source_labels, target, pseudo.labels)
+            return class_mean_distance(features, pair.source_labels, target, pseudo.labels, self.segmenter.labels)
         with torch.no_grad():
             anchor = self.anchor.encode(pair.source_images)[self.options.distance_stage]
-        return feature_distance(features, anchor, pair.source_labels)
+        return feature_distance(features, anchor, pair.source_labels, self.segmenter.labels)
 
     def mixed(self, pair: DomainPair, pseudo: PseudoLabels) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), labels and weights (B, H, W) of target images with source classes pasted onto them."""

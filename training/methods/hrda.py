@@ -75,9 +75,9 @@ class HRDA(DAFormer):
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Fused and detail loss on source images, and the context's features."""
-        output, spaces = self.two_scales(pair.source_images), pair.source_spaces
-        fused = cross_entropy(output.fused, pair.source_labels, spaces, self.options.reduction)
-        detail = cross_entropy(output.detail, output.box.of(pair.source_labels), spaces, self.options.reduction)
+        output, members = self.two_scales(pair.source_images), pair.source_members
+        fused = cross_entropy(output.fused, pair.source_labels, members, self.options.reduction)
+        detail = cross_entropy(output.detail, output.box.of(pair.source_labels), members, self.options.reduction)
         return self.shared("segmentation", fused, detail), output.features
 
     def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:

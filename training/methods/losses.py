@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sim2street.models.labels import IGNORE, label_space
+from sim2street.models.label_space import IGNORE, Members
 
 Reduction = Literal["valid", "all"]
 """Pixels that a cross-entropy is averaged over."""
@@ -27,15 +27,15 @@ class Domain(enum.Enum):
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, spaces: tuple[str, ...] = (), reduction: Reduction = "valid"
+    logits: Tensor, labels: Tensor, members: tuple[Members | None, ...] = (), reduction: Reduction = "valid"
 ) -> Tensor:
     """Cross-entropy of a batch.
 
     Args:
-        logits: (B, 19, H, W).
+        logits: (B, C, H, W).
         labels: (B, H, W) int64, 255 ignored.
-        spaces: label space of each picture; a merged class (CamVid) is supervised through the sum of its members'
-            probabilities. Empty means Cityscapes' 19 throughout.
+        members: for each picture None, or by label the classes that it merges (CamVid's): it is supervised through
+            the sum of their probabilities, and where it has none, not at all. Empty means None throughout.
         reduction: "valid" averages over the labelled pixels, as ADVENT's code does; "all" over all pixels, which
             ignored ones dilute, as DAFormer's does.
 
@@ -43,15 +43,23 @@ def cross_entropy(
         Scalar; 0 with a gradient of 0 where every pixel is ignored.
     """
     pixels = labels.numel() if reduction == "all" else (labels != IGNORE).sum().clamp(min=1)
-    if all(space == "cityscapes19" for space in spaces):
+    if all(groups is None for groups in members):
         return F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="sum") / pixels
     # Sums over an image do not fit into half precision, whatever autocast gave.
     total = logits.new_zeros((), dtype=torch.float32)
-    for picture, truth, space in zip(logits.float().log_softmax(dim=1), labels, spaces, strict=True):
-        members = label_space(space).members
-        merged = torch.stack([picture[list(group)].logsumexp(dim=0) for group in members])
-        total = total + F.nll_loss(merged[None], truth[None], ignore_index=IGNORE, reduction="sum")
+    for picture, truth, groups in zip(logits.float().log_softmax(dim=1), labels, members, strict=True):
+        if groups is not None:
+            picture, truth = _merged(picture, truth, groups)
+        total = total + F.nll_loss(picture[None], truth[None], ignore_index=IGNORE, reduction="sum")
     return total / pixels
+
+
+def _merged(picture: Tensor, truth: Tensor, groups: Members) -> tuple[Tensor, Tensor]:
+    """Log probabilities (C, H, W) as those of merged classes, and labels (H, W) without the classes that merge none."""
+    nothing = torch.tensor([label for label, group in enumerate(groups) if not group], device=truth.device)
+    truth = torch.where(torch.isin(truth, nothing), IGNORE, truth)
+    merged = [picture[list(group)].logsumexp(dim=0) if group else torch.zeros_like(picture[0]) for group in groups]
+    return torch.stack(merged), truth
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from sim2street.training.run.loop import STATE, TrainingError, check_folder
 from sim2street.training.run.optimisers import build_optimisers
 from sim2street.training.run.pretrained import PACKAGES, installed_package, refuse_licence
 from sim2street.training.run.rehearsal import Rehearsal, TooSlow, rehearse
-from sim2street.training.selection import open_selection
+from sim2street.training.selection import open_selection, predicted_space
 
 OPENED: Final = 3
 """Pictures of each data set that are opened."""
@@ -112,7 +112,7 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
 def _check_networks(config: RunConfig) -> Finding:
     """Networks and optimisers, built without memory for their weights."""
     try:
-        segmenter = build_unfilled(config.network, options=config.network_options)
+        segmenter = build_unfilled(config.network, predicted_space(config), config.network_options)
         with torch.device("meta"):
             method = build_method(config.method, segmenter, config.method_options)
             optimisers = build_optimisers(config, method)
@@ -133,11 +133,11 @@ def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
     try:
         if source == "random":
             return Finding(Verdict.FINE, "start", "random weights")
-        segmenter = build_unfilled(config.network, options=config.network_options)
+        segmenter = build_unfilled(config.network, predicted_space(config), config.network_options)
         if source == "imagenet":
             return _find_imagenet(segmenter, config)
         if source == PREVIOUS and before is not None:
-            earlier = build_unfilled(before.network, options=before.network_options)
+            earlier = build_unfilled(before.network, predicted_space(before), before.network_options)
             fill_from(segmenter, earlier.core.state_dict(), source)
             return Finding(Verdict.FINE, "start", "the checkpoint of the stage before")
         checkpoint = find_checkpoint(source)

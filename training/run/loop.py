@@ -39,7 +39,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sim2street.models.errors import ConfigError, Interrupted, Sim2StreetError
-from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.label_space import LabelSpace, LabelSpaceOptions
+from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import build, is_finite
 from sim2street.models.predictor import Predictor, best_device, has_bf16
 from sim2street.models.segmenter import Segmenter
@@ -65,7 +66,7 @@ from sim2street.training.run.initialise import initialise
 from sim2street.training.run.journal import Journal, sample_picture
 from sim2street.training.run.optimisers import build_optimisers, set_rates
 from sim2street.training.run.signals import stop_signals
-from sim2street.training.selection import open_pairs, open_selection
+from sim2street.training.selection import open_pairs, open_selection, predicted_space
 
 LOGGER: Final = logging.getLogger(__name__)
 STATE_FORMAT: Final = 1
@@ -219,7 +220,7 @@ class Run:
         check_folder(config, out, resume, began=(out / STATE).exists())
 
         torch.manual_seed(config.seed)
-        segmenter = build(config.network, CITYSCAPES19, config.network_options)
+        segmenter = build(config.network, predicted_space(config), config.network_options)
         if not resume:
             start = before / RUN_FOLDER if before is not None and config.initialisation == PREVIOUS else None
             initialise(segmenter, config.initialisation if start is None else str(start), config.network_options)
@@ -528,6 +529,7 @@ class Run:
             method=config.method,
             network=config.network,
             network_options=config.network_options,
+            labels=stored_space(self.segmenter.labels),
             window=config.window,
             source=" + ".join(source.label for source in config.sources),
             target=None if config.target is None else config.target.label,
@@ -575,6 +577,13 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
         )
 
 
+def stored_space(space: LabelSpace) -> str | LabelSpaceOptions:
+    """A label space as a checkpoint keeps it: the name of one of the project's, else the whole of it."""
+    if LABEL_SPACES.get(space.name) == space:
+        return space.name
+    return LabelSpaceOptions.parse(space.to_json(), where=space.name)
+
+
 def channels_last(pair: DomainPair) -> DomainPair:
     """The same pair with images in the memory order that the networks work in."""
     order = torch.channels_last
@@ -582,7 +591,7 @@ def channels_last(pair: DomainPair) -> DomainPair:
         pair.source_images.contiguous(memory_format=order),
         pair.source_labels,
         pair.target_images.contiguous(memory_format=order),
-        pair.source_spaces,
+        pair.source_members,
         pair.target_valid,
     )
 

@@ -23,12 +23,12 @@ from typing import Final
 import torch
 
 from sim2street.models.errors import ConfigError, Sim2StreetError
-from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.predictor import best_device
 from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
 from sim2street.training.durations import in_words
 from sim2street.training.pair import DomainPair, PairStream
 from sim2street.training.run.loop import Run, TrainingError
+from sim2street.training.selection import predicted_space
 
 PATIENCE: Final = 60.0
 """Seconds: a first step that took longer than this is believed, though it is slower than those that follow."""
@@ -182,17 +182,18 @@ class _Noise:
 
     def __init__(self, config: RunConfig) -> None:
         self.batch = config.batch
+        self.count = predicted_space(config).count
         self.source = size_at_network(config.source_transform, config.sources[0])
         self.target = None if config.target is None else size_at_network(config.target_transform, config.target)
 
     def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
         """Yield the same pair for ever, whatever `start` and `workers`."""
         width, height = self.source
-        blocks = torch.randint(0, CITYSCAPES19.count, (self.batch, -(-height // 64), -(-width // 64)))
+        blocks = torch.randint(0, self.count, (self.batch, -(-height // 64), -(-width // 64)))
         labels = blocks.repeat_interleave(64, 1).repeat_interleave(64, 2)[:, :height, :width]
         source = torch.rand(self.batch, 3, height, width)
         target = source[:0] if self.target is None else torch.rand(self.batch, 3, *reversed(self.target))
-        pair = DomainPair(source, labels, target, ("cityscapes19",) * self.batch)
+        pair = DomainPair(source, labels, target, (None,) * self.batch)
         while True:
             yield pair
 

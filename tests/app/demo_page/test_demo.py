@@ -262,9 +262,9 @@ def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.Monke
     demos.use_zero_gpu()
     nothing: Any = SimpleNamespace(config=SimpleNamespace(window=None))
     refused = False
-    assert engine.predict(nothing, nothing, "cityscapes19", Settings()) == Failure("nowhere has no weights")
+    assert engine.predict(nothing, nothing, nothing, Settings()) == Failure("nowhere has no weights")
     refused = True
-    answer = engine.predict(nothing, nothing, "cityscapes19", Settings())
+    answer = engine.predict(nothing, nothing, nothing, Settings())
     assert answer == Failure("ZeroGPU gave no graphics card: You have exceeded your GPU quota.", passing=True)
 
 

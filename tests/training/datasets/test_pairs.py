@@ -75,7 +75,7 @@ def equal(first: DomainPair, second: DomainPair) -> bool:
         torch.equal(first.source_images, second.source_images)
         and torch.equal(first.source_labels, second.source_labels)
         and torch.equal(first.target_images, second.target_images)
-        and first.source_spaces == second.source_spaces
+        and first.source_members == second.source_members
     )
 
 
@@ -138,7 +138,7 @@ def test_ranks_share_one_global_stream():
         torch.cat([pair.source_images for pair in ranks]),
         torch.cat([pair.source_labels for pair in ranks]),
         torch.cat([pair.target_images for pair in ranks]),
-        ranks[0].source_spaces + ranks[1].source_spaces,
+        ranks[0].source_members + ranks[1].source_members,
     )
     assert equal(single, joined)
 
@@ -155,10 +155,10 @@ def test_sources_are_mixed_by_weight_and_carry_their_space():
     found = Counter()
     for k in range(8):
         pair = pairs[k]
-        for number, space in zip(numbers(pair.source_images), pair.source_spaces, strict=True):
-            assert space == ("camvid11" if number >= 100 else "cityscapes19")
+        for number, space in zip(numbers(pair.source_images), pair.source_members, strict=True):
+            assert space == (CAMVID11.members_in(CITYSCAPES19) if number >= 100 else None)
             found[space] += 1
-    assert found["cityscapes19"] / 400 == pytest.approx(0.75, abs=0.08)
+    assert found[None] / 400 == pytest.approx(0.75, abs=0.08)
     never = DomainPairs([(Numbered(3), 1.0), (Numbered(3, offset=100), 0.0)], None, PairsConfig(batch=100))
     assert max(numbers(never[0].source_images)) < 3
 
@@ -272,14 +272,14 @@ def test_negative_batches_do_not_exist():
 
 def test_a_pair_checks_its_shapes():
     images, labels = torch.zeros(2, 3, 4, 6), torch.zeros(2, 4, 6, dtype=torch.int64)
-    pair = DomainPair(images, labels, images[:0], ("cityscapes19",) * 2)
+    pair = DomainPair(images, labels, images[:0], (None,) * 2)
     assert torch.equal(pair.to("cpu").source_labels, labels)
     for changed in (
         {"source_labels": labels[:, :3]},
         {"source_labels": labels.int()},
         {"source_images": images[:, :2]},
         {"target_images": images[0]},
-        {"source_spaces": ("cityscapes19",)},
+        {"source_members": (None,)},
         {"target_images": images.long()},
     ):
         with pytest.raises(ValueError, match=r"."):

@@ -195,7 +195,7 @@ def as_train_ids(labels: np.ndarray) -> np.ndarray:
 
 
 def as_camvid(labels: np.ndarray) -> np.ndarray:
-    merged = CAMVID11.from_cityscapes19(labels)
+    merged = CAMVID11.relabel(labels, CITYSCAPES19)
     return np.where(merged == 255, 11, merged)
 
 

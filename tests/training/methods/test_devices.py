@@ -64,7 +64,7 @@ def noise() -> DomainPair:
     size = (2, 3, 64, 96)
     labels = torch.randint(0, 19, (2, 64, 96), device="cuda")
     images = torch.rand(size, device="cuda"), torch.rand(size, device="cuda")
-    return DomainPair(images[0], labels, images[1], ("cityscapes19", "cityscapes19"))
+    return DomainPair(images[0], labels, images[1], (None, None))
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -86,6 +86,6 @@ def test_what_lies_elsewhere_is_found() -> None:
     with FakeTensorMode(allow_non_fake_inputs=False), MadeUp():
         move(method)
         pair = noise()
-        astray = DomainPair(pair.source_images, pair.source_labels.cpu(), pair.target_images, pair.source_spaces)
+        astray = DomainPair(pair.source_images, pair.source_labels.cpu(), pair.target_images, pair.source_members)
         with pytest.raises(RuntimeError, match="device"):
             list(method.train().step(astray))

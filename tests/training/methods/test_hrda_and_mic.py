@@ -108,7 +108,7 @@ def test_hrda_refuses_other_networks_and_odd_crops() -> None:
         build_method("hrda", build("deeplab_v2", options=NETWORK))
     pair = make_pair()
     odd = DomainPair(
-        pair.source_images[..., :90], pair.source_labels[..., :90], pair.target_images[..., :90], pair.source_spaces
+        pair.source_images[..., :90], pair.source_labels[..., :90], pair.target_images[..., :90], pair.source_members
     )
     with pytest.raises(ConfigError, match="multiples of 8 pixels; these measure 90x64"):
         list(make("hrda", QUIET).step(odd))
@@ -184,14 +184,14 @@ def test_margins_of_the_whole_photo_take_the_weight_away() -> None:
     pair = make_pair()
     valid = torch.ones(2, 64, 96, dtype=torch.bool)
     valid[1, :20] = False
-    masked = DomainPair(pair.source_images, pair.source_labels, pair.target_images, pair.source_spaces, valid)
+    masked = DomainPair(pair.source_images, pair.source_labels, pair.target_images, pair.source_members, valid)
     method = make("hrda", {**QUIET, "threshold": 1e-3}).eval()
     assert isinstance(method, HRDA)
     pseudo = method.pseudo_labels(masked)
     assert pseudo.quality == 1
     assert torch.equal(pseudo.weights, valid.float())
     with pytest.raises(ValueError, match="mask of"):
-        DomainPair(pair.source_images, pair.source_labels, pair.target_images, pair.source_spaces, valid[:, :8])
+        DomainPair(pair.source_images, pair.source_labels, pair.target_images, pair.source_members, valid[:, :8])
 
 
 def test_hrda_starts_from_daformers_checkpoint(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.config import OptimiserConfig, RunConfig
@@ -83,10 +84,10 @@ def test_feature_distance_equals_the_authors(ops: Vectors) -> None:
     features = normal((2, 512, 8, 16), 11) * (2 * uniform((2, 1, 8, 16), 13) + 0.2)
     features.requires_grad_()
     labels = as_labels(ops["fd_gt"])
-    cells = cell_labels(labels, (8, 16))
+    cells = cell_labels(labels, (8, 16), 19)
     ops.check("fd_gt_rescaled", cells[:, None].numpy().astype(np.uint8))
-    ops.check("fd_mask", is_thing(cells)[:, None].numpy().astype(np.uint8))
-    distance = feature_distance(features, normal((2, 512, 8, 16), 12), labels)
+    ops.check("fd_mask", is_thing(cells, CITYSCAPES19)[:, None].numpy().astype(np.uint8))
+    distance = feature_distance(features, normal((2, 512, 8, 16), 12), labels, CITYSCAPES19)
     ops.check("fd_raw_distance", distance)
     (0.005 * distance).backward()
     ops.check("fd_loss", 0.005 * distance)
@@ -98,8 +99,8 @@ def test_an_image_without_things_has_no_distance() -> None:
     """The authors' mean over nothing is NaN; ours is 0."""
     features = torch.randn(1, 4, 2, 2, requires_grad=True)
     for labels in (torch.zeros(1, 64, 64, dtype=torch.int64), torch.full((1, 64, 64), 255)):
-        assert feature_distance(features, torch.zeros(1, 4, 2, 2), labels) == 0
-        assert class_mean_distance(features, labels, features, labels) == 0
+        assert feature_distance(features, torch.zeros(1, 4, 2, 2), labels, CITYSCAPES19) == 0
+        assert class_mean_distance(features, labels, features, labels, CITYSCAPES19) == 0
 
 
 def test_class_mean_distance_by_hand() -> None:
@@ -108,7 +109,7 @@ def test_class_mean_distance_by_hand() -> None:
     target = torch.tensor([[1.0, -1.0], [2.0, -2.0]]).view(1, 2, 1, 2)
     source_labels = torch.tensor([[13] * 32 + [11] * 32]).expand(32, 64)[None]
     target_labels = torch.full((1, 32, 64), 13)
-    assert class_mean_distance(source, source_labels, target, target_labels) == pytest.approx(5.0)
+    assert class_mean_distance(source, source_labels, target, target_labels, CITYSCAPES19) == pytest.approx(5.0)
 
 
 def test_class_mix_equals_the_authors(ops: Vectors) -> None:
@@ -148,9 +149,7 @@ def test_half_of_the_batchs_classes_are_chosen(ops: Vectors) -> None:
 def test_one_whole_iteration_equals_the_authors(ops: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pseudo labels, their weight, mixing and both losses of one official iteration."""
     labels = as_labels(ops["pl_gt"])
-    pair = DomainPair(
-        normal((2, 3, 160, 96), 61), labels, normal((2, 3, 160, 96), 62), ("cityscapes19", "cityscapes19")
-    )
+    pair = DomainPair(normal((2, 3, 160, 96), 61), labels, normal((2, 3, 160, 96), 62), (None, None))
     teacher_logits = 4 * normal((2, 19, 160, 96), 63)
     pseudo = pseudo_label(teacher_logits, 0.968, 15, 120)
     ops.check("pl_pseudo_label", pseudo.labels.numpy().astype(np.uint8))

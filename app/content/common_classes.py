@@ -1,0 +1,113 @@
+"""In which classes methods of different label spaces stand side by side. No UI library in here.
+
+Where the classes of all methods, and of the ground truth, can be merged into one space, all are shown and scored in
+that. Else the methods whose classes cannot have a legend of their own: the classes of all spaces are listed one after
+the other, and neither scores nor disagreement are counted between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2street.app.content.gallery import Scene
+from sim2street.app.content.panes import Pane, Score
+from sim2street.models.errors import LabelError
+from sim2street.models.label_space import IGNORE, LabelSpace
+from sim2street.models.labels import common_space
+
+
+def in_common_classes(scene: Scene, spaces: Sequence[LabelSpace]) -> Scene:
+    """The scene in the finest classes into which those of the ground truth and of all `spaces` can be merged.
+
+    Where there are none, or `spaces` is empty, it stays as it is.
+    """
+    truths = [] if scene.truth is None else [scene.space]
+    if not spaces or all(can_be_shown(space, scene) for space in spaces):
+        return scene
+    common = common_space([*truths, *spaces])
+    if common is None:
+        return scene
+    truth = None if scene.truth is None else common.relabel(scene.truth, scene.space)
+    return replace(scene, space=common, truth=truth)
+
+
+def can_be_shown(space: LabelSpace, scene: Scene) -> bool:
+    """Whether predictions of `space` can be shown in the scene's classes without leaving any out."""
+    return common_space([space, scene.space]) == scene.space
+
+
+def scene_for(scene: Scene, space: LabelSpace) -> Scene:
+    """The scene as a method that predicts `space` reads it: in its own classes, and unscored, where it has to."""
+    return scene if can_be_shown(space, scene) else replace(scene, space=space, truth=None)
+
+
+def side_by_side(spaces: Sequence[LabelSpace]) -> LabelSpace:
+    """The classes of all spaces one after the other, each named with its space.
+
+    Raises:
+        LabelError: they are more than 255.
+    """
+    if len(spaces) == 1:
+        return spaces[0]
+    names = tuple(f"{name} ({space.name})" for space in spaces for name in space.names)
+    if len(names) > IGNORE:
+        raise LabelError(
+            f"{' and '.join(space.name for space in spaces)} have {len(names)} classes together and cannot be merged; up"
+            f" to {IGNORE} can be shown side by side. Choose fewer methods."
+        )
+    return LabelSpace(
+        name=" + ".join(space.name for space in spaces),
+        names=names,
+        colours=tuple(colour for space in spaces for colour in space.colours),
+        values=tuple((value,) for value in range(len(names))),
+    )
+
+
+def moved(pane: Pane, spaces: Sequence[LabelSpace]) -> Pane:
+    """A pane of one of `spaces` in `side_by_side` of them all."""
+    together = side_by_side(spaces)
+    if together == pane.space:
+        return pane
+    first = _first_of(pane.space, spaces)
+    return replace(
+        pane,
+        space=together,
+        labels=_raised(pane.labels, first),
+        candidates=None if pane.candidates is None else _raised(pane.candidates, first),
+    )
+
+
+def padded(score: Score, space: LabelSpace, spaces: Sequence[LabelSpace]) -> Score:
+    """A score in one of `spaces` with a figure for every class of `side_by_side`, NaN for those of the others."""
+    iou = np.full(side_by_side(spaces).count, np.nan)
+    first = _first_of(space, spaces)
+    iou[first : first + space.count] = score.iou
+    return replace(score, iou=iou)
+
+
+def remark(scene: Scene, spaces: Sequence[LabelSpace]) -> str:
+    """A sentence on the classes that are shown; empty where all methods are shown in their own."""
+    alone = sorted({space.name for space in spaces if not can_be_shown(space, scene)})
+    if alone:
+        return (
+            f"The classes of {' and '.join(alone)} cannot be merged with those of {scene.space.name}: each has a legend"
+            " of its own, and neither IoU nor disagreement is counted between them."
+        )
+    merged = sorted({space.name for space in spaces if not space.is_part_of(scene.space)})
+    if merged and len({space.name for space in spaces}) > 1:
+        return f"Shown in the {scene.space.count} classes of {scene.space.name}, into which all can be merged."
+    return ""
+
+
+def _first_of(space: LabelSpace, spaces: Sequence[LabelSpace]) -> int:
+    """Label that the first class of `space` has among all."""
+    place = list(spaces).index(space)
+    return sum(other.count for other in spaces[:place])
+
+
+def _raised(labels: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:
+    return np.where(labels == IGNORE, IGNORE, labels + np.uint8(first)).astype(np.uint8)

@@ -1,0 +1,421 @@
+"""LabelSpace: what the numbers of a mask mean, as written in a TOML or JSON file.
+
+    name = "three_kinds"                 # letters, digits and _
+    ignore = [255]                       # stored values without a class; 255 always is one
+    ignore_colours = ["#000000"]         # the same for coloured label images
+
+    [[classes]]                          # 2 to 255, in the order of their labels 0, 1, 2, ...
+    name = "ground"
+    colour = "#804080"                   # or [128, 64, 128]; left out, one is chosen
+    values = [7, 8]                      # stored in greyscale or palette label images; left out, the class's place
+    thing = false                        # countable, such as cars and signs
+    members = { cityscapes19 = ["road", "sidewalk"] }   # classes of finer spaces that make up this one
+
+`members` is how spaces are compared: probabilities of a finer space's classes are summed. A class that no finer class
+makes up has no members there. Two spaces that are made of the same finer one are compared through it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from sim2street.models.errors import ConfigError, LabelError
+from sim2street.models.options import Options
+
+IGNORE: Final = 255
+"""Label of pixels that are neither trained on nor scored, in every space."""
+MAX_BYTES: Final = 2**20
+"""Largest file of a label space that is read."""
+
+Members = tuple[tuple[int, ...], ...]
+"""For each class the labels of a finer space that make it up."""
+
+
+def _from_hex(value: Any) -> Any:
+    """`#rrggbb` as three numbers; everything else is left to the type's own check."""
+    if not isinstance(value, str):
+        return value
+    digits = value.removeprefix("#")
+    try:
+        return tuple(bytes.fromhex(digits)) if len(digits) == 6 else value
+    except ValueError:
+        return value
+
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_from_hex)]
+
+
+class ClassOptions(Options):
+    """One class of a label space's file."""
+
+    name: str = Field(min_length=1, max_length=60)
+    colour: Colour | None = Field(default=None, description="RGB; none = one that no other class has.")
+    values: tuple[Byte, ...] | None = Field(
+        default=None, min_length=1, description="Stored in label images; none = the place."
+    )
+    thing: bool = Field(default=False, description="Countable; DAFormer's feature distance looks at these.")
+    members: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="By a finer space's name, those of its classes that make up this one."
+    )
+
+
+class LabelSpaceOptions(Options):
+    """A label space's file."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    classes: tuple[ClassOptions, ...] = Field(min_length=2, max_length=255)
+    ignore: tuple[Byte, ...] = Field(default=(), description="Stored values without a class, beside 255.")
+    ignore_colours: tuple[Colour, ...] = Field(default=(), description="Colours without a class.")
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        _refuse_doubled("class is called", (entry.name for entry in self.classes))
+        _refuse_doubled("class has the colour", (entry.colour for entry in self.classes if entry.colour))
+        _refuse_doubled("class has the value", (value for group in self._values() for value in group))
+        taken = {value for group in self._values() for value in group}
+        if stray := sorted(taken & {*self.ignore, IGNORE}):
+            raise ValueError(f"the value {stray[0]} is a class's and ignored at once")
+        if stray := {entry.colour for entry in self.classes} & set(self.ignore_colours):
+            raise ValueError(f"the colour {hex_colour(stray.pop() or (0, 0, 0))} is a class's and ignored at once")
+        for space in {name for entry in self.classes for name in entry.members}:
+            _refuse_doubled(
+                f"class is made of {space}'s",
+                (member for entry in self.classes for member in entry.members.get(space, ())),
+            )
+        return self
+
+    def _values(self) -> list[tuple[int, ...]]:
+        return [(place,) if each.values is None else each.values for place, each in enumerate(self.classes)]
+
+    def build(self) -> LabelSpace:
+        """The label space that the file describes."""
+        finer = {name for entry in self.classes for name in entry.members}
+        return LabelSpace(
+            name=self.name,
+            names=tuple(entry.name for entry in self.classes),
+            colours=_completed([entry.colour for entry in self.classes], self.ignore_colours),
+            values=tuple(self._values()),
+            ignored_values=(*sorted({*self.ignore, IGNORE}),),
+            ignored_colours=self.ignore_colours,
+            things=tuple(place for place, entry in enumerate(self.classes) if entry.thing),
+            made_of={name: tuple(entry.members.get(name, ()) for entry in self.classes) for name in sorted(finer)},
+        )
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Names and colours of a set of classes, how files store them, and of which finer classes they are made.
+
+    Two spaces are equal if all of this is.
+
+    Attributes:
+        name: as written in configs and reports.
+        names: class names, in the order of their labels 0..count-1.
+        colours: RGB of each class, 0 to 255.
+        values: for each class the values that label images store.
+        ignored_values: stored values of pixels without a class.
+        ignored_colours: the same in coloured label images.
+        things: labels of countable classes.
+        made_of: by the name of a finer space, for each class the names of that space's classes that make it up.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...] = field(repr=False)
+    values: tuple[tuple[int, ...], ...] = field(repr=False)
+    ignored_values: tuple[int, ...] = field(default=(IGNORE,), repr=False)
+    ignored_colours: tuple[tuple[int, int, int], ...] = field(default=(), repr=False)
+    things: tuple[int, ...] = field(default=(), repr=False)
+    made_of: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def ignore_index(self) -> int:
+        """Label of unscored pixels."""
+        return IGNORE
+
+    @cached_property
+    def palette(self) -> NDArray[np.uint8]:
+        """The colours as (count, 3) uint8 RGB."""
+        table = np.array(self.colours, np.uint8)
+        table.flags.writeable = False
+        return table
+
+    @property
+    def meaning(self) -> dict[int, int]:
+        """Stored value -> label; values that are ignored become 255."""
+        labels = {value: label for label, group in enumerate(self.values) for value in group}
+        return {**labels, **dict.fromkeys(self.ignored_values, IGNORE)}
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, where: str) -> LabelSpace:
+        """Check plain values, as they come out of TOML or JSON.
+
+        Raises:
+            LabelError: a key or value is wrong, a class has none or two classes share one.
+        """
+        try:
+            return LabelSpaceOptions.parse(values, where=where).build()
+        except ConfigError as error:
+            raise LabelError(str(error)) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values from which `parse` makes an equal space."""
+        classes = [
+            {
+                "name": name,
+                "colour": hex_colour(colour),
+                "values": list(values),
+                "thing": place in self.things,
+                "members": {finer: list(groups[place]) for finer, groups in self.made_of.items() if groups[place]},
+            }
+            for place, (name, colour, values) in enumerate(zip(self.names, self.colours, self.values, strict=True))
+        ]
+        colours = [hex_colour(colour) for colour in self.ignored_colours]
+        return {
+            "name": self.name, "ignore": list(self.ignored_values), "ignore_colours": colours, "classes": classes,
+        }  # fmt: skip
+
+    def members_in(self, finer: LabelSpace) -> Members | None:
+        """For each class the labels of `finer`, or of a part of this space, that make it up; None if it is not made of them.
+
+        Where neither names the other, a space of which both are made decides: a class of `finer` belongs where all of
+        it lies, and to no class where nothing of it does.
+
+        Raises:
+            LabelError: it is said to be made of a class that `finer` does not have.
+        """
+        if finer.is_part_of(self):
+            return tuple((finer.names.index(name),) if name in finer.names else () for name in self.names)
+        groups = self.made_of.get(finer.name)
+        if groups is None:
+            shared = [name for name in self.made_of if name in finer.made_of]
+            return next((found for name in shared if (found := self._members_through(name, finer)) is not None), None)
+        if missing := {name for group in groups for name in group} - set(finer.names):
+            raise LabelError(
+                f"{self.name} is made of {finer.name}'s class {min(missing)!r}, which {finer.name} does not have;"
+                f" its classes are {', '.join(finer.names)}."
+            )
+        return tuple(tuple(finer.names.index(name) for name in group) for group in groups)
+
+    def _members_through(self, shared: str, finer: LabelSpace) -> Members | None:
+        """`members_in` by the classes of the space called `shared`; None where a class of `finer` is torn apart."""
+        owners = {name: label for label, group in enumerate(self.made_of[shared]) for name in group}
+        members: list[list[int]] = [[] for _ in self.names]
+        for label, group in enumerate(finer.made_of[shared]):
+            found = {owners.get(name) for name in group}
+            if len(found) > 1:
+                return None
+            owner = next(iter(found), None)
+            if owner is not None:
+                members[owner].append(label)
+        return tuple(map(tuple, members)) if any(members) else None
+
+    def members_or_refuse(self, finer: LabelSpace) -> Members:
+        """`members_in`, or `LabelError` that says how the two could be brought together."""
+        members = self.members_in(finer)
+        if members is None:
+            raise LabelError(
+                f"The {finer.count} classes of {finer.name} cannot be merged into the {self.count} of {self.name}: give"
+                f" the classes of {self.name} their members = {{ {finer.name} = [...] }}."
+            )
+        return members
+
+    def is_part_of(self, other: LabelSpace) -> bool:
+        """Whether this space only leaves out classes of `other`, as SYNTHIA's 16 do of Cityscapes' 19."""
+        return self == other or self.made_of.get(other.name) == tuple((name,) for name in self.names)
+
+    def takes(self, other: LabelSpace) -> bool:
+        """Whether `relabel` can bring labels of `other` to this space."""
+        return self.members_in(other) is not None
+
+    def relabel(self, labels: NDArray[np.uint8], other: LabelSpace) -> NDArray[np.uint8]:
+        """Convert uint8 labels of any shape from a finer space, or a part of this one; what has no class is ignored.
+
+        Raises:
+            LabelError: `other` is neither.
+        """
+        table = np.full(256, IGNORE, np.uint8)
+        for label, group in enumerate(self.members_or_refuse(other)):
+            table[list(group)] = label
+        return table[labels]
+
+    def colourise(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Paint (H, W) labels as (H, W, 3) uint8 RGB; ignored and unknown pixels are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: self.count] = self.palette
+        return table[labels]
+
+    def to_values(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert (H, W) uint8 labels to values that `from_values` reads as them."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: self.count] = [group[0] for group in self.values]
+        return table[labels]
+
+    def from_values(self, stored: NDArray[np.uint8], *, source: str) -> NDArray[np.uint8]:
+        """Convert (H, W) uint8 values as label images store them to labels.
+
+        Raises:
+            LabelError: a value belongs to no class and is not ignored.
+        """
+        table = np.full(256, -1, np.int16)
+        table[list(self.meaning)] = list(self.meaning.values())
+        labels = table[stored]
+        if (labels < 0).any():
+            raise LabelError(self._foreign_values(stored[labels < 0], source))
+        return labels.astype(np.uint8)
+
+    def from_colours(self, pixels: NDArray[np.uint8], *, source: str) -> NDArray[np.uint8]:
+        """Convert a coloured label image, (H, W, 3) uint8 RGB, to (H, W) uint8 labels.
+
+        Black is ignored unless a class is black.
+
+        Raises:
+            LabelError: a colour belongs to no class and is not ignored; the nearest class is named.
+        """
+        known = {colour: IGNORE for colour in [(0, 0, 0), *self.ignored_colours]}
+        known |= {colour: label for label, colour in enumerate(self.colours)}
+        packed = _packed(pixels)
+        found, places = np.unique(packed, return_inverse=True)
+        labels = {int(_packed(np.array(colour, np.uint8))): label for colour, label in known.items()}
+        table = np.array([labels.get(value, -1) for value in found.tolist()], np.int16)
+        if (table < 0).any():
+            counts = np.bincount(places.ravel(), minlength=len(found))
+            raise LabelError(self._foreign_colours(found[table < 0], counts[table < 0], packed.size, source))
+        return table[places.reshape(packed.shape)].astype(np.uint8)
+
+    def check(self, labels: NDArray[np.uint8], *, source: str = "the label image") -> None:
+        """Raise `LabelError` if a value is neither a class of this space nor the ignore value."""
+        found = np.unique(labels)
+        foreign = found[(found >= self.count) & (found != IGNORE)]
+        if foreign.size:
+            shown = ", ".join(map(str, foreign[:5]))
+            raise LabelError(
+                f"Found the values {shown} in {source}; {self.name} has the classes 0 to {self.count - 1} and"
+                f" {IGNORE} for unlabelled. Is the image in another label space, or coloured?"
+            )
+
+    def _foreign_values(self, foreign: NDArray[np.uint8], source: str) -> str:
+        values, counts = np.unique(foreign, return_counts=True)
+        shown = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts[:5], strict=True))
+        known = sorted(value for group in self.values for value in group)
+        nearest = min(known, key=lambda value: abs(value - int(values[0])))
+        owner = next(name for name, group in zip(self.names, self.values, strict=True) if nearest in group)
+        return (
+            f"Found the values {shown} in {source}; {self.name} stores {_shown(known)}, and"
+            f" {', '.join(map(str, self.ignored_values))} for no class. Nearest to {values[0]} is {nearest},"
+            f" {owner!r}. Is it an image of another data set? Otherwise add the values to a class, or to ignore."
+        )
+
+    def _foreign_colours(self, foreign: NDArray[np.int32], counts: NDArray[np.int64], pixels: int, source: str) -> str:
+        order = np.argsort(-counts, kind="stable")[:3]
+        shown = []
+        for packed, count in zip(foreign[order].tolist(), counts[order].tolist(), strict=True):
+            colour = (packed >> 16, packed >> 8 & 255, packed & 255)
+            distances = np.abs(self.palette.astype(int) - colour).sum(axis=1)
+            near = int(distances.argmin())
+            shown.append(
+                f"{hex_colour(colour)} ({count} pixels, nearest is {self.names[near]!r}, {hex_colour(self.colours[near])})"
+            )
+        hint = " So many colours come from a lossy file such as JPEG, or from resizing." if len(foreign) > 64 else ""
+        if (foreign % 0x010101 == 0).all():
+            hint = ' All of them are grey: where they are numbers of classes, set read_by = "value".'
+        return (
+            f"Found {len(foreign)} colours in {source} that no class of {self.name} has, {counts.sum()} of {pixels}"
+            f" pixels: {', '.join(shown)}.{hint} Give a class that colour, or add it to ignore_colours."
+        )
+
+
+def read_label_space(path: str | Path) -> LabelSpace:
+    """Read a label space's TOML or JSON file.
+
+    Raises:
+        LabelError: the file cannot be read, or what it says is wrong.
+    """
+    return LabelSpace.parse(read_table(path), where=str(path))
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file, or a JSON file by its suffix, as a table.
+
+    Raises:
+        LabelError: there is none, or it is something else.
+    """
+    path = Path(path)
+    kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise LabelError(f"{path} has {path.stat().st_size / 2**20:.0f} MB; up to 1 MB are read as {kind}.")
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabelError(f"{path} cannot be read as {kind}: {error}.") from error
+    if not isinstance(content, dict):
+        raise LabelError(f"{path} holds a {type(content).__name__}; expected a table with the keys name and classes.")
+    return content
+
+
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """RGB as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _completed(
+    given: list[tuple[int, int, int] | None], taken: Iterable[tuple[int, int, int]]
+) -> tuple[tuple[int, int, int], ...]:
+    """The colours given, and for the others some that are far apart in hue and differ from all of them."""
+    used = {(0, 0, 0), *taken, *(colour for colour in given if colour is not None)}
+    drawn = _hues()
+    colours = []
+    for colour in given:
+        chosen = colour or next(each for each in drawn if each not in used)
+        used.add(chosen)
+        colours.append(chosen)
+    return tuple(colours)
+
+
+def _hues() -> Iterable[tuple[int, int, int]]:
+    """Endless colours; each hue is a golden section of the circle away from the one before."""
+    number = 0
+    while True:
+        lightness = (0.5, 0.35, 0.65)[number // 12 % 3]
+        red, green, blue = colorsys.hls_to_rgb(number * 0.618034 % 1, lightness, 0.65)
+        yield round(255 * red), round(255 * green), round(255 * blue)
+        number += 1
+
+
+def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """(..., 3) uint8 RGB as one number a pixel."""
+    wide = pixels.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _refuse_doubled(what: str, values: Iterable[object]) -> None:
+    doubled = [value for value, count in Counter(values).items() if count > 1]
+    if doubled:
+        shown = hex_colour(doubled[0]) if isinstance(doubled[0], tuple) else repr(doubled[0])  # pyright: ignore[reportArgumentType]
+        raise ValueError(f"more than one {what} {shown}; each must be one class's alone")
+
+
+def _shown(values: list[int]) -> str:
+    """Numbers in order, as `0 to 18` where none is left out."""
+    if values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values[:30])) + (", ..." if len(values) > 30 else "")

@@ -1,0 +1,71 @@
+"""Figures of several entrants on one labelled set as a table of the layout that sweeps write, for the Benchmark page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sim2street.models.errors import ConfigError, UnreadableError
+from sim2street.models.storage.files import read_json, write_json
+from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.evaluate import Report
+from sim2street.training.sweeps.table import FORMAT, summarise
+
+TEST = "test"
+"""Name of the only test."""
+
+
+def add_to_table(path: Path, dataset: SegmentationDataset, label: str, rows: Mapping[str, tuple[Report, str]]) -> None:
+    """Write rows into a table of one labelled set; rows of the same name are replaced, all others stay.
+
+    Args:
+        path: of the JSON file, made if missing.
+        dataset: on which all rows were scored.
+        label: what the set is called, such as "cityscapes/val".
+        rows: by name the figures, and what made them: a network's name, or "predictions".
+
+    Raises:
+        ConfigError: the file is no such table, or one of another set.
+    """
+    table = _existing(path, dataset) or {
+        "format": FORMAT,
+        "name": path.stem,
+        "title": f"Scored on {label}",
+        "about": f"{len(dataset)} labelled photos, {dataset.labels.count} classes ({dataset.labels.name}).",
+        "tests": [{"name": TEST, "label": label, "fingerprint": dataset.fingerprint()}],
+        "rows": [],
+    }
+    kept = [row for row in table["rows"] if row["name"] not in rows]
+    table["rows"] = [*kept, *(_row(name, report, maker) for name, (report, maker) in rows.items())]
+    write_json(path, table)
+
+
+def _existing(path: Path, dataset: SegmentationDataset) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        table = read_json(path)
+        (test,) = table["tests"]
+        same = test["fingerprint"] == dataset.fingerprint()
+        rows = [row["name"] for row in table["rows"]]
+    except (UnreadableError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is not a table that `sim2street evaluate` wrote; name another file.") from error
+    if not same:
+        raise ConfigError(
+            f"{path} holds {len(rows)} rows on {test['label']}, whose files were others; name another file for"
+            f" {dataset.describe()}."
+        )
+    return table
+
+
+def _row(name: str, report: Report, maker: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": name,
+        "group": report.label_space,
+        "role": "method",
+        "network": maker,
+        "runs": [{"seed": 0, "state": "finished", "scores": {TEST: report.to_json()}}],
+        "figures": {TEST: {**summarise([report.to_json()]), "gap_recovered": None}},
+    }
