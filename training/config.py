@@ -350,9 +350,11 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(values)
     for key, change in changes.items():
         before = merged.get(key)
-        both = isinstance(before, dict) and isinstance(change, Mapping)
-        other = both and change.get("dataset", before.get("dataset")) != before.get("dataset")
-        merged[key] = _merge(before, change) if both and not other else change
+        if isinstance(before, dict) and isinstance(change, Mapping):
+            replaced = change.get("dataset", before.get("dataset")) != before.get("dataset")
+            merged[key] = dict(change) if replaced else _merge(before, change)
+        else:
+            merged[key] = change
     return merged
 
 
