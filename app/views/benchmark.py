@@ -1,4 +1,4 @@
-"""Benchmark: what papers report, what their sources really say, and beside it what was measured here."""
+"""Benchmark: what papers report, what was measured here, and the pictures behind figures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,32 @@ from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
 from sim2street.app.content.identities import identity_of_title
 from sim2street.app.content.names import reports_by_title
 from sim2street.app.views import session
+from sim2street.app.views.choices import say_what_is_gone
+from sim2street.app.views.failures import show_failures
 from sim2street.models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
 
 
 def main() -> None:
-    """Published table, classes, measured tables."""
+    """One of the three, as the person or the address chooses."""
     st.markdown("# Benchmark")
+    rooms = {"Published": show_published, "Measured here": show_measured, "Picture by picture": show_failures}
+    say_what_is_gone("show", rooms)
+    chosen = st.segmented_control(
+        "Show",
+        list(rooms),
+        default="Published",
+        required=True,
+        key="show",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    rooms[chosen]()
+
+
+def show_published() -> None:
+    """Rows of papers, what their sources really say, and their classes."""
     st.markdown(
         "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own. Each figure names"
         " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
@@ -38,7 +56,6 @@ def main() -> None:
         st.html(result_rows.published_rows(quoted))
     show_reproduced(setting)
     show_classes(every if all_rows else quoted)
-    show_measured()
 
 
 def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
@@ -124,10 +141,9 @@ def show_classes(results: list[PublishedResult]) -> None:
 
 def show_measured() -> None:
     """Tables of sweeps, and the figures that come with each checkpoint."""
-    st.markdown("## Measured here")
     st.markdown(
         "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
-        " helps; they cannot be set beside the published figures above**, whose data, networks and sizes are others."
+        " helps; they cannot be set beside the published figures**, whose data, networks and sizes are others."
     )
     tables = benchmark_data.sweep_tables()
     for table in tables:
