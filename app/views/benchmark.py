@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from sim2street.app.content import benchmark_data, charts, figures, result_rows
@@ -37,10 +35,7 @@ def main() -> None:
 
 def show_published() -> None:
     """Rows of papers, what their sources really say, and their classes."""
-    st.markdown(
-        "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own. Each figure names"
-        " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
-    )
+    st.markdown(benchmark_data.PUBLISHED_WORDS)
     results = benchmark_data.published_results()
     setting = st.segmented_control(
         "Setting", benchmark_data.SETTINGS, default=benchmark_data.SETTINGS[0], required=True, key="setting"
@@ -60,21 +55,7 @@ def show_published() -> None:
 
 def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
     """One line per result, to be sorted and searched."""
-    rows = []
-    for result in results:
-        row: dict[str, Any] = {"Method": result.method, "Network": result.backbone}
-        row["mIoU"] = result.miou16 if synthia else result.miou
-        if synthia:
-            row["13 classes"] = result.miou13
-        row |= {
-            "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
-            "Source": result.source,
-            "What it says": result.remark or result.note or result.evaluation or None,
-            "Licence": result.licence or None,
-            "Weights": result.weights or None,
-            "Here": {"import": "sim2street import", "none": "not importable", "": None}[result.enters],
-        }
-        rows.append(row)
+    rows = benchmark_data.published_table(results, synthia=synthia)
     bar = st.column_config.ProgressColumn
     text = st.column_config.TextColumn
     st.dataframe(
@@ -141,10 +122,7 @@ def show_classes(results: list[PublishedResult]) -> None:
 
 def show_measured() -> None:
     """Tables of sweeps, and the figures that come with each checkpoint."""
-    st.markdown(
-        "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
-        " helps; they cannot be set beside the published figures**, whose data, networks and sizes are others."
-    )
+    st.markdown(benchmark_data.MEASURED_WORDS)
     tables = benchmark_data.sweep_tables()
     for table in tables:
         if table.error is not None:
@@ -185,11 +163,7 @@ def show_sweep(tables: list[SweepTable]) -> None:
         "Pair", range(len(tables)), format_func=lambda i: tables[i].title, default=0, required=True, key="pair"
     )
     table = tables[place]
-    st.caption(
-        f"{table.about} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
-        " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is what"
-        " a method has to beat: it learns without the target's labels, but for that of the oracle."
-    )
+    st.caption(table.words)
     if table.groups():
         st.html(result_rows.measured_rows(table))
     else:
