@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sim2street.training.activity import ActivityWriter
 from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
@@ -91,16 +92,19 @@ def build_transform(options: TransformOptions) -> TransformConfig:
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call."""
+    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call, and whoever watches sees it."""
     bar: tqdm[Any] | None = None
+    activity = ActivityWriter(title)
 
     def report(done: int, total: int) -> None:
         nonlocal bar
         bar = bar or tqdm(total=total, desc=title, file=sys.stderr)
         bar.update(done - bar.n)
+        activity.report(done, total)
 
     try:
         yield report
     finally:
+        activity.close()
         if bar is not None:
             bar.close()

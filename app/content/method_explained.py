@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -32,19 +33,21 @@ ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 STYLE: Final = """
 <style>
-.method { max-width: 62rem; line-height: 1.5; }
+.method { max-width: 70rem; line-height: 1.5; }
+.method a { color: inherit; }
+.method > p { max-width: 46rem; }
 .method .idea { font-size: 1.12rem; font-weight: 600; margin: 0 0 .5rem; }
 .method p { margin: 0 0 .6rem; }
 .method .paper { font-size: .88rem; opacity: .75; }
 .method h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; padding: 0; }
 .method .terms { display: grid; gap: .5rem; }
-.method .term { display: grid; grid-template-columns: 1fr minmax(8rem, auto) 1fr; align-items: center; gap: .2rem .7rem; }
+.method .term { display: grid; grid-template-columns: minmax(0, 1fr) 13rem minmax(0, 1fr); align-items: center; gap: .2rem .7rem; }
 .method .box { padding: .55rem .8rem; border: 1.5px solid var(--method); border-radius: 8px; text-align: center; font-size: .92rem; line-height: 1.3; }
 .method .against { border-style: dashed; }
-.method .by { position: relative; text-align: center; font-size: .8rem; line-height: 1.25; max-width: 13rem; padding-bottom: .55rem; }
+.method .by { position: relative; text-align: center; font-size: .8rem; line-height: 1.25; padding-bottom: .55rem; }
 .method .by::after { content: ""; position: absolute; inset: auto 0 0 0; height: 0; border-bottom: 1.5px solid var(--method); }
-.method .by::before { content: "▸"; position: absolute; right: -.35rem; bottom: -.62rem; color: var(--method); font-size: .9rem; }
-.method .term details { grid-column: 1 / -1; font-size: .82rem; }
+.method .by::before { content: ""; position: absolute; right: -2px; bottom: -4px; border: solid transparent; border-width: 5px 0 5px 8px; border-left-color: var(--method); }
+.method .term details { grid-column: 1 / -1; font-size: .82rem; min-width: 0; }
 .method summary { cursor: pointer; opacity: .8; }
 .method pre { overflow-x: auto; margin: .4rem 0; padding: .7rem .9rem; border-radius: 8px; background: rgba(128,128,128,.12); font-size: .8rem; line-height: 1.45; color: inherit; }
 .method .more { margin: .9rem 0; }
@@ -56,10 +59,10 @@ STYLE: Final = """
 .method .text { text-align: left; }
 .method td.text:last-child { white-space: normal; min-width: 16rem; }
 @media (max-width: 700px) {
-  .method .term { grid-template-columns: 1fr; padding-bottom: .6rem; }
-  .method .by { max-width: none; padding: 0; }
+  .method .term { grid-template-columns: minmax(0, 1fr); padding-bottom: .6rem; }
+  .method .by { padding: 0; }
   .method .by::after { display: none; }
-  .method .by::before { position: static; content: "↓ "; font-size: inherit; }
+  .method .by::before { position: static; border: 0; content: "↓ "; color: var(--method); }
 }
 </style>
 """
@@ -123,7 +126,7 @@ def _source_of(code: Any) -> tuple[str, str]:
     lines, first = inspect.getsourcelines(code)
     path = Path(inspect.getsourcefile(code) or "").resolve()
     shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-    return f"{shown}, line {first}", inspect.cleandoc("".join(lines))
+    return f"{shown}, line {first}", textwrap.dedent("".join(lines)).rstrip()
 
 
 def _formulas(entry: MethodEntry) -> str:
