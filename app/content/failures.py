@@ -21,6 +21,11 @@ CARD_WIDTH: Final = 480
 OUTLINE: Final = (255, 0, 190)
 """RGB around the pixels that are looked for: a colour that streets and label palettes do not have."""
 
+TINT: Final = 0.4
+"""Share of that colour within the outline."""
+MUCH: Final = 0.2
+"""Share of a picture from which on the tint is half as strong."""
+
 INTRODUCTION: Final = (
     "A checkpoint reads every picture of a labelled set; what it confuses opens as pictures, and each picture opens in"
     " Compare."
@@ -90,8 +95,8 @@ def outlined(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
     shown = cv2.resize(pixels, (CARD_WIDTH, height), interpolation=cv2.INTER_AREA)
     # Of what is smaller than a pixel of the card something has to stay.
     small = cv2.resize(mask.astype(np.float32), (CARD_WIDTH, height), interpolation=cv2.INTER_AREA) > 0.2
-    tinted = (0.6 * shown[small] + 0.4 * np.array(OUTLINE)).astype(np.uint8)
-    shown[small] = tinted
+    tint = TINT if small.mean() < MUCH else TINT / 2  # what is wrong all over has to remain a picture
+    shown[small] = ((1 - tint) * shown[small] + tint * np.array(OUTLINE)).astype(np.uint8)
     edges, _ = cv2.findContours(small.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     large = [edge for edge in edges if cv2.contourArea(edge) >= 12]
     cv2.drawContours(shown, large, -1, OUTLINE, 1, cv2.LINE_AA)

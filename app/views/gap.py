@@ -17,10 +17,10 @@ from sim2street.app.views.choices import say_what_is_gone
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 
+# Comments, for Streamlit would draw a text that stands alone in a page.
 FIRST_PAIR: Final = ("street_scenes/game", "street_scenes/fog")
-"""What the page begins with."""
+# Labels of the two domains, with their names in the address.
 LABELS: Final = (("Domain", "gap_source"), ("Against", "gap_target"))
-"""Of the two domains, with the names in the address."""
 
 
 def main() -> None:

@@ -46,6 +46,7 @@ def gap_page() -> AppTest:
 def test_a_gap_is_computed_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     page = gap_page()
     assert not page.exception
+    assert page.markdown[0].value == "# Gap"
     assert [box.value for box in page.selectbox] == [
         "street_scenes/game",
         "street_scenes/fog",
