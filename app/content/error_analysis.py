@@ -1,7 +1,7 @@
 """Where a checkpoint errs on a labelled set: figures of every picture, the confusion matrix, and the pixels behind a cell.
 
-A checkpoint reads every picture once, at the size at which Compare shows it; its labels are kept as PNG, so that any cell
-of the matrix opens without reading again. What was read is stored in the cache and found there after a restart. Figures
+A checkpoint reads every picture once, at the size at which Compare shows it. Its labels, the ground truth and a small
+picture are kept, so that any cell of the matrix opens without reading or painting anything again. What was read is stored in the cache and found there after a restart. Figures
 may differ by tenths from those of `sim2street evaluate`, which scores photos at their full size. No UI library in here.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from sim2street.app.content.background import BACKGROUND, StoppedError, Task
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.engine import Engine, Failure, Settings
-from sim2street.app.content.gallery import Scene
 from sim2street.app.content.labelled_sets import LabelledSet
 from sim2street.app.content.panes import PNG, Pane
 from sim2street.models.errors import LabelError, Sim2StreetError
@@ -31,9 +30,16 @@ from sim2street.models.storage.cache import ANALYSES, cache_folder, mark_used
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import written_whole
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEPT_BYTES: Final = 96 * 2**20
-"""Analyses in memory; one of 100 streets takes 3 MB, one of Cityscapes' 500 val photos some 20 MB."""
+"""Analyses in memory; one of 100 streets takes some 5 MB."""
+CARD_WIDTH: Final = 480
+"""Pixels of the small picture."""
+JPEG: Final = (cv2.IMWRITE_JPEG_QUALITY, 85)
+"""How it is stored, and shown."""
+ARRAYS: Final = ("index", "confusion", "entropy", "confidence")
+FILES: Final = ("labels", "truth", "picture")
+"""Fields of `PhotoFigures` in their order, as they are stored."""
 STORED_EVERY: Final = 25
 """Pictures after which what was read is stored."""
 
@@ -48,6 +54,8 @@ class PhotoFigures:
         entropy: (2, 256) int64 scored pixels by entropy, 255 for an entropy of 1: first those read wrong, then right.
         confidence: (2, 256) int64, the same by the predicted class's probability.
         labels: PNG of the (H, W) uint8 predicted classes.
+        truth: PNG of the (H, W) uint8 true ones.
+        picture: JPEG of the photo, `CARD_WIDTH` wide.
     """
 
     index: int
@@ -55,6 +63,14 @@ class PhotoFigures:
     entropy: NDArray[np.int64]
     confidence: NDArray[np.int64]
     labels: bytes
+    truth: bytes
+    picture: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        arrays = self.confusion.nbytes + self.entropy.nbytes + self.confidence.nbytes
+        return arrays + len(self.labels) + len(self.truth) + len(self.picture)
 
     @cached_property
     def iou(self) -> NDArray[np.float64]:
@@ -68,7 +84,15 @@ class PhotoFigures:
 
     def predicted(self) -> NDArray[np.uint8]:
         """(H, W) uint8 predicted classes."""
-        return np.asarray(cv2.imdecode(np.frombuffer(self.labels, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+        return _decoded(self.labels, cv2.IMREAD_GRAYSCALE)
+
+    def true(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 true classes."""
+        return _decoded(self.truth, cv2.IMREAD_GRAYSCALE)
+
+    def photo(self) -> NDArray[np.uint8]:
+        """(h, `CARD_WIDTH`, 3) uint8 RGB, the photo made small."""
+        return _decoded(self.picture, cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +145,7 @@ class Analysis:
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        return sum(len(photo.labels) + photo.confusion.nbytes + 2 * photo.entropy.nbytes for photo in self.photos)
+        return sum(photo.nbytes for photo in self.photos)
 
     def summary(self) -> Summary:
         """Figures over the pictures read so far; there is at least one."""
@@ -198,11 +222,11 @@ def _read(engine: Engine, labelled: LabelledSet, index: int, checkpoint: Checkpo
     pane = engine.read_once(scene, checkpoint, Settings())
     if isinstance(pane, Failure):
         raise Sim2StreetError(pane.reason)
-    return photo_figures(index, scene.truth, pane)
+    return photo_figures(index, scene.photo.pixels, scene.truth, pane)
 
 
-def photo_figures(index: int, truth: NDArray[np.uint8], pane: Pane) -> PhotoFigures:
-    """Score a pane against (H, W) ground truth in the pane's space."""
+def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8], pane: Pane) -> PhotoFigures:
+    """Score a pane of an (H, W, 3) photo against (H, W) ground truth in the pane's space."""
     scored = truth < pane.space.count
     right = pane.labels[scored] == truth[scored]
 
@@ -210,10 +234,30 @@ def photo_figures(index: int, truth: NDArray[np.uint8], pane: Pane) -> PhotoFigu
         values = plane[scored]
         return np.stack([np.bincount(values[chosen], minlength=256) for chosen in (~right, right)])
 
-    done, png = cv2.imencode(".png", pane.labels, PNG)
+    small = cv2.resize(
+        pixels,
+        (CARD_WIDTH, max(1, round(CARD_WIDTH * pixels.shape[0] / pixels.shape[1]))),
+        interpolation=cv2.INTER_AREA,
+    )
+    return PhotoFigures(
+        index,
+        confusion_matrix(truth, pane.labels, pane.space.count),
+        by_value(pane.entropy),
+        by_value(pane.confidence),
+        _encoded(".png", pane.labels, PNG),
+        _encoded(".png", truth, PNG),
+        _encoded(".jpg", small[..., ::-1], JPEG),
+    )
+
+
+def _encoded(form: str, pixels: NDArray[np.uint8], options: tuple[int, ...]) -> bytes:
+    done, data = cv2.imencode(form, pixels, options)
     assert done  # of a byte image in memory
-    confusion = confusion_matrix(truth, pane.labels, pane.space.count)
-    return PhotoFigures(index, confusion, by_value(pane.entropy), by_value(pane.confidence), png.tobytes())
+    return data.tobytes()
+
+
+def _decoded(data: bytes, mode: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), mode), np.uint8)
 
 
 def detection(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> float:
@@ -317,18 +361,9 @@ def ranked(
     ]
 
 
-def looked_for(photo: PhotoFigures, truth: NDArray[np.uint8], cell: Cell | None) -> NDArray[np.bool_]:
-    """(H, W) the pixels that a cell is about: those of the confusion, the class's errors, or all errors.
-
-    Raises:
-        LabelError: the picture is no longer the one that was read.
-    """
-    predicted = photo.predicted()
-    if predicted.shape != truth.shape:
-        raise LabelError(
-            f"Picture {photo.index} measured {predicted.shape[1]}×{predicted.shape[0]} pixels when it was read and now"
-            f" {truth.shape[1]}×{truth.shape[0]}; read the set again."
-        )
+def looked_for(photo: PhotoFigures, cell: Cell | None) -> NDArray[np.bool_]:
+    """(H, W) the pixels that a cell is about: those of the confusion, the class's errors, or all errors."""
+    predicted, truth = photo.predicted(), photo.true()
     wrong = (predicted != truth) & (truth < len(photo.confusion))
     if cell is None:
         return wrong
@@ -346,10 +381,9 @@ def middle_of_largest(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
     return int(x), int(y)
 
 
-def address_in_compare(analysis: Analysis, photo: PhotoFigures, scene: Scene, cell: Cell | None) -> dict[str, str]:
+def address_in_compare(analysis: Analysis, photo: PhotoFigures, cell: Cell | None) -> dict[str, str]:
     """What the address of Compare says to open a picture with the pixels that a cell is about."""
-    assert scene.truth is not None  # of a labelled set
-    middle = middle_of_largest(looked_for(photo, scene.truth, cell))
+    middle = middle_of_largest(looked_for(photo, cell))
     address = analysis.labelled.address(photo.index) | {"layer": "error"}
     return address if middle is None else address | {"pixel": f"{middle[0]},{middle[1]}"}
 
@@ -386,15 +420,14 @@ def _store(path: Path, photos: Sequence[PhotoFigures]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial, partial.open("wb") as file:  # to a name NumPy would add its own ending
-            np.savez_compressed(
-                file,
-                index=np.array([photo.index for photo in photos]),
-                confusion=np.stack([photo.confusion for photo in photos]),
-                entropy=np.stack([photo.entropy for photo in photos]),
-                confidence=np.stack([photo.confidence for photo in photos]),
-                labels=np.frombuffer(b"".join(photo.labels for photo in photos), np.uint8),
-                lengths=np.array([len(photo.labels) for photo in photos]),
-            )
+            arrays = {name: np.array([getattr(photo, name) for photo in photos]) for name in ARRAYS}
+            for name in FILES:
+                data = [getattr(photo, name) for photo in photos]
+                arrays |= {
+                    name: np.frombuffer(b"".join(data), np.uint8),
+                    f"{name}_ends": np.cumsum([len(each) for each in data]),
+                }
+            np.savez(file, **arrays)  # what is large in it is compressed already
     except OSError:
         return
 
@@ -403,23 +436,17 @@ def _stored(path: Path, count: int, classes: int) -> list[PhotoFigures]:
     """What was kept; nothing where there is nothing or it is damaged, for it can be read again."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            ends = np.cumsum(stored["lengths"])
-            labels = stored["labels"].tobytes()
-            photos = [
-                PhotoFigures(int(index), confusion, entropy, confidence, labels[end - length : end])
-                for index, confusion, entropy, confidence, end, length in zip(
-                    stored["index"],
-                    stored["confusion"],
-                    stored["entropy"],
-                    stored["confidence"],
-                    ends,
-                    stored["lengths"],
-                    strict=True,
-                )
-            ]
+            rows = zip(*(stored[name] for name in ARRAYS), *(_files(stored, name) for name in FILES), strict=True)
+            photos = [PhotoFigures(int(index), *figures) for index, *figures in rows]
     except Exception:  # whatever a damaged file makes NumPy raise
         return []
     if any(not 0 <= photo.index < count or photo.confusion.shape != (classes, classes) for photo in photos):
         return []
     mark_used(path)
     return photos
+
+
+def _files(stored: Mapping[str, NDArray[Any]], name: str) -> list[bytes]:
+    """The files that were stored one after the other under a name."""
+    data, ends = stored[name].tobytes(), stored[f"{name}_ends"].tolist()
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

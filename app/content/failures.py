@@ -12,12 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2street.app.content.error_analysis import Analysis, Cell, Ranked, Summary, looked_for
-from sim2street.models.errors import Sim2StreetError
+from sim2street.app.content.error_analysis import JPEG, Analysis, Cell, Ranked, Summary, looked_for
 from sim2street.models.labels import LabelSpace
 
-CARD_WIDTH: Final = 480
-"""Pixels of a picture on a card."""
 OUTLINE: Final = (255, 0, 190)
 """RGB around the pixels that are looked for: a colour that streets and label palettes do not have."""
 
@@ -68,39 +65,28 @@ def matrix(summary: Summary, space: LabelSpace, chosen: str) -> dict[str, Any]:
     }
 
 
-def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> tuple[dict[str, Any], list[str]]:
-    """Pictures with the pixels that a cell is about outlined, as `viewer/cards.js` takes them.
-
-    Returns:
-        The cards, and a sentence for each picture that can no longer be read.
-    """
-    items, problems = [], []
+def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> dict[str, Any]:
+    """Pictures with the pixels that a cell is about outlined, as `viewer/cards.js` takes them."""
+    items = []
     for each in pictures:
         name = analysis.labelled.name(each.photo.index)
-        try:
-            scene = analysis.labelled.scene(each.photo.index)
-            assert scene.truth is not None  # of a labelled set
-            image = outlined(scene.photo.pixels, looked_for(each.photo, scene.truth, cell))
-        except Sim2StreetError as error:
-            problems.append(f"{name}: {error}")
-            continue
+        image = outlined(each.photo.photo(), looked_for(each.photo, cell))
         title = name[0].upper() + name[1:]
         items.append({"key": str(each.photo.index), "image": image, "title": title, "said": each.said})
-    return {"label": f"Pictures, {in_words(cell, analysis.labelled.space)}", "items": items}, problems
+    return {"label": f"Pictures, {in_words(cell, analysis.labelled.space)}", "items": items}
 
 
-def outlined(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
-    """(H, W, 3) uint8 RGB with the (H, W) pixels of a mask tinted and outlined, as a base64 JPEG."""
-    height = max(1, round(CARD_WIDTH * pixels.shape[0] / pixels.shape[1]))
-    shown = cv2.resize(pixels, (CARD_WIDTH, height), interpolation=cv2.INTER_AREA)
+def outlined(shown: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
+    """(h, w, 3) uint8 RGB with the pixels of an (H, W) mask of the same view tinted and outlined, as a base64 JPEG."""
     # Of what is smaller than a pixel of the card something has to stay.
-    small = cv2.resize(mask.astype(np.float32), (CARD_WIDTH, height), interpolation=cv2.INTER_AREA) > 0.2
+    size = (shown.shape[1], shown.shape[0])
+    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.2
     tint = TINT if small.mean() < MUCH else TINT / 2  # what is wrong all over has to remain a picture
     shown[small] = ((1 - tint) * shown[small] + tint * np.array(OUTLINE)).astype(np.uint8)
     edges, _ = cv2.findContours(small.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     large = [edge for edge in edges if cv2.contourArea(edge) >= 12]
     cv2.drawContours(shown, large, -1, OUTLINE, 1, cv2.LINE_AA)
-    done, jpeg = cv2.imencode(".jpg", shown[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 85))
+    done, jpeg = cv2.imencode(".jpg", shown[..., ::-1], JPEG)
     assert done  # of a byte image in memory
     return base64.b64encode(jpeg.tobytes()).decode("ascii")
 

@@ -111,9 +111,8 @@ class FailuresTab:
         summary, space = first.summary(), first.labelled.space
         cell = failures.cell_of(choice, space)
         pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
-        cards, gone = failures.cards(first, pictures, cell)
+        cards = failures.cards(first, pictures, cell)
         said.append(f"<p>{html.escape(' '.join(failures.figures_in_words(first, summary)))}</p>")
-        said += [_problem(problem) for problem in gone]
         said.append(f"<p><b>Pictures: {html.escape(failures.in_words(cell, space))}</b></p>")
         matrix = failures.matrix(summary, space, choice)
         return "".join(said), matrix, cards, button, gr.update(active=moving)

@@ -166,10 +166,8 @@ def _pictures(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> 
         st.caption("No picture that was read has any.")
         return
     shown = st.session_state.setdefault("failures_most", AT_ONCE)
-    data, problems = failures.cards(analysis, pictures[:shown], cell)
+    data = failures.cards(analysis, pictures[:shown], cell)
     cards(data, key="failure_cards", on_choice=lambda key: _wish(int(key)))
-    for problem in problems:
-        st.warning(problem, icon=":material/image_not_supported:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{min(shown, len(pictures))} of {len(pictures)}. Outlined are the pixels that are read wrong.")
         if shown < len(pictures):
@@ -191,6 +189,6 @@ def _open(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> None
     photo = next((photo for photo in analysis.photos if photo.index == index), None)
     if photo is None:
         return
-    address = address_in_compare(analysis, photo, analysis.labelled.scene(photo.index), cell)
+    address = address_in_compare(analysis, photo, cell)
     readers = [analysis.checkpoint, *([] if other is None else [other.checkpoint])]
     open_in_compare(address, readers, rendered=analysis.labelled.rendered)
