@@ -28,9 +28,12 @@ from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_chec
 from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
 from sim2street.app.content.panes import Pane
 from sim2street.app.demo_page import uploads
+from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
 from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
 from sim2street.app.demo_page.demo_api import DemoApi
+from sim2street.app.demo_page.failures_tab import COMPARE, FailuresTab, opened
 from sim2street.app.demo_page.gradio_theme import CSS, theme
+from sim2street.app.demo_page.methods_tab import build_methods_tab
 from sim2street.models.errors import CheckpointError
 from sim2street.models.storage.catalog import CatalogEntry, catalog
 
@@ -53,9 +56,14 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     uploads.FOLDER_OF_UPLOADS.claim()
     with gr.Blocks(title="Sim2Street", analytics_enabled=False) as demo:
         gr.HTML(_head(), elem_id="head")
-        with gr.Tabs():
-            with gr.Tab("Compare"):
-                CompareTab(engine, listed).build(demo)
+        compare, failures = CompareTab(engine, listed), FailuresTab(engine, listed, reads=not ON_ZERO_GPU)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Compare", id=COMPARE):
+                compare.build(demo)
+            with gr.Tab("Benchmark"):
+                build_benchmark_tab(demo, failures)
+            with gr.Tab("Methods"):
+                build_methods_tab(demo, listed)
             with gr.Tab("Checkpoints"):
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
@@ -64,6 +72,12 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
 
                 with gr.Tab("Admin"):
                     build_admin_tab(demo)
+        failures.cards.choose(
+            opened,
+            [failures.set, failures.reader, compare.methods],
+            [tabs, compare.source, compare.style, compare.street, compare.methods],
+            api_visibility="private",
+        )
         DemoApi(engine, listed).build()
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
 

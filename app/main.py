@@ -33,6 +33,8 @@ def draw() -> None:
         [
             st.Page("views/compare.py", title="Compare", icon=":material/compare:", default=True),
             st.Page("views/benchmark.py", title="Benchmark", icon=":material/leaderboard:"),
+            st.Page("views/methods.py", title="Methods", icon=":material/schema:"),
+            st.Page("views/gap.py", title="Gap", icon=":material/compare_arrows:"),
             st.Page("views/checkpoints.py", title="Checkpoints", icon=":material/inventory_2:"),
             # Served to whoever knows the address, which shows the door alone; in the menu for admins only.
             st.Page(

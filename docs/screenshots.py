@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("SIM2STREET_CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 ADDRESS = "/?style=fog&street=3"
+WAIT = 1_200_000
+"""Milliseconds for what is computed on demand, on a slow processor."""
 
 DEVICES: dict[str, dict[str, Any]] = {
     "laptop": {"viewport": {"width": 1440, "height": 1000}},
@@ -89,6 +91,34 @@ def photograph(page: Page, folder: Path, name: str) -> None:
         page.locator(".viewer").screenshot(path=folder / "swipe.png")
 
 
+def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> None:
+    """Save the pages that compute on demand, and one method; what was computed before is taken from the cache."""
+    page.goto(f"{address}/benchmark?show=Picture+by+picture")
+    compute(page, page.get_by_role("button", name="Read 100 pictures"), page.locator(".cards img").first)
+    page.locator('.matrix .cell[data-key="2,10"]').click()  # building read as sky
+    page.get_by_role("heading", name="building read as sky").wait_for(timeout=WAIT)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=folder / f"benchmark_{scheme}.png", full_page=False)
+    page.goto(f"{address}/gap")
+    compute(page, page.get_by_role("button", name="Read both domains"), page.locator(".js-plotly-plot").nth(4))
+    page.wait_for_timeout(2000)
+    page.screenshot(path=folder / f"gap_{scheme}.png")
+    page.goto(f"{address}/methods?method=DAFormer")
+    page.locator(".method .term").first.wait_for(timeout=WAIT)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=folder / f"methods_{scheme}.png")
+
+
+def compute(page: Page, begin: Locator, result: Locator) -> None:
+    """Ask for a computation where its result is not known yet, and wait for it to end."""
+    begin.or_(result).first.wait_for(timeout=WAIT)
+    if begin.count():
+        begin.click()
+        page.get_by_role("button", name="Stop").wait_for(timeout=WAIT)
+        page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=WAIT)
+    result.wait_for(timeout=WAIT)
+
+
 def main() -> None:
     """Photograph every device in both colour schemes."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
@@ -101,6 +131,8 @@ def main() -> None:
                 page = context.new_page()
                 page.goto(address + ADDRESS)
                 photograph(page, folder, f"{device}_{scheme}")
+                if device == "laptop":
+                    photograph_pages(page, address, folder, scheme)
                 context.close()
         browser.close()
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sim2street.models.errors import ConfigError
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CITYSCAPES19, LABEL_SPACES, label_space
+from sim2street.training.activity import ActivityWriter
 from sim2street.training.config import DatasetConfig, RunConfig, TransformOptions
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
@@ -133,16 +134,19 @@ def build_transform(options: TransformOptions) -> TransformConfig:
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call."""
+    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call, and whoever watches sees it."""
     bar: tqdm[Any] | None = None
+    activity = ActivityWriter(title)
 
     def report(done: int, total: int) -> None:
         nonlocal bar
         bar = bar or tqdm(total=total, desc=title, file=sys.stderr)
         bar.update(done - bar.n)
+        activity.report(done, total)
 
     try:
         yield report
     finally:
+        activity.close()
         if bar is not None:
             bar.close()

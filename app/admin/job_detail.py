@@ -18,6 +18,7 @@ from sim2street.training.datasets.street_scenes import STYLES
 from sim2street.training.durations import in_words
 from sim2street.training.jobs import local, log
 from sim2street.training.jobs.access import audit
+from sim2street.training.jobs.estimate import surprise
 from sim2street.training.jobs.evaluation import ask_to_evaluate
 from sim2street.training.jobs.hub import HubRunner
 from sim2street.training.jobs.progress import Progress, read_progress, sample_pictures
@@ -168,6 +169,10 @@ def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
     running = job.state is JobState.RUNNING
     if running:
         st.progress(progress.share, text=None)
+        activity = store.activity(job.id)
+        if activity is not None:
+            title = activity.title[:1].upper() + activity.title[1:]
+            st.progress(activity.share, f"{escape.markdown(title)}, {activity.done} of {activity.total}")
     seconds = pulse.get("seconds", job.seconds) if running else job.seconds
     left = in_words(progress.seconds_left) if running and progress.seconds_left is not None else None
     pace = progress.seconds_per_step
@@ -183,6 +188,8 @@ def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
         for label, value in numbers.items():
             if value is not None:
                 st.markdown(f":small[:gray[{label}]]  \n**{value}**", width="content")
+    if said := surprise(job, progress):
+        st.caption(f":material/timer: {said}")
     silent = pulse.get("silent_seconds", 0.0)
     if running and silent > 60:
         st.caption(

@@ -282,7 +282,10 @@ def _launch(who: str) -> str:
         missing = [finding for finding in check_data(config) if not finding.there]
         if missing:
             raise JobError(missing[0].words)
-        job = store.create(config, by=who, processes={"count": int(state.get("processes", 1))})
+        count = int(state.get("processes", 1))
+        expected = estimate(config, store, processes=count)
+        seconds = None if expected is None else expected.seconds
+        job = store.create(config, by=who, processes={"count": count}, expected_seconds=seconds)
         local.attend(store)
     audit(who, "launched", job=job.id, where=job.where, title=config.title)
     state[ROOM], state[CHOSEN] = "Jobs", job.id

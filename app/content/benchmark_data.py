@@ -39,6 +39,16 @@ GROUPS: Final = {
     "mit larger": "MiT, randomised looks too, larger and longer, recalibrated",
 }
 """What the groups of this repository's sweeps are called; others go by their own names."""
+PUBLISHED_WORDS: Final = (
+    "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own."
+    " Each figure names where it was read; rows differ in network, resolution and choice of snapshot, which moves them by"
+    " points."
+)
+MEASURED_WORDS: Final = (
+    "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method helps;"
+    " they cannot be set beside the published figures**, whose data, networks and sizes are others."
+)
+"""What pages say above the two kinds of figures, as Markdown."""
 ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
 
 
@@ -76,6 +86,31 @@ def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
     """The rows that everybody quotes, from source-only to MIC."""
     placed = [(result.place, result) for result in results if result.place is not None]
     return [result for _, result in sorted(placed, key=lambda item: item[0])]
+
+
+def published_table(results: list[PublishedResult], *, synthia: bool) -> list[dict[str, Any]]:
+    """One row per result for a table; None for what is not known.
+
+    Args:
+        results: of one setting.
+        synthia: whether figures are over SYNTHIA's 16 and 13 classes.
+    """
+    rows = []
+    for result in results:
+        row: dict[str, Any] = {"Method": result.method, "Network": result.backbone}
+        row["mIoU"] = result.miou16 if synthia else result.miou
+        if synthia:
+            row["13 classes"] = result.miou13
+        row |= {
+            "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
+            "Source": result.source,
+            "What it says": result.remark or result.note or result.evaluation or None,
+            "Licence": result.licence or None,
+            "Weights": result.weights or None,
+            "Here": {"import": "sim2street import", "none": "not importable", "": None}[result.enters],
+        }
+        rows.append(row)
+    return rows
 
 
 def class_row(result: PublishedResult) -> list[float | None]:
@@ -178,6 +213,15 @@ class SweepTable:
     tests: tuple[MeasuredTest, ...] = ()
     rows: tuple[MeasuredRow, ...] = ()
     error: str | None = None
+
+    @property
+    def words(self) -> str:
+        """What the table is about and how its figures are to be read."""
+        return (
+            f"{self.about} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
+            " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is"
+            " what a method has to beat: it learns without the target's labels, but for that of the oracle."
+        )
 
     def groups(self) -> dict[str, list[MeasuredRow]]:
         """Rows that have a figure on the first test, by group."""

@@ -80,6 +80,127 @@ def class_bars(
     return figure
 
 
+def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
+    """Accuracy over confidence, against the diagonal on which a calibrated network lies.
+
+    Args:
+        bins: mean confidence, accuracy and share of the pixels, all in [0,1].
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 100], y=[0, 100], mode="lines", line={"color": GRID, "dash": "dot"}, hoverinfo="skip", showlegend=False
+    )
+    figure.add_scatter(
+        x=[100 * confidence for confidence, _, _ in bins],
+        y=[100 * accuracy for _, accuracy, _ in bins],
+        mode="lines+markers",
+        line={"color": "#12897f"},
+        marker={"size": [5 + 25 * share**0.5 for _, _, share in bins], "opacity": 0.75},
+        customdata=[100 * share for _, _, share in bins],
+        hovertemplate="confidence %{x:.0f} %: <b>%{y:.0f} % right</b>, %{customdata:.1f} % of the pixels<extra></extra>",
+        showlegend=False,
+    )
+    _plain(figure, height=250)
+    figure.update_xaxes(title={"text": "confidence, %", "standoff": 6}, range=[0, 103])
+    figure.update_yaxes(title={"text": "pixels right, %", "standoff": 6}, range=[0, 103])
+    return figure
+
+
+DOMAINS: Final = ("#e07b39", "#4c78dd")
+"""Colours of source and target, wherever two domains stand against each other."""
+
+
+def plane(points: Sequence[Sequence[tuple[float, float]]], names: Sequence[str]) -> go.Figure:
+    """Points of two domains in a plane whose axes have no unit of their own.
+
+    Args:
+        points: of each domain.
+        names: of the domains.
+    """
+    figure = go.Figure()
+    for part, name, colour in zip(points, names, DOMAINS, strict=True):
+        figure.add_scatter(
+            x=[x for x, _ in part],
+            y=[y for _, y in part],
+            name=escape.chart(name),
+            mode="markers",
+            marker={"color": colour, "size": 5, "opacity": 0.55},
+            hoverinfo="skip",
+        )
+    _plain(figure, height=300)
+    figure.update_layout(margin={"t": 34})
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False)
+    return figure
+
+
+def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str) -> go.Figure:
+    """Distributions over [0,1] of two domains.
+
+    Args:
+        shares: of each domain, share of the pixels in each of the equally wide bins.
+        names: of the domains.
+        unit: what the bins are of, such as "entropy".
+    """
+    figure = go.Figure()
+    for part, name, colour in zip(shares, names, DOMAINS, strict=True):
+        figure.add_scatter(
+            x=[(place + 0.5) / len(part) for place in range(len(part))],
+            y=[100 * share for share in part],
+            name=escape.chart(name),
+            mode="lines",
+            line={"color": colour, "shape": "hvh"},
+            fill="tozeroy",
+            hovertemplate=f"{unit} %{{x:.2f}}: <b>%{{y:.1f}} %</b> of the pixels<extra>{escape.chart(name)}</extra>",
+        )
+    _plain(figure, height=220)
+    figure.update_layout(margin={"t": 34})
+    figure.update_xaxes(title={"text": unit, "standoff": 6}, range=[0, 1])
+    figure.update_yaxes(title={"text": "pixels, %", "standoff": 6}, rangemode="tozero")
+    return figure
+
+
+def by_layer(values: Mapping[str, Sequence[float]], colours: Mapping[str, str], *, unit: str) -> go.Figure:
+    """A line per checkpoint over the layers of its network, from the input on.
+
+    Args:
+        values: checkpoint title -> a number per layer.
+        colours: checkpoint title -> CSS colour.
+        unit: what the numbers are.
+    """
+    figure = go.Figure()
+    for title, row in values.items():
+        figure.add_scatter(
+            x=list(range(1, len(row) + 1)),
+            y=list(row),
+            name=escape.chart(title),
+            mode="lines+markers",
+            line={"color": colours[title]},
+            marker={"size": 5},
+            hovertemplate=f"layer %{{x}}: <b>%{{y:.2f}}</b><extra>{escape.chart(title)}</extra>",
+        )
+    _plain(figure, height=260)
+    figure.update_layout(margin={"t": 34})
+    figure.update_xaxes(title={"text": "batch-norm layer, from the input on", "standoff": 6})
+    figure.update_yaxes(title={"text": unit, "standoff": 6}, rangemode="tozero")
+    return figure
+
+
+def _plain(figure: go.Figure, *, height: int) -> None:
+    """Transparent, without what a page that is scrolled by touch could catch on."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 4, "r": 8, "t": 8, "b": 4},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left"},
+        hoverlabel={"namelength": -1},
+        dragmode=False,
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, fixedrange=True, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, fixedrange=True, automargin=True)
+
+
 def classes_in_use(values: Mapping[str, Sequence[float | None]]) -> list[int]:
     """Positions of the classes for which some method has a number; a class that is absent everywhere has none."""
     rows = list(values.values())

@@ -217,6 +217,11 @@ class Engine:
             self._remember(scene, _key(scene, checkpoint, settings), answer, visitor)
             return answer
 
+    def read_once(self, scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
+        """Read a photo when its turn comes and remember nothing: for whole sets, which would crowd out all else."""
+        with self.turns.turn():
+            return self._answer(scene, checkpoint, settings)
+
     @contextmanager
     def awaited(self, visitor: str) -> Iterator[None]:
         """Within the block something is made for a visitor; if they leave meanwhile, nothing of it is kept."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2street.app.content.figures import Entrant, percent
-from sim2street.app.content.panes import label_image, overlay_image
+from sim2street.app.content.panes import Pane, label_image, overlay_image
 from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.photo import Photo
 
@@ -21,6 +21,8 @@ README: Final = """<method>_labels.png     class numbers with the palette, for l
 <method>_train_ids.png  class numbers as grey values: {space}
 <method>_label_ids.png  the ids of Cityscapes' label files, as its evaluation server expects; for the 19 classes only
 <method>_overlay.png    the photo with the classes' colours
+<method>.npz            labels (H, W); entropy and confidence (H, W), bytes, 255 for 1; the three likeliest classes of every
+                        `stride`-th pixel and their probabilities, (h, w, 3), bytes, 255 for 1
 figures.csv             per class: share of the pixels, and the IoU of this image where there is a ground truth
 """
 
@@ -36,10 +38,27 @@ def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
             if pane.space == CITYSCAPES19:
                 files.writestr(f"{key}_label_ids.png", _grey(label_ids_from_train_ids(pane.labels)))
             files.writestr(f"{key}_overlay.png", overlay_image(photo, pane))
+            files.writestr(f"{key}.npz", arrays(pane))
         files.writestr("figures.csv", figures_csv(entrants))
         space = entrants[0].reading.pane.space if entrants else CITYSCAPES19
         numbered = ", ".join(f"{value} {name}" for value, name in enumerate(space.names))
         files.writestr("README.txt", README.format(space=numbered))
+    return buffer.getvalue()
+
+
+def arrays(pane: Pane) -> bytes:
+    """All planes of a reading as NumPy's archive, a byte a value; nothing in it needs pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        labels=pane.labels,
+        entropy=pane.entropy,
+        confidence=pane.confidence,
+        candidates=pane.candidates,
+        candidate_shares=pane.candidate_shares,
+        stride=np.array(pane.stride),
+        classes=np.array(pane.space.names),
+    )
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The viewer and the picture strip as Gradio components: the same scripts that Streamlit mounts, in a shadow root.
+"""The viewer, the picture strip, the confusion matrix and the cards as Gradio components: the same scripts that Streamlit mounts, in a shadow root.
 
 The shadow root keeps Gradio's styles out; the theme's colours come in as the variables that the scripts know.
 """
@@ -44,7 +44,7 @@ watch("value", show);
 show();
 """
 
-MOUNT_STRIP: Final = """
+MOUNT_CHOICE: Final = """
 const choose = (_, key) => trigger("choose", { key });
 const show = () => props.value && part.default({ data: props.value, parentElement: root, setTriggerValue: choose });
 watch("value", show);
@@ -59,7 +59,17 @@ def compare_viewer() -> gr.HTML:
 
 def picture_strip() -> gr.HTML:
     """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event `choose`."""
-    return _part("strip.js", "strip.css", MOUNT_STRIP, elem_id="styles", min_height=76)
+    return _part("strip.js", "strip.css", MOUNT_CHOICE, elem_id="styles", min_height=76)
+
+
+def confusion_matrix() -> gr.HTML:
+    """Its value is `failures.matrix`, its event `choose` with the cell's key."""
+    return _part("matrix.js", "matrix.css", MOUNT_CHOICE, elem_id="matrix", min_height=120)
+
+
+def cards() -> gr.HTML:
+    """Its value is `failures.cards`, its event `choose` with the picture's key."""
+    return _part("cards.js", "cards.css", MOUNT_CHOICE, elem_id="cards", min_height=120)
 
 
 def _part(script: str, style: str, mount: str, **options: Any) -> gr.HTML:

@@ -1,8 +1,6 @@
-"""Benchmark: what papers report, what their sources really say, and beside it what was measured here."""
+"""Benchmark: what papers report, what was measured here, and the pictures behind figures."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import streamlit as st
 
@@ -11,18 +9,33 @@ from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
 from sim2street.app.content.identities import identity_of_title
 from sim2street.app.content.names import reports_by_title
 from sim2street.app.views import session
+from sim2street.app.views.choices import say_what_is_gone
+from sim2street.app.views.failures import show_failures
 from sim2street.models.labels import CITYSCAPES19
 
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
 
 
 def main() -> None:
-    """Published table, classes, measured tables."""
+    """One of the three, as the person or the address chooses."""
     st.markdown("# Benchmark")
-    st.markdown(
-        "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own. Each figure names"
-        " where it was read; rows differ in network, resolution and choice of snapshot, which moves them by points."
+    rooms = {"Published": show_published, "Measured here": show_measured, "Picture by picture": show_failures}
+    say_what_is_gone("show", rooms)
+    chosen = st.segmented_control(
+        "Show",
+        list(rooms),
+        default="Published",
+        required=True,
+        key="show",
+        bind="query-params",
+        label_visibility="collapsed",
     )
+    rooms[chosen]()
+
+
+def show_published() -> None:
+    """Rows of papers, what their sources really say, and their classes."""
+    st.markdown(benchmark_data.PUBLISHED_WORDS)
     results = benchmark_data.published_results()
     setting = st.segmented_control(
         "Setting", benchmark_data.SETTINGS, default=benchmark_data.SETTINGS[0], required=True, key="setting"
@@ -38,26 +51,11 @@ def main() -> None:
         st.html(result_rows.published_rows(quoted))
     show_reproduced(setting)
     show_classes(every if all_rows else quoted)
-    show_measured()
 
 
 def show_table(results: list[PublishedResult], *, synthia: bool) -> None:
     """One line per result, to be sorted and searched."""
-    rows = []
-    for result in results:
-        row: dict[str, Any] = {"Method": result.method, "Network": result.backbone}
-        row["mIoU"] = result.miou16 if synthia else result.miou
-        if synthia:
-            row["13 classes"] = result.miou13
-        row |= {
-            "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
-            "Source": result.source,
-            "What it says": result.remark or result.note or result.evaluation or None,
-            "Licence": result.licence or None,
-            "Weights": result.weights or None,
-            "Here": {"import": "sim2street import", "none": "not importable", "": None}[result.enters],
-        }
-        rows.append(row)
+    rows = benchmark_data.published_table(results, synthia=synthia)
     bar = st.column_config.ProgressColumn
     text = st.column_config.TextColumn
     st.dataframe(
@@ -124,11 +122,7 @@ def show_classes(results: list[PublishedResult]) -> None:
 
 def show_measured() -> None:
     """Tables of sweeps, and the figures that come with each checkpoint."""
-    st.markdown("## Measured here")
-    st.markdown(
-        "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method"
-        " helps; they cannot be set beside the published figures above**, whose data, networks and sizes are others."
-    )
+    st.markdown(benchmark_data.MEASURED_WORDS)
     tables = benchmark_data.sweep_tables()
     for table in tables:
         if table.error is not None:
@@ -174,11 +168,7 @@ def show_sweep(tables: list[SweepTable]) -> None:
         key="pair",
     )
     table = tables[place]
-    st.caption(
-        f"{escape.markdown(table.about)} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
-        " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is what"
-        " a method has to beat: it learns without the target's labels, but for that of the oracle."
-    )
+    st.caption(escape.markdown(table.words))
     if table.groups():
         st.html(result_rows.measured_rows(table))
     else:

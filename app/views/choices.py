@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NoReturn
 
 import streamlit as st
 
@@ -30,7 +30,7 @@ STRIP_LENGTH: Final = 8
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
     sets = [kind.title for kind in gallery.available_photo_sets()]
-    _say_what_is_gone("photo", [RENDERED, OWN, *sets])
+    say_what_is_gone("photo", [RENDERED, OWN, *sets])
     return st.segmented_control(
         "Photo",
         [RENDERED, OWN, *sets],
@@ -81,7 +81,7 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
     labels = {name: escape.markdown(title) for name, title in titles.items()}
     key = "methods" if rendered else "photo_methods"
     first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
-    _say_what_is_gone(key, labels.values())
+    say_what_is_gone(key, labels.values())
     count = len(st.session_state.get(key, first))
     label = f"{count} method{'' if count == 1 else 's'}"
     with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
@@ -109,7 +109,7 @@ def _explained(checkpoint: Checkpoint, title: str) -> str:
     )
 
 
-def _say_what_is_gone(key: str, known: Collection[str]) -> None:
+def say_what_is_gone(key: str, known: Collection[str]) -> None:
     """Tell once what the address asks for and is not here."""
     told = st.session_state.setdefault("told", set())
     for asked in st.query_params.get_all(key):
@@ -120,6 +120,23 @@ def _say_what_is_gone(key: str, known: Collection[str]) -> None:
                 icon=":material/link_off:",
                 duration=12,
             )
+
+
+def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *, rendered: bool) -> NoReturn:
+    """Go to Compare with a picture and some checkpoints beside those that its page begins with.
+
+    Args:
+        address: what the address says of the picture and the view.
+        readers: shown whatever else is.
+        rendered: whether the picture is a rendered one.
+    """
+    usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    if "style" in address:  # the style of the last visit would come first
+        st.session_state.style = address["style"]
+    titles, key = unique_titles(usable), "methods" if rendered else "photo_methods"
+    shown = {each.name for each in (*suited(usable, rendered=rendered), *readers)}
+    methods = [(key, titles[each.name]) for each in usable if each.name in shown]
+    st.switch_page("views/compare.py", query_params=[*address.items(), *methods])
 
 
 @st.fragment(run_every=2.0)
@@ -163,7 +180,7 @@ def choose_settings() -> Settings:
 
 def _rendered() -> Scene:
     state = st.session_state
-    _say_what_is_gone("style", STYLES)
+    say_what_is_gone("style", STYLES)
     if state.get("style") not in STYLES:
         asked = st.query_params.get("style")
         state.style = asked if asked in STYLES else FIRST_STYLE
@@ -198,10 +215,18 @@ def _photo_set(kind: type[SegmentationDataset]) -> Scene:
     name = kind.name
     pictures, tools = picture_row()
     with tools:
-        split = st.selectbox("Split", kind.gallery, key=f"{name}_split", width=100)
+        split = st.selectbox("Split", kind.gallery, key=f"{name}_split", bind="query-params", width=100)
         dataset = session.photo_set(name, split)
         box = f"{name}_{split}_photo"
-        index = st.selectbox("Photo", range(len(dataset)), key=box, format_func=lambda i: dataset.keys[i], width=230)
+        say_what_is_gone(box, dataset.keys)
+        index = st.selectbox(
+            "Photo",
+            range(len(dataset)),
+            key=box,
+            format_func=lambda i: dataset.keys[i],
+            bind="query-params",
+            width=230,
+        )
     first = min(max(0, index - STRIP_LENGTH // 2), max(0, len(dataset) - STRIP_LENGTH))
     items = [
         {"key": str(i), "label": dataset.keys[i], "image": session.photo_set_thumbnail(name, split, i)}

@@ -105,7 +105,8 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
             "application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="One ZIP: train ids and label ids as PNG without metadata, overlays, and a CSV of all classes.",
+            help="One ZIP: train ids and label ids as PNG without metadata, overlays, entropy and likeliest classes as"
+            " npz, and a CSV of all classes.",
         )
 
 

@@ -34,6 +34,8 @@ def _read(name: str) -> str:
 _compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_read("viewer.css"))
 _drop = component("sim2street_drop", js=_read("drop.js"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
+_matrix = component("sim2street_matrix", js=_read("matrix.js"), css=_read("matrix.css"))
+_cards = component("sim2street_cards", js=_read("cards.js"), css=_read("cards.css"))
 
 
 def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
@@ -80,11 +82,26 @@ def picture_strip(
         key: Streamlit's name of the element.
         on_choice: called with the key of the picture that was clicked, before the page is drawn again.
     """
+    data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
+    _strip(key=key, data=data, on_choice_change=_reporter(key, on_choice))
+
+
+def confusion_matrix(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:
+    """Show `failures.matrix`; `on_choice` is called with the cell that was clicked, before the page is drawn again."""
+    _matrix(key=key, data=dict(data), on_choice_change=_reporter(key, on_choice))
+
+
+def cards(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:
+    """Show `failures.cards`; `on_choice` is called with the key of the one that was clicked."""
+    _cards(key=key, data=dict(data), on_choice_change=_reporter(key, on_choice))
+
+
+def _reporter(key: str, on_choice: Callable[[str], None]) -> Callable[[], None]:
+    """What Streamlit calls when the element `key` triggers a choice."""
 
     def report() -> None:
         choice = st.session_state[key].get("choice")
         if choice is not None:
             on_choice(choice)
 
-    data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
-    _strip(key=key, data=data, on_choice_change=report)
+    return report

@@ -18,8 +18,10 @@ import streamlit as st
 from sim2street.app.content import comparison, gallery
 from sim2street.app.content.common_classes import scene_for
 from sim2street.app.content.comparison import Comparison
+from sim2street.app.content.domain_gap import DomainReading, Gap, gap_between
 from sim2street.app.content.engine import ENGINE, Failure, Settings
 from sim2street.app.content.gallery import Scene
+from sim2street.app.content.labelled_sets import LabelledSet, labelled_set
 from sim2street.app.content.panes import Pane
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -71,6 +73,18 @@ def photo_set(name: str, split: str) -> SegmentationDataset:
 def prediction_folders(name: str, split: str) -> tuple[dict[str, PredictionFolder], list[str]]:
     """Others' predictions for a data set, listed once."""
     return gallery.prediction_folders(photo_set(name, split))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def labelled(key: str) -> LabelledSet:
+    """A set with ground truth, listed once."""
+    return labelled_set(key)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def gap(key: tuple[str, ...], _source: DomainReading, _target: DomainReading) -> Gap:
+    """How far apart two readings are, computed once; `key` names domains and network."""
+    return gap_between(_source, _target)
 
 
 _GONE: Final[SimpleQueue[str]] = SimpleQueue()

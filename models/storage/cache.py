@@ -1,7 +1,7 @@
 """Where things lie that can be fetched or computed again, what is there, and how it is removed.
 
 Each kind of thing has a folder below it: `samples` are data sets stored at one size, `statistics` tell how often classes
-occur, `weights` are files of the authors. Only what has a name that this project gives is ever listed or removed: the
+occur, `analyses` what a checkpoint read on a set, `gaps` how two domains compare, `weights` are files of the authors. Only what has a name that this project gives is ever listed or removed: the
 folder may be one that holds other things too.
 """
 
@@ -21,10 +21,14 @@ from sim2street.models.storage.files import HALF_WRITTEN, size_of, still_runs
 
 SAMPLES: Final = "samples"
 STATISTICS: Final = "statistics"
+ANALYSES: Final = "analyses"
+GAPS: Final = "gaps"
 FETCHED: Final = "weights"
 OWN_NAMES: Final = {
     SAMPLES: re.compile(r"([\w.+-]+)\.(photos|labels)\.npy"),
     STATISTICS: re.compile(r"([\w.+-]+)\.npz"),
+    ANALYSES: re.compile(r"([\w.+-]+)\.npz"),
+    GAPS: re.compile(r"([\w.+-]+)\.npz"),
     FETCHED: re.compile(r"([0-9a-f]{12})"),
 }
 """By kind: names of the files, or of the folder, that one thing is made of; the group is what they have in common."""
@@ -35,7 +39,7 @@ class CacheEntry:
     """One thing in the cache.
 
     Args:
-        kind: `SAMPLES`, `STATISTICS` or `FETCHED`, as its folder is called.
+        kind: a key of `OWN_NAMES`, as its folder is called.
         name: what it is: a data set's settings, size and digest; a file's name.
         paths: the files or the folder that it is made of.
         size: bytes on disk.

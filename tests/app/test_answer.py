@@ -96,6 +96,10 @@ def test_the_archive_holds_both_numberings_and_the_figures() -> None:
         lines = files.read("figures.csv").decode().splitlines()
         assert Image.open(io.BytesIO(files.read("advent_overlay.png"))).size == (4, 1)
         assert "0 road" in files.read("README.txt").decode()
+        with np.load(io.BytesIO(files.read("advent.npz")), allow_pickle=False) as arrays:
+            assert arrays["labels"].tolist() == [[0, 0, 1, 2]]
+            assert arrays["classes"][arrays["candidates"][0, 0, 0]] == "road"
+            assert arrays["entropy"].shape == (1, 4)
     assert values == {"labels": [[0, 0, 1, 2]], "train_ids": [[0, 0, 1, 2]], "label_ids": [[7, 7, 8, 11]]}
     assert lines[:3] == [
         "checkpoint,method,class,share_percent,iou_percent",

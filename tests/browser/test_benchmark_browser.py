@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
+
+OVERFLOW = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
+"""Pixels by which the page is wider than the screen."""
 
 
 @pytest.fixture(params=[(1440, 900), (390, 844)], ids=["laptop", "phone"])
@@ -28,17 +32,23 @@ def page(browser: Any, app_url: str, request: pytest.FixtureRequest) -> Iterator
 
 def test_benchmark(page: Any) -> None:
     assert page.locator(".published .figure").all_inner_texts()[-1].startswith("75.9")
-    overflow = (
-        "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
-    )
-    assert page.evaluate(overflow) <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     # A bar is as long as its figure says.
     bar = page.locator(".published .bar").last.bounding_box()
     filled = page.locator(".published .bar i").last.bounding_box()
     assert filled["width"] / bar["width"] == pytest.approx(0.759, abs=0.01)
     assert filled["height"] > 2
 
+    every = re.compile(r"All \d+ published rows")
+    page.get_by_text(every).click()
+    page.locator(".published").wait_for(state="detached", timeout=30_000)
+    page.locator('[data-testid="stDataFrame"]').first.wait_for()
+    page.get_by_text("SYNTHIA → Cityscapes", exact=True).click()
+    page.get_by_text(every).wait_for(state="detached", timeout=30_000)
+    assert page.evaluate(OVERFLOW) <= 0
+
     # A pair of the measured sweeps: its own rows, the oracle's bar ends at the oracle's line.
+    page.get_by_text("Measured here", exact=True).click()
     page.get_by_text("Clean look to night", exact=True).click()
     oracle = page.locator(".measured .row.oracle").filter(has_text="Oracle, night").first
     oracle.wait_for(timeout=30_000)
@@ -47,13 +57,45 @@ def test_benchmark(page: Any) -> None:
         " Math.max(...[...row.querySelectorAll('u')].map(line => line.getBoundingClientRect().left))]"
     )
     assert ends[0] == pytest.approx(ends[1], abs=2)
-    assert page.evaluate(overflow) <= 0
-
-    every = re.compile(r"All \d+ published rows")
-    page.get_by_text(every).click()
-    page.locator(".published").wait_for(state="detached", timeout=30_000)
-    page.locator('[data-testid="stDataFrame"]').first.wait_for()
-    page.get_by_text("SYNTHIA → Cityscapes", exact=True).click()
-    page.get_by_text(every).wait_for(state="detached", timeout=30_000)
+    assert page.evaluate(OVERFLOW) <= 0
     assert page.locator('[data-testid="stException"]').count() == 0
-    assert page.evaluate(overflow) <= 0
+    assert page.evaluate(OVERFLOW) <= 0
+
+
+def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
+    page.goto(f"{app_url}/benchmark?show=Picture+by+picture")
+    known = page.locator(".matrix")
+    begin = page.get_by_role("button", name=re.compile(r"^play_arrow\s*Read \d+|Read \d+ pictures"))
+    known.or_(begin).first.wait_for(timeout=60_000)
+    if begin.count():
+        begin.first.click()
+        known.wait_for(timeout=90_000)
+        page.get_by_role("button", name="Stop").click()  # some pictures are enough
+        page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=60_000)
+    assert page.evaluate(OVERFLOW) <= 0
+    cell = page.locator(".matrix .cell:not(:disabled)").first
+    truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" read as ")
+    cell.click()
+    page.get_by_role("heading", name=f"Pictures: {truth} read as {predicted}").wait_for(timeout=30_000)
+    first = page.locator(".cards button").first
+    expect(first.locator("small")).to_have_text(re.compile(r"^[\d,]+ pixels?$"))
+    street = re.search(r"\d+", first.locator("b").inner_text())
+    first.click()
+    page.locator(".viewer .pane canvas").first.wait_for(timeout=90_000)
+    assert "style=fog" in page.url
+    assert street is not None
+    assert f"street={street[0]}" in page.url or street[0] == "3"  # the first street is left out of the address
+    assert "layer=error" in page.url
+    assert "pixel=" in page.url
+
+
+@pytest.mark.parametrize("place", ["methods?method=DAFormer", "gap"])
+def test_other_pages_fit_the_screen(page: Any, app_url: str, place: str) -> None:
+    page.goto(f"{app_url}/{place}")
+    page.locator(".method .term").or_(page.get_by_role("button", name="Read both domains")).first.wait_for(
+        timeout=60_000
+    )
+    for closed in page.locator(".method summary").all():
+        closed.click()
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.locator('[data-testid="stException"]').count() == 0

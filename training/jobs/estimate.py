@@ -20,8 +20,9 @@ from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
 from sim2street.training.config import RunConfig
+from sim2street.training.durations import in_words
 from sim2street.training.jobs.hub import Flavour
-from sim2street.training.jobs.progress import read_progress
+from sim2street.training.jobs.progress import Progress, read_progress
 from sim2street.training.jobs.record import Job, JobState
 from sim2street.training.jobs.store import JobStore
 
@@ -80,6 +81,28 @@ def estimate(
     if flavour is not None:
         dollars = (seconds[0] / 3600 * flavour.dollars_per_hour, seconds[1] / 3600 * flavour.dollars_per_hour)
     return Estimate(seconds, dollars, grounds)
+
+
+def surprise(job: Job, progress: Progress) -> str:
+    """Why a training took more than twice as long as the longest estimate, or less than half of the shortest, in words.
+
+    Empty where it did not, was not estimated, or has not succeeded.
+    """
+    if job.expected_seconds is None or job.state is not JobState.SUCCEEDED or not job.seconds:
+        return ""
+    shortest, longest = job.expected_seconds
+    if shortest / 2 <= job.seconds <= 2 * longest:
+        return ""
+    said = f"Estimated were {in_words(shortest)} to {in_words(longest)}, and it took {in_words(job.seconds)}."
+    stepping = 0.0 if progress.seconds_per_step is None else progress.steps * progress.seconds_per_step
+    if job.seconds > 2 * longest and stepping <= longest:
+        beside = in_words(job.seconds - stepping)
+        return f"{said} Its steps took {in_words(stepping)}; {beside} went into storing data, evaluations and the start, which no estimate counts."
+    than = "longer" if job.seconds > longest else "shorter"
+    return (
+        f"{said} A step took {than} than was counted on: other work on the machine, its memory and its cores are not known"
+        " beforehand. The next estimate goes by the pace of this job."
+    )
 
 
 def steps_worth(config: RunConfig) -> float:

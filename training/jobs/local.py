@@ -23,12 +23,13 @@ from typing import Final
 from sim2street import IS_CHECKOUT, ROOT, child_environment
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.files import PROGRESS, write_json
+from sim2street.training.activity import VARIABLE
 from sim2street.training.jobs import log as logs
 from sim2street.training.jobs import processes
 from sim2street.training.jobs.ending import Ending, classify
 from sim2street.training.jobs.progress import has_begun
 from sim2street.training.jobs.record import Job, JobError, JobState, ProcessIdentity
-from sim2street.training.jobs.store import LOG, PULSE, RECIPE, JobStore
+from sim2street.training.jobs.store import ACTIVITY, LOG, PULSE, RECIPE, JobStore
 from sim2street.training.locks import Busy, hold, is_held
 
 LOGGER: Final = logging.getLogger(__name__)
@@ -136,10 +137,11 @@ def trainer_command(job: Job, store: JobStore) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *launch, *train]
 
 
-def trainer_environment(job: Job) -> dict[str, str]:
+def trainer_environment(job: Job, store: JobStore) -> dict[str, str]:
     """The environment without secrets; on a machine without GPUs several processes train on its CPUs."""
     environment = {name: value for name, value in child_environment().items() if not name.startswith(SECRETS)}
     environment["PYTHONUNBUFFERED"] = "1"
+    environment[VARIABLE] = str(store.place(job.id) / ACTIVITY)
     if job.processes.count * job.processes.machines > 1 and processes.graphics_cards() == 0:
         environment["ACCELERATE_USE_CPU"] = "true"
     return environment
@@ -276,6 +278,7 @@ class Runner:
         except JobError:
             return
         try:
+            self.store.begin_attempt(job.id)
             command = trainer_command(job, self.store)
             resumed = ", resumed" if "--resume" in command else ""
             log = logs.open_log(self.store.place(job.id) / LOG, f"{job.attempt}{resumed}")
@@ -283,7 +286,7 @@ class Runner:
                 child = subprocess.Popen(
                     command,
                     cwd=WORKPLACE,
-                    env=trainer_environment(job),
+                    env=trainer_environment(job, self.store),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -140,6 +140,9 @@ class Job(Options):
         default=600.0,
         description="Time to save and stop in before a trainer is killed; an evaluation under way ends first.",
     )
+    expected_seconds: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        default=None, description="From shortest to longest, as it was estimated when it was launched."
+    )
     processes: Processes = Processes()
     trainer: ProcessIdentity | None = None
     publication: Publication | None = None

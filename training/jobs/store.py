@@ -4,6 +4,7 @@
                  recipe.json   the resolved recipe as submitted; later edits of the recipe do not reach it
                  log.txt       what the trainer printed, capped
                  pulse.json    the runner's latest look at the trainer
+                 activity.json what the trainer does beside its steps
                  run/          the run: state, progress, samples, checkpoint
 <runs>/jobs/.trash/<id>/       deleted, until the trash is emptied
 <runs>/promoted/<name>/        checkpoints that the catalog shows
@@ -29,6 +30,7 @@ from sim2street.models.storage.files import (
     visible,
     write_json,
 )
+from sim2street.training.activity import Activity, clear, read_activity
 from sim2street.training.jobs.record import IDENTIFIER, Job, JobError, JobState, check_identifier
 from sim2street.training.locks import Busy, hold
 
@@ -40,6 +42,7 @@ JOB: Final = "job.json"
 RECIPE: Final = "recipe.json"
 LOG: Final = "log.txt"
 PULSE: Final = "pulse.json"
+ACTIVITY: Final = "activity.json"
 RUN: Final = "run"
 TRASH: Final = ".trash"
 
@@ -145,6 +148,15 @@ class JobStore:
             return {str(key): float(value) for key, value in found.items()}
         except (UnreadableError, ValueError, AttributeError, TypeError, OverflowError):
             return {}
+
+    def activity(self, job: str) -> Activity | None:
+        """What the trainer of a running job does beside its steps, such as storing a data set."""
+        return read_activity(self.place(job) / ACTIVITY)
+
+    def begin_attempt(self, job: str) -> None:
+        """Forget what was noted of the trainer of an earlier attempt."""
+        for name in (PULSE, ACTIVITY):
+            clear(self.place(job) / name)
 
     def delete(self, job: str) -> None:
         """Move an ended job into the trash, from which `restore` brings it back.

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update
+from sim2street.training.methods.base import LossTerm, Method, MethodEntry, MethodOptions, Update
 from sim2street.training.pair import DomainPair
 
 
@@ -79,4 +79,12 @@ ENTRY: Final = MethodEntry(
     idea="Train nothing; re-estimate batch-norm statistics on target images.",
     adapts=True,
     trains=False,
+    explanation="Batch norm scales activations by means and variances that were gathered on source pictures. Here they are"
+    " averaged anew over target pictures, and no weight changes. Part of what adversaries gain is this alone, so every table"
+    " has it beside them as a control.",
+    terms=(
+        LossTerm(
+            "activations of target pictures", "running means and variances", "average over all batches", recalibrate
+        ),
+    ),
 )

@@ -27,7 +27,16 @@ from torch import Tensor, nn
 
 from sim2street.models.networks.discriminators import PatchDiscriminator
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, frozen, supervision
+from sim2street.training.methods.base import (
+    SUPERVISION_TERM,
+    LossTerm,
+    Method,
+    MethodEntry,
+    MethodOptions,
+    Update,
+    frozen,
+    supervision,
+)
 from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information
 from sim2street.training.pair import DomainPair
 
@@ -144,4 +153,25 @@ ENTRY: Final = MethodEntry(
     " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
     idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
     adapts=True,
+    explanation="On source pictures a network is sure except along the edges of things; on target pictures it is unsure"
+    " all over. A discriminator sees the entropy of every class at every pixel, and the network learns to give target"
+    " pictures maps that pass for those of source pictures.",
+    terms=(
+        LossTerm(*SUPERVISION_TERM, supervision),
+        LossTerm(
+            "entropy maps of target pictures",
+            "entropy maps of source pictures",
+            "discriminator",
+            ADVENT.discriminator_input,
+            "adversarial_weight",
+        ),
+        LossTerm("entropy of target predictions", "zero", "mean over the pixels", entropy, "entropy_weight"),
+        LossTerm(
+            "class shares in target predictions",
+            "class shares in source labels",
+            "what falls short",
+            ADVENT.prior_violation,
+            "prior_weight",
+        ),
+    ),
 )

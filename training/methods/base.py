@@ -106,6 +106,25 @@ class Method(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
+class LossTerm:
+    """One thing that a method compares, for people; what is minimised is what `code` computes.
+
+    Attributes:
+        of: what is compared, such as "prediction of a source picture".
+        against: what it should be like, such as "its labels".
+        by: how the difference is measured, such as "cross-entropy".
+        code: the function or method that computes it.
+        weight: option that weighs it; empty where nothing does.
+    """
+
+    of: str
+    against: str
+    by: str
+    code: Callable[..., Any]
+    weight: str = ""
+
+
+@dataclass(frozen=True)
 class MethodEntry:
     """All that is known of a method beyond its code: one per file, as `ENTRY`.
 
@@ -122,6 +141,8 @@ class MethodEntry:
         trains: whether gradients change any weight.
         networks: those that it can train; empty for all.
         mixes_labels: whether source labels are mixed with pseudo labels, so that both need the same classes.
+        explanation: how it works, in two or three sentences after the idea.
+        terms: what it compares, in the order of the paper; pages draw them as a figure.
     """
 
     name: str
@@ -136,6 +157,8 @@ class MethodEntry:
     trains: bool = True
     networks: tuple[str, ...] = ()
     mixes_labels: bool = False
+    explanation: str = ""
+    terms: tuple[LossTerm, ...] = ()
 
 
 def fault_of_entry(entry: Any) -> str | None:
@@ -145,6 +168,10 @@ def fault_of_entry(entry: Any) -> str | None:
     if not (isinstance(entry.options, type) and issubclass(entry.options, MethodOptions)):
         return "its options are not a subclass of MethodOptions"
     return None
+
+
+SUPERVISION_TERM = "prediction of a source picture", "its labels", "cross-entropy"
+"""What all methods but AdaBN compare first: the arguments of a `LossTerm` up to its code."""
 
 
 def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOptions) -> dict[str, Tensor]:

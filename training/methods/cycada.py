@@ -34,6 +34,7 @@ from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
 from sim2street.training.methods.base import (
+    LossTerm,
     Method,
     MethodEntry,
     MethodOptions,
@@ -276,4 +277,32 @@ ENTRY: Final = MethodEntry(
     " Adaptation. ICML 2018. arXiv:1711.03213",
     idea="Translate source images to the target's style, train on those, then align what the network predicts for both.",
     adapts=True,
+    explanation="Two generators learn to give pictures of one domain the look of the other; translating there and back"
+    " has to return the picture, so that its content survives and its labels stay right. The segmenter is trained on"
+    " translated source pictures. Then a discriminator of its scores aligns these with those of target pictures.",
+    terms=(
+        LossTerm("translated source pictures", "target pictures", "image discriminator", gan_loss, "forward_weight"),
+        LossTerm(
+            "pictures translated there and back",
+            "the pictures",
+            "mean absolute difference",
+            CyCADA.translation,
+            "cycle_weight",
+        ),
+        LossTerm(
+            "prediction of a translated picture",
+            "what is known of the original",
+            "cross-entropy",
+            CyCADA.semantic_loss,
+            "semantic_weight",
+        ),
+        LossTerm("prediction of a translated source picture", "its labels", "cross-entropy", supervision),
+        LossTerm(
+            "scores of target pictures",
+            "scores of translated source pictures",
+            "discriminator",
+            CyCADA.feature_adaptation,
+            "feature_weight",
+        ),
+    ),
 )

@@ -30,7 +30,16 @@ from torch import Tensor
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Reduction, Update, supervision
+from sim2street.training.methods.base import (
+    SUPERVISION_TERM,
+    LossTerm,
+    Method,
+    MethodEntry,
+    MethodOptions,
+    Reduction,
+    Update,
+    supervision,
+)
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
 from sim2street.training.methods.parts.feature_distance import class_mean_distance, feature_distance
@@ -184,4 +193,24 @@ ENTRY: Final = MethodEntry(
     idea="Self-training: a moving average of the network labels target images, onto which source objects are pasted.",
     adapts=True,
     mixes_labels=True,
+    explanation="The teacher is a moving average of the network, so it changes slowly and errs less. Half of a source"
+    " picture's classes are pasted, with their labels, onto a target picture that the teacher has labelled, and the network"
+    " learns from the mix. Features of things are held close to those of the encoder's pretraining, which knows rare things"
+    " that synthetic pictures would make it forget.",
+    terms=(
+        LossTerm(*SUPERVISION_TERM, DAFormer.supervise),
+        LossTerm(
+            "prediction of a mixed picture",
+            "source labels and the teacher's, mixed alike",
+            "cross-entropy, weighed by the teacher's confidence",
+            DAFormer.imitate,
+        ),
+        LossTerm(
+            "features of things in source pictures",
+            "the same in the pretrained encoder",
+            "Euclidean distance",
+            DAFormer.feature_distance,
+            "distance_weight",
+        ),
+    ),
 )

@@ -22,7 +22,16 @@ from torch import Tensor
 
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, feature_channels, supervision
+from sim2street.training.methods.base import (
+    SUPERVISION_TERM,
+    LossTerm,
+    Method,
+    MethodEntry,
+    MethodOptions,
+    Update,
+    feature_channels,
+    supervision,
+)
 from sim2street.training.methods.losses import Domain, position_loss
 from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
 from sim2street.training.pair import DomainPair
@@ -79,4 +88,17 @@ ENTRY: Final = MethodEntry(
     " of Neural Networks. JMLR 2016. arXiv:1505.07818",
     idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",
     adapts=True,
+    explanation="A discriminator learns to tell at every position of the feature map whether it comes from a source or a"
+    " target picture. Its gradient is reversed on the way back, so the features learn to hide what it looks for. How much of"
+    " it reaches them grows from nothing over the run.",
+    terms=(
+        LossTerm(*SUPERVISION_TERM, supervision),
+        LossTerm(
+            "features of both domains",
+            "the domain they come from",
+            "binary cross-entropy, its gradient reversed for the features",
+            DANN.discriminator_loss,
+            "adversarial_weight",
+        ),
+    ),
 )

@@ -23,7 +23,7 @@ from torch import Tensor
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.hrda import Box, HRDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import MethodEntry
+from sim2street.training.methods.base import LossTerm, MethodEntry
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
 from sim2street.training.pair import DomainPair
@@ -132,4 +132,26 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     mixes_labels=True,
     networks=("hrda",),
+    explanation="Small things need resolution and large ones context, and memory does not allow both. The network sees the"
+    " whole crop shrunk and one window of it at full size, and learns an attention map that says which of the two to trust at"
+    " each pixel. The teacher fuses overlapping windows over the whole crop. The rest is DAFormer's self-training.",
+    terms=(
+        LossTerm("fused prediction of a source picture", "its labels", "cross-entropy", HRDA.supervise),
+        LossTerm(
+            "fused prediction of a mixed picture",
+            "source labels and the teacher's, mixed alike",
+            "cross-entropy, weighed by the teacher's confidence",
+            HRDA.imitate,
+        ),
+        LossTerm(
+            "prediction of the window alone", "the labels in the window", "cross-entropy", HRDA.shared, "detail_weight"
+        ),
+        LossTerm(
+            "features of things in source pictures",
+            "the same in the pretrained encoder",
+            "Euclidean distance",
+            HRDA.feature_distance,
+            "distance_weight",
+        ),
+    ),
 )

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import MethodEntry, Update
+from sim2street.training.methods.base import LossTerm, MethodEntry, Update
 from sim2street.training.methods.daformer import DAFormer
 from sim2street.training.methods.hrda import HRDA, HRDAOptions
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
@@ -95,4 +95,30 @@ ENTRY: Final = MethodEntry(
     idea="Hide most of a target image and ask for what the teacher sees in the whole.",
     adapts=True,
     mixes_labels=True,
+    explanation="The teacher labels the whole target picture; the network has to say the same of a picture of which most"
+    " blocks are hidden, so it learns to use what surrounds a place. This comes on top of HRDA's self-training, or of"
+    " DAFormer's on a network of one resolution.",
+    terms=(
+        LossTerm("prediction of a source picture", "its labels", "cross-entropy", MIC.supervise),
+        LossTerm(
+            "prediction of a mixed picture",
+            "source labels and the teacher's, mixed alike",
+            "cross-entropy, weighed by the teacher's confidence",
+            MIC.imitate,
+        ),
+        LossTerm(
+            "prediction of a target picture with hidden blocks",
+            "the teacher's labels of the whole picture",
+            "cross-entropy, weighed by the teacher's confidence",
+            MIC.adapt,
+            "mask_weight",
+        ),
+        LossTerm(
+            "features of things in source pictures",
+            "the same in the pretrained encoder",
+            "Euclidean distance",
+            MIC.feature_distance,
+            "distance_weight",
+        ),
+    ),
 )

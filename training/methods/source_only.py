@@ -13,7 +13,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import Method, MethodEntry, MethodOptions, Update, supervision
+from sim2street.training.methods.base import (
+    SUPERVISION_TERM,
+    LossTerm,
+    Method,
+    MethodEntry,
+    MethodOptions,
+    Update,
+    supervision,
+)
 from sim2street.training.pair import DomainPair
 
 
@@ -43,4 +51,7 @@ ENTRY: Final = MethodEntry(
     paper="",
     idea="Train on labelled source images alone.",
     adapts=False,
+    explanation="The network never sees a target picture, so what it loses there is the gap that all other methods try to"
+    " close. With the target's labels as one more source the same training is the oracle.",
+    terms=(LossTerm(*SUPERVISION_TERM, supervision),),
 )

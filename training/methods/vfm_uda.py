@@ -23,7 +23,7 @@ from torch import Tensor
 from sim2street.models.labels import IGNORE
 from sim2street.models.networks.vfm_uda import VFMUDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import MethodEntry, Reduction, Update, supervision
+from sim2street.training.methods.base import LossTerm, MethodEntry, Reduction, Update, supervision
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
@@ -125,4 +125,23 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     networks=("vfm_uda",),
     mixes_labels=True,
+    explanation="Training starts from a vision foundation model instead of an encoder that knows ImageNet. On top of it come"
+    " a teacher's labels on target pictures with pasted source objects, as in DAFormer, and on target pictures of which the"
+    " network sees only some patches, as in MIC.",
+    terms=(
+        LossTerm("prediction of a source picture", "its labels", "cross-entropy", VFMUDA.supervise),
+        LossTerm(
+            "prediction of a mixed picture",
+            "source labels and the teacher's, mixed alike",
+            "cross-entropy, weighed by the teacher's confidence",
+            VFMUDA.imitate,
+        ),
+        LossTerm(
+            "prediction of a target picture with hidden patches",
+            "the teacher's labels of the whole picture",
+            "cross-entropy, weighed by the teacher's confidence",
+            VFMUDA.adapt,
+            "mask_weight",
+        ),
+    ),
 )

@@ -23,10 +23,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from sim2street.app import demo as demos
+from sim2street.app.content import labelled_sets
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
+from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
-from sim2street.app.demo_page import demo_api, uploads
+from sim2street.app.demo_page import benchmark_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
+from sim2street.app.demo_page.failures_tab import FailuresTab, opened
 from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -347,3 +350,72 @@ def test_the_page_installs_without_accelerate_and_streamlit() -> None:
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.strip().endswith("built"), done.stderr[-2000:]
+
+
+class TestRooms:
+    """Benchmark and Methods, without a server."""
+
+    def tab(self, tiny_checkpoints: Path, engine: Engine, **options: Any) -> FailuresTab:
+        names = ("tiny_source_only", "tiny_advent")
+        entries = [CatalogEntry(name, Checkpoint.open(tiny_checkpoints / name)) for name in names]
+        return FailuresTab(engine, lambda: entries, **options)
+
+    def test_the_published_rows_are_those_of_the_other_page(self) -> None:
+        quoted = benchmark_tab._published("GTA5 → Cityscapes", False)
+        assert "75.9" in quoted
+        every = benchmark_tab._published("SYNTHIA → Cityscapes", True)
+        assert "13 classes" in every
+
+    def test_each_sweep_is_shown(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "broken.json").write_text("{")
+        monkeypatch.setenv("SIM2STREET_RESULTS", str(tmp_path))
+        offered, broken = benchmark_tab._sweeps()
+        assert "broken.json cannot be read" in broken
+        for title in offered["choices"]:
+            assert 'role="listitem"' in benchmark_tab._measured(title)
+        assert benchmark_tab._measured("gone") == ""
+
+    def test_a_set_is_read_and_shown(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
+    ) -> None:
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+        monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
+        tab = self.tab(tiny_checkpoints, Engine())
+        asked = ("street_scenes/night", "tiny_advent", "tiny_source_only", ORDERS[3], "")
+        said, matrix, _, button, watch = tab.show(*asked)
+        assert (said, matrix, button["visible"], watch["active"]) == ("", None, True, False)
+        tab.start(*asked)
+        until = time.monotonic() + 120
+        while tab.show(*asked)[4]["active"] and time.monotonic() < until:
+            time.sleep(0.05)
+        said, matrix, cards, button, watch = tab.show(*asked)
+        assert "Mean IoU" in said
+        assert len(cards["items"]) == 2
+        assert "differ" in cards["items"][0]["said"]
+        assert (button["visible"], watch["active"]) == (False, False)
+        row = matrix["rows"][0]
+        wrong = next(i for i, share in enumerate(row["share"]) if share and matrix["columns"][i] != row["value"])
+        choice = f"{row['value']},{matrix['columns'][wrong]}"
+        said, matrix, cards, *_ = tab.show(*asked[:-1], choice)
+        assert "read as" in said
+        assert matrix["chosen"] == choice
+        assert cards["items"][0]["said"].endswith(("pixels", "pixel"))
+
+    def test_where_cards_are_lent_no_set_is_read(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
+    ) -> None:
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+        tab = self.tab(tiny_checkpoints, Engine(), reads=False)
+        *_, button, watch = tab.start("street_scenes/rain", "tiny_advent", "nobody", ORDERS[0], "")
+        assert not button["visible"]
+        assert not watch["active"]
+
+    def test_what_nobody_offers_is_refused(self, tiny_checkpoints: Path) -> None:
+        tab = self.tab(tiny_checkpoints, Engine())
+        assert "There is no set" in tab.show("../etc", "tiny_advent", "nobody", ORDERS[0], "")[0]
+        assert "No checkpoint" in tab.show("street_scenes/fog", None, "nobody", ORDERS[0], "")[0]
+
+    def test_a_card_turns_to_compare(self) -> None:
+        event = SimpleNamespace(_data={"key": "7"})
+        tabs, source, style, street, methods = opened("street_scenes/fog", "b", ["a"], event)  # pyright: ignore[reportArgumentType]
+        assert (tabs["selected"], source, style, street, methods) == ("compare", RENDERED, "fog", 7, ["a", "b"])

@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
-from sim2street.app.content import benchmark_data
+from sim2street.app.content import benchmark_data, labelled_sets
+from sim2street.app.content.background import BACKGROUND, Task
 from tests.app.content.test_benchmark_data import sweep
 
 PAGE = Path(__file__).parents[3] / "app" / "views" / "benchmark.py"
@@ -24,6 +25,11 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
     monkeypatch.setenv("SIM2STREET_RESULTS", str(tmp_path / "results"))
     st.cache_resource.clear()
     return AppTest.from_file(str(PAGE), default_timeout=30).run()
+
+
+@pytest.fixture
+def measured(page: AppTest) -> AppTest:
+    return page.segmented_control(key="show").set_value("Measured here").run()
 
 
 def test_the_comparison_is_shown(page: AppTest) -> None:
@@ -59,48 +65,69 @@ def test_all_rows_and_the_other_settings(page: AppTest) -> None:
     assert "13 classes" in page.dataframe[0].value.columns
 
 
-def test_what_was_measured_stands_below(page: AppTest, tmp_path: Path) -> None:
-    assert any("CamVid val" in table.value.columns for table in page.dataframe)  # after the tables of sweeps
+def test_what_was_measured(measured: AppTest, tmp_path: Path) -> None:
+    assert any("CamVid val" in table.value.columns for table in measured.dataframe)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "broken.json").write_text("{")
-    page.run()
-    assert "broken.json cannot be read" in page.warning[0].value
+    measured.run()
+    assert "broken.json cannot be read" in measured.warning[0].value
 
 
-def test_each_sweep_is_shown_as_bars(page: AppTest, tmp_path: Path) -> None:
+def test_each_sweep_is_shown_as_bars(measured: AppTest, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mine.json").write_text(json.dumps(sweep(title="Mine <b>", about="My words.")))
-    page.run()
+    measured.run()
     tables = [table for table in benchmark_data.sweep_tables() if table.groups()]
     for place, table in enumerate(tables):
-        page.pills(key="pair").set_value(place).run()
-        assert not page.exception
-        rows = page.get("html")[1].proto.body
+        measured.pills(key="pair").set_value(place).run()
+        assert not measured.exception
+        rows = measured.get("html")[0].proto.body
         assert rows.count('role="listitem"') == sum(map(len, table.groups().values()))
         widths = [float(width) for width in re.findall(r"<i style=\"width:([\d.]+)%", rows)]
         assert 90 < max(widths) < 100  # the best row's bar, of the scale that all share
     assert 'aria-label="Mine &lt;b&gt;"' in rows
     assert ">42.0 ± 2.0 <small>3 seeds</small>" in rows
     assert "62 % of the gap" in rows
-    assert any("My words." in caption.value for caption in page.caption)
+    assert any("My words." in caption.value for caption in measured.caption)
 
 
-def test_a_sweep_without_figures_says_so_and_may_vanish(page: AppTest, tmp_path: Path) -> None:
+def test_a_sweep_without_figures_says_so_and_may_vanish(measured: AppTest, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     unscored = {"name": "b", "title": "Failed", "network": "drn", "group": "cnn", "role": "control", "figures": {}}
     file = tmp_path / "results" / "mine.json"
     file.write_text(json.dumps(sweep(title="Mine", rows=[unscored])))
-    page.run()
-    page.pills(key="pair").set_value(len(benchmark_data.sweep_tables()) - 1).run()
-    assert not page.exception
-    assert "No row of this sweep has a figure yet" in page.info[0].value
-    assert page.dataframe[0].value["Method"].tolist() == ["Failed"]
+    measured.run()
+    measured.pills(key="pair").set_value(len(benchmark_data.sweep_tables()) - 1).run()
+    assert not measured.exception
+    assert "No row of this sweep has a figure yet" in measured.info[0].value
+    assert measured.dataframe[0].value["Method"].tolist() == ["Failed"]
     file.unlink()
-    page.run()
-    assert not page.exception
-    assert 'role="listitem"' in page.get("html")[1].proto.body
+    measured.run()
+    assert not measured.exception
+    assert 'role="listitem"' in measured.get("html")[0].proto.body
 
 
 def test_no_method_chosen_is_no_error(page: AppTest) -> None:
     page.multiselect[0].set_value([]).run()
     assert not page.exception
+
+
+def test_a_set_is_read_and_a_picture_opens(page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
+    page.segmented_control(key="show").set_value("Picture by picture").run()
+    assert not page.exception
+    assert [control.label for control in page.selectbox] == ["Pictures", "Read by", "Against"]
+    started: list[object] = []
+    monkeypatch.setattr(BACKGROUND, "start", lambda *arguments: started.append(arguments[0]) or Task(2))
+    page.button(key="begin_tiny_source_only").click().run()
+    assert not page.exception
+    assert started[0][0] == "street_scenes/fog"  # pyright: ignore[reportIndexIssue]
+
+
+def test_a_set_that_is_gone_says_so(page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path / "nowhere"))
+    page.segmented_control(key="show").set_value("Picture by picture").run()
+    page.selectbox(key="set").set_value("camvid/val").run()
+    assert not page.exception
+    assert "nowhere" in page.error[0].value

@@ -89,7 +89,7 @@ def test_commands_are_lists_of_our_own_words(store: JobStore) -> None:
 def test_trainers_do_not_learn_secrets(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SIM2STREET_ADMIN_PASSWORD_HASH", "HF_TOKEN", "OAUTH_CLIENT_SECRET"):
         monkeypatch.setenv(name, "secret")
-    assert "secret" not in local.trainer_environment(store.create(tiny_config())).values()
+    assert "secret" not in local.trainer_environment(store.create(tiny_config()), store).values()
 
 
 def test_a_queued_job_is_cancelled_at_once_and_others_are_not_deleted(

@@ -1,0 +1,118 @@
+"""What a page shows of an error analysis: the matrix, the pictures behind a cell, and figures. No UI library in here."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2street.app.content.error_analysis import JPEG, Analysis, Cell, Ranked, Summary, looked_for
+from sim2street.models.labels import LabelSpace
+
+OUTLINE: Final = (255, 0, 190)
+"""RGB around the pixels that are looked for: a colour that streets and label palettes do not have."""
+
+TINT: Final = 0.4
+"""Share of that colour within the outline."""
+MUCH: Final = 0.2
+"""Share of a picture from which on the tint is half as strong."""
+
+INTRODUCTION: Final = (
+    "A checkpoint reads every picture of a labelled set; what it confuses opens as pictures, and each picture opens in"
+    " Compare."
+)
+
+
+def cell_of(choice: str, space: LabelSpace) -> Cell | None:
+    """A cell by the words of the matrix, "truth,predicted" or "truth"; None for anything else."""
+    parts = choice.split(",")
+    if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) < space.count for part in parts):
+        return None
+    return Cell(int(parts[0]), int(parts[1]) if len(parts) == 2 else None)
+
+
+def in_words(cell: Cell | None, space: LabelSpace) -> str:
+    """What a cell is about."""
+    if cell is None:
+        return "all classes"
+    truth = space.names[cell.truth]
+    return truth if cell.predicted is None else f"{truth} read as {space.names[cell.predicted]}"
+
+
+def matrix(summary: Summary, space: LabelSpace, chosen: str) -> dict[str, Any]:
+    """A confusion matrix as `viewer/matrix.js` takes it; classes that occur nowhere are left out."""
+    truth = summary.confusion.sum(axis=1)
+    rows = [value for value in range(space.count) if truth[value]]
+    columns = [value for value in range(space.count) if truth[value] or summary.confusion[:, value].any()]
+    return {
+        "label": "Confusion matrix: share of each class's pixels by what they are read as",
+        "classes": [
+            {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+            for name, colour in zip(space.names, space.palette.tolist(), strict=True)
+        ],
+        "columns": columns,
+        "rows": [
+            {"value": value, "share": [round(float(summary.confusion[value, to] / truth[value]), 5) for to in columns]}
+            for value in rows
+        ],
+        "chosen": chosen,
+    }
+
+
+def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> dict[str, Any]:
+    """Pictures with the pixels that a cell is about outlined, as `viewer/cards.js` takes them."""
+    items = []
+    for each in pictures:
+        name = analysis.labelled.name(each.photo.index)
+        image = outlined(each.photo.photo(), looked_for(each.photo, cell))
+        title = name[0].upper() + name[1:]
+        items.append({"key": str(each.photo.index), "image": image, "title": title, "said": each.said})
+    return {"label": f"Pictures, {in_words(cell, analysis.labelled.space)}", "items": items}
+
+
+def outlined(shown: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
+    """(h, w, 3) uint8 RGB with the pixels of an (H, W) mask of the same view tinted and outlined, as a base64 JPEG."""
+    # Of what is smaller than a pixel of the card something has to stay.
+    size = (shown.shape[1], shown.shape[0])
+    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.2
+    tint = TINT if small.mean() < MUCH else TINT / 2  # what is wrong all over has to remain a picture
+    shown[small] = ((1 - tint) * shown[small] + tint * np.array(OUTLINE)).astype(np.uint8)
+    edges, _ = cv2.findContours(small.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    large = [edge for edge in edges if cv2.contourArea(edge) >= 12]
+    cv2.drawContours(shown, large, -1, OUTLINE, 1, cv2.LINE_AA)
+    done, jpeg = cv2.imencode(".jpg", shown[..., ::-1], JPEG)
+    assert done  # of a byte image in memory
+    return base64.b64encode(jpeg.tobytes()).decode("ascii")
+
+
+def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
+    """What the figures over all pictures say, a sentence each."""
+    known = summary.iou[~np.isnan(summary.iou)]
+    count = len(analysis.photos)
+    said = [f"Mean IoU {100 * known.mean():.1f} over {count} picture{'' if count == 1 else 's'}."]
+    if not math.isnan(summary.detection):
+        left = summary.sparsification
+        said.append(
+            f"Its entropy finds its mistakes with an AUROC of {summary.detection:.2f} (0.5 is chance): without the 20 % of"
+            f" pixels that it is least sure of, the error falls from {100 * left[0]:.1f} to {100 * left[2]:.1f} %."
+        )
+    gap = sum(share * abs(confidence - accuracy) for confidence, accuracy, share in summary.reliability)
+    side = sum(share * (confidence - accuracy) for confidence, accuracy, share in summary.reliability)
+    said.append(f"It is {'over' if side > 0 else 'under'}confident: expected calibration error {gap:.3f}.")
+    return said
+
+
+def problems_in_words(analysis: Analysis) -> list[str]:
+    """Why pictures could not be read; of many alike the first, and their number."""
+    reasons = Counter(problem.partition(": ")[2] for problem in analysis.problems)
+    first = {problem.partition(": ")[2]: problem for problem in reversed(analysis.problems)}
+    return [
+        first[reason] if number == 1 else f"{first[reason]} So it is with {number - 1} more."
+        for reason, number in reasons.items()
+    ]

@@ -1,0 +1,179 @@
+"""A method explained from its registry entry and its own file, as HTML for any page. No UI library in here.
+
+Nothing is told here that is not told there: idea, explanation, what is compared and by which code, paper and options come
+from the entry, the formulas from the head of the method's file, the figures from checkpoints and published rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sim2street import ROOT
+from sim2street.app.content import escape, figures, result_rows
+from sim2street.app.content.benchmark_data import PublishedResult, published_results
+from sim2street.app.content.html_tables import table
+from sim2street.app.content.identities import identity
+from sim2street.app.content.names import reports_by_title
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.methods import METHODS
+from sim2street.training.methods.base import LossTerm, MethodEntry
+
+INTRODUCTION: Final = (
+    "From the same labelled renderings, each method takes another way to pictures that nobody has labelled. What it compares"
+    " with what is its whole difference; the code that computes it opens below."
+)
+ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
+STYLE: Final = """
+<style>
+.method { max-width: 70rem; line-height: 1.5; }
+.method a { color: inherit; }
+.method > p { max-width: 46rem; }
+.method .idea { font-size: 1.12rem; font-weight: 600; margin: 0 0 .5rem; }
+.method p { margin: 0 0 .6rem; }
+.method .paper { font-size: .88rem; opacity: .75; }
+.method h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; padding: 0; }
+.method .terms { display: grid; gap: .5rem; }
+.method .term { display: grid; grid-template-columns: minmax(0, 1fr) 13rem minmax(0, 1fr); align-items: center; gap: .2rem .7rem; }
+.method .box { padding: .55rem .8rem; border: 1.5px solid var(--method); border-radius: 8px; text-align: center; font-size: .92rem; line-height: 1.3; }
+.method .against { border-style: dashed; }
+.method .by { position: relative; text-align: center; font-size: .8rem; line-height: 1.25; padding-bottom: .55rem; }
+.method .by::after { content: ""; position: absolute; inset: auto 0 0 0; height: 0; border-bottom: 1.5px solid var(--method); }
+.method .by::before { content: ""; position: absolute; right: -2px; bottom: -4px; border: solid transparent; border-width: 5px 0 5px 8px; border-left-color: var(--method); }
+.method .term details { grid-column: 1 / -1; font-size: .82rem; min-width: 0; }
+.method summary { cursor: pointer; opacity: .8; }
+.method pre { overflow-x: auto; margin: .4rem 0; padding: .7rem .9rem; border-radius: 8px; background: rgba(128,128,128,.12); font-size: .8rem; line-height: 1.45; color: inherit; }
+.method .more { margin: .9rem 0; }
+.method .more > summary { font-weight: 600; opacity: 1; }
+.method .table { overflow-x: auto; }
+.method table { border-collapse: collapse; font-size: .88rem; }
+.method th, .method td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid rgba(128,128,128,.25); white-space: nowrap; }
+.method th { font-weight: 600; }
+.method .text { text-align: left; }
+.method td.text:last-child { white-space: normal; min-width: 16rem; }
+@media (max-width: 700px) {
+  .method .term { grid-template-columns: minmax(0, 1fr); padding-bottom: .6rem; }
+  .method .by { padding: 0; }
+  .method .by::after { display: none; }
+  .method .by::before { position: static; border: 0; content: "↓ "; color: var(--method); }
+}
+</style>
+"""
+
+
+def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:
+    """All that is known of a method, as one piece of HTML with its style.
+
+    Args:
+        name: key of the method in its registry.
+        checkpoints: those at hand, of whatever method.
+        cards: address of a checkpoint's card, to which its name is added; empty where there is none.
+    """
+    entry = METHODS[name]
+    parts = [
+        f'<p class="idea">{escape.html(entry.idea)}</p>',
+        f"<p>{escape.html(entry.explanation)}</p>" if entry.explanation else "",
+        _paper(entry.paper),
+        _terms(entry.terms),
+        _formulas(entry),
+        _options(entry),
+        _checkpoints([each for each in checkpoints if each.config.method == name], checkpoints, cards),
+        _published(published_rows_of(entry)),
+    ]
+    return f'{STYLE}<div class="method" style="--method:{identity(name).colour}">{"".join(parts)}</div>'
+
+
+def published_rows_of(entry: MethodEntry) -> list[PublishedResult]:
+    """Rows of the published table that are the method or a variant of it, with an mIoU over the 19 classes."""
+    named = re.compile(rf"{re.escape(entry.title)}(\s|$)", re.IGNORECASE)
+    return [row for row in published_results() if named.match(row.method) and row.miou is not None]
+
+
+def _paper(citation: str) -> str:
+    if not citation:
+        return ""
+    link = r'<a href="https://arxiv.org/abs/\1" target="_blank" rel="noopener">arXiv:\1</a>'
+    return f'<p class="paper">{ARXIV.sub(link, escape.html(citation))}</p>'
+
+
+def _terms(terms: Sequence[LossTerm]) -> str:
+    """What is compared with what, a row each: two boxes and between them how the difference is measured."""
+    if not terms:
+        return ""
+    return f'<h3>What it compares</h3><div class="terms" role="list">{"".join(map(_term, terms))}</div>'
+
+
+def _term(term: LossTerm) -> str:
+    weight = f"<br>weighed by <code>{escape.html(term.weight)}</code>" if term.weight else ""
+    place, source = _source_of(term.code)
+    return (
+        f'<div class="term" role="listitem"><div class="box">{escape.html(term.of)}</div>'
+        f'<div class="by">{escape.html(term.by)}{weight}</div>'
+        f'<div class="box against">{escape.html(term.against)}</div>'
+        f"<details><summary>{escape.html(place)}</summary><pre>{escape.html(source)}</pre></details></div>"
+    )
+
+
+def _source_of(code: Any) -> tuple[str, str]:
+    """Where code stands, as file and line, and the code itself."""
+    lines, first = inspect.getsourcelines(code)
+    path = Path(inspect.getsourcefile(code) or "").resolve()
+    shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    return f"{shown}, line {first}", textwrap.dedent("".join(lines)).rstrip()
+
+
+def _formulas(entry: MethodEntry) -> str:
+    """The head of the method's file."""
+    module = inspect.getmodule(entry.options)
+    head = inspect.getdoc(module) if module is not None else None
+    return (
+        _folded("In formulas, and where paper and authors' code differ", f"<pre>{escape.html(head)}</pre>")
+        if head
+        else ""
+    )
+
+
+def _options(entry: MethodEntry) -> str:
+    rows = [
+        {"Option": name, "Default": str(field.default), "What it says": field.description or ""}
+        for name, field in entry.options.model_fields.items()
+    ]
+    return _folded(f"{len(rows)} options and their defaults", table(rows, {})) if rows else ""
+
+
+def _checkpoints(own: Sequence[Checkpoint], everyone: Sequence[Checkpoint], cards: str) -> str:
+    if not own:
+        return "<h3>Checkpoints here</h3><p>None was trained with it, or imported.</p>"
+    titles = figures.unique_titles(everyone)
+    rows = []
+    for each in own:
+        scores = {
+            f"{figures.MIOU}{title}": 100 * report["miou"]
+            for title, report in reports_by_title(each.metrics).items()
+            if report.get("miou") is not None
+        }
+        rows.append({"Checkpoint": titles[each.name], "Trained on": figures.trained_on(each.config), **scores})
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    listed = table([{column: row.get(column) for column in columns} for row in rows], {})
+    for each in own if cards else ():
+        title = escape.html(titles[each.name])
+        link = f'<a href="{escape.html(cards)}{quote(each.name)}" target="_self">{title}</a>'
+        listed = listed.replace(f">{title}</td>", f">{link}</td>", 1)
+    return f"<h3>Checkpoints here</h3>{listed}"
+
+
+def _published(rows: Sequence[PublishedResult]) -> str:
+    if not rows:
+        return ""
+    count = f"{len(rows)} published row{'' if len(rows) == 1 else 's'} on Cityscapes val"
+    return _folded(count, result_rows.published_rows(rows))
+
+
+def _folded(summary: str, inside: str) -> str:
+    return f'<details class="more"><summary>{escape.html(summary)}</summary>{inside}</details>'

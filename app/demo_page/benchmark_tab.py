@@ -1,0 +1,56 @@
+"""The Benchmark tab of the Gradio page: published rows, what was measured here, and the pictures behind figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from sim2street.app.content import benchmark_data, escape, html_tables, result_rows
+from sim2street.app.demo_page.failures_tab import FailuresTab
+
+
+def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> None:
+    """Lay out the tab within the current context and connect it."""
+    with gr.Tabs():
+        with gr.Tab("Published"):
+            gr.Markdown(benchmark_data.PUBLISHED_WORDS)
+            settings = benchmark_data.SETTINGS
+            setting = gr.Radio(settings, value=settings[0], show_label=False, label="Setting", elem_id="setting")
+            every = gr.Checkbox(False, label="All published rows", elem_id="every")
+            rows = gr.HTML(elem_id="published")
+            gr.on(
+                [page.load, setting.change, every.change], _published, [setting, every], rows, api_visibility="private"
+            )
+        with gr.Tab("Measured here"):
+            gr.Markdown(benchmark_data.MEASURED_WORDS)
+            sweep = gr.Radio([], show_label=False, label="Pair", elem_id="sweep")
+            problems, measured = gr.HTML(), gr.HTML(elem_id="measured")
+            page.load(_sweeps, None, [sweep, problems], api_visibility="private")
+            sweep.change(_measured, sweep, measured, api_visibility="private")
+        with gr.Tab("Picture by picture"):
+            failures.build(page)
+
+
+def _published(setting: str, every: bool) -> str:
+    results = [result for result in benchmark_data.published_results() if result.setting == setting]
+    quoted = benchmark_data.comparison(results)
+    if quoted and not every:
+        return result_rows.published_rows(quoted)
+    return html_tables.table(benchmark_data.published_table(results, synthia=setting.startswith("SYNTHIA")), {})
+
+
+def _sweeps() -> tuple[Any, str]:
+    """The sweeps to choose from, and why others cannot be shown."""
+    tables = benchmark_data.sweep_tables()
+    titles = [table.title for table in tables if table.error is None]
+    broken = "".join(f'<div class="problem">{escape.html(table.error)}</div>' for table in tables if table.error)
+    return gr.update(choices=titles, value=titles[0] if titles else None), broken
+
+
+def _measured(title: str | None) -> str:
+    table = next((table for table in benchmark_data.sweep_tables() if table.title == title), None)
+    if table is None:
+        return ""
+    words = f'<p class="note">{escape.html(table.words)}</p>'
+    return words + (result_rows.measured_rows(table) if table.groups() else "<p>No row of it has a figure yet.</p>")

@@ -1,0 +1,154 @@
+"""Picture by picture on the Gradio page: where a checkpoint errs on rendered streets, and the way to Compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import gradio as gr
+
+from sim2street.app.content import escape, failures, figures
+from sim2street.app.content.background import TaskState
+from sim2street.app.content.engine import Engine
+from sim2street.app.content.error_analysis import ORDERS, Analysis, analysis_of, begin, ranked, task_of
+from sim2street.app.content.gallery import RENDERED
+from sim2street.app.content.labelled_sets import labelled_set, labelled_set_titles
+from sim2street.app.demo_page import gradio_parts
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.catalog import CatalogEntry
+from sim2street.training.datasets.rendered import StreetScenes
+
+AT_ONCE: Final = 12
+"""Cards that are shown."""
+COMPARE: Final = "compare"
+"""Name of the page's first tab."""
+NOBODY: Final = "nobody"
+FIRST_SET: Final = "street_scenes/fog"
+ELSEWHERE: Final = (
+    "Graphics cards are lent here by the photo, so that no set is read. `sim2street app` reads them on your machine."
+)
+
+
+class FailuresTab:
+    """Widgets and what happens when they change.
+
+    Args:
+        engine: reads photos.
+        entries: the catalog, asked anew at every turn.
+        reads: whether a set may be read here.
+    """
+
+    def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]], *, reads: bool = True) -> None:
+        self.engine = engine
+        self.entries = entries
+        self.reads = reads
+
+    def build(self, page: gr.Blocks) -> None:
+        """Lay out the part within the current context and connect it."""
+        gr.Markdown(failures.INTRODUCTION if self.reads else f"{failures.INTRODUCTION} {ELSEWHERE}")
+        with gr.Row():
+            sets = [(title, key) for key, title in labelled_set_titles().items()]
+            self.set = gr.Dropdown(sets, value=FIRST_SET, label="Pictures", elem_id="set")
+            self.reader = gr.Dropdown([], label="Read by", elem_id="reader")
+            self.against = gr.Dropdown([], label="Against", elem_id="against")
+            self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order")
+        self.begin = gr.Button("Read this set", elem_id="begin", visible=self.reads)
+        self.said = gr.HTML(elem_id="failures_said")
+        self.matrix = gradio_parts.confusion_matrix()
+        self.cell = gr.Textbox("", visible="hidden")
+        self.cards = gradio_parts.cards()
+        self.watch = gr.Timer(2.0, active=False)
+        chosen = [self.set, self.reader, self.against, self.order, self.cell]
+        shown = [self.said, self.matrix, self.cards, self.begin, self.watch]
+        page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
+        gr.on(
+            [self.watch.tick, *[each.change for each in chosen]],
+            self.show,
+            chosen,
+            shown,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+        )
+        self.begin.click(self.start, chosen, shown, api_visibility="private")
+        self.matrix.choose(_key_of, None, self.cell, api_visibility="private")
+
+    def offer(self) -> tuple[Any, Any]:
+        """The checkpoints that there are."""
+        titles = self._titles()
+        choices = [(title, name) for name, title in titles.items()]
+        first = choices[0][1] if choices else None
+        return gr.update(choices=choices, value=first), gr.update(choices=[(NOBODY, NOBODY), *choices], value=NOBODY)
+
+    def start(self, key: str, reader: str, against: str, order: str, choice: str) -> tuple[Any, ...]:
+        """Begin to read the set with those that have not read it."""
+        try:
+            for analysis in self._analyses(key, reader, against):
+                if not analysis.complete and self.reads:
+                    begin(self.engine, analysis)
+        except Sim2StreetError as error:
+            return _problem(str(error)), *[gr.skip()] * 4
+        return self.show(key, reader, against, order, choice)
+
+    def show(self, key: str, reader: str | None, against: str, order: str, choice: str) -> tuple[Any, ...]:
+        """What is known: words, matrix, cards, whether there is something to begin, and whether to look again."""
+        try:
+            found = self._analyses(key, reader, against)
+        except Sim2StreetError as error:
+            return _problem(str(error)), None, None, gr.skip(), gr.update(active=False)
+        if not found:
+            return "No checkpoint was found.", None, None, gr.skip(), gr.update(active=False)
+        first, others = found[0], found[1].photos if len(found) > 1 else []
+        tasks = [task for analysis in found if (task := task_of(analysis)) is not None]
+        moving = any(task.under_way for task in tasks)
+        button = gr.update(visible=self.reads and not moving and not all(each.complete for each in found))
+        said = [self._progress(analysis) for analysis in found]
+        said += [_problem(task.error) for task in tasks if task.state is TaskState.FAILED]
+        said += [_problem(problem) for analysis in found for problem in failures.problems_in_words(analysis)]
+        if not first.photos:
+            return "".join(said), None, None, button, gr.update(active=moving)
+        summary, space = first.summary(), first.labelled.space
+        cell = failures.cell_of(choice, space)
+        pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
+        cards = failures.cards(first, pictures, cell)
+        said.append(f"<p>{escape.html(' '.join(failures.figures_in_words(first, summary)))}</p>")
+        said.append(f"<p><b>Pictures: {escape.html(failures.in_words(cell, space))}</b></p>")
+        matrix = failures.matrix(summary, space, choice)
+        return "".join(said), matrix, cards, button, gr.update(active=moving)
+
+    def _analyses(self, key: str, reader: str | None, against: str) -> list[Analysis]:
+        """That of the reader, and that of whom it is compared with."""
+        known = {entry.checkpoint.name: entry.checkpoint for entry in self.entries() if entry.checkpoint is not None}
+        if key not in labelled_set_titles():
+            raise Sim2StreetError(f"There is no set {key!r} here.")
+        labelled = labelled_set(key)
+        return [analysis_of(labelled, known[name]) for name in (reader, against) if name in known]
+
+    def _progress(self, analysis: Analysis) -> str:
+        task = task_of(analysis)
+        if task is None or not task.under_way:
+            return ""
+        title = escape.html(self._titles().get(analysis.checkpoint.name, analysis.checkpoint.name))
+        done = len(analysis.photos) + len(analysis.problems)
+        words = "waits for another computation" if task.state is TaskState.WAITING else f"reads, {done} of {task.total}"
+        return f'<p class="busy">{title} {words}.</p>'
+
+    def _titles(self) -> dict[str, str]:
+        return figures.unique_titles([entry.checkpoint for entry in self.entries() if entry.checkpoint is not None])
+
+
+def opened(key: str, reader: str | None, methods: list[str], event: gr.EventData) -> tuple[Any, ...]:
+    """A card was clicked: tab, source, style, street and methods of Compare; photos of data sets have no place there."""
+    name, _, style = key.partition("/")
+    if name != StreetScenes.name:
+        return (gr.skip(),) * 5
+    with_reader = [*methods, *([reader] if reader and reader not in methods else [])]
+    return gr.update(selected=COMPARE), RENDERED, style, int(_key_of(event)), with_reader
+
+
+def _key_of(event: gr.EventData) -> str:
+    return str(event._data["key"])
+
+
+def _problem(sentence: str) -> str:
+    return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'

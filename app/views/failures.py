@@ -1,0 +1,199 @@
+"""Picture by picture: where a checkpoint errs on a labelled set, and the way from there to Compare."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import streamlit as st
+
+from sim2street.app.content import charts, escape, failures, figures
+from sim2street.app.content.background import Task, TaskState
+from sim2street.app.content.engine import ENGINE
+from sim2street.app.content.error_analysis import (
+    ORDERS,
+    Analysis,
+    Cell,
+    address_in_compare,
+    analysis_of,
+    begin,
+    ranked,
+    task_of,
+)
+from sim2street.app.content.labelled_sets import labelled_set_titles
+from sim2street.app.views import session
+from sim2street.app.views.choices import open_in_compare, say_what_is_gone
+from sim2street.app.views.components import cards, confusion_matrix
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.storage.checkpoint import Checkpoint
+
+AT_ONCE: Final = 12
+"""Cards that are drawn before somebody asks for more."""
+
+
+def show_failures() -> None:
+    """Which set, who reads it, against whom; then matrix, pictures and figures."""
+    st.markdown(failures.INTRODUCTION)
+    usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    if not usable:
+        st.info("No checkpoint was found. Train one with `sim2street train`.", icon=":material/inventory_2:")
+        return
+    titles = figures.unique_titles(usable)
+    chosen = _choose(usable, titles)
+    if chosen is None:
+        return
+    first, other = chosen
+    _reading(first, titles)
+    if other is not None and first.photos and not other.complete:
+        _reading(other, titles)
+    if first.photos:
+        _show(first, other)
+
+
+def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis, Analysis | None] | None:
+    sets, names = labelled_set_titles(), {checkpoint.name: checkpoint for checkpoint in usable}
+    for key, known in (("set", sets.values()), ("reader", titles.values())):
+        say_what_is_gone(key, known)
+    with st.container(horizontal=True, key="failures_choice"):
+        key = st.selectbox(
+            "Pictures",
+            list(sets),
+            index=list(sets).index("street_scenes/fog"),
+            format_func=lambda key: escape.markdown(sets[key]),
+            key="set",
+            bind="query-params",
+            width=230,
+        )
+        name = st.selectbox(
+            "Read by",
+            list(names),
+            format_func=lambda name: escape.markdown(titles[name]),
+            key="reader",
+            bind="query-params",
+            width=330,
+        )
+        against = st.selectbox(
+            "Against",
+            ["", *(other for other in names if other != name)],
+            format_func=lambda name: escape.markdown(titles.get(name, "nobody")),
+            key="against",
+            width=330,
+            help="Sorts pictures by what the first gains or loses against it, or by where the two disagree.",
+        )
+    try:
+        labelled = session.labelled(str(key))
+        first = analysis_of(labelled, names[name])
+        return first, analysis_of(labelled, names[against]) if against else None
+    except Sim2StreetError as error:
+        st.error(str(error), icon=":material/folder_off:")
+        return None
+
+
+def _reading(analysis: Analysis, titles: dict[str, str]) -> None:
+    """How far the reading is, and what starts or stops it."""
+    task = task_of(analysis)
+    if task is not None and task.under_way:
+        st.fragment(_progress, run_every=1.0)(analysis, task, titles[analysis.checkpoint.name])
+        return
+    if task is not None and task.state is TaskState.FAILED:
+        st.error(task.error, icon=":material/error:")
+    for problem in failures.problems_in_words(analysis):
+        st.warning(escape.markdown(problem), icon=":material/image_not_supported:")
+    if analysis.complete and not analysis.problems:
+        return
+    count, left = len(analysis.labelled), len(analysis.labelled) - len(analysis.photos)
+    asked = f"Read {left} pictures" if left == count else f"Read the other {left}"
+    if st.button(
+        f"{asked} with {titles[analysis.checkpoint.name]}",
+        icon=":material/play_arrow:",
+        type="primary" if left == count else "secondary",
+        key=f"begin_{analysis.checkpoint.name}",
+        help="Once for all visitors; kept in the cache of this machine.",
+    ):
+        try:
+            begin(ENGINE, analysis)
+        except Sim2StreetError as error:
+            st.warning(escape.markdown(str(error)), icon=":material/hourglass_top:")
+        else:
+            st.rerun()
+
+
+def _progress(analysis: Analysis, task: Task, title: str) -> None:
+    """Drawn every second; all is drawn anew now and then, so that pictures appear while others are read."""
+    state = st.session_state
+    shown, since = state.get("failures_shown", (None, 0.0))
+    if not task.under_way or (analysis.photos and (shown != analysis.key or time.monotonic() - since > 10)):
+        state.failures_shown = (analysis.key, time.monotonic())
+        st.rerun()
+    done = len(analysis.photos) + len(analysis.problems)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        waiting = task.state is TaskState.WAITING
+        words = "Waiting for another computation" if waiting else f"{title} reads, {done} of {task.total}"
+        st.progress(min(1.0, done / task.total), words)
+        if st.button(
+            "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="What was read stays."
+        ):
+            task.stop()
+
+
+def _show(analysis: Analysis, other: Analysis | None) -> None:
+    summary, space = analysis.summary(), analysis.labelled.space
+    choice = st.session_state.setdefault("failures_cell", "")
+    cell = failures.cell_of(choice, space)
+    left, right = st.columns([5, 4], gap="large")
+    with left:
+        st.markdown("## What is read as what")
+        st.caption(
+            "Percent of a class's pixels. Choose a cell for the pictures behind it, a class for its worst pictures."
+        )
+        confusion_matrix(failures.matrix(summary, space, choice), key="matrix", on_choice=_take_cell)
+    with right:
+        st.markdown("## How sure, how right")
+        st.plotly_chart(charts.reliability(summary.reliability), config=charts.CONFIG, key="reliability")
+        st.caption(" ".join(failures.figures_in_words(analysis, summary)))
+    _pictures(analysis, other, cell)
+
+
+def _take_cell(choice: str) -> None:
+    st.session_state.failures_cell = choice
+
+
+def _pictures(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> None:
+    space = analysis.labelled.space
+    confused = cell is not None and cell.predicted is not None
+    words = failures.in_words(cell, space)
+    st.markdown(f"## Pictures: {escape.markdown(words)}")
+    order = ORDERS[0]
+    if other is not None and other.photos and not confused:
+        order = st.segmented_control("Order", ORDERS, default=ORDERS[0], required=True, key="order")
+    pictures = ranked(analysis.photos, order, cell, [] if other is None else other.photos)
+    if not pictures:
+        st.caption("No picture that was read has any.")
+        return
+    shown = st.session_state.setdefault("failures_most", AT_ONCE)
+    data = failures.cards(analysis, pictures[:shown], cell)
+    cards(data, key="failure_cards", on_choice=lambda key: _wish(int(key)))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{min(shown, len(pictures))} of {len(pictures)}. Outlined are the pixels that are read wrong.")
+        if shown < len(pictures):
+            st.button("More", icon=":material/expand_more:", key="more", on_click=_more)
+    _open(analysis, other, cell)
+
+
+def _more() -> None:
+    st.session_state.failures_most += AT_ONCE
+
+
+def _wish(index: int) -> None:
+    st.session_state.failures_opened = index
+
+
+def _open(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> None:
+    """Go to Compare where a picture was clicked."""
+    index = st.session_state.pop("failures_opened", None)
+    photo = next((photo for photo in analysis.photos if photo.index == index), None)
+    if photo is None:
+        return
+    address = address_in_compare(analysis, photo, cell)
+    readers = [analysis.checkpoint, *([] if other is None else [other.checkpoint])]
+    open_in_compare(address, readers, rendered=analysis.labelled.rendered)

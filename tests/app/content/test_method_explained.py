@@ -1,0 +1,68 @@
+"""What pages say of methods: all of it from the entry and the method's file, and nothing that is not there."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sim2street.app.content import method_explained
+from sim2street.app.content.method_explained import explained, published_rows_of
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.methods import METHODS
+from sim2street.training.methods.base import MethodOptions
+
+OWN = [name for name, entry in METHODS.items() if entry.method.__module__.startswith("sim2street.")]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_method_tells_what_it_compares(name: str) -> None:
+    entry = METHODS[name]
+    assert entry.terms
+    assert entry.explanation.endswith(".")
+    shown = explained(name, [])
+    for term in entry.terms:
+        assert not term.weight or term.weight in entry.options.model_fields
+        first = inspect.getsourcelines(term.code)[0][0].strip()
+        assert html.escape(first) in shown
+    for words in (entry.idea, entry.explanation, *entry.options.model_fields):
+        assert html.escape(words) in shown
+    assert "line 1<" not in shown  # a place in a file, not its beginning
+
+
+def test_rows_belong_to_the_method_and_its_variants() -> None:
+    variants = {row.method for row in published_rows_of(METHODS["advent"])}
+    assert "ADVENT AdvEnt+MinEnt" in variants
+    assert all(row.method.startswith("ADVENT") for row in published_rows_of(METHODS["advent"]))
+    assert {row.method for row in published_rows_of(METHODS["vfm_uda"])} == {"VFM-UDA"}  # not its successor, VFM-UDA++
+    assert not published_rows_of(METHODS["adabn"])
+
+
+def test_checkpoints_of_the_method_with_their_cards(tiny_checkpoints: Path) -> None:
+    everyone = [Checkpoint.open(path) for path in sorted(tiny_checkpoints.iterdir())]
+    shown = explained("advent", everyone, cards="checkpoints?checkpoint=")
+    assert '<a href="checkpoints?checkpoint=tiny_advent" target="_self">ADVENT</a>' in shown
+    assert "tiny_source_only" not in shown
+    assert '<a href="checkpoints' not in explained("advent", everyone)
+    assert "None was trained with it" in explained("mic", everyone)
+
+
+def test_the_paper_is_linked() -> None:
+    assert 'href="https://arxiv.org/abs/2111.14887"' in explained("daformer", [])
+
+
+def test_an_entry_of_another_package_may_tell_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Options(MethodOptions):
+        """None of its own."""
+
+    entry = replace(
+        METHODS["source_only"], name="theirs", idea="<b>Idea", explanation="", terms=(), paper="", options=Options
+    )
+    monkeypatch.setattr(method_explained, "METHODS", {"theirs": entry})
+    shown = explained("theirs", [])
+    assert "&lt;b&gt;Idea" in shown
+    assert "What it compares" not in re.sub(r"<style>.*?</style>", "", shown, flags=re.DOTALL)
