@@ -226,7 +226,9 @@ def _read(engine: Engine, labelled: LabelledSet, index: int, checkpoint: Checkpo
 
 
 def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8], pane: Pane) -> PhotoFigures:
-    """Score a pane of an (H, W, 3) photo against (H, W) ground truth in the pane's space."""
+    """Score a network's pane of an (H, W, 3) photo against (H, W) ground truth in the pane's space."""
+    assert pane.entropy is not None
+    assert pane.confidence is not None  # both are there of every network
     scored = truth < pane.space.count
     right = pane.labels[scored] == truth[scored]
 
@@ -234,11 +236,8 @@ def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8
         values = plane[scored]
         return np.stack([np.bincount(values[chosen], minlength=256) for chosen in (~right, right)])
 
-    small = cv2.resize(
-        pixels,
-        (CARD_WIDTH, max(1, round(CARD_WIDTH * pixels.shape[0] / pixels.shape[1]))),
-        interpolation=cv2.INTER_AREA,
-    )
+    size = (CARD_WIDTH, max(1, round(CARD_WIDTH * pixels.shape[0] / pixels.shape[1])))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     return PhotoFigures(
         index,
         confusion_matrix(truth, pane.labels, pane.space.count),
@@ -420,7 +419,7 @@ def _store(path: Path, photos: Sequence[PhotoFigures]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial, partial.open("wb") as file:  # to a name NumPy would add its own ending
-            arrays = {name: np.array([getattr(photo, name) for photo in photos]) for name in ARRAYS}
+            arrays: dict[str, Any] = {name: np.array([getattr(photo, name) for photo in photos]) for name in ARRAYS}
             for name in FILES:
                 data = [getattr(photo, name) for photo in photos]
                 arrays |= {

@@ -6,7 +6,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,17 +48,16 @@ def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
 
 def arrays(pane: Pane) -> bytes:
     """All planes of a reading as NumPy's archive, a byte a value; nothing in it needs pickle."""
+    planes = {
+        "entropy": pane.entropy,
+        "confidence": pane.confidence,
+        "candidates": pane.candidates,
+        "candidate_shares": pane.candidate_shares,
+    }
+    known: dict[str, Any] = {name: plane for name, plane in planes.items() if plane is not None}
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        labels=pane.labels,
-        entropy=pane.entropy,
-        confidence=pane.confidence,
-        candidates=pane.candidates,
-        candidate_shares=pane.candidate_shares,
-        stride=np.array(pane.stride),
-        classes=np.array(pane.space.names),
-    )
+    classes = np.array(pane.space.names)
+    np.savez_compressed(buffer, labels=pane.labels, stride=np.array(pane.stride), classes=classes, **known)
     return buffer.getvalue()
 
 
