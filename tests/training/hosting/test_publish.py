@@ -127,9 +127,9 @@ def test_the_card_holds_figures_terms_and_the_paper(hub: HubServer, checkpoint: 
     ("repo_id", "tag", "words"),
     [
         ("advent", None, "names no owner"),
-        ("maker/a b", None, "no repository id"),
+        ("maker/a b", None, "not a repository id"),
         ("maker/advent", "v 1", "no tag"),
-        ("other/advent", None, "may not do this with other/advent"),
+        ("other/advent", None, "does not permit this for other/advent"),
     ],
 )
 def test_a_name_that_will_not_do(
@@ -156,10 +156,10 @@ def test_a_token_that_will_not_do(
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/preupload/", 503, "problem of its own"),
-        ("PUT /lfs", 500, "problem of its own"),
-        ("/commit/", 412, "by somebody else"),
-        ("/commit/", 429, "too often"),
+        ("/preupload/", 503, "server error"),
+        ("PUT /lfs", 500, "server error"),
+        ("/commit/", 412, "Someone else changed"),
+        ("/commit/", 429, "rate limit"),
         ("/commit/", 402, "paid plan"),
         ("/commit/", 403, "may not do this"),
     ],
