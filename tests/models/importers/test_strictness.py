@@ -303,7 +303,9 @@ def test_a_folder_of_something_else_is_not_replaced(daformer_weights: Weights, t
 def test_a_fetched_file_that_cannot_be_read_is_named_to_be_removed(tmp_path: Path) -> None:
     place = tmp_path / "gta5.pth"
     place.write_bytes(bytes(20))
-    with pytest.raises(CheckpointError, match=rf"not a file of PyTorch weights.* It was fetched to {place}: delete that file"):
+    with pytest.raises(
+        CheckpointError, match=rf"not a file of PyTorch weights.* It was fetched to {place}: delete that file"
+    ):
         import_checkpoint("advent", [WeightsFile(place, "https://example.org/gta5.pth")], tmp_path / "out")
     with pytest.raises(CheckpointError) as told:
         import_checkpoint("advent", [place], tmp_path / "out")

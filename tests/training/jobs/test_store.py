@@ -41,7 +41,7 @@ def finished(store: JobStore) -> Job:
 def test_no_name_is_a_path(store: JobStore, name: str) -> None:
     store.create(tiny_config())
     for act in (store.get, store.delete, store.restore, store.config, lambda job: local.cancel(store, job)):
-        with pytest.raises(JobError, match="is no job"):
+        with pytest.raises(JobError, match="is not a job id"):
             act(name)
 
 
@@ -161,7 +161,7 @@ def test_promoted_checkpoints_are_in_the_catalog_until_withdrawn(store: JobStore
     assert entry.checkpoint.path == promoted_folder() / "mine"
     with pytest.raises(JobError, match="already"):
         store.promote(job.id, "mine")
-    with pytest.raises(JobError, match="'source_only_game' in the catalog already"):
+    with pytest.raises(JobError, match="already has a checkpoint 'source_only_game'"):
         store.promote(job.id, "source_only_game")  # a shipped one, behind which it would never be seen
     with pytest.raises(JobError, match=r"no promoted checkpoint '\.\./mine'"):
         store.withdraw("../mine")
@@ -262,7 +262,7 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
     full = Ending(2, ["error: The state of step 7 could not be written: No space left on device."])
     assert classify(job, tmp_path, full)[1].startswith("The disk is full. The state of step 7")
     for ending in (Ending(-15, []), Ending(None, [])):
-        assert classify(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before it had saved a state.")
+        assert classify(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before a state was saved.")
 
 
 @pytest.mark.parametrize(
@@ -275,12 +275,12 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
             JobState.FAILED,
             "It failed: ValueError: seven",
         ),
-        (Ending(1, ["torch.OutOfMemoryError: CUDA out of memory."]), JobState.FAILED, "Out of memory: take a smaller"),
+        (Ending(1, ["torch.OutOfMemoryError: CUDA out of memory."]), JobState.FAILED, "Out of memory: use a smaller"),
         (Ending(2, ["error: Where camvid lies is not known."]), JobState.FAILED, "Where camvid lies is not known."),
         (Ending(2, ["error: x: No space left on device."]), JobState.FAILED, "The disk is full. x: No space left"),
         (Ending(130, ["Stopped at step 7 of 9; the state is saved."]), JobState.FAILED, "stopped from outside"),
         (Ending(None, ["100 steps"]), JobState.LOST, "ended unseen"),
-        (Ending(3, []), JobState.FAILED, "ended with code 3"),
+        (Ending(3, []), JobState.FAILED, "ended with exit code 3"),
     ],
 )
 def test_ends_are_put_into_words(store: JobStore, tmp_path: Path, ending: Ending, state: JobState, words: str) -> None:
