@@ -175,7 +175,9 @@ def test_rates_fall_from_the_head_to_the_input() -> None:
 
 
 def test_layer_decay_needs_layers() -> None:
-    with pytest.raises(ConfigError, match=r"layer_decay is 0\.9, and this network's encoder has no layers"):
+    with pytest.raises(
+        ConfigError, match=r"layer_decay is 0\.9, but this network's encoder is not a sequence of layers"
+    ):
         layer_shares(build("segformer", options={"variant": "b0", "width": 0.25, "channels": 16}), 0.9)
 
 

@@ -112,7 +112,7 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     with pytest.raises(CheckpointError, match=r"to_target\.safetensors is missing"):
         train(nowhere, tmp_path / "nowhere")
     other = alone.model_copy(update={"extra_networks": str(run), "method_options": {**options, "generator_width": 8}})
-    with pytest.raises(CheckpointError, match="holds a network of another size"):
+    with pytest.raises(CheckpointError, match="contains a network of another size"):
         train(other, tmp_path / "other")
     assert train(alone.model_copy(update={"extra_networks": str(run)}), tmp_path / "fits") is not None
     useless = alone.model_copy(

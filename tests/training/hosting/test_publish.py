@@ -126,7 +126,7 @@ def test_the_card_holds_figures_terms_and_the_paper(hub: HubServer, checkpoint: 
 @pytest.mark.parametrize(
     ("repo_id", "tag", "words"),
     [
-        ("advent", None, "names no owner"),
+        ("advent", None, "has no owner"),
         ("maker/a b", None, "not a repository id"),
         ("maker/advent", "v 1", "not a valid tag"),
         ("other/advent", None, "does not permit this for other/advent"),
@@ -161,7 +161,7 @@ def test_a_token_that_will_not_do(
         ("/commit/", 412, "Someone else changed"),
         ("/commit/", 429, "rate limit"),
         ("/commit/", 402, "paid plan"),
-        ("/commit/", 403, "may not do this"),
+        ("/commit/", 403, "does not permit this"),
     ],
 )
 def test_a_failure_leaves_the_old_revision(

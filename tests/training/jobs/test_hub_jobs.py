@@ -112,7 +112,7 @@ def test_what_went_wrong_there_is_said_here_and_can_be_retried(runner: HubRunner
     assert again.attempt == 2
     assert runner.cancel(job.id).state is JobState.CANCELLED
     assert hub.jobs[again.hub_id]["status"]["stage"] == "CANCELED"
-    with pytest.raises(JobError, match="is cancelled already"):
+    with pytest.raises(JobError, match="is already cancelled"):
         runner.cancel(job.id)
 
 

@@ -100,7 +100,7 @@ def test_a_queued_job_is_cancelled_at_once_and_others_are_not_deleted(
     with pytest.raises(JobError, match="is queued; cancel it first"):
         store.delete(job.id)
     assert local.cancel(store, job.id).state is JobState.CANCELLED
-    with pytest.raises(JobError, match="cancelled already"):
+    with pytest.raises(JobError, match="already cancelled"):
         local.cancel(store, job.id)
 
 
@@ -108,10 +108,10 @@ def test_only_a_job_that_has_ended_is_retried(store: JobStore, monkeypatch: pyte
     """Resume clicked twice, or by two admins: the second click must not send back a job whose trainer is at work."""
     monkeypatch.setattr(local, "attend", lambda store: False)
     job = store.create(tiny_config())
-    with pytest.raises(JobError, match="is queued already"):
+    with pytest.raises(JobError, match="is already queued"):
         local.retry(store, job.id)
     running = store.change(job.id, lambda found: found.to(JobState.RUNNING))
-    with pytest.raises(JobError, match="is running already"):
+    with pytest.raises(JobError, match="is already running"):
         local.retry(store, job.id)
     assert store.get(job.id) == running
     store.change(job.id, lambda found: found.to(JobState.FAILED))
