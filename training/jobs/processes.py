@@ -103,13 +103,13 @@ def graphics_cards() -> int:
 
 
 def _boot() -> str:
-    """Identifier of the machine's current boot; empty if the system has none, and start times must suffice."""
+    """Identifier of the machine's current boot; the platform's name if the system has none, so start times must suffice."""
     path = PROC / "sys/kernel/random/boot_id"
     return path.read_text().strip() if path.exists() else sys.platform
 
 
 def _identify_by_ps(pid: int) -> ProcessIdentity | None:
-    """The same on systems without /proc, to the second."""
+    """The same for systems without /proc, accurate to the second."""
     command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     state, _, started = found.partition(" ")
