@@ -1,6 +1,6 @@
-"""Makes a checkout importable to a file that is run by its path, such as a page on a host where nothing is installed.
+"""Makes a checkout importable for a file that is run by its path, such as a page on a host without the package installed.
 
-Python puts the folder of that file on its path, so `import checkout` finds this one. An installed package comes first.
+Python puts that file's folder on its path, so `import checkout` finds this module. An installed package takes precedence.
 """
 
 import importlib.util

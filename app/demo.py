@@ -19,7 +19,7 @@ from typing import Any, Final
 import gradio as gr
 from starlette.middleware import Middleware
 
-if not __package__:  # run by its path, as a Space does, where nothing is installed
+if not __package__:  # run by its path, as in a Space, without the package installed
     import checkout  # noqa: F401
 
 from sim2street.app.content import html_tables
@@ -40,17 +40,17 @@ from sim2street.models.storage.catalog import CatalogEntry, catalog
 HERE: Final = Path(__file__).resolve().parent
 ON_ZERO_GPU: Final = bool(os.environ.get("SPACES_ZERO_GPU"))
 QUEUE: Final = 64
-"""Requests that may wait; more are told to come back."""
+"""Requests that may wait; further ones are refused."""
 RECENT_SECONDS: Final = 20.0
-"""Age at which the catalog is looked at again."""
+"""Age in seconds after which the catalog is read again."""
 
 
 def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]] | None = None) -> gr.Blocks:
-    """Build the page; a further tab is a `with gr.Tab(...)` more.
+    """Build the page; add a tab with another `with gr.Tab(...)`.
 
     Args:
-        engine: reads photos; shared by all visitors.
-        entries: the catalog; default everything there is, without waiting for downloads.
+        engine: segments photos; shared by all visitors.
+        entries: the catalog; by default every available checkpoint, without waiting for downloads.
     """
     listed = entries or recent_checkpoints
     uploads.FOLDER_OF_UPLOADS.claim()
@@ -67,7 +67,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
             with gr.Tab("Checkpoints"):
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
-            if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; elsewhere nobody could be told from anybody
+            if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; without one, visitors cannot be identified
                 from sim2street.app.demo_page.admin_tab import build_admin_tab
 
                 with gr.Tab("Admin"):
@@ -83,7 +83,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
 
 
 class Recent:
-    """The catalog, looked at again when it is old: opening it reads every weight to compare its sha256."""
+    """Cache of the catalog, refreshed when it is old: opening the catalog reads all weights to verify their sha256."""
 
     def __init__(self, look: Callable[[], list[CatalogEntry]], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
@@ -93,7 +93,7 @@ class Recent:
         self._until = -math.inf
 
     def __call__(self) -> list[CatalogEntry]:
-        """Everything there is; of many who ask at the same time one looks."""
+        """All entries; of many simultaneous callers, only one reads the catalog."""
         with self._lock:
             if self._clock() >= self._until:
                 self._entries = self._look()
@@ -106,7 +106,7 @@ recent_checkpoints: Final = Recent(listed_checkpoints)
 
 
 def launch_options() -> dict[str, Any]:
-    """What `launch` needs to know: looks, limits, what guards the server, and tools for assistants where `gradio[mcp]` is installed."""
+    """Arguments for `launch`: theme, limits, the server's middleware, and MCP tools if `gradio[mcp]` is installed."""
     return {
         "theme": theme(),
         "css": CSS,
@@ -124,9 +124,9 @@ def launch_options() -> dict[str, Any]:
 
 
 def use_zero_gpu() -> None:
-    """On ZeroGPU: put every network on the (emulated) graphics card now, and read photos in the process that is lent one.
+    """On ZeroGPU: put every network on the (emulated) GPU now, and segment photos in the process that is lent a real one.
 
-    Networks that are loaded later would be loaded again at every call, so downloads are waited for here.
+    Networks loaded later would be loaded again on every call, so this waits for all downloads.
     """
     import spaces  # pyright: ignore[reportMissingImports]  # comes with ZeroGPU Spaces only
 
@@ -141,7 +141,7 @@ def use_zero_gpu() -> None:
     def predict(*arguments: Any) -> Pane | Failure:
         try:
             return lent(*arguments)
-        except gr.Error as error:  # no card was free, the visitor's share is spent, or the process came to an end
+        except gr.Error as error:  # no GPU was free, the visitor's quota is used up, or the process ended
             return Failure(f"ZeroGPU gave no graphics card: {error.message}", passing=True)
 
     ENGINE.predict = predict
@@ -155,7 +155,7 @@ def _head() -> str:
 
 
 def main() -> None:
-    """Serve the page until the process is ended."""
+    """Serve the page until the process ends."""
     if ON_ZERO_GPU:
         use_zero_gpu()
     build_demo().launch(**launch_options())

@@ -1,8 +1,8 @@
-"""Dilated depth-wise convolutions of DAFormer's head: as this project computes them, against PyTorch's own.
+"""Compare this project's dilated depth-wise convolutions of DAFormer's head with PyTorch's own.
 
     python -m benchmarks.depthwise [--repeats 20]
 
-Both in turn in one process, channels last, one thread, the size of a training step of the demo recipes.
+Both alternate in one process, channels last, one thread, at the size of a training step of the demo recipes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())
-    print("| dilation | direction | PyTorch's, ms | here, ms | ratio |\n|---|---|---|---|---|")
+    print("| dilation | direction | PyTorch, ms | here, ms | ratio |\n|---|---|---|---|---|")
     for dilation in DILATIONS:
         maps = torch.randn(SHAPE).to(memory_format=torch.channels_last).requires_grad_()
         layer = DilatedDepthwise(SHAPE[1], dilation)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def row(dilation: int, direction: str, theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> str:
-    """Medians of calls in turn."""
+    """Medians of alternating calls."""
     seconds: dict[Callable[[], object], list[float]] = {theirs: [], ours: []}
     for _ in range(repeats + 1):
         for call, taken in seconds.items():

@@ -1,9 +1,9 @@
-"""Measures what HRDA's two scales say apart: mIoU of context alone, of detail alone, and of both fused.
+"""Measure HRDA's two scales separately: mIoU of context alone, of detail alone, and of both fused.
 
 Run from the repository root: python -m benchmarks.hrda_scales [--checkpoint NAME] [--style fog]
 
-Where the fused figure is below the context's, the attention trusts a detail that knows less. Streets are the development
-streets of `benchmarks.shifts`.
+If the fused figure is below the context's, the attention trusts the worse detail too much. The streets are the
+development streets of `benchmarks.shifts`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TITLES: dict[Scale, str] = {"context": "context alone", "detail": "detail alone"
 
 
 class OneScale(nn.Module):
-    """An HRDA network that answers with one of its outputs; keeps the attention of what it has seen.
+    """An HRDA network that returns one of its outputs and records the attention.
 
     Args:
         core: the bare network, (B, 3, H, W) -> outputs.
-        scale: which output stands for `main`.
+        scale: the output to return as `main`.
     """
 
     def __init__(self, core: HRDANetwork, scale: Scale) -> None:
@@ -49,7 +49,7 @@ class OneScale(nn.Module):
 
 
 def main() -> None:
-    """Print a table of three rows, and the attention's mean."""
+    """Print a table of three rows, and the mean attention."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="hrda_game_to_fog_mit")
     parser.add_argument("--style", default="fog")
@@ -58,7 +58,7 @@ def main() -> None:
     checkpoint = find_checkpoint(options.checkpoint)
     segmenter = checkpoint.load()
     if not isinstance(segmenter.core, HRDANetwork):
-        parser.error(f"{options.checkpoint} is of network {checkpoint.config.network}; hrda is needed.")
+        parser.error(f"{options.checkpoint} has the network {checkpoint.config.network}; expected hrda.")
     print(machine_line())
     print(f"{options.checkpoint}, {options.scenes} streets in {options.style}, mIoU in percent\n| | mIoU |\n|---|---|")
     attentions: list[float] = []

@@ -1,4 +1,4 @@
-"""What was measured on, for the line above every table."""
+"""Description of the machine, for the line above every table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def machine_line() -> str:
-    """Date, processor or GPU, cores used, versions."""
+    """Date, CPU and GPU, cores used, versions."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

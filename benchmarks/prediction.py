@@ -1,4 +1,4 @@
-"""Seconds per photo of every shipped checkpoint, beside its own forward pass: what does everything around it cost?
+"""Measure seconds per photo of every shipped checkpoint against its forward pass, to find the cost of everything else.
 
 python -m benchmarks.prediction [--size 1024x512] [--repeats 5]
 """
@@ -37,7 +37,7 @@ def main() -> None:
         predictor(photo)
         image = predictor._image(photo, 1.0, False)
         whole, network = [], []
-        for _ in range(options.repeats):  # in turn, so that the machine's moods hit both alike
+        for _ in range(options.repeats):  # alternating, so that the machine's load affects both equally
             whole.append(predictor(photo).seconds)
             start = time.perf_counter()
             with torch.inference_mode():

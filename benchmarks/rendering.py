@@ -1,4 +1,4 @@
-"""Measures how many street scenes one core renders per second, style by style.
+"""Measure how many street scenes one core renders per second in each style.
 
 Run from the repository root: python -m benchmarks.rendering
 """
@@ -18,7 +18,7 @@ from sim2street.training.datasets.street_scenes import STYLES, render
 
 
 def measure(style: str, scenes: int, warm_up: int, size: tuple[int, int]) -> float:
-    """Return images per second of processor time, after the sprite pools have been filled."""
+    """Return images per second of CPU time, after the sprite pools have been filled."""
     for index in range(warm_up):
         render(style, index, size=size)
     started = time.process_time()

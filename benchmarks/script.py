@@ -1,4 +1,4 @@
-"""How a benchmark is run: a wrong name ends in one sentence, as it does for `sim2street`."""
+"""Runs a benchmark: an error ends in one sentence, as in `sim2street`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim2street.models.errors import Sim2StreetError
 
 
 def run(main: Callable[[], int | None]) -> int:
-    """Call `main` and give its exit status: 2 after an error that is said, 130 after Ctrl-C."""
+    """Call `main` and return its exit status: 2 after a reported error, 130 after Ctrl-C."""
     try:
         return main() or 0
     except Sim2StreetError as error:

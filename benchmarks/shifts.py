@@ -1,4 +1,4 @@
-"""Measures how much of its clean mIoU a source-only checkpoint loses in each look: the strength of the shifts.
+"""Measure how much of its clean mIoU a source-only checkpoint loses in each look, which is the strength of the shift.
 
 Run from the repository root: python -m benchmarks.shifts [--checkpoint NAME] [--set FOG_VISIBILITY_METRES=60 ...]
 

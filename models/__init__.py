@@ -1,5 +1,5 @@
-"""Photo in, prediction out: networks, checkpoints and the one road from a picture to its labels.
+"""Photo in, prediction out: networks, checkpoints and prediction.
 
-Needs torch, timm, numpy, pillow, pydantic, pyyaml, safetensors, tqdm and huggingface-hub; knows nothing of training or of
-any user interface.
+Needs torch, timm, numpy, pillow, pydantic, pyyaml, safetensors, tqdm and huggingface-hub; independent of training and of any
+user interface.
 """

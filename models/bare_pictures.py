@@ -1,6 +1,6 @@
-"""Picture files without their metadata: text, colour profiles, EXIF and XMP, which may be broken while the pixels are sound.
+"""Strip metadata (text, colour profiles, EXIF, XMP) from picture files: it may be broken although the pixels are intact.
 
-Only the containers are taken apart; nothing is decoded or decompressed here.
+Only the containers are parsed; nothing is decoded or decompressed here.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Final
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 PIXELS_OF_PNG: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 MOST_CHUNKS: Final = 100_000
-"""Pieces of a PNG that are looked at; a photo of 60 megapixels in pieces of 8 kB has 20,000."""
+"""Chunks of a PNG that are read; a photo of 60 megapixels in chunks of 8 kB has 20,000."""
 JPEG: Final = b"\xff\xd8"
 SCAN: Final = 0xDA
-"""JPEG marker after which the pixels come."""
+"""JPEG marker before the pixels."""
 METADATA_OF_JPEG: Final = (*range(0xE1, 0xEE), 0xEF, 0xFE)
-"""APP1 to APP13, APP15 and comments. APP0 and Adobe's APP14 say how colours are to be understood."""
+"""APP1 to APP13, APP15 and comments. APP0 and Adobe's APP14 are kept: they define how to read the colours."""
 EXIF_OF_JPEG: Final = b"Exif\0\0"
 METADATA_OF_WEBP: Final = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 """Chunks and the flags that announce them in the header VP8X."""
 
 
 def without_metadata(data: bytes, *, keep_exif: bool) -> bytes:
-    """Return a PNG, JPEG or WebP without its metadata; other data, and what is not understood, as it is.
+    """Return a PNG, JPEG or WebP without its metadata; other data and unknown parts are returned unchanged.
 
     Args:
         data: a file.
-        keep_exif: leave EXIF, which says how the picture is to be turned.
+        keep_exif: keep EXIF, which contains the orientation.
     """
     if data.startswith(PNG):
         return PNG + b"".join(_pixels_of_png(data, keep_exif))
@@ -49,7 +49,7 @@ def _pixels_of_png(data: bytes, keep_exif: bool) -> Iterator[bytes]:
         (length,) = struct.unpack_from(">I", data, place)
         kind, end = data[place + 4 : place + 8], place + 12 + length
         chunk = data[place:end]
-        # Lower case in the first letter: a reader may do without it, so its checksum is not worth a picture.
+        # A lower-case first letter marks a chunk that readers may ignore, so a bad checksum must not cost the picture.
         is_sound = not kind[:1].islower() or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         if is_sound and (kind in PIXELS_OF_PNG or (keep_exif and kind == b"eXIf")):
             yield chunk

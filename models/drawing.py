@@ -34,7 +34,7 @@ def overlay(
 
 
 def heatmap(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W) values in [0,1] -> (H, W, 3) uint8 RGB; what lies outside is clipped, NaN is black."""
+    """(H, W) values in [0,1] -> (H, W, 3) uint8 RGB; values outside are clipped, NaN is black."""
     steps = np.linspace(0, 1, len(HEAT))
     levels = np.linspace(0, 1, 256)
     table = np.stack([np.interp(levels, steps, HEAT[:, channel]) for channel in range(3)], axis=1)

@@ -1,7 +1,7 @@
-"""Errors that speak to the person: what was found, what was expected, what to do.
+"""Errors written for the user: what was found, what was expected, what to do.
 
 Everything that comes from outside (a photo, a file, a form, a recipe, a checkpoint, an answer from the Hub) fails
-with one of these; the command line prints the sentence and exits with code 2, the pages show it and go on working.
+with one of these; the command line prints the sentence and exits with code 2, the pages show it and keep working.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ OUT_OF_MEMORY: Final = (
     "CUDA error: out of memory",
     "STATUS_ALLOC_FAILED",
 )
-"""By which an error without memory is known: PyTorch's for a graphics card has a name, the processor's allocator and the
-libraries of a card that is full already have words."""
+"""Signs of an out-of-memory error: PyTorch has an exception class for the GPU; the CPU allocator and the libraries of a GPU
+that is already full only have messages."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory is what was missing."""
+    """Whether the error means out of memory."""
     return any(sign in f"{type(error).__name__} {error}" for sign in OUT_OF_MEMORY)
 
 
 class Sim2StreetError(Exception):
-    """Base of every error that is the input's fault and whose text is fit to be shown as it stands."""
+    """Base of every error caused by the input; its text can be shown to the user unchanged."""
 
 
 class UnreadableError(Sim2StreetError):
@@ -42,7 +42,7 @@ class LabelError(Sim2StreetError):
 
 
 class CheckpointError(Sim2StreetError):
-    """A checkpoint that is missing, damaged, foreign or not understood."""
+    """A checkpoint that is missing, damaged, or of an unknown format."""
 
 
 class ConfigError(Sim2StreetError):
@@ -50,8 +50,8 @@ class ConfigError(Sim2StreetError):
 
 
 class DatasetError(Sim2StreetError):
-    """A data set that is not where it was looked for, or is not laid out as documented."""
+    """A data set that was not found, or does not have the documented layout."""
 
 
 class Interrupted(Sim2StreetError):
-    """Somebody asked a training to stop; its state is saved, and resuming goes on where it was."""
+    """A training was asked to stop; its state is saved, and it can be resumed from there."""

@@ -1,4 +1,4 @@
-"""The names of the networks, for whoever checks a config or lists checkpoints without waiting for PyTorch."""
+"""The names of the networks, so that configs can be checked and checkpoints listed without importing PyTorch."""
 
 from __future__ import annotations
 

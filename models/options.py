@@ -1,7 +1,7 @@
-"""Options: the one base of every typed config, from a network's width to a whole recipe.
+"""Options: the base class of every typed config, from a network's width to a whole recipe.
 
 pydantic does the checking; this file only turns its findings into sentences that name the key, what was found and,
-for a key that nobody knows, the nearest one that exists.
+for an unknown key, the nearest known one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Options(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any] | Self, *, where: str) -> Self:
-        """Check plain values, as they come out of TOML or JSON.
+        """Check plain values, as read from TOML or JSON.
 
         Args:
             values: keys and values; an instance of this class is checked again.
@@ -39,7 +39,7 @@ class Options(BaseModel):
 
 
 def _follows(error: Any, others: list[Any]) -> bool:
-    """Whether a list is called too short for the elements alone that are wrong themselves, which are named."""
+    """Whether a list counts as too short only because some elements are invalid, each with an error of its own."""
     place = error["loc"]
     deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
     return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)
@@ -51,7 +51,7 @@ def _sentence(model: type[BaseModel], where: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, path[:-1])
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}."
         return f"{where}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{where}: {key} is missing."
@@ -61,7 +61,7 @@ def _sentence(model: type[BaseModel], where: str, error: Any) -> str:
 
 
 def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
-    """Keys of the nested model at `path`; list positions and dict keys are stepped over."""
+    """Keys of the nested model at `path`; list positions and dict keys are skipped."""
     for part in path:
         field = model.model_fields.get(str(part))
         inner = [] if field is None else [*_models_in(field.annotation)]

@@ -27,9 +27,9 @@ from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, Window
 
 WINDOW_BATCH: Final = 4
-"""Sliding windows that go through the network at a time."""
+"""Sliding windows that go through the network at once."""
 MAX_NETWORK_PIXELS: Final = 16_000_000
-"""Largest picture, in pixels, that is put through the network after resizing."""
+"""Largest picture after resizing, in pixels, that the network accepts."""
 
 
 AVERAGED: Final[dict[str, Callable[[Tensor], Tensor]]] = {
@@ -37,7 +37,7 @@ AVERAGED: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "probabilities": lambda logits: logits.softmax(dim=1),
     "scores": torch.exp,
 }
-"""What of a window's logits (B, C, H, W) is averaged with other windows'."""
+"""What is computed from a window's logits (B, C, H, W) before averaging over windows."""
 
 
 class Predictor:
@@ -45,12 +45,12 @@ class Predictor:
 
     Args:
         segmenter: put into evaluation mode and moved to `device`.
-        window: how a photo is shown to the network.
-        device: default CUDA where there is one, then Apple's GPU, then the processor.
+        window: how a photo is presented to the network.
+        device: by default CUDA if available, then Apple's GPU, then the CPU.
         flip: average with the mirrored photo.
         scales: average over these factors on the window's size, such as (0.75, 1.0, 1.25).
-        precision: "fp32", as figures are measured, or "bf16", which is faster on NVIDIA's GPUs that know it and without
-            effect elsewhere: most processors are slower with it, and Apple's GPU gains little.
+        precision: "fp32", as figures are measured, or "bf16", which is faster on NVIDIA GPUs that support it and has no
+            effect elsewhere: most CPUs are slower with it, and Apple's GPU gains little.
 
     Raises:
         ConfigError: a scale is out of range.
@@ -101,7 +101,7 @@ class Predictor:
 
         Args:
             photo: (H, W, 3) uint8 RGB.
-            space: classes in which the labels are given where it merges some of the network's, see `Prediction.of`.
+            space: classes of the labels, if it merges some of the network's classes; see `Prediction.of`.
 
         Raises:
             LabelError: the network does not have the classes that `space` merges.
@@ -174,22 +174,22 @@ class Predictor:
         return _starts(length, crop, self.window.stride[axis] if self.window.stride else max(1, crop // 2))
 
     def _at_precision(self) -> contextlib.AbstractContextManager[object]:
-        """How a graphics card computes meanwhile; a processor and Apple's GPU compute in fp32."""
+        """Set the precision of a CUDA GPU; the CPU and Apple's GPU compute in fp32."""
         if self.device.type != "cuda":
             return contextlib.nullcontext()
         if self.precision == "bf16" and has_bf16():
             return torch.autocast("cuda", dtype=torch.bfloat16)
-        # PyTorch would let convolutions round to 10 bits of mantissa (TF32), and figures are of fp32.
+        # By default PyTorch lets convolutions round to a 10-bit mantissa (TF32), but figures are measured in fp32.
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def has_bf16() -> bool:
-    """Whether the graphics card computes in bf16 itself; older ones (T4, V100) emulate it, slower than fp32."""
+    """Whether the GPU supports bf16 natively; older ones (T4, V100) emulate it, slower than fp32."""
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def best_device() -> torch.device:
-    """CUDA, else Apple's GPU, else the processor."""
+    """CUDA if available, otherwise Apple's GPU, otherwise the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,12 +1,12 @@
-"""Registries: what there is of a kind by name, this project's own and what installed packages add.
+"""Registries: entries of one kind by name, both this project's own and those that installed packages add.
 
-Another package adds an entry without a change here, by an entry point in its pyproject.toml:
+Another package adds an entry through an entry point in its pyproject.toml, without a change here:
 
     [project.entry-points."sim2street.methods"]
     my_method = "my_package.my_method:ENTRY"
 
-A package that cannot be loaded, or whose entry does not fit, is left out with a sentence that names it; everything else
-goes on working.
+A package that cannot be loaded, or whose entry does not fit, is left out with a warning that names it; everything else
+keeps working.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name; those of other packages are loaded when a name is not among the project's own.
 
     Args:
-        kind: of an entry, for sentences: "method".
-        group: of the entry points.
+        kind: what an entry is called in messages, such as "method".
+        group: name of the entry point group.
         own: the project's own entries, in their order.
-        fault: what is wrong with an object as an entry, in words; None where it fits.
-        order: sort key over all entries; entries of other packages then stand among the project's own.
+        fault: says what makes an object unfit as an entry; None if it fits.
+        order: sort key over all entries; entries of other packages are then sorted among the project's own.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """Return the entry of that name.
 
         Raises:
-            ConfigError: there is none; the sentence lists those that there are, and the packages that were left out.
+            ConfigError: there is no such entry; the message lists the known ones and the packages that were left out.
         """
         try:
             return self[name]
@@ -85,7 +85,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             raise ConfigError(said) from None
 
     def reload(self) -> None:
-        """Forget the entries of other packages, so that they are looked for again."""
+        """Forget the entries of other packages, so that the next access loads them again."""
         with self._lock:
             self._all = None
             self.left_out = []
@@ -105,13 +105,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         package = point.dist.name if point.dist is not None else point.module
         try:
             entry = point.load()
-        except Exception as error:  # whatever somebody else's module raises
+        except Exception as error:  # another package's module may raise anything
             fault = f"{type(error).__name__}: {error}"
         else:
             fault = self._fault(entry)
             if fault is None and entry.name not in found:
                 found[entry.name] = entry
                 return
-            fault = fault or f"there is a {self.kind} {entry.name!r} already"
+            fault = fault or f"a {self.kind} {entry.name!r} already exists"
         self.left_out.append(f"The {self.kind} {point.name!r} of the package {package} was left out: {fault}.")
         LOGGER.warning(self.left_out[-1])

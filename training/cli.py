@@ -1,6 +1,6 @@
-"""sim2street: the command line. Each command is a file in `training/commands`, a thin call into the one that does it.
+"""sim2street: the command line. Each command is a file in `training/commands` that calls the module doing the work.
 
-Exit codes: 0 done, 1 the program's fault, 2 bad use or bad input (one sentence on stderr), 130 stopped by the person.
+Exit codes: 0 done, 1 a bug, 2 wrong usage or bad input (one sentence on stderr), 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sim2street.training.commands import COMMANDS
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong, without a page of usage before it."""
+    """Reports an error in one sentence, without printing the usage first."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
@@ -28,14 +28,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the console script's entry."""
+    """Run one command; entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text that can be printed
+        if isinstance(stream, io.TextIOWrapper):  # file names may not be printable text
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
-    argcomplete.autocomplete(parser)  # answers the shell and exits where it is the shell that asks
+    argcomplete.autocomplete(parser)  # answers the shell's completion requests and exits
     given = sys.argv[1:] if arguments is None else arguments
-    if not given:  # somebody who wants to know what there is
+    if not given:
         parser.print_help()
         return 2
     options = parser.parse_args(given)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Reader of our output has gone (`| head`); nothing is left to say.
+        # The reader of our output has gone (`| head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except OSError as error:
-        # A full disk, a folder that may not be written: the person's to mend, and no bug.
+        # A full disk or a read-only folder is the user's to fix, not a bug.
         print(f"error: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
         return 2
 

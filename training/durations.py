@@ -1,8 +1,8 @@
-"""Durations for people."""
+"""Readable durations."""
 
 
 def in_words(seconds: float) -> str:
-    """Such as 0.4 seconds, 40 seconds, 12 minutes, 3.5 hours, 2.1 days."""
+    """Format seconds as 0.4 seconds, 40 seconds, 12 minutes, 3.5 hours or 2.1 days."""
     for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 36 * 3600)):
         if seconds < most:
             number = seconds / length

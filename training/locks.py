@@ -1,4 +1,4 @@
-"""Locks between processes, by the kernel: whoever dies, even by a kill or a power cut, lets go."""
+"""Locks between processes, held by the kernel: a process that dies, even by a kill or a power cut, releases its lock."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final
 
 POLL: Final = 0.02
-"""Seconds between two tries for a lock that somebody holds."""
+"""Seconds between two attempts to take a lock."""
 
 
 _HELD: Final[set[int]] = set()
 
 
 def _let_go() -> None:
-    """In a child: a descriptor that it has from its parent would hold the parent's lock beyond the parent's death."""
+    """Close inherited locks in a child process: their descriptors would hold the parent's lock after its death."""
     for descriptor in _HELD:
         os.close(descriptor)
     _HELD.clear()
@@ -28,19 +28,19 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 class Busy(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def hold(path: Path, *, seconds: float) -> Iterator[None]:
-    """Hold the lock file at `path`, made if missing, within the block. Children do not inherit it.
+    """Hold the lock file at `path`, created if missing, within the block. Child processes do not inherit it.
 
     Args:
         path: the file; its folder exists.
         seconds: how long to wait for it.
 
     Raises:
-        Busy: it was not to be had within that time.
+        Busy: it was not free within that time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -65,13 +65,13 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        if descriptor in _HELD:  # it is not in a child
+        if descriptor in _HELD:  # it is absent in a child
             _HELD.discard(descriptor)
             os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock file at this moment."""
+    """Whether a process currently holds the lock file."""
     if not path.exists():
         return False
     try:

@@ -30,12 +30,12 @@ LOGGER: Final = logging.getLogger(__name__)
 
 
 def photos_of(sources: Sequence[str]) -> list[str]:
-    """The photos that arguments name: files as they are, of a folder all photos below it.
+    """The photos that the arguments name: files themselves, and all photos below folders.
 
-    What is left out of a folder is logged once.
+    Skipped files of a folder are logged once.
 
     Raises:
-        PhotoError: a folder holds no photo.
+        PhotoError: a folder contains no photo.
     """
     photos: list[str] = []
     for source in sources:
@@ -47,7 +47,7 @@ def photos_of(sources: Sequence[str]) -> list[str]:
         found = listing.photos(folder)
         remark = listing.remark(folder)
         if not found:
-            raise PhotoError(f"There is no photo below {folder}. {remark or 'It is empty.'}")
+            raise PhotoError(f"{folder} contains no photo. {remark or 'It is empty.'}")
         if remark:
             say_once(remark)
         photos += map(str, found)
@@ -65,12 +65,12 @@ def predict_photos(
 
     Args:
         photos: files.
-        predictors: by the checkpoint's name as the person gave it.
-        out: folder, made if missing; files of earlier calls with the same names are replaced.
-        progress: called with photos done and photos in all.
+        predictors: by the checkpoint's name as given.
+        out: folder, created if missing; files of earlier calls with the same names are replaced.
+        progress: called with the photos done and the total.
 
     Returns:
-        A sentence for each photo that could not be read; the others are done all the same.
+        A sentence for each photo that could not be read; the others are still processed.
 
     Raises:
         OSError: the folder cannot be written.
@@ -132,7 +132,7 @@ def _write_pictures(prediction: Prediction, photo: np.ndarray[Any, Any], place: 
 
 
 def _last_part(name: str) -> str:
-    """Of a checkpoint's path or repository id the last part, or the one before `checkpoint`."""
+    """The last part of a checkpoint's path or repository id, or the one before `checkpoint`."""
     parts = [part for part in re.split(r"[/\\]+", name.strip("/\\")) if part not in ("", ".", "..")]
     if len(parts) > 1 and parts[-1] == "checkpoint":
         parts.pop()
@@ -140,7 +140,7 @@ def _last_part(name: str) -> str:
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
-    """A folder name for a photo or checkpoint; of two with one name the second gets a number."""
+    """A folder name for a photo or checkpoint; a name that is taken gets a number."""
     base = re.sub(r"[^\w.+-]", "_", stem).strip(".") or "unnamed"
     name, number = base, 2
     while name in taken:

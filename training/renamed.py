@@ -1,4 +1,4 @@
-"""Names of earlier versions, so that their recipes, runs and saved states still open."""
+"""Names from earlier versions, so that their recipes, runs and saved states still open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EARLIER_FOLDER: Final = "companions"
 
 
 def with_todays_names(values: Any) -> Any:
-    """Return plain values whose keys, dotted ones part by part, have today's names at every depth."""
+    """Return plain values with current key names at every depth; dotted keys are renamed part by part."""
     if isinstance(values, Mapping):
         return {_today(key): with_todays_names(item) for key, item in values.items()}
     if isinstance(values, list | tuple):

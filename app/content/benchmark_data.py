@@ -1,4 +1,4 @@
-"""Published results with their sources, and what sweeps here measured, as plain values. No UI library in here."""
+"""Published results with their sources, and the results of sweeps here, as plain values. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sim2street.models.storage.files import read_json, visible
 
 DATA: Final = Path(__file__).parent / "published.json"
 RESULTS: Final = Path(__file__).parent / "measured"
-"""Folder of tables that `sim2street sweep` wrote for this repository."""
+"""Folder of this repository's tables from `sim2street sweep`."""
 RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
-"""Environment variable: more such folders, separated as PATH is."""
+"""Environment variable: more such folders, separated as in PATH."""
 SETTINGS: Final = (
     "GTA5 → Cityscapes",
     "SYNTHIA → Cityscapes",
@@ -29,7 +29,7 @@ SETTINGS: Final = (
     "Labels of Cityscapes",
 )
 SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
-"""As checkpoints name the source of a setting."""
+"""How checkpoints name the source of each setting."""
 GROUPS: Final = {
     "cnn": "CNN",
     "mit": "MiT",
@@ -38,7 +38,7 @@ GROUPS: Final = {
     "mit randomised": "MiT, randomised looks too",
     "mit larger": "MiT, randomised looks too, larger and longer, recalibrated",
 }
-"""What the groups of this repository's sweeps are called; others go by their own names."""
+"""Display names of the groups in this repository's sweeps; other groups use their own names."""
 PUBLISHED_WORDS: Final = (
     "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own."
     " Each figure names where it was read; rows differ in network, resolution and choice of snapshot, which moves them by"
@@ -53,26 +53,26 @@ ROLES: Final = {"source_only": "source-only", "control": "control", "method": "m
 
 
 class PublishedResult(Options):
-    """One row of somebody's table; figures in percent on Cityscapes val."""
+    """One row of a published table; figures in percent on Cityscapes val."""
 
     method: str
     backbone: str
     setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes", "Labels of Cityscapes"]
     miou: float | None = Field(default=None, ge=0, le=100)
     miou16: float | None = Field(default=None, ge=0, le=100, description="Over SYNTHIA's 16 classes.")
-    miou13: float | None = Field(default=None, ge=0, le=100, description="Without wall, fence and pole too.")
+    miou13: float | None = Field(default=None, ge=0, le=100, description="Over 13 of them, without wall, fence and pole.")
     std: float | None = Field(default=None, ge=0, description="Over seeds, in points.")
     per_class: dict[str, float] = Field(default_factory=dict)
     source: str
     directness: Literal["primary", "secondary", "none"]
     note: str = ""
     evaluation: str = ""
-    licence: str = Field(default="", description="Of the weights, as far as it was read; empty where nobody looked.")
+    licence: str = Field(default="", description="Licence of the weights, as far as known; empty if it was not checked.")
     weights: Literal["", "public", "gated", "none", "not read"] = Field(
-        default="", description="Whether one can have them."
+        default="", description="Whether the weights are available."
     )
-    enters: Literal["", "import", "none"] = Field(default="", description="How they get into this project.")
-    remark: str = Field(default="", description="What the source really says; rows of the comparison have one.")
+    enters: Literal["", "import", "none"] = Field(default="", description="How to import them into this project.")
+    remark: str = Field(default="", description="What the source actually says; rows of the comparison have one.")
     place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
 
 
@@ -83,7 +83,7 @@ def published_results() -> list[PublishedResult]:
 
 
 def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
-    """The rows that everybody quotes, from source-only to MIC."""
+    """The commonly quoted rows, from source-only to MIC."""
     placed = [(result.place, result) for result in results if result.place is not None]
     return [result for _, result in sorted(placed, key=lambda item: item[0])]
 
@@ -114,7 +114,7 @@ def published_table(results: list[PublishedResult], *, synthia: bool) -> list[di
 
 
 def class_row(result: PublishedResult) -> list[float | None]:
-    """IoU in percent of the 19 classes in order, None for what the source does not give."""
+    """IoU in percent of the 19 classes in order, None if the source does not give it."""
     return [result.per_class.get(name) for name in CITYSCAPES19.names]
 
 
@@ -141,7 +141,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Figures(Options):
-    """What a sweep's row reached on one test: fractions, means over seeds."""
+    """Result of a sweep's row on one test: fractions, means over seeds."""
 
     seeds: int = Field(ge=0)
     miou_per_seed: tuple[Share, ...]
@@ -152,13 +152,13 @@ class Figures(Options):
 
     @property
     def percent(self) -> str:
-        """Such as "41.9 ± 0.3", or – where no seed was run."""
+        """Such as "41.9 ± 0.3", or "–" if no seed was run."""
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
         return "–" if self.miou is None else f"{100 * self.miou:.1f}{spread}"
 
     @property
     def share(self) -> str:
-        """Such as "62 % of the gap", empty where that is undefined."""
+        """Such as "62 % of the gap"; empty if undefined."""
         return "" if self.gap_recovered is None else f"{100 * self.gap_recovered:.0f} % of the gap"
 
     @property
@@ -198,14 +198,14 @@ class _Table(Options):
 
 @dataclass(frozen=True)
 class SweepTable:
-    """What `sim2street sweep` measured, or why a file is no such table.
+    """A table written by `sim2street sweep`, or the reason why a file is not one.
 
     Attributes:
-        title: of the sweep, or the file's name.
-        about: a sentence or two.
-        tests: what all rows are scored on; the first is the domain adapted to.
+        title: title of the sweep, or the file's name.
+        about: one or two sentences.
+        tests: sets on which all rows are scored; the first is the target domain.
         rows: in the sweep's order.
-        error: None, or the sentence that says why it cannot be shown.
+        error: the reason why it cannot be shown, or None.
     """
 
     title: str
@@ -232,12 +232,12 @@ class SweepTable:
         return found
 
     def figures(self, row: MeasuredRow) -> Figures | None:
-        """Of the first test; None where no seed was run."""
+        """Figure on the first test; None if no seed was run."""
         figures = row.figures.get(self.tests[0].name) if self.tests else None
         return None if figures is None or figures.miou is None else figures
 
     def cells(self) -> list[dict[str, str]]:
-        """All rows and tests as text; tests of one set are told apart by their names."""
+        """All rows and tests as text; tests on the same set are distinguished by their names."""
         titles = [data_set_title(test.label) for test in self.tests]
         heads = [
             title if titles.count(title) == 1 else f"{title} ({test.name})"
@@ -254,7 +254,7 @@ class SweepTable:
 
 
 def sweep_tables() -> list[SweepTable]:
-    """Tables of this repository and those in the person's folders; a damaged one is listed with its reason."""
+    """Tables of this repository and in the user's folders; a damaged one is listed with the reason."""
     own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
     return [_read(path) for folder in (RESULTS, *own) for path in visible(folder, "*.json")]
 

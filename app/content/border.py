@@ -1,7 +1,7 @@
-"""What stands between a server and the network: headers on every answer, limits on what a request may carry.
+"""The layer between a server and the network: headers on every response, and limits on the size of requests.
 
-Both servers put the same ASGI middleware around themselves, so that what is promised of the pages holds for the
-framework's own routes too. No UI library in here.
+Both servers use the same ASGI middleware, so that the pages' guarantees also hold for the
+framework's own routes. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY: Final = 4 * 2**20
-"""Bytes of a request's body, other than an upload's: settings of a page, or the arguments of a call."""
+"""Largest body in bytes of a request other than an upload: settings of a page, or the arguments of a call."""
 MULTIPART: Final = 64 * 2**10
-"""Bytes that wrap an uploaded file on its way."""
+"""Bytes of multipart overhead around an uploaded file."""
 UPLOADS: Final = (240, 60.0)
-"""Uploads of one client in so many seconds."""
+"""Uploads allowed per client, and the number of seconds."""
 ARRIVING: Final = 512 * 2**20
-"""Bytes of all uploads that are on their way at one moment."""
+"""Total bytes of all uploads in progress."""
 
 HUB: Final = "https://huggingface.co"
 
 
 def security_headers() -> dict[str, str]:
-    """Headers of every answer, by lower-case name.
+    """Headers of every response, by lower-case name.
 
-    Scripts, styles and pictures come from the page's own server alone, whatever markup a text may hold; the frameworks
+    Scripts, styles and pictures may only come from the page's own server, whatever markup a text contains; the frameworks
     need inline scripts and `eval`. Only this server and the Hub, which shows a Space in a frame, may frame the page.
     """
     hub, frame_script = "", ""
     if os.environ.get("SPACE_ID"):
-        # The Hub measures the framed page with this script, and shows avatars of those who signed in.
+        # The Hub measures the framed page with this script, and shows avatars of signed-in users.
         hub, frame_script = f" {HUB}", " https://cdnjs.cloudflare.com"
     policy = {
         "default-src": "'self'",
@@ -65,34 +65,34 @@ def security_headers() -> dict[str, str]:
 
 
 class Arrivals(Protocol):
-    """Who is told of uploads; all methods are quick, since the server waits for them."""
+    """Observer of uploads; its methods must be fast, because the server waits for them."""
 
     def admit(self, path: str, size: int) -> None:
-        """An upload to this path is about to begin.
+        """An upload to this path is about to start.
 
         Raises:
-            LimitError: it is not expected, or there is no room for it.
+            LimitError: it is not expected, or there is no space for it.
         """
         ...
 
     def arrived(self, path: str, answer: bytes) -> None:
-        """It has ended well, with the framework's answer."""
+        """It has succeeded, with the framework's response."""
         ...
 
     def ended(self, path: str) -> None:
-        """It has ended, well or not."""
+        """It has ended, successfully or not."""
         ...
 
 
 @dataclass(frozen=True)
 class UploadRoute:
-    """The route by which a framework takes files.
+    """A framework's upload route.
 
     Attributes:
-        path: what its path begins with.
-        method: of the request.
-        most: bytes of one request's body.
-        arrivals: who is told.
+        path: prefix of its path.
+        method: HTTP method of the request.
+        most: largest body of a request in bytes.
+        arrivals: observer of the uploads.
     """
 
     path: str
@@ -102,17 +102,17 @@ class UploadRoute:
 
 
 class _Oversized(Exception):
-    """A body that went on beyond what it may have."""
+    """A body that exceeds its limit."""
 
 
 @dataclass
 class Border:
-    """ASGI middleware: sets headers, bounds bodies, and guards the framework's upload route.
+    """ASGI middleware: sets headers, limits bodies, and guards the framework's upload route.
 
     Attributes:
-        app: the server behind.
+        app: the wrapped server.
         uploads: its upload route.
-        cookie: returns a `Set-Cookie` value for a request that should get one, else None.
+        cookie: returns a `Set-Cookie` value for a request that should get one, otherwise None.
     """
 
     app: App
@@ -135,7 +135,7 @@ class Border:
                 await self.app(scope, _bounded(scope, receive, MAX_BODY), answer)
         except _Oversized:
             most = (self.uploads.most if is_upload else MAX_BODY) / 2**20
-            await answer.refuse(413, f"This request is larger than the {most:.0f} MB that are taken.")
+            await answer.refuse(413, f"This request is larger than the limit of {most:.0f} MB.")
         except LimitError as error:
             await answer.refuse(429, str(error))
 
@@ -143,8 +143,8 @@ class Border:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         size = headers.get("content-length", "")
         if not (size.isascii() and size.isdecimal() and len(size) < 16):
-            # Room is set aside before the first byte is read.
-            await answer.refuse(411, "An upload has to say how large it is (Content-Length).")
+            # Memory is reserved before the first byte is read.
+            await answer.refuse(411, "An upload must state its size (Content-Length).")
             return
         client = scope.get("client")
         self.rate.check(client_address(headers, client[0] if client else None))
@@ -163,7 +163,7 @@ class Border:
 
 
 class _Answer:
-    """Sends an answer with our headers; knows how far it has come."""
+    """Sends a response with our headers, and tracks how far it has come."""
 
     def __init__(self, send: Send, cookie: str | None) -> None:
         self._send = send
@@ -187,19 +187,19 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, status: int, sentence: str) -> None:
-        """Answer with a sentence, unless another answer has begun."""
+        """Respond with a sentence, unless another response has started."""
         if self.status is not None:
             return
         body = sentence.encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        # What is left of the body will not be read; the connection cannot be used for another request.
+        # The rest of the body is not read, so the connection cannot be reused for another request.
         headers.append((b"connection", b"close"))
         await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
 
 
 def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """`receive` that gives up once the body is larger than `most` bytes, whatever its header says."""
+    """A `receive` that fails once the body exceeds `most` bytes, whatever its header says."""
     seen = 0
 
     async def bounded() -> Message:

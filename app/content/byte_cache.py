@@ -1,4 +1,4 @@
-"""A store bounded in bytes that drops what was least recently used, and, where asked to, what has lain idle."""
+"""A cache limited in bytes that drops the least recently used items and, optionally, idle ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class _Item(Generic[Value]):
 
 
 class ByteCache(Generic[Value]):
-    """Safe to share between threads.
+    """Cache that is safe to share between threads.
 
     Args:
-        limit: bytes; an item larger than this is kept alone, since whoever put it in is about to use it.
-        idle_seconds: age since the last use at which an item is dropped; None keeps it.
-        on_drop: called after items were dropped, for instance to hand memory back to a graphics card.
+        limit: bytes; a larger item is kept alone, because its owner is about to use it.
+        idle_seconds: time since the last use after which an item is dropped; None keeps it.
+        on_drop: called after items were dropped, for example to release GPU memory.
         clock: seconds.
     """
 
@@ -48,7 +48,7 @@ class ByteCache(Generic[Value]):
 
     @property
     def size(self) -> int:
-        """Bytes kept now."""
+        """Bytes currently kept."""
         with self._lock:
             return sum(item.size for item in self._items.values())
 
@@ -56,7 +56,7 @@ class ByteCache(Generic[Value]):
         return len(self._items)
 
     def get(self, key: Hashable) -> Value | None:
-        """Return what is kept under `key`, or None."""
+        """Return the item kept under `key`, or None."""
         with self._lock:
             item = self._items.get(key)
             if item is None:
@@ -78,13 +78,13 @@ class ByteCache(Generic[Value]):
             self._on_drop()
 
     def forget(self, which: Callable[[Hashable], bool]) -> None:
-        """Drop the items whose key fulfils a condition."""
+        """Drop the items whose key satisfies a condition."""
         with self._lock:
             for key in [key for key in self._items if which(key)]:
                 del self._items[key]
 
     def expire(self) -> None:
-        """Drop what has lain idle for too long."""
+        """Drop items that have been idle for too long."""
         if self.idle_seconds is None:
             return
         oldest = self._clock() - self.idle_seconds

@@ -1,6 +1,6 @@
-"""Who is who: title, colour, idea and paper of each method, as its own registry entry says them.
+"""Identity of each method: title, colour, idea and paper, from its own registry entry.
 
-Whatever else stands beside it, a method is called, explained and coloured alike on every page.
+A method has the same name, explanation and colour on every page.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sim2street.training.methods import METHODS
 
 @dataclass(frozen=True)
 class Identity:
-    """What pages say of a method.
+    """What pages show for a method.
 
     Attributes:
-        title: as people write it.
+        title: display name.
         colour: CSS hex colour.
-        idea: one sentence; empty where nobody wrote one.
-        paper: citation in a line, empty where there is no single one.
+        idea: one sentence; may be empty.
+        paper: citation in one line, empty if there is no single paper.
     """
 
     title: str
@@ -31,11 +31,11 @@ class Identity:
 
 
 OTHER_COLOURS: Final = ("#5bb0e0", "#e48fb0", "#6a5acd", "#2e8b57", "#b8860b")
-"""For methods whose entry names no colour."""
+"""Colours for methods without one in their entry."""
 
 
 def identity(method: str) -> Identity:
-    """Who a method is, by its name in configs; an unknown one keeps its name."""
+    """Identity of a method by its name in configs; an unknown method keeps its name."""
     if method in METHODS:
         entry = METHODS[method]
         return Identity(entry.title, entry.colour or other_colour(method), entry.idea, entry.paper)
@@ -44,11 +44,11 @@ def identity(method: str) -> Identity:
 
 
 def identity_of_title(title: str) -> Identity:
-    """Who is meant by a title, as published tables write it."""
+    """Identity of a method by its title in published tables."""
     known = next((name for name, entry in METHODS.items() if entry.title.lower() == title.lower()), title)
     return identity(known)
 
 
 def other_colour(method: str) -> str:
-    """A colour that depends on the method's name alone."""
+    """A colour that depends only on the method's name."""
     return OTHER_COLOURS[zlib.crc32(method.encode()) % len(OTHER_COLOURS)]

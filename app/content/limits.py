@@ -1,4 +1,4 @@
-"""How much one client may ask for, and all of them together, so that a hosted page stays quick for everybody."""
+"""Limits for one client and for all clients together, so that a hosted page stays responsive."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sim2street.models.errors import Sim2StreetError
 
 
 class LimitError(Sim2StreetError):
-    """Too many requests from one client, or too much at once from all of them; says when to try again."""
+    """Too many requests from one client, or too much data at once from all; the message says when to try again."""
 
 
 class RateLimit:
-    """So many requests of a client within a sliding span of time.
+    """Limits the requests of a client within a sliding time window.
 
     Args:
         count: requests allowed.
-        seconds: length of the span.
+        seconds: length of the window.
         clock: seconds.
     """
 
@@ -37,7 +37,7 @@ class RateLimit:
         """Count one request.
 
         Raises:
-            LimitError: the client has had its share.
+            LimitError: the client has used up its share.
         """
         now = self._clock()
         with self._lock:
@@ -48,12 +48,12 @@ class RateLimit:
                 times.popleft()
             if len(times) >= self.count:
                 wait = math.ceil(times[0] + self.seconds - now)
-                raise LimitError(f"That was a lot in a short time. Try again in {wait} s, or run Sim2Street yourself.")
+                raise LimitError(f"Too many requests in a short time. Try again in {wait} s, or run Sim2Street yourself.")
             times.append(now)
 
 
 class ByteBudget:
-    """Bytes that all requests of a process may hold at one moment.
+    """Limits the total bytes held by all requests of a process at one time.
 
     Args:
         most: bytes.
@@ -66,14 +66,14 @@ class ByteBudget:
 
     @contextmanager
     def holding(self, count: int) -> Iterator[None]:
-        """Hold so many bytes for the block.
+        """Reserve this many bytes within the block.
 
         Raises:
-            LimitError: the others leave no room for them.
+            LimitError: other requests leave no space for them.
         """
         with self._lock:
             if self.held + count > self.most:
-                raise LimitError("Many photos are arriving at this moment. Try again in a minute.")
+                raise LimitError("Many photos are being uploaded right now. Try again in a minute.")
             self.held += count
         try:
             yield
@@ -83,10 +83,10 @@ class ByteBudget:
 
 
 def client_address(headers: Mapping[str, str], host: str | None) -> str:
-    """Who asks, for the rate limit: behind the Hub's proxy the address that it passes on, else the connection's.
+    """Client address for the rate limit: the one passed on by the Hub's proxy, otherwise the connection's.
 
     Args:
-        headers: of the request, by lower-case name.
+        headers: headers of the request, by lower-case name.
         host: address of the connection, if it has one.
     """
     forwarded = headers.get("x-forwarded-for", "") if os.environ.get("SPACE_ID") else ""

@@ -1,4 +1,4 @@
-"""What people call the data sets that configs and figures name: "street_scenes/fog" is fog. No UI library in here."""
+"""Display names of data sets in configs and figures: "street_scenes/fog" is fog. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim2street.training.datasets import DATASETS
 
 
 def data_set_title(name: str) -> str:
-    """Such as "CamVid val" for camvid/val and "fog" for street_scenes/fog; a name of somebody's own stays as it is."""
+    """Such as "CamVid val" for camvid/val and "fog" for street_scenes/fog; an unknown name stays unchanged."""
     dataset, _, part = name.partition("/")
     kind = DATASETS.get(dataset)
     if kind is None:
@@ -18,14 +18,14 @@ def data_set_title(name: str) -> str:
 
 
 def source_title(names: str) -> str:
-    """The same of several data sets, as configs join them: "game + randomised"."""
+    """The same for several data sets joined as in configs: "game + randomised"."""
     return " + ".join(data_set_title(name) for name in names.split(" + "))
 
 
 def reports_by_title(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A checkpoint's reports by the titles of their data sets.
 
-    Some scenes of a set, such as "street_scenes/game (8 scenes)", are left out where the whole set stands beside them.
+    A subset, such as "street_scenes/game (8 scenes)", is left out if the whole set is present too.
     """
     parts = {name for name in metrics if " (" in name and name.partition(" (")[0] in metrics}
     return {

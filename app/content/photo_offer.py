@@ -1,6 +1,6 @@
-"""Real street photos to try, fetched when a person asks for them and kept in the cache. No UI library in here.
+"""Real street photos to try, fetched on request and kept in the cache. Imports no UI library.
 
-Nothing of them comes with the project: `comma10k.json` holds names, sizes and sha256. A file that differs is refused.
+The project contains none of them: `comma10k.json` only lists names, sizes and sha256. A file that differs is refused.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from sim2street.models.storage.files import sha256_of
 
 LIST: Final = Path(__file__).parent / "comma10k.json"
 ADDRESS_VARIABLE: Final = "SIM2STREET_COMMA10K"
-"""Environment variable: where the photos are fetched from instead, such as a mirror; the hashes stay the same."""
+"""Environment variable: another URL for the photos, such as a mirror; the hashes stay the same."""
 
 
 @dataclass(frozen=True)
 class OfferedPhoto:
-    """One photo that may be fetched.
+    """One photo on offer.
 
     Attributes:
-        file: its path below the offer's address.
-        size: in bytes.
-        sha256: of the file, as hex.
+        file: its path below the offer's URL.
+        size: size in bytes.
+        sha256: sha256 of the file, as hex.
     """
 
     file: str
@@ -41,7 +41,7 @@ class OfferedPhoto:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Display name."""
         return PurePosixPath(self.file).name
 
 
@@ -50,11 +50,11 @@ class Offer:
     """A pinned set of photos.
 
     Attributes:
-        title: as its makers call it.
+        title: the makers' name for it.
         repository: where it is published.
-        licence: of the photos.
-        address: of the folder that holds them.
-        photos: all of them.
+        licence: licence of the photos.
+        address: URL of the folder with the photos.
+        photos: all photos.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Offer:
         return sum(photo.size for photo in self.photos)
 
     def address_of(self, photo: OfferedPhoto) -> str:
-        """Where a photo is fetched from."""
+        """URL of a photo."""
         return urljoin(os.environ.get(ADDRESS_VARIABLE) or self.address, photo.file)
 
 
@@ -82,7 +82,7 @@ def offer() -> Offer:
 
 
 def fetched(photo: OfferedPhoto) -> bool:
-    """Whether a photo is in the cache; nothing is asked of the network."""
+    """Whether a photo is in the cache; does not access the network."""
     return cached_file(offer().address_of(photo)) is not None
 
 
@@ -90,7 +90,7 @@ def fetch_photo(photo: OfferedPhoto) -> Path:
     """Fetch a photo into the cache, or find it there.
 
     Raises:
-        PhotoError: it cannot be fetched, or what came is another file, which is not kept.
+        PhotoError: it cannot be fetched, or the fetched file is a different one, which is then deleted.
     """
     try:
         path = fetch(offer().address_of(photo))
@@ -100,14 +100,14 @@ def fetch_photo(photo: OfferedPhoto) -> Path:
     if (size, sha256) != (photo.size, photo.sha256):
         path.unlink(missing_ok=True)
         raise PhotoError(
-            f"{photo.name} is another file than the one that was pinned: {size} bytes with sha256 {sha256[:12]}…,"
-            f" expected {photo.size} bytes with {photo.sha256[:12]}…. It was not kept."
+            f"{photo.name} is not the pinned file: it has {size} bytes and sha256 {sha256[:12]}…,"
+            f" expected {photo.size} bytes and {photo.sha256[:12]}…. It was deleted."
         )
     return path
 
 
 def offered_scene(photo: OfferedPhoto) -> Scene:
-    """Read a photo that was fetched.
+    """Read a fetched photo.
 
     Raises:
         PhotoError: it is no longer in the cache, was changed there, or cannot be read.
@@ -117,5 +117,5 @@ def offered_scene(photo: OfferedPhoto) -> Scene:
         raise PhotoError(f"{photo.name} is no longer in the cache; fetch it again.")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != photo.sha256:
-        raise PhotoError(f"{photo.name} was changed in the cache. Remove {path} and fetch it again.")
+        raise PhotoError(f"{photo.name} was changed in the cache. Delete {path} and fetch it again.")
     return gallery.public_scene(data, photo.name)

@@ -1,4 +1,4 @@
-"""Rendered streets by the words of a page or an API, painted once for all visitors. No UI library in here."""
+"""Rendered streets by the parameters of a page or an API, rendered once for all visitors. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_STYLE: Final = "fog"
 FIRST_STREET: Final = 3
 STREETS: Final = 10_000
 STREET_BYTES: Final = 24 * 2**20
-"""Painted streets that are kept; one takes half a megabyte."""
+"""Number of rendered streets kept; one takes half a megabyte."""
 
 _PAINTED: Final[ByteCache[Scene]] = ByteCache(STREET_BYTES)
 _PAINTING: Final = threading.Lock()
@@ -26,12 +26,12 @@ def rendered_scene(style: str, street: float | None) -> Scene:
     """A rendered street.
 
     Raises:
-        ConfigError: there is no such style or street.
+        ConfigError: the style or street does not exist.
     """
     if style not in STYLES:
         raise ConfigError(f"There is no style {style!r}; known are {', '.join(STYLES)}.")
     if street is None or not 0 <= street < STREETS or street != int(street):
-        raise ConfigError(f"Street is {street}; expected a whole number from 0 to {STREETS - 1}.")
+        raise ConfigError(f"The street is {street}; expected a whole number from 0 to {STREETS - 1}.")
     return _painted(style, int(street))
 
 
@@ -48,7 +48,7 @@ def _painted(style: str, street: int) -> Scene:
     if found is not None:
         return found
     with _PAINTING:
-        found = _PAINTED.get(key)  # of many who ask at the same time one paints
+        found = _PAINTED.get(key)  # of many simultaneous requests, one renders
         if found is None:
             found = gallery.rendered_scene(style, street)
             truth = 0 if found.truth is None else found.truth.nbytes

@@ -1,4 +1,4 @@
-"""The typed endpoints of the Gradio page, for gradio_client, OpenAPI and (with `gradio[mcp]`) as tools of an assistant."""
+"""The typed endpoints of the Gradio page, for gradio_client, OpenAPI and (with `gradio[mcp]`) MCP."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
 
 RATE: Final = (30, 60.0)
-"""Calls of one client in so many seconds."""
+"""Calls allowed per client, and the number of seconds."""
 
 
 class DemoApi:
-    """What programs can ask of the page.
+    """The page's endpoints for programs.
 
     Args:
-        engine: reads photos.
-        entries: the catalog, asked anew at every call.
+        engine: segments photos.
+        entries: the catalog, read at every call.
     """
 
     def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]]) -> None:
@@ -36,7 +36,7 @@ class DemoApi:
         self.rate = RateLimit(*RATE)
 
     def build(self) -> None:
-        """Offer the endpoints within the current Blocks."""
+        """Register the endpoints in the current Blocks."""
         with gr.Group(visible=False):
             photo = gr.File(label="photo", file_types=uploads.SUFFIXES)
             methods = gr.JSON([], label="methods")
@@ -52,9 +52,9 @@ class DemoApi:
         """Segment a street photo into the 19 Cityscapes classes with one or several methods.
 
         Args:
-            request: who asks.
+            request: the request.
             photo: picture file, up to 20 MB; it is deleted once it has been read.
-            methods: names out of /methods; none or an empty list takes all.
+            methods: names from /methods; none or an empty list takes all.
             flip: average with the mirrored photo, for twice the time.
 
         Returns:
@@ -65,7 +65,7 @@ class DemoApi:
         def read() -> Scene:
             own = uploads.take(None, photo, None, "")
             if own is None:
-                raise PhotoError("There is no photo in the call; give it as `photo`.")
+                raise PhotoError("There is no photo in the call; pass it as `photo`.")
             return own.scene
 
         return self._answer(request, read, methods, flip)
@@ -77,13 +77,13 @@ class DemoApi:
         street: int = FIRST_STREET,
         methods: list[str] | None = None,
     ) -> dict[str, Any]:
-        """Render a street with exact labels and segment it; says how right each method is.
+        """Render a street with exact labels, segment it, and score each method.
 
         Args:
-            request: who asks.
+            request: the request.
             style: game, randomised, overcast, night, fog or rain.
-            street: 0 to 9999; the same number is the same street.
-            methods: names out of /methods; none or an empty list takes all.
+            street: 0 to 9999; the same number gives the same street.
+            methods: names from /methods; none or an empty list takes all.
 
         Returns:
             As /segment, and by method the IoU of each class and their mean in [0,1].
@@ -91,7 +91,7 @@ class DemoApi:
         return self._answer(request, lambda: rendered_scene(style, street), methods, flip=False)
 
     def methods(self) -> list[dict[str, Any]]:
-        """List the methods: name, title, what they learnt from, licence, and figures on data sets."""
+        """List the methods: name, title, training data, licence, and figures on data sets."""
         return [
             {
                 "name": entry.checkpoint.name,

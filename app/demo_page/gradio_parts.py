@@ -1,6 +1,6 @@
-"""The viewer, the picture strip, the confusion matrix and the cards as Gradio components: the same scripts that Streamlit mounts, in a shadow root.
+"""The viewer, picture strip, confusion matrix and cards as Gradio components: Streamlit's scripts in a shadow root.
 
-The shadow root keeps Gradio's styles out; the theme's colours come in as the variables that the scripts know.
+The shadow root keeps Gradio's styles out; the theme's colours are passed in as the scripts' CSS variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import gradio as gr
 
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
-# What the scripts call --st-* is taken from Gradio's theme, light and dark alike.
+# The scripts' --st-* variables come from Gradio's theme, both light and dark.
 COLOURS: Final = """
 .part {
   --st-background-color: var(--body-background-fill); --st-secondary-background-color: var(--background-fill-secondary);
@@ -21,7 +21,7 @@ COLOURS: Final = """
 }
 """
 
-# The module is imported as it is, out of the page itself: nothing is fetched from anywhere.
+# The module is imported from the page itself, so nothing is fetched.
 LOAD: Final = """
 const host = element.querySelector(".part");
 const root = host.attachShadow({ mode: "open" });
@@ -53,7 +53,7 @@ show();
 
 
 def compare_viewer() -> gr.HTML:
-    """The viewer; its value is a bundle of `panels.bundle`, and nothing done in it comes back to the server."""
+    """The viewer; its value is a bundle of `panels.bundle`, and interactions with it stay in the browser."""
     return _part("viewer.js", "viewer.css", MOUNT_VIEWER, elem_id="viewer", min_height=420)
 
 

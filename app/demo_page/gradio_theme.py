@@ -1,4 +1,4 @@
-"""Looks of the Gradio page: the colours, corners, letters and measures of the Streamlit one; nothing is fetched."""
+"""Theme of the Gradio page: the colours, corners, fonts and sizes of the Streamlit one; nothing is fetched."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 import gradio as gr
 
 FONT: Final = "Source Sans Pro"
-"""Streamlit's letters too. Gradio brings them along, whole in two weights; its other cuts hold a few letters only."""
+"""Also Streamlit's font. Gradio ships it completely in two weights; the other weights contain only a few letters."""
 FALLBACK: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
 MONO: Final = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
-# Name of the theme's variable: light, dark. The values are those of app/.streamlit/config.toml.
+# Theme variable: light, dark. The values are those of app/.streamlit/config.toml.
 COLOURS: Final = {
     "body_background_fill": ("#ffffff", "#0f1318"),
     "background_fill_primary": ("#ffffff", "#0f1318"),

@@ -1,4 +1,4 @@
-"""A visitor's own photo on the hosted page: taken out of the file it came as, which nobody keeps."""
+"""A visitor's photo on the hosted page: read from the uploaded file, which is then deleted."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ if TYPE_CHECKING:
 SUFFIXES: Final[list[str]] = list(sim2street.models.photo.SUFFIXES)
 LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
-"""Largest upload; phones' photos have up to 15."""
+"""Largest upload; phone photos have up to 15."""
 FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
-"""Environment variable: where Gradio puts uploads."""
+"""Environment variable: where Gradio stores uploads."""
 FOLDER: Final = re.compile(r"sim2street_uploads_(?P<process>\d+)")
-"""Name of a process's own folder there."""
+"""Name of a process's folder there."""
 FOLDER_BYTES: Final = 2 * 2**30
-"""What may lie in it; further uploads are refused until the older ones are gone."""
+"""Total size limit; further uploads are refused until older ones are gone."""
 SWEEP_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
-"""Age at which a file goes that everybody has read for whom it came."""
+"""Age in seconds at which a file is deleted after all its visitors have read it."""
 
 PROMISE: Final = (
     "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been read, within a"
-    " quarter of an hour if you leave before that; the picture and what the methods say of it stay in memory until this page is closed or has not been used for an hour, and"
-    " are never sent on. Whatever you download holds no metadata: no place, no time, no camera.</p>"
+    " quarter of an hour if you leave before that; the picture and the predictions stay in memory until this page is closed or has been unused for an hour, and"
+    " are never sent on. Your downloads contain no metadata: no place, no time, no camera.</p>"
 )
-"""What is kept of a photo, where and how long; `take`, `UploadFolder`, `Engine.forget` and the tests make it true."""
+"""What is kept of a photo, where and how long; `take`, `UploadFolder`, `Engine.forget` and the tests enforce it."""
 
-SHORT: Final = "<p>Nothing of it is kept; the foot of the page says more.</p>"
+SHORT: Final = "<p>Your photo is not kept; see the foot of the page for details.</p>"
 
 
 class UploadFolder:
-    """The folder in which Gradio stores what arrives: who still waits for which file, and what nobody waits for.
+    """The folder in which Gradio stores uploads, with a record of who still needs which file.
 
-    Gradio names files by their content, so that one file stands for all visitors who send the same photo. A file is
-    deleted by the last of them to read it. What a visitor never reads, an upload that was cut off, and empty folders go
+    Gradio names files by their content, so visitors who send the same photo share one file. The last of them to read it
+    deletes it. Files that are never read, interrupted uploads, and empty folders are deleted
     by age.
 
     Args:
-        age: seconds after which a file goes whoever may wait for it.
+        age: seconds after which a file is deleted even if it is still needed.
     """
 
     def __init__(self, age: float) -> None:
@@ -72,12 +72,12 @@ class UploadFolder:
 
     @property
     def place(self) -> Path | None:
-        """Where it is; None before `claim`."""
+        """Path of the folder; None before `claim`."""
         named = os.environ.get(FOLDER_VARIABLE, "")
         return Path(named) if FOLDER.fullmatch(Path(named).name) else None
 
     def claim(self) -> None:
-        """Make Gradio use a folder of this process alone, and remove those of processes that are gone."""
+        """Make Gradio use a folder of this process only, and remove the folders of dead processes."""
         if self.place is not None and self.place.name.endswith(f"_{os.getpid()}"):
             self.place.mkdir(parents=True, exist_ok=True)
             return
@@ -96,7 +96,7 @@ class UploadFolder:
     def admit(self, path: str, size: int) -> None:
         """See `border.Arrivals`."""
         if self.place is not None and size_of(self.place) + size > FOLDER_BYTES:
-            raise LimitError("Too many photos wait to be read. Try again in some minutes.")
+            raise LimitError("Too many photos are waiting to be read. Try again in a few minutes.")
         with self._lock:
             self._arriving += 1
 
@@ -116,19 +116,19 @@ class UploadFolder:
                     self._delete_unawaited(file)
 
     def release(self, path: str) -> None:
-        """Somebody has read a file; the last one deletes it."""
+        """Record that a visitor has read a file; the last reader deletes it."""
         file = str(Path(path).resolve())
         with self._lock:
             self._awaited[file] -= 1
             if self._awaited[file] <= 0:
                 del self._awaited[file]
-            if self._arriving:  # perhaps the same photo, whose file is the same
+            if self._arriving:  # perhaps the same photo, which shares the file
                 self._read.add(file)
             else:
                 self._delete_unawaited(file)
 
     def sweep(self) -> None:
-        """Delete what has come of age."""
+        """Delete files that are too old."""
         place, now = self.place, time.time()
         if place is None:
             return
@@ -151,7 +151,7 @@ class UploadFolder:
 
     @asynccontextmanager
     async def swept(self, _app: Any) -> AsyncIterator[None]:
-        """Sweep for as long as the server runs, in a thread of its own; in the end nothing is left."""
+        """Sweep in a background thread while the server runs; at the end, delete everything."""
         stop = threading.Event()
 
         def work() -> None:
@@ -170,40 +170,40 @@ class UploadFolder:
         if file not in self._awaited:
             Path(file).unlink(missing_ok=True)
             self._read.discard(file)
-            with suppress(OSError):  # its folder, named by the content, is empty then
+            with suppress(OSError):  # its folder, named by the content, is now empty
                 if self.place is not None and self.place in Path(file).parents:
                     Path(file).parent.rmdir()
 
 
 LEFTOVERS: Final = 840.0
-"""Age in seconds at which an upload is deleted whoever may wait for it: its page was closed before it was read.
+"""Age in seconds at which an unread upload is deleted, because its page was closed first.
 
-Calls of the API wait in the queue with theirs; fifty that asked for nine methods each waited two and a half minutes.
+API calls keep their uploads while they wait in the queue; fifty calls with nine methods each waited two and a half minutes.
 """
 FOLDER_OF_UPLOADS: Final = UploadFolder(LEFTOVERS)
-"""Of this process, as is the variable that names its place."""
+"""This process's folder; the environment variable with its path also belongs to the process."""
 
 
 def upload_route() -> UploadRoute:
-    """Gradio's, for `Border`; what wraps the file is taken into account."""
+    """Gradio's upload route for `Border`; the limit includes the multipart overhead."""
     return UploadRoute(r"/gradio_api/upload/?$", "POST", MAX_MEGABYTES * 2**20 + MULTIPART, FOLDER_OF_UPLOADS)
 
 
 def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding: str) -> OwnPhoto | None:
-    """Read what was uploaded and let go of the files, whatever comes of it.
+    """Read the uploads and release their files, whether or not reading succeeds.
 
     Args:
-        before: the photo that was there, to which a ground truth alone belongs.
+        before: the current photo, to which a ground truth without a new photo belongs.
         photo: file of a new photo, or None.
         truth: file of a label image, or None.
         encoding: how it numbers its classes.
 
     Returns:
-        The photo with its ground truth, if any, or with the reason why its classes cannot be read so; None where there is
-        neither a new nor an older photo.
+        The photo with its ground truth, if any, or with the reason why its classes cannot be read this way; None if there
+        is neither a new nor a current photo.
 
     Raises:
-        PhotoError, LabelError: one of the files will not do; says why.
+        PhotoError, LabelError: one of the files cannot be used; the message says why.
     """
     paths = {kind: path for kind, path in (("photo", photo), ("truth", truth)) if path is not None}
     try:
@@ -217,9 +217,9 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         data, name = before.data, before.name
     else:
         if "truth" in files:
-            raise PhotoError("A ground truth needs its photo; drop the photo first.")
+            raise PhotoError("A ground truth needs its photo; add the photo first.")
         return None
-    # A label image stays with its photo, so that its classes can be numbered otherwise.
+    # A label image stays with its photo, so that its numbering can be changed.
     label_image = files.get("truth", before.truth if before is not None and "photo" not in files else None)
     if label_image is None:
         return OwnPhoto(gallery.uploaded_scene(data, name), data, name)
@@ -230,7 +230,7 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
 
 
 def client_of(request: gr.Request) -> str:
-    """Who asks, for the rate limit."""
+    """Client address for the rate limit."""
     return client_address(request.headers, request.client.host if request.client else None)
 
 
@@ -242,6 +242,6 @@ def _read(path: str) -> tuple[bytes, str]:
             raise PhotoError(f"{file.name} has more than {MAX_MEGABYTES} MB; save it smaller, for example as JPEG.")
         return file.read_bytes(), file.name
     except FileNotFoundError as error:
-        raise PhotoError(f"{file.name} has waited too long for its turn and was deleted; send it again.") from error
+        raise PhotoError(f"{file.name} has waited too long in the queue and was deleted; send it again.") from error
     except OSError as error:
-        raise PhotoError(f"{file.name} did not arrive whole; upload it again.") from error
+        raise PhotoError(f"The upload of {file.name} is incomplete; upload it again.") from error

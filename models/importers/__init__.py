@@ -1,6 +1,6 @@
-"""The authors' released weights -> checkpoints: `import_checkpoint("daformer", [file], out)`.
+"""Import weights released by their authors as checkpoints: `import_checkpoint("daformer", [file], out)`.
 
-A family (a method's repository) says how its files are laid out; reading, checking and writing are the same for all.
+A family (a method's repository) describes the layout of its files; reading, checking and writing are the same for all.
 Nothing is written unless every tensor of the file is accounted for and every tensor of the network is filled.
 """
 
@@ -50,7 +50,7 @@ FAMILIES: Final[dict[str, Family]] = {
 
 NOT_STATED: Final = "not stated"
 AVERAGE: Final = "ema_model."
-"""Under which a file may hold nothing but a moving average of the network."""
+"""Prefix of the keys in a file that contains only a moving average of the network."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ def import_checkpoint(
     source: str = "",
     target: str = "",
 ) -> Checkpoint:
-    """Read released weights and write a checkpoint, weights in fp32 as they were.
+    """Read released weights and write them as a checkpoint, in fp32 and otherwise unchanged.
 
     Args:
         family: key in `FAMILIES`.
-        files: one file, or several of the same network whose logits are to be averaged.
+        files: one file, or several of the same network, whose logits are then averaged.
         out: folder of the checkpoint; an older checkpoint there is replaced, anything else refused.
-        published: what the file is, where it is one of the known ones.
-        title: what people call it; by default what `published` or the family says.
-        source: what the labels came from.
-        target: unlabelled domain adapted to.
+        published: the release that the file belongs to, if it is a known one.
+        title: display name; by default that of `published` or of the family.
+        source: labelled source data set.
+        target: unlabelled target data set.
 
     Raises:
-        CheckpointError: a file is damaged, foreign, of another family, or does not fit; nothing has been written.
+        CheckpointError: a file is damaged, unknown, from another family, or does not fit; nothing has been written.
     """
     if family not in FAMILIES:
         raise CheckpointError(f"There is no family {family!r}; known are {', '.join(FAMILIES)}.")
@@ -97,7 +97,9 @@ def import_checkpoint(
         except CheckpointError as error:
             if not file.url:
                 raise
-            raise CheckpointError(f"{error} Fetched to {file.path}: remove that file to fetch it anew.") from error
+            raise CheckpointError(
+                f"{error} It was fetched to {file.path}: delete that file to fetch it again."
+            ) from error
         records.append(ImportedFile(name=file.path.name, sha256=sha256_of(file.path), url=file.url))
     network, options, segmenter, left_out = _fill(plans)
     protocol = plans[0].protocol
@@ -138,7 +140,7 @@ def _read(family: str, path: Path) -> Plan:
 
 
 def _plan(family: str, weights: Weights, name: str) -> Plan:
-    """Plan the import of one file, or say whose file it is."""
+    """Plan the import of one file, or raise an error that says which family it belongs to."""
     kind = FAMILIES[family]
     if not kind.has_teacher and all(key.startswith(AVERAGE) for key in weights):
         weights = {key.removeprefix(AVERAGE): value for key, value in weights.items()}
@@ -146,16 +148,16 @@ def _plan(family: str, weights: Weights, name: str) -> Plan:
         others = [other for other in FAMILIES.values() if other is not kind and other.recognises(weights)]
         if others:
             raise CheckpointError(
-                f"{name} is laid out as {' or '.join(other.title for other in others)} files are, not as {kind.title}'s."
+                f"{name} has the layout of a {' or '.join(other.title for other in others)} file, not of {kind.title}."
             )
         if (foreign := foreign_layout(weights)) is not None:
             raise CheckpointError(
-                f"{name} holds {foreign}. That is not {kind.title}'s file, and there is no importer for it."
+                f"{name} contains {foreign}. This is not a {kind.title} file, and no importer supports it."
             )
     try:
         return kind.plan(weights)
     except CheckpointError as error:
-        raise CheckpointError(f"{name} is no file of {kind.title} that is understood. {error}") from error
+        raise CheckpointError(f"{name} cannot be imported as a {kind.title} file. {error}") from error
 
 
 def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counter[str]]:
@@ -167,7 +169,7 @@ def _fill(plans: Sequence[Plan]) -> tuple[str, dict[str, Any], Segmenter, Counte
         return first.network, options, segmenter, _load(segmenter.core, first)
     for plan in plans[1:]:
         if (plan.network, plan.options) != (first.network, first.options):
-            raise CheckpointError(f"An ensemble needs networks of one kind; given are {first.title} and {plan.title}.")
+            raise CheckpointError(f"An ensemble needs networks of the same kind; got {first.title} and {plan.title}.")
     options = {"network": first.network, "network_options": first.options, "members": len(plans)}
     segmenter = build_unfilled("ensemble", options=options)
     left_out: Counter[str] = Counter()
@@ -183,12 +185,12 @@ def _load(core: nn.Module, plan: Plan) -> Counter[str]:
 
 
 def refuse_place(out: Path) -> None:
-    """Raise `CheckpointError` if the folder holds something that is no checkpoint and would be lost."""
+    """Raise `CheckpointError` if the folder contains anything besides a checkpoint, which would be lost."""
     if not out.exists():
         return
     found = {item.name for item in out.iterdir() if not is_litter(item.name)} if out.is_dir() else {out.name}
-    # Many other things have a config.json, so whatever else lies there counts as well.
+    # Many other things have a config.json too, so other files count as well.
     if foreign := sorted(found - {CONFIG, WEIGHTS, METRICS, CARD}):
         raise CheckpointError(
-            f"{out} holds {foreign[0]}, which is no part of a checkpoint. Name a new folder with --out."
+            f"{out} contains {foreign[0]}, which is not part of a checkpoint. Name a new folder with --out."
         )

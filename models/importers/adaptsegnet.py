@@ -1,7 +1,7 @@
-"""AdaptSegNet (Tsai et al., CVPR 2018): ADVENT's layout, of which the authors' forward reaches two branches only.
+"""AdaptSegNet (Tsai et al., CVPR 2018): ADVENT's layout, but the authors' forward pass reaches only two branches.
 
-The released files hold all four branches of each classifier. The authors' code returns from within the loop that adds
-them up, so that dilations 6 and 12 alone were trained and count; with all four the score collapses.
+The released files contain all four branches of each classifier. The authors' code returns from inside the loop that adds
+them up, so only dilations 6 and 12 were trained and count; with all four the score collapses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ rename = rename_by(
 
 
 def plan(weights: Weights) -> Plan:
-    """Two branches of both classifiers count."""
+    """Plan the import; two branches of both classifiers count."""
     refuse_vgg(weights)
     return Plan(
         title="AdaptSegNet's DeepLab-v2 on ResNet-101",

@@ -24,7 +24,7 @@ rename = rename_by({**BACKBONE, **HEADS})
 
 
 def protocol(branches: tuple[int, ...]) -> Protocol:
-    """How ADVENT and AdaptSegNet measure (`eval_UDA.py`, `evaluate_cityscapes.py`)."""
+    """The evaluation protocol of ADVENT and AdaptSegNet (`eval_UDA.py`, `evaluate_cityscapes.py`)."""
     return Protocol(
         size=(1024, 512),
         normalisation=CAFFE_BYTES,
@@ -44,12 +44,12 @@ def refuse_vgg(weights: Weights) -> None:
     """Raise `CheckpointError` for AdaptSegNet's network on VGG-16, which has no ResNet to map to."""
     if has(weights, "features.", "classifier.conv2d_list."):
         raise CheckpointError(
-            "The file holds DeepLab on VGG-16; only the ResNet-101 models of ADVENT and AdaptSegNet can be imported."
+            "The file contains DeepLab on VGG-16; only the ResNet-101 models of ADVENT and AdaptSegNet can be imported."
         )
 
 
 def plan(weights: Weights) -> Plan:
-    """All four branches of both classifiers count."""
+    """Plan the import; all four branches of both classifiers count."""
     refuse_vgg(weights)
     return Plan(
         title="ADVENT's DeepLab-v2 on ResNet-101",

@@ -1,7 +1,7 @@
-"""Which classes a file's outputs are, where the file or the config beside it says so by name.
+"""Which classes a file's outputs represent, if the file or the config beside it names them.
 
-A network with 19 outputs is not for that reason one of Cityscapes' 19 classes in Cityscapes' order. Where there are
-names they are compared: another order is put right, other classes are refused.
+A network with 19 outputs need not have Cityscapes' 19 classes in Cityscapes' order. If names are given they are compared:
+another order is corrected, other classes are refused.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sim2street.models.networks import build_unfilled
 from sim2street.models.storage.files import CONFIG
 
 ENTRIES: Final = ("classes", "class_names", "id2label")
-"""Under which training tools note names, in small letters or capitals."""
+"""Keys under which training tools store class names, in any case."""
 NOTES: Final = ("meta", "dataset_meta", "hyper_parameters", "config")
-"""Entries in which such notes lie, one in another."""
+"""Entries that may contain such keys, possibly nested."""
 PLACEHOLDER: Final = re.compile(r"(label|class)?[ _-]*\d+", re.IGNORECASE)
-"""What stands for a name where nobody gave one: LABEL_7."""
+"""Placeholders for missing names, such as LABEL_7."""
 SPELLINGS: Final = {
     "motorbike": "motorcycle",
     "motor": "motorcycle",
@@ -34,16 +34,16 @@ SPELLINGS: Final = {
     "pedestrian": "person",
     "trafficsignal": "trafficlight",
 }
-"""Other words for Cityscapes' classes, letters alone."""
+"""Other words for Cityscapes' classes, letters only."""
 MAX_BYTES: Final = 4 * 2**20
 
 
 def class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """Names of a file's outputs in their order; None where nothing says them.
+    """Names of a file's outputs in order; None if none are given.
 
     Args:
-        content: what the file holds at its top.
-        path: the file, beside which a `config.json` of transformers may lie.
+        content: the file's top-level entries.
+        path: the file; a `config.json` of transformers may be beside it.
 
     Raises:
         CheckpointError: the config beside the file cannot be read, or two places name different classes.
@@ -52,13 +52,13 @@ def class_names(content: Mapping[str, Any], path: Path) -> tuple[str, ...] | Non
     named = {place: names for place, names in found.items() if names is not None}
     if len({_plain(names) for names in named.values()}) > 1:
         raise CheckpointError(
-            f"{path.name} and the {CONFIG} beside it name different classes. Put the file into a folder of its own."
+            f"{path.name} and the {CONFIG} beside it name different classes. Move the file into its own folder."
         )
     return next(iter(named.values()), None)
 
 
 def order_of(names: tuple[str, ...]) -> list[int]:
-    """Where each of Cityscapes' 19 classes is among the outputs so named.
+    """Index of each of Cityscapes' 19 classes among the named outputs.
 
     Raises:
         CheckpointError: they are other classes.
@@ -70,9 +70,9 @@ def order_of(names: tuple[str, ...]) -> list[int]:
     missing = [name for name, plain in zip(CITYSCAPES19.names, ours, strict=True) if plain not in theirs]
     parts = [f"{_listed(foreign)} {'is' if len(foreign) == 1 else 'are'} not among them"] if foreign else []
     parts += [f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
-    parts = parts or ["some come twice"]
+    parts = parts or ["some are duplicated"]
     raise CheckpointError(
-        f"It names its {len(names)} outputs, and they are not Cityscapes' 19 classes: {'; '.join(parts)}. Only networks of"
+        f"The names of its {len(names)} outputs are not Cityscapes' 19 classes: {'; '.join(parts)}. Only networks with"
         " those classes can be imported."
     )
 
@@ -85,18 +85,18 @@ def reordered(
     Args:
         weights: all tensors of the network under our names.
         network: key in `NETWORKS`.
-        options: of the network.
+        options: the network's options.
         order: from `order_of`.
     """
     if order == sorted(order):
         return dict(weights)
-    # A network of fewer classes differs in just those dimensions that count classes.
+    # A network with fewer classes differs exactly in the dimensions that count classes.
     fewer = build_unfilled(network, SYNTHIA16, options).core.state_dict()
     places = torch.tensor(order)
     result = dict(weights)
     for key, value in weights.items():
         for axis in range(value.ndim):
-            beyond = value.shape[axis] - CITYSCAPES19.count  # a mask classifier's output for none stays last
+            beyond = value.shape[axis] - CITYSCAPES19.count  # a mask classifier's "no class" output stays last
             if beyond in (0, 1) and fewer[key].shape[axis] == SYNTHIA16.count + beyond:
                 rest = torch.arange(CITYSCAPES19.count, value.shape[axis])
                 result[key] = result[key].index_select(axis, torch.cat([places, rest]))
@@ -104,7 +104,7 @@ def reordered(
 
 
 def _named(content: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names among the notes at this level or below."""
+    """The class names stored at this level or below."""
     lowered = {key.lower(): value for key, value in content.items() if isinstance(key, str)}
     for entry in ENTRIES:
         names = _names(lowered.get(entry))
@@ -140,8 +140,8 @@ def _config_beside(path: Path) -> Mapping[str, Any]:
         content = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{place} may name the classes of {path.name} and cannot be read ({error}). Mend it, or put the file into a"
-            " folder of its own."
+            f"{place} may name the classes of {path.name}, but cannot be read ({error}). Fix it, or move the file into its"
+            " own folder."
         ) from error
     return content if isinstance(content, dict) else {}
 

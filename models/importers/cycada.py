@@ -1,6 +1,6 @@
 """CyCADA (Hoffman et al., ICML 2018): DRN-C-26 or FCN-8s, bare state dicts of https://github.com/jhoffman/cycada_release.
 
-Both networks keep the authors' keys here, but for the fixed upsampling kernels of FCN-8s.
+Both networks keep the authors' keys here, except the fixed upsampling kernels of FCN-8s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sim2street.models.storage.origin import Protocol
 KERNELS: Final[dict[str, Translation]] = {
     "upscore_pool4.w": "upscore2.weight",
     "upscore8.w": "upscore8.weight",
-    # One module under two names; a loader fills it in this order, so the other name has the last word.
+    # The same module under two names; a loader fills it in this order, so the other name wins.
     "upscore2.w": LeftOut("second name of the twofold upsampling"),
 }
 WINDOW: Final = Window(short_side=1024)
@@ -28,7 +28,7 @@ def rename_drn(key: str) -> Translation:
 
 
 def rename_fcn8s(key: str) -> Translation:
-    """Keys of FCN-8s are the authors' but for the kernels."""
+    """Keys of FCN-8s are the authors', except the kernels."""
     return KERNELS.get(key, None if key.startswith("upscore") else key)
 
 
@@ -43,7 +43,7 @@ def recognises(weights: Weights) -> bool:
 
 
 def plan(weights: Weights) -> Plan:
-    """Which of the two it is, the keys say."""
+    """Plan the import of either network, told apart by the keys."""
     fcn8s = is_fcn8s(weights)
     return Plan(
         title="CyCADA's FCN-8s on VGG-16" if fcn8s else "CyCADA's DRN-C-26",

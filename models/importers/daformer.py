@@ -42,13 +42,13 @@ rename = rename_by({**ENCODER, **head_rules(r"decode_head")})
 
 
 def recognises(weights: Weights) -> bool:
-    """Whether the student has a Mix Transformer and the context-aware head, or the head of the paper's baselines."""
+    """Whether the student has a Mix Transformer and the context-aware head, or the baselines' head."""
     student, _ = student_of(weights)
     return segformer.is_daformers(student) or has(student, "backbone.block", "decode_head.fuse_layer.aspp_modules.")
 
 
 def plan(weights: Weights) -> Plan:
-    """The student; on SegFormer's head where the file is one of the paper's baselines."""
+    """Plan the import of the student, which has SegFormer's head if the file is one of the paper's baselines."""
     student, left_out = student_of(weights)
     if segformer.is_daformers(student):
         return segformer.plan(weights)

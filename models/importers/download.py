@@ -1,4 +1,4 @@
-"""Fetching released weights: over a plain link, or from the Hugging Face Hub by repository id."""
+"""Fetch released weights from a direct link, or from the Hugging Face Hub by repository id."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from sim2street.models.storage.hub import hub_errors
 
 PARTS: Final = 2**20
 SECONDS: Final = 30
-"""Longest silence of a server."""
+"""Longest wait for data from a server."""
 DIGEST_IN_NAME: Final = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+(\.gz)?$")
-"""Authors who follow PyTorch's habit put the beginning of a file's sha256 into its name."""
+"""By PyTorch's convention, a file's name may contain the beginning of its sha256."""
 
 
 def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Fetch a file into the cache, going on where an earlier try was cut short; one that is there is not fetched again.
+    """Fetch a file into the cache and resume an interrupted download; a cached file is not fetched again.
 
-    Of two who want the same file one fetches and the other waits. A file that has changed on the server since an earlier
-    try begins anew, where the server gives it a tag. It is verified against the server's length and, where its name carries one, the beginning of its sha256.
+    If two processes want the same file, one fetches and the other waits. If the server gives a tag, a file that has changed
+    since an earlier try starts over. The file is checked against the server's length and the sha256 prefix in its name, if any.
 
     Args:
         url: http or https.
-        progress: called with bytes done and bytes in all (0 if the server does not say).
+        progress: called with the bytes done and the total bytes (0 if the server does not say).
 
     Raises:
-        CheckpointError: the server cannot be reached or refuses, the disk is full, or what came is not the file.
+        CheckpointError: the server cannot be reached or refuses, the disk is full, or it sent something else.
     """
     cached = cached_file(url)
     if cached is not None:
@@ -57,7 +57,7 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
                 _tag_of(partial).unlink(missing_ok=True)
     except httpx.HTTPError as error:
         raise CheckpointError(
-            f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to go on."
+            f"{url} could not be fetched: {error or type(error).__name__}. Run the command again to resume."
         ) from error
     except OSError as error:
         raise CheckpointError(f"{url} could not be stored in {folder}: {error.strerror or error}.") from error
@@ -65,10 +65,10 @@ def fetch(url: str, *, progress: Callable[[int, int], None] | None = None) -> Pa
 
 
 def cached_file(url: str) -> Path | None:
-    """What `fetch` has fetched from an address, if it is in the cache.
+    """The cached file of a URL, or None.
 
     Raises:
-        CheckpointError: the address names no file.
+        CheckpointError: the URL does not name a file.
     """
     place = _place(url)
     return place if place.exists() else None
@@ -77,30 +77,30 @@ def cached_file(url: str) -> Path | None:
 def _place(url: str) -> Path:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if name in ("", ".", ".."):
-        raise CheckpointError(f"{url} names no file. Give the address of the file itself.")
+        raise CheckpointError(f"{url} does not name a file. Give the URL of the file itself.")
     return cache_folder() / FETCHED / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
 def fetch_from_hub(repository: str, files: Sequence[str], *, with_config: bool = False) -> Path:
-    """Fetch the weights of a repository; cached ones without network.
+    """Fetch the weights of a repository; cached ones need no network.
 
     Args:
         repository: `owner/name`, or `owner/name@revision`.
-        files: names under which the weights may lie, the better first.
-        with_config: fetch the config that names the classes too, where there is one; it lies beside the weights then.
+        files: possible names of the weights, in order of preference.
+        with_config: also fetch the config that names the classes, if there is one; it is stored beside the weights.
 
     Raises:
-        CheckpointError: the repository is not there, not allowed, not reachable, or holds no weights.
+        CheckpointError: the repository does not exist, is not permitted or reachable, or has no weights.
     """
     name, _, revision = repository.partition("@")
     weights = _weights_from_hub(name, files, revision or None)
     if with_config:
-        _fetch_config(name, weights.parent.name)  # a folder of the Hub's cache is called by its commit
+        _fetch_config(name, weights.parent.name)  # the Hub's cache names folders by commit
     return weights
 
 
 def _fetch_config(name: str, commit: str) -> None:
-    """Fetch the config of a commit into the folder of its weights; one that does not exist is no error."""
+    """Fetch the config of a commit into the folder of its weights, if it exists."""
     with hub_errors(name, commit):
         try:
             hf_hub_download(name, CONFIG, revision=commit, endpoint=os.environ.get("HF_ENDPOINT"))
@@ -116,7 +116,7 @@ def _weights_from_hub(name: str, files: Sequence[str], revision: str | None) -> 
             try:
                 endpoint = os.environ.get("HF_ENDPOINT")
                 return Path(hf_hub_download(name, file, revision=revision, endpoint=endpoint))
-            except LocalEntryNotFoundError:  # no network; asking it for the other file would only wait again
+            except LocalEntryNotFoundError:  # no network: asking for the other file would only time out again
                 cached = (try_to_load_from_cache(name, other, revision=revision) for other in files)
                 found = next((path for path in cached if isinstance(path, str)), None)
                 if found is None:
@@ -124,52 +124,52 @@ def _weights_from_hub(name: str, files: Sequence[str], revision: str | None) -> 
                 return Path(found)
             except EntryNotFoundError:
                 continue
-    raise CheckpointError(f"{name} holds none of {', '.join(files)}.")
+    raise CheckpointError(f"{name} contains no weights; expected one of {', '.join(files)}.")
 
 
 def _download(url: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:
-    """Fill `partial`; bytes that it holds are not asked for again."""
+    """Fill `partial`; bytes it already has are not requested again."""
     there = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if there:
         headers["Range"] = f"bytes={there}-"
-        if _tag_of(partial).exists():  # of another tag, the whole file comes
+        if _tag_of(partial).exists():  # if the tag differs, the server sends the whole file
             headers["If-Range"] = _tag_of(partial).read_text(encoding="ascii")
     with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=SECONDS) as answer:
-        if answer.status_code == 416:  # there is nothing after what is there: complete, or another file by now
+        if answer.status_code == 416:  # no bytes follow: the file is complete, or has changed on the server
             partial.unlink()
-            raise httpx.HTTPError("what was fetched before does not fit the file, and was removed")
+            raise httpx.HTTPError("the partial file does not match the server's file and was removed")
         answer.raise_for_status()
         if answer.headers.get("content-type", "").startswith("text/html"):
-            raise CheckpointError(f"{url} answers with a web page, not with a file. Open it in a browser.")
+            raise CheckpointError(f"{url} returns a web page instead of a file. Open it in a browser.")
         resumed = answer.status_code == 206
         tag = answer.headers.get("etag", "")
         if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {there}-"):
             partial.unlink()
-            raise httpx.HTTPError("the server went on at another place than it was asked to; what there was is removed")
+            raise httpx.HTTPError("the server resumed at another position than requested; the partial file was removed")
         if not resumed:
-            partial.unlink(missing_ok=True)  # before the tag: old bytes must never stand beside a new one
+            partial.unlink(missing_ok=True)  # before the tag: old bytes must never be paired with a new tag
             _tag_of(partial).unlink(missing_ok=True)
-            if tag.startswith('"') and tag.isascii():  # a weak one, W/"...", says nothing about bytes
+            if tag.startswith('"') and tag.isascii():  # a weak tag, W/"...", does not identify the bytes
                 _tag_of(partial).write_text(tag, encoding="ascii")
         done = there if resumed else 0
         total = done + int(answer.headers.get("content-length") or 0)
         if total > MAX_BYTES:
-            raise CheckpointError(f"{url} is {total / 2**30:.1f} GB; up to {MAX_BYTES >> 30} GB are fetched.")
+            raise CheckpointError(f"{url} is {total / 2**30:.1f} GB; the limit is {MAX_BYTES >> 30} GB.")
         with partial.open("ab" if resumed else "wb") as file:
             for part in answer.iter_bytes(PARTS):
                 file.write(part)
                 done += len(part)
                 if done > MAX_BYTES:
-                    raise CheckpointError(f"{url} goes on beyond {MAX_BYTES >> 30} GB.")
+                    raise CheckpointError(f"{url} is larger than the limit of {MAX_BYTES >> 30} GB.")
                 if progress is not None:
                     progress(done, total)
     if total and done != total:
-        raise httpx.HTTPError(f"{done} of {total} bytes came")
+        raise httpx.HTTPError(f"the connection ended after {done} of {total} bytes")
 
 
 def _tag_of(partial: Path) -> Path:
-    """Where the server's tag of a file under way is noted."""
+    """Where the server's tag of a partial file is stored."""
     return partial.with_name(f"{partial.name}.etag")
 
 
@@ -181,5 +181,5 @@ def _verify(path: Path, name: str, url: str) -> None:
     if not digest.startswith(match[1]):
         path.unlink()
         raise CheckpointError(
-            f"{url} gave a file whose sha256 begins with {digest[:8]}; its name promises {match[1]}. It was removed."
+            f"The sha256 of the file from {url} begins with {digest[:8]}, but its name says {match[1]}. The file was removed."
         )

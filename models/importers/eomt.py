@@ -1,6 +1,6 @@
 """EoMT (Kerssies et al., CVPR 2025) on Cityscapes: the authors' file of https://github.com/tue-mps/eomt, or transformers'.
 
-The port of transformers cuts query, key and value of the attention apart, and keeps positions without their leading 1.
+The transformers port splits query, key and value of the attention, and stores positions without their leading 1.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ENCODERS: Final = {384: "small", 768: "base", 1024: "large"}
 """Size of DINOv2 by the width of its tokens."""
 REGISTERS: Final = 4
 OUTPUTS: Final = CITYSCAPES19.count + 1
-"""The classes and none."""
+"""The classes and "no class"."""
 MASKING: Final = "attn_mask_probs"
 NOTES: Final = {
-    MASKING: LeftOut("how often attention was masked at the end of training; it is not in evaluation"),
+    MASKING: LeftOut("how often attention was masked at the end of training; evaluation does not mask it"),
     "criterion.empty_weight": LeftOut("weight of a loss"),
 }
 PROTOCOL: Final = Protocol(
@@ -83,12 +83,12 @@ def is_port(weights: Weights) -> bool:
 
 
 def from_port(weights: Weights) -> dict[str, Tensor]:
-    """Bring weights of transformers to the authors' names; keys that nobody knows stay as they are."""
+    """Rename weights of transformers to the authors' names; unknown keys stay unchanged."""
     theirs = renamed(weights, _authors_name_or_same)
     for key in [key for key in theirs if re.search(r"\.attn\.q\.(weight|bias)$", key)]:
         parts = [key.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
         if missing := [part for part in parts if part not in theirs]:
-            raise CheckpointError(f"The file holds an attention's query layer without {missing[0]}.")
+            raise CheckpointError(f"The file contains an attention's query layer but not {missing[0]}.")
         if len({theirs[part].shape for part in parts}) > 1:
             raise CheckpointError(f"Query, key and value of an attention differ in shape at {key}.")
         theirs[key.replace(".attn.q.", ".attn.qkv.")] = torch.cat([theirs.pop(part) for part in parts])
@@ -112,27 +112,29 @@ def _of_authors(weights: Weights) -> dict[str, Tensor]:
 
 
 def recognises(weights: Weights) -> bool:
-    """Whether there are queries, masks and classes in one of the two layouts."""
+    """Whether the weights have queries, masks and classes in one of the two layouts."""
     plain = {key.removeprefix("network."): value for key, value in weights.items()}
     return is_port(plain) or has(plain, "q.weight", "class_head.", "mask_head.")
 
 
 def plan(weights: Weights) -> Plan:
-    """Sizes as the shapes say them."""
+    """Plan the import; sizes follow from the shapes."""
     weights = _of_authors(weights)
     width, side, patch = _geometry(weights)
     head = weights.get("class_head.weight")
     outputs = head.shape[0] if head is not None and head.ndim else 0
     if outputs != OUTPUTS:
         raise CheckpointError(
-            f"The class head has {outputs} outputs; Cityscapes' 19 classes and none are {OUTPUTS}. Only networks of those"
-            " classes can be imported."
+            f'The class head has {outputs} outputs; expected {OUTPUTS}, Cityscapes\' 19 classes and "no class". Only networks'
+            " with those classes can be imported."
         )
     blocks = len({key for key in weights if re.fullmatch(r"encoder\.backbone\.blocks\.\d+\.norm1\.weight", key)})
     masking = weights.get(MASKING)
     query_blocks = len(masking) if masking is not None and masking.ndim == 1 else 4
     if query_blocks not in range(1, blocks + 1):
-        raise CheckpointError(f"{MASKING} speaks of {query_blocks} blocks with queries; the encoder has {blocks}.")
+        raise CheckpointError(
+            f"{MASKING} lists {query_blocks} blocks with queries, but the encoder has {blocks} blocks."
+        )
     queries = weights.get("q.weight")
     if queries is None or not queries.ndim:
         raise CheckpointError("The file lacks its queries, q.weight.")
@@ -161,18 +163,18 @@ def plan(weights: Weights) -> Plan:
 
 
 def _geometry(weights: Weights) -> tuple[int, int, int]:
-    """Width of the tokens, patches along a side, pixels along a patch."""
+    """Width of the tokens, patches per side, and pixels per patch side."""
     kernel, positions = weights.get(f"{BACKBONE}patch_embed.proj.weight"), weights.get(f"{BACKBONE}pos_embed")
     registers = weights.get(f"{BACKBONE}reg_token")
     if kernel is None and has(weights, "class_head."):
         raise CheckpointError(
-            "The file lacks the encoder's first layers. EoMT's files for DINOv3 hold differences to DINOv3's own weights,"
-            " which are gated, and are of no use without them; import a file that holds the whole network."
+            "The file lacks the encoder's first layers. EoMT's files for DINOv3 contain only differences to DINOv3's own gated"
+            " weights and cannot be used without them; import a file that contains the whole network."
         )
     if positions is None or registers is None or kernel is None or kernel.ndim != 4 or positions.ndim != 3:
         raise CheckpointError(
-            "The file lacks the patch, position or register embedding of a DINOv2 with registers, the encoder that is"
-            " known here. Files for DINOv3 cannot be imported."
+            "The file lacks the patch, position or register embedding of a DINOv2 with registers, the only supported"
+            " encoder. Files for DINOv3 cannot be imported."
         )
     width, side = kernel.shape[0], math.isqrt(positions.shape[1])
     if width not in ENCODERS or side * side != positions.shape[1] or registers.shape[1:2] != (REGISTERS,):

@@ -1,4 +1,4 @@
-"""What a family of released checkpoints has to say about its files."""
+"""The description that a family of released checkpoints gives of its files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Plan:
     """How one file becomes a checkpoint.
 
     Attributes:
-        title: the network, for people.
+        title: display name of the network.
         network: key in `NETWORKS`.
-        options: of the network; what the authors' code has fixed and what the shapes say.
-        weights: those that belong to the evaluated network, under the authors' keys.
+        options: the network's options, from the authors' code and the shapes.
+        weights: those of the evaluated network, under the authors' keys.
         rename: the authors' key -> ours.
-        window: how photos are shown to the network.
-        protocol: how the authors measure.
-        left_out: tensors that were not even looked at, by reason.
-        order: which of the file's outputs each of Cityscapes' 19 classes is.
+        window: how photos are presented to the network.
+        protocol: the authors' evaluation protocol.
+        left_out: number of tensors that were skipped, by reason.
+        order: for each of Cityscapes' 19 classes, the index of the file's output.
     """
 
     title: str
@@ -52,15 +52,15 @@ class Family:
     """One entry of `FAMILIES`.
 
     Attributes:
-        title: as people write it.
+        title: display name.
         year: of the paper.
         method: key of the method that trained these weights, as in `config.json`.
         licence: of the released weights, as far as the authors state it.
         page: where the authors release them.
-        recognises: whether weights look like this family's, rightly named or not.
-        plan: weights -> plan. Raises `CheckpointError` if they cannot be this family's.
+        recognises: whether weights look like this family's, even if some keys are wrong.
+        plan: weights -> plan. Raises `CheckpointError` if they cannot belong to this family.
         has_teacher: whether training keeps a moving average as a teacher, which is not the network that is evaluated.
-        hub_files: names of the weights in the authors' repositories on the Hub, the better first; none where the
+        hub_files: names of the weights in the authors' repositories on the Hub, in order of preference; empty if the
             authors have no repositories there.
     """
 
@@ -76,5 +76,5 @@ class Family:
 
 
 def has(weights: Weights, *starts: str) -> bool:
-    """Whether for each of `starts` some key begins with it."""
+    """Whether every one of `starts` is a prefix of some key."""
     return all(any(key.startswith(start) for key in weights) for start in starts)

@@ -1,4 +1,4 @@
-"""Layouts of other libraries: recognised in order to be named, since their tensors are other networks' or other names'."""
+"""Layouts of other libraries, recognised so that errors can name them; they cannot be imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from sim2street.models.importers.family import Weights, has
 
-ENCODER: Final = "an encoder alone, as it comes from training on ImageNet, without a head that segments"
+ENCODER: Final = "an encoder alone, as trained on ImageNet, without a segmentation head"
 LAYOUTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("SegFormer in the layout of mmsegmentation 1", (r"backbone\.layers\.\d+\.\d+\.projection\.", r"decode_head\.")),
     ("a Mix Transformer in the layout of mmsegmentation 1", (r"(backbone\.)?layers\.\d+\.\d+\.projection\.",)),
@@ -24,12 +24,12 @@ LAYOUTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (f"a vision transformer: {ENCODER}", (r"blocks\.0\.attn\.qkv\.",)),
     (f"a ConvNeXt, Swin or other encoder in stages: {ENCODER}", (r"(stages|layers)\.\d+\.(blocks|downsample)",)),
 )
-"""What it is called, and how keys begin that it has all of; the more particular first."""
+"""Name of a layout, and prefixes of keys that must all occur; more specific layouts first."""
 HEADS: Final = ("decode_head.", "segmentation_head.", "layer5.", "layer6.", "layer8.", "head.classify.")
 
 
 def foreign_layout(weights: Weights) -> str | None:
-    """What weights are that no family recognises, in words; None where that is not known either."""
+    """Describe weights that no family recognises; None if their layout is unknown too."""
     for title, beginnings in LAYOUTS:
         if ENCODER in title and any(has(weights, head) for head in HEADS):
             continue

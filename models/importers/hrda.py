@@ -1,7 +1,7 @@
 """HRDA (Hoyer et al., ECCV 2022) and MIC (Hoyer et al., CVPR 2023), whose networks are the same.
 
 A tar.gz of https://github.com/lhoyer/HRDA or https://github.com/lhoyer/MIC, or the mmcv file in it. MIC on DAFormer
-has DAFormer's network, which its keys say.
+has DAFormer's network, recognised by its keys.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def recognises(weights: Weights) -> bool:
 
 
 def recognises_mic(weights: Weights) -> bool:
-    """MIC's files are HRDA's or DAFormer's."""
+    """Whether the layout is HRDA's or DAFormer's; MIC's files have either."""
     return recognises(weights) or daformer.recognises(weights)
 
 
 def plan(weights: Weights) -> Plan:
-    """The student."""
+    """Plan the import of the student."""
     student, left_out = student_of(weights)
     variant = variant_of(student)
     return Plan(
@@ -71,7 +71,7 @@ def plan(weights: Weights) -> Plan:
 
 
 def plan_mic(weights: Weights) -> Plan:
-    """The student, on either network."""
+    """Plan the import of the student, on either network."""
     return plan(weights) if recognises(weights) else daformer.plan(weights)
 
 

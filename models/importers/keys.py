@@ -1,7 +1,7 @@
-"""From the authors' names of tensors to ours, strictly: every key is used, or named as one that may be left out.
+"""Strict translation of the authors' tensor names to ours: every key is used, or listed as one that may be left out.
 
-A family of checkpoints says how its names translate by a pure function from their key to ours. What it does not know
-is an error that lists the keys; so is a tensor of ours that nothing fills, one of another shape, and one with NaNs.
+A family of checkpoints gives a pure function from its keys to ours. Unknown keys are an error that lists them; so are
+missing tensors, tensors of another shape, and tensors with NaNs.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sim2street.models.errors import CheckpointError
 from sim2street.models.networks import is_finite
 
 BATCHES = "num_batches_tracked"
-"""Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and nothing reads it in evaluation."""
+"""Counter of batch norms. Networks older than PyTorch 0.4.1 lack it, and evaluation does not use it."""
 VARIANCE = "running_var"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A key's answer: known, and not part of the network. `reason` is shown to the person."""
+    """Translation of a key that is known but not part of the network. `reason` is shown to the user."""
 
     reason: str
 
 
 Translation = str | LeftOut | None
-"""Our key; that it is left out; or None for a key that nobody knows."""
+"""Our key; a `LeftOut`; or None for an unknown key."""
 
 Rename = Callable[[str], Translation]
 
@@ -50,7 +50,7 @@ class Match:
 
 
 def rename_by(rules: Mapping[str, str | LeftOut]) -> Rename:
-    r"""Build a key map out of rules on modules: `{r"backbone\.norm(\d)": r"encoder.norm\1"}`.
+    r"""Build a key map from rules on module names: `{r"backbone\.norm(\d)": r"encoder.norm\1"}`.
 
     A rule must match a key's whole module name, which is the key without its last part (weight, bias, running_mean and
     so on); that part stays as it is.
@@ -69,18 +69,18 @@ def rename_by(rules: Mapping[str, str | LeftOut]) -> Rename:
 
 
 def translate(theirs: Mapping[str, Tensor], rename: Rename, core: nn.Module, *, title: str) -> Match:
-    """Bring weights under our names and check them against the network that they are for.
+    """Rename weights to our names and check them against the network they are for.
 
-    Linear layers that act on maps are 1x1 convolutions here: a (K, D) matrix is taken for a (K, D, 1, 1) kernel.
+    Linear layers that act on maps are 1x1 convolutions here: a (K, D) matrix is read as a (K, D, 1, 1) kernel.
 
     Args:
         theirs: tensors by the authors' keys.
         rename: the family's key map.
-        core: our network, in any state; its keys and shapes are what is expected. May lie on the meta device.
-        title: of what was expected, for errors: "DAFormer on MiT-B5".
+        core: our network, which defines the expected keys and shapes; its values are not used. May be on the meta device.
+        title: name of the expected network for errors: "DAFormer on MiT-B5".
 
     Raises:
-        CheckpointError: keys are unknown or missing, shapes differ, values are no finite floating-point numbers.
+        CheckpointError: keys are unknown or missing, shapes differ, or values are not finite floating-point numbers.
     """
     expected = {key: value.shape for key, value in core.state_dict().items()}
     found = Match({})
@@ -98,25 +98,25 @@ def translate(theirs: Mapping[str, Tensor], rename: Rename, core: nn.Module, *, 
             found.weights[answer] = value[..., None, None] if linear else value
             origin[answer] = key
     if unknown:
-        raise CheckpointError(f"The file holds {_listed(unknown)}, which {title} has no place for.")
+        raise CheckpointError(f"The file contains {_listed(unknown)}, which {title} does not have.")
     missing = [key for key in expected if key not in found.weights and not key.endswith(BATCHES)]
     if missing:
         raise CheckpointError(
-            f"The file lacks {len(missing)} of the {len(expected)} tensors of {title}; nothing fills {_listed(missing)}"
+            f"The file lacks {len(missing)} of the {len(expected)} tensors of {title}; missing are {_listed(missing)}"
             " (our names)."
         )
     for key, value in found.weights.items():
         _check(origin[key], value, expected[key], title)
     for key, shape in expected.items():
-        found.weights.setdefault(key, torch.zeros(shape, dtype=torch.int64))  # counters alone can still be missing
+        found.weights.setdefault(key, torch.zeros(shape, dtype=torch.int64))  # only counters can still be missing
     return found
 
 
 def renamed(weights: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
-    """Weights under other names.
+    """Return the weights under other names.
 
     Raises:
-        CheckpointError: two tensors of the file would have the same one, so that one would be lost without a word.
+        CheckpointError: two tensors of the file would get the same name, so that one would be lost silently.
     """
     result: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
@@ -134,9 +134,9 @@ def shapes_at(weights: Mapping[str, Tensor], pattern: str) -> dict[str, tuple[in
 
 
 def _refuse_layout(key: str, value: Tensor) -> None:
-    """Raise `CheckpointError` for a tensor that is not simply numbers in rows."""
+    """Raise `CheckpointError` for a tensor that is not dense."""
     if value.layout != torch.strided or value.is_nested or value.is_meta:
-        raise CheckpointError(f"{key} is a sparse, nested or empty kind of tensor; expected plain numbers.")
+        raise CheckpointError(f"{key} is a sparse, nested or empty tensor; expected a dense tensor.")
 
 
 def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
@@ -146,16 +146,16 @@ def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
             hint = f": {value.shape[0]} classes or channels, expected {shape[0]}"
         raise CheckpointError(f"{key} has shape {tuple(value.shape)}, {title} has {tuple(shape)}{hint}.")
     if key.endswith(BATCHES):
-        # Moving averages are kept of counters too, which makes them floats.
+        # Moving averages include counters, which turns them into floats.
         if value.is_floating_point() and not (is_finite(value.float()) and bool((value >= 0).all())):
             raise CheckpointError(f"{key} holds {float(value):g}; expected a count.")
         return
     if value.dtype not in FLOATS:
         raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")
-    if not is_finite(value.float()):  # as it will be stored: a double may be beyond what fp32 holds
-        raise CheckpointError(f"{key} holds values that are not numbers (NaN or infinite). The file is of no use.")
+    if not is_finite(value.float()):  # checked as stored: a double may overflow fp32
+        raise CheckpointError(f"{key} contains NaN or infinite values. The file cannot be used.")
     if key.endswith(VARIANCE) and bool((value < 0).any()):
-        raise CheckpointError(f"{key} holds negative variances, whose roots are not numbers. The file is of no use.")
+        raise CheckpointError(f"{key} contains negative variances. The file cannot be used.")
 
 
 def _listed(keys: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""The layout that SegFormer, DAFormer, HRDA and MIC share: mmsegmentation files around a Mix Transformer.
+"""The layout shared by SegFormer, DAFormer, HRDA and MIC: mmsegmentation files of a Mix Transformer and a head.
 
-`state_dict` holds `backbone.*` and `decode_head.*`. One saved while adapting holds them three times or more: under
-`model.` the student, which the papers evaluate, and under other prefixes networks that only training needs.
+`state_dict` contains `backbone.*` and `decode_head.*`. A file saved during adaptation contains them three times or more: the
+student, which the papers evaluate, under `model.`, and networks needed only for training under other prefixes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HALF_SIZE_PROTOCOL: Final = Protocol(
     inference="whole photo, resized bilinearly; logits to 1024x512 and from there to the photo's size, bilinear",
     weights="student, step 40000",
 )
-"""How DAFormer's repository measures."""
+"""The evaluation protocol of DAFormer's repository."""
 
 
 def _encoder_rules() -> dict[str, str]:
@@ -63,23 +63,23 @@ ENCODER: Final = _encoder_rules()
 
 
 def student_of(weights: Weights) -> tuple[Weights, Counter[str]]:
-    """Take the evaluated network out of a file, its prefix removed, and count what only training needs."""
+    """Extract the evaluated network without its prefix, and count the tensors that only training needs."""
     if all(key.startswith(OWN) for key in weights):
         return weights, Counter()
     reasons = {key: reason for key in weights for start, reason in TRAINING_ONLY.items() if key.startswith(start)}
     left_out = Counter(reasons.values())
-    # Anchored: the authors' own tool removes "model." wherever it stands and mixes teacher and student up.
+    # Anchored: the authors' own tool removes "model." anywhere in a key, which mixes up teacher and student.
     kept = {key: value for key, value in weights.items() if key not in reasons}
     student = renamed(kept, lambda key: key.removeprefix(STUDENT))
     if left_out and not student:
         raise CheckpointError(
-            f"The file holds {', '.join(left_out)} but not the student (model.*), which is the network that is evaluated."
+            f"The file contains {', '.join(left_out)} but not the student (model.*), the network that is evaluated."
         )
     return student, left_out
 
 
 def variant_of(weights: Weights) -> str:
-    """Which Mix Transformer this is, "b0" to "b5", by the width of its first stage and its numbers of blocks."""
+    """Identify the Mix Transformer, "b0" to "b5", by the width of its first stage and its numbers of blocks."""
     embedding = weights.get("backbone.patch_embed1.proj.weight")
     if embedding is None or embedding.ndim != 4:
         raise CheckpointError("The file lacks backbone.patch_embed1.proj.weight, the Mix Transformer's first layer.")
@@ -91,13 +91,13 @@ def variant_of(weights: Weights) -> str:
             return name
     shown = ", ".join(map(str, depths))
     raise CheckpointError(
-        f"The file's encoder has {shown} blocks and begins with {width} channels; no Mix Transformer B0 to B5 does."
+        f"The file's encoder has {shown} blocks and {width} channels in its first stage, unlike any Mix Transformer B0 to B5."
         " Are blocks missing, or are keys renamed?"
     )
 
 
 def width_of(weights: Weights, key: str) -> int:
-    """Number of outputs of the layer at `key`, by which the width of a head is known."""
+    """Number of outputs of the layer at `key`, which is the width of a head."""
     if key not in weights or not weights[key].ndim:
         raise CheckpointError(f"The file lacks {key}. Is it an encoder without a head, or are keys renamed?")
     return weights[key].shape[0]

@@ -1,12 +1,11 @@
-"""Reading the files that authors released, none of whose contents is trusted.
+"""Read weight files released by others without trusting their contents.
 
-Pickles run code when they are opened the ordinary way. Here they are read by PyTorch's restricted reader, which knows
-tensors and plain containers only. What else training tools leave among a checkpoint's notes, such as NumPy's arrays and
-scalars, is replaced by a `Note` that holds nothing. Archives are read member by member within bounds; nothing is unpacked
-by its own name.
+Opening a pickle the ordinary way runs code. Here PyTorch's restricted reader reads it, which accepts only tensors and plain
+containers. Other objects that training tools store in a checkpoint's metadata, such as NumPy arrays and scalars, are
+replaced by an empty `Note`. Archives are read member by member within limits, and no member is unpacked under its own name.
 
-The tensors may lie under names that wrappers gave them (DataParallel, torch.compile, Lightning, moving averages);
-`tensors_of` takes those off.
+Tensor names may have prefixes from wrappers (DataParallel, torch.compile, Lightning, moving averages); `tensors_of`
+removes them.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ from sim2street.models.importers.keys import renamed
 from sim2street.models.storage.files import is_litter
 
 MAX_BYTES: Final = 8 * 2**30
-"""Largest file that is read; the authors' largest, with optimiser and three copies of MiT-B5, has about 2 GB."""
+"""Largest file accepted; the authors' largest, with optimiser and three copies of MiT-B5, has about 2 GB."""
 MAX_EXPANSION: Final = 20
-"""Most that an archive may grow; trained weights hardly shrink when they are compressed."""
+"""Largest expansion of an archive; compression hardly shrinks trained weights."""
 SMALL_BYTES: Final = 64 * 2**20
-"""Archives may always grow to this size."""
+"""Archives may always expand to this size."""
 GZIP: Final = b"\x1f\x8b"
 TAR: Final = b"ustar"
 """At byte 257 of a tar."""
 PAGE: Final = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
-"""How a web page begins, such as the one on which Google Drive asks to confirm a large download."""
+"""The start of a web page, such as the one on which Google Drive asks to confirm a large download."""
 
 CONTAINERS: Final = (
     "state_dict", "model_state_dict", "model_state", "model", "network", "net", "module", "weights", "params",
 )  # fmt: skip
-"""Where training tools put the network's tensors."""
+"""Keys under which training tools store the network's tensors."""
 AVERAGES: Final = (
     "model_ema", "state_dict_ema", "ema_state_dict", "ema_model", "ema", "params_ema", "shadow", "averaged_model",
 )  # fmt: skip
-"""The same of its moving average; beside the network itself it is not looked at."""
+"""Keys of its moving average, which is ignored if the network itself is present."""
 KNOWN_BESIDE: Final = frozenset(
     (
         "meta", "optimizer", "optimizers", "optimizer_state_dict", "optimizer_states", "param_schedulers", "scheduler",
@@ -62,19 +61,19 @@ KNOWN_BESIDE: Final = frozenset(
         "MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "message_hub", "decay", "num_updates", "classes", "class_names", "id2label",
     )
 )  # fmt: skip
-"""What may lie beside them and is not taken for part of the network."""
+"""Other keys that may be present and are not part of the network."""
 INSERTED: Final = frozenset(
     ("module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 )
-"""Parts of a tensor's name that PyTorch's wrappers insert, around the whole network or around a part of it."""
+"""Parts of a tensor's name inserted by PyTorch's wrappers, around the whole network or a part of it."""
 OUTER: Final = ("model", "network", "net", "model_ema", "ema", "shadow", "averaged_model")
-"""Attributes under which a training module holds its network, so that all names begin with one of them."""
+"""Attributes in which a training module keeps its network; they prefix all names."""
 COUNTERS: Final = ("n_averaged", "num_updates", "decay")
-"""What moving averages count beside the network."""
+"""Counters that moving averages store beside the network."""
 
 
 class Note:
-    """What a file's notes held that is neither tensor nor plain container: only its place is kept, so nothing runs."""
+    """Empty stand-in for metadata that is neither a tensor nor a plain container, so that no code runs."""
 
     def __init__(self, *_arguments: object) -> None:
         pass
@@ -101,17 +100,17 @@ _NOTES: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
         )
     ),
 ]
-"""Names by which files call them."""
+"""Names of these objects in files."""
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Read a file of weights: safetensors, a PyTorch pickle of any age, or a tar.gz that holds one.
+    """Read a file of weights: safetensors, a PyTorch pickle of any version, or a tar.gz that contains one.
 
     Returns:
-        What the file holds at its top, a dict; `tensors_of` takes the tensors out of it.
+        The file's top-level dict; `tensors_of` extracts the tensors.
 
     Raises:
-        CheckpointError: it is none of these, damaged, too large, or holds more than weights.
+        CheckpointError: it is none of these, damaged, too large, or contains more than weights.
     """
     try:
         size = path.stat().st_size
@@ -120,14 +119,14 @@ def read_weights(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     if size > MAX_BYTES:
-        raise CheckpointError(f"{path} has {size / 2**30:.1f} GB; up to {MAX_BYTES >> 30} GB are read.")
+        raise CheckpointError(f"{path} has {size / 2**30:.1f} GB; the limit is {MAX_BYTES >> 30} GB.")
     if start[:2] == GZIP or start[257:262] == TAR:
         with tempfile.TemporaryDirectory() as folder:
             return _read_pickle(_take_out(path, Path(folder)), name=path.name)
     if PAGE.match(start):
         raise CheckpointError(
-            f"{path.name} is a web page, not a file of weights: the site wanted an answer before the download. Open its"
-            " link in a browser and save what comes then."
+            f"{path.name} is a web page, not a file of weights: the site asked for confirmation before the download. Open its"
+            " link in a browser and save the file it then offers."
         )
     if start[8:9] == b"{":
         return _read_safetensors(path)
@@ -135,12 +134,12 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take the network's tensors out of what a file holds at its top, and wrappers' parts off their names.
+    """Extract the network's tensors from a file's top-level dict, and remove wrappers' parts from their names.
 
     Raises:
-        CheckpointError: something else lies there, or a tensor comes twice.
+        CheckpointError: it contains something else, or a tensor twice.
     """
-    for _ in range(len(CONTAINERS)):  # some nest one in another
+    for _ in range(len(CONTAINERS)):  # some are nested
         chosen = _container(content)
         if chosen is None:
             break
@@ -150,15 +149,15 @@ def tensors_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
     others = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others or not content:
         shown = ", ".join(map(str, others[:8])) or "nothing"
-        raise CheckpointError(f"The file holds {shown} where tensors by name were expected.")
+        raise CheckpointError(f"The file contains {shown}; expected tensors by name.")
     return unwrapped(content)
 
 
 def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights without what wrappers add to their names, in whatever order the wrappers lie around each other.
+    """Weights without the parts that wrappers add to their names, however the wrappers are nested.
 
     Raises:
-        CheckpointError: two tensors have the same name then.
+        CheckpointError: two tensors would then have the same name.
     """
     weights = renamed(weights, lambda key: ".".join(part for part in key.split(".") if part not in INSERTED) or key)
     while True:
@@ -170,10 +169,10 @@ def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _container(content: Mapping[str, Any]) -> str | None:
-    """The entry that holds the network; None where its tensors lie here.
+    """The entry that contains the network; None if its tensors are at this level.
 
     Raises:
-        CheckpointError: several could, or something lies beside it that nobody knows.
+        CheckpointError: several entries could, or there is an unknown entry beside it.
     """
     if all(isinstance(value, Tensor) for value in content.values()):
         return None
@@ -184,12 +183,12 @@ def _container(content: Mapping[str, Any]) -> str | None:
     if chosen is None:
         return None
     if len(dicts) > 1:
-        raise CheckpointError(f"The file holds several networks: {', '.join(dicts)}. Save one of them alone.")
+        raise CheckpointError(f"The file contains several networks: {', '.join(dicts)}. Save one of them alone.")
     beside = content.keys() - {chosen, *named, *AVERAGES} - KNOWN_BESIDE
     if beside:
         raise CheckpointError(
-            f"Beside {chosen} the file holds {', '.join(sorted(map(str, beside))[:8])}, which nobody here knows; expected"
-            " training notes such as meta and optimizer only."
+            f"Besides {chosen} the file contains the unknown entries {', '.join(sorted(map(str, beside))[:8])}; expected only"
+            " training metadata such as meta and optimizer."
         )
     return chosen
 
@@ -198,40 +197,40 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is no readable safetensors file ({error}).") from error
+        raise CheckpointError(f"{path.name} is not a readable safetensors file ({error}).") from error
 
 
 def _read_pickle(path: Path, *, name: str) -> dict[str, Any]:
-    """Read a pickle with PyTorch's restricted reader; `name` is what errors call it."""
+    """Read a pickle with PyTorch's restricted reader; errors call it `name`."""
     if zipfile.is_zipfile(path):
         _refuse_bomb(path, name)
     try:
         with torch.serialization.safe_globals(_NOTES), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of storage classes that old files name
+            warnings.simplefilter("ignore")  # about storage classes that old files name
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)|function ([\w.]+)", str(error))
         called = next((group for group in found.groups() if group), "") if found else ""
         if called:
             raise CheckpointError(
-                f"{name} asks to run {called}, which no weights need. It was not run, and the file is refused."
+                f"{name} tries to run {called}, which a file of weights never needs. Nothing was run; the file is refused."
             ) from error
-        # PyTorch's own words are not passed on: they advise to open the file without the restriction.
+        # PyTorch's own message is not passed on: it advises opening the file without the restriction.
         raise CheckpointError(
-            f"{name} is no file of weights that PyTorch writes, or a damaged one. Expected are .pth, .pt, .bin,"
-            " .safetensors, or a .tar.gz with one of them."
+            f"{name} is damaged, or not a file of PyTorch weights. Expected .pth, .pt, .bin, .safetensors, or a .tar.gz with"
+            " one of them."
         ) from error
-    except Exception as error:  # a damaged pickle can raise whatever its reader stumbles over
+    except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(
-            f"{name} is cut short, damaged, or no file of weights that PyTorch writes. Download it again."
+            f"{name} is truncated, damaged, or not a file of PyTorch weights. Download it again."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{name} holds a {type(content).__name__}; expected a dict of tensors.")
+        raise CheckpointError(f"{name} contains a {type(content).__name__}; expected a dict of tensors.")
     return content
 
 
 def _refuse_bomb(path: Path, name: str) -> None:
-    """Raise `CheckpointError` for a zip that is not PyTorch's own or grows when it is read; PyTorch never compresses."""
+    """Raise `CheckpointError` for a zip that PyTorch did not write or that expands when read; PyTorch never compresses."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -245,13 +244,13 @@ def _refuse_bomb(path: Path, name: str) -> None:
     total = sum(member.file_size for member in members)
     if total > path.stat().st_size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise CheckpointError(
-            f"{name} would grow to {total / 2**20:.0f} MB from {path.stat().st_size / 2**20:.1f} MB. PyTorch's files are"
-            " not compressed, so this one was made by something else, and it is refused."
+            f"{name} would grow to {total / 2**20:.0f} MB from {path.stat().st_size / 2**20:.1f} MB. PyTorch does not compress"
+            " its files, so another program wrote this one. It is refused."
         )
 
 
 class _Bounded:
-    """A stream that refuses to give more than `limit` bytes, so that no archive can fill memory or disk."""
+    """A stream that yields at most `limit` bytes, so that no archive can fill memory or disk."""
 
     def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
         self.stream = stream
@@ -263,13 +262,13 @@ class _Bounded:
         self.left -= len(data)
         if self.left < 0:
             raise CheckpointError(
-                f"{self.name} grows to more than {MAX_EXPANSION} times its size; weights do not. It is refused."
+                f"{self.name} expands to more than {MAX_EXPANSION} times its size, which weights never do. It is refused."
             )
         return data
 
 
 def _take_out(path: Path, folder: Path) -> Path:
-    """Copy the one file of weights within a tar or tar.gz into `folder`, under a name of our own."""
+    """Copy the only file of weights in a tar or tar.gz into `folder`, under our own name."""
     limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_EXPANSION * path.stat().st_size))
     taken: dict[str, Path] = {}
     try:
@@ -289,13 +288,13 @@ def _take_out(path: Path, folder: Path) -> Path:
                             file.write(block)
                     taken[member.name] = target
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise CheckpointError(f"{path.name} is cut short or no tar.gz ({error}). Download it again.") from error
+        raise CheckpointError(f"{path.name} is truncated or not a tar.gz ({error}). Download it again.") from error
     if not taken:
-        raise CheckpointError(f"{path.name} holds no file of weights (*.pth).")
+        raise CheckpointError(f"{path.name} does not contain a file of weights (*.pth).")
     latest = [target for place, target in taken.items() if PurePosixPath(place).name == "latest.pth"]
     chosen = latest or list(taken.values())
     if len(chosen) > 1:
-        raise CheckpointError(f"{path.name} holds {', '.join(taken)}. Unpack it and name one of them.")
+        raise CheckpointError(f"{path.name} contains {', '.join(taken)}. Unpack it and name one of them.")
     return chosen[0]
 
 
@@ -305,11 +304,13 @@ def _starts_with(path: Path, start: bytes) -> bool:
 
 
 def _refuse_escape(member: tarfile.TarInfo, name: str) -> None:
-    """Raise `CheckpointError` for a member that points out of its archive, or is neither file, folder nor link."""
+    """Raise `CheckpointError` for a member that points outside its archive, or is not a file, folder or link."""
     places = [member.name] + ([member.linkname] if member.issym() or member.islnk() else [])
     for place in (PurePosixPath(place.replace("\\", "/")) for place in places):
         if place.is_absolute() or ".." in place.parts:
-            raise CheckpointError(f"{name} holds {place}, which points out of the archive. It is refused whole.")
+            raise CheckpointError(f"{name} contains {place}, which points outside the archive. The archive is refused.")
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
-        # A sparse file's holes are not in the stream, so that no bound on the stream would hold it.
-        raise CheckpointError(f"{name} holds {member.name}, which is no plain file or folder. It is refused whole.")
+        # A sparse file's holes are not in the stream, so a limit on the stream cannot bound it.
+        raise CheckpointError(
+            f"{name} contains {member.name}, which is not a regular file or folder. The archive is refused."
+        )

@@ -1,4 +1,4 @@
-"""The README of an imported checkpoint: whose it is, under which licence, and how its authors measured it."""
+"""The README of an imported checkpoint: its authors, its licence, and how they measured it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def card_of(config: CheckpointConfig, family: Family) -> str:
     lines = [
         f"# {config.title}",
         "",
-        f"Weights released by the authors of {family.title} ({family.page}), imported by Sim2Street under our names and"
-        " otherwise unchanged. They are the authors'; cite their paper.",
+        f"Weights released by the authors of {family.title} ({family.page}), imported by Sim2Street with renamed tensors and"
+        " otherwise unchanged. They belong to the authors; cite their paper.",
         "",
         f"- **Licence:** {config.licence}",
         f"- **Domains:** {config.source} → {config.target}",
@@ -30,7 +30,7 @@ def card_of(config: CheckpointConfig, family: Family) -> str:
     size = "any" if protocol.size is None else f"{protocol.size[0]}x{protocol.size[1]}"
     lines += [
         "",
-        "How the authors measure, which `sim2street evaluate` follows:",
+        "The authors' evaluation protocol, which `sim2street evaluate` follows:",
         "",
         f"- input {size}, {protocol.normalisation}",
         f"- {protocol.inference}; corners {'aligned' if protocol.align_corners else 'not aligned'}",

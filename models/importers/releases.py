@@ -1,8 +1,8 @@
-"""Released weights by name: what they are, what their authors report, and where they lie.
+"""Released weights by name: what they are, what their authors report, and where to get them.
 
-`url` is set where the authors give a plain link. The others lie behind a page on which a person has to confirm
-something (Google Drive, OneDrive), so that page is named instead. Links as the authors' READMEs had them; figures in
-percent on Cityscapes val as the authors give them, single scale.
+`url` is set if the authors give a direct link. The others require a person to confirm something on a page (Google Drive,
+OneDrive), so that page is named instead. Links are those of the authors' READMEs; figures are the authors', in percent on
+Cityscapes val, single scale.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ HUB_CITYSCAPES: Final = "nvidia/segformer-{variant}-finetuned-cityscapes-1024-10
 
 @dataclass(frozen=True)
 class Release:
-    """Weights that somebody released.
+    """Weights released by their authors.
 
     Attributes:
         name: on the command line.
         family: key in `FAMILIES`.
-        title: as people write it.
-        method: that trained them.
-        source: of the labels.
-        target: unlabelled domain; none for source-only.
-        page: where a person finds them.
-        url: of the file itself, where the authors give a plain link.
-        repository: on the Hugging Face Hub, where they lie there.
-        miou: as its authors report it, None where they give none for this very file.
-        members: names of the weights that are averaged, for a row that is several models.
+        title: display name.
+        method: the method that trained them.
+        source: labelled source data set.
+        target: unlabelled target data set; None for source-only.
+        page: web page to download them from.
+        url: direct link to the file, if the authors give one.
+        repository: repository on the Hugging Face Hub, if they are there.
+        miou: mIoU reported by the authors, None if they give none for exactly this file.
+        members: names of the weights whose logits are averaged, for an ensemble.
     """
 
     name: str
@@ -56,7 +56,7 @@ def _drive(identity: str) -> str:
 def _mmseg(
     family: str, title: str, source: str, target: str, identity: str, miou: float | None = None
 ) -> tuple[str, Release]:
-    """One of the DAFormer line's archives, all of them on Google Drive."""
+    """One archive of the DAFormer family, all of which are on Google Drive."""
     name = f"{source}_to_{target}_{family}"
     entry = Release(name, family, f"{title} {source} → {target}", family, source, target, _drive(identity), miou=miou)
     return name, entry
@@ -226,15 +226,17 @@ RELEASES: Final[dict[str, Release]] = dict(
 
 
 def published(name: str, family: str) -> Release:
-    """Look a name up.
+    """Look up released weights by name.
 
     Raises:
-        ConfigError: nobody knows it, or it belongs to another family.
+        ConfigError: the name is unknown, or belongs to another family.
     """
     own = [entry.name for entry in RELEASES.values() if entry.family == family]
     entry = RELEASES.get(name)
     if entry is None:
         raise ConfigError(f"There are no published weights {name!r} of {family}; known are {', '.join(own)}.")
     if entry.family != family:
-        raise ConfigError(f"The published weights {name} are {entry.family}'s: sim2street import {entry.family} ...")
+        raise ConfigError(
+            f"The published weights {name} belong to {entry.family}; run: sim2street import {entry.family} ..."
+        )
     return entry

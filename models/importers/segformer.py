@@ -1,13 +1,13 @@
-"""SegFormer (Xie et al., NeurIPS 2021), in four layouts: the authors' mmcv file, DAFormer's, and two of transformers.
+"""SegFormer (Xie et al., NeurIPS 2021), in four layouts: the authors' mmcv file, DAFormer's, and two from transformers.
 
-DAFormer's repository numbers the head's layers from 0 and stacks the stages the other way round, which is undone here by
-turning the blocks of the kernel that fuses them. It is the network of that paper's SegFormer baselines.
+DAFormer's repository, which has the paper's SegFormer baselines, numbers the head's layers from 0 and stacks the stages in
+reverse order. Reordering the blocks of the fusing kernel undoes this here.
 
-The port stores one scheme of names on the Hub and, since version 5, shows another in memory; both are brought to the
-authors' names first. It keeps keys and values of attention in two layers which the authors have in one.
+The port uses one naming scheme on the Hub and, since version 5, another in memory; both are first renamed to the authors'
+names. It has separate layers for keys and values of the attention, where the authors have one.
 
-The port builds every layer norm with an epsilon of 1e-5 where the authors have 1e-6. Its weights are the authors',
-trained with 1e-6, so that is what they get here; `norm_epsilon` of the network is there for comparing with the port.
+The port builds every layer norm with an epsilon of 1e-5, the authors with 1e-6. Its weights are the authors' and were trained
+with 1e-6, so 1e-6 is used here; the network's option `norm_epsilon` allows a comparison with the port.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sim2street.models.storage.origin import Protocol
 rename = rename_by(
     {
         **ENCODER,
-        # Our head begins with stage 4, as the authors' stacks it.
+        # Our head begins with stage 4, like the authors'.
         **{rf"decode_head\.linear_c{stage}\.proj": f"head.projections.{4 - stage}" for stage in range(1, 5)},
         r"decode_head\.linear_fuse\.conv": "head.fuse.0",
         r"decode_head\.linear_fuse\.bn": "head.fuse.1",
@@ -125,12 +125,12 @@ def is_port(weights: Weights) -> bool:
 
 
 def from_port(weights: Weights) -> dict[str, Tensor]:
-    """Bring weights of transformers, version 4 or 5, to the authors' names; keys that nobody knows stay as they are."""
+    """Rename weights of transformers, version 4 or 5, to the authors' names; unknown keys stay unchanged."""
     theirs = renamed(weights, _authors_name_or_same)
     for key in [key for key in theirs if re.search(r"\.attn\.key\.(weight|bias)$", key)]:
         other = key.replace(".attn.key.", ".attn.value.")
         if other not in theirs:
-            raise CheckpointError(f"The file holds an attention's key layer ({key}) without its value layer.")
+            raise CheckpointError(f"The file contains an attention's key layer ({key}) but not its value layer.")
         halves = theirs.pop(key), theirs.pop(other)
         if halves[0].shape != halves[1].shape:
             raise CheckpointError(
@@ -151,10 +151,10 @@ def is_daformers(weights: Weights) -> bool:
 
 
 def from_daformers(weights: Weights) -> dict[str, Tensor]:
-    """Bring weights of DAFormer's repository to the authors' names and to their order of stages, 4 to 1."""
+    """Convert weights of DAFormer's repository to the authors' names and order of stages, 4 to 1."""
     theirs = renamed(weights, lambda key: re.sub(r"^decode_head\.linear_c\.([0-3])\.", _counted_from_one, key))
     fuse = theirs.get(FUSE)
-    if fuse is not None and fuse.ndim == 4 and fuse.shape[1] % 4 == 0:  # else it is refused by its shape
+    if fuse is not None and fuse.ndim == 4 and fuse.shape[1] % 4 == 0:  # otherwise its shape is refused later
         theirs[FUSE] = torch.cat(fuse.chunk(4, dim=1)[::-1], dim=1)
     return theirs
 
@@ -167,8 +167,8 @@ def encoder_of(weights: Weights, encoder: MixTransformer) -> dict[str, Tensor]:
     """Weights of the ImageNet encoder alone, under our names: the authors' `mit_b*.pth`, or the port's file on the Hub.
 
     Args:
-        weights: what `tensors_of` took out of the file; its 1000-way classifier is left out.
-        encoder: what they are for; not changed.
+        weights: tensors from `tensors_of`; the 1000-way classifier is left out.
+        encoder: the encoder they are for; not changed.
 
     Raises:
         CheckpointError: a key is unknown or missing, or a shape differs.
@@ -186,7 +186,7 @@ def recognises(weights: Weights) -> bool:
 
 
 def plan(weights: Weights) -> Plan:
-    """Any of the four layouts."""
+    """Plan the import of any of the four layouts."""
     if is_port(weights):
         weights, left_out = from_port(weights), Counter()
     else:

@@ -1,7 +1,7 @@
 """VFM-UDA (Englert et al., CVPRW 2024): a Lightning file of https://github.com/tue-mps/vfm-uda.
 
-Under `network.` lies the student, which is evaluated, and under `network_ema.` the teacher. The encoder has DINOv2's own
-names, which are timm's.
+The student, which is evaluated, is under `network.` and the teacher under `network_ema.`. The encoder has DINOv2's own
+names, which are also timm's.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def rename(key: str) -> Translation:
 
 
 def student_of(weights: Weights) -> tuple[Weights, Counter[str]]:
-    """Take the student out of a file, its prefix removed, and count what only training needs."""
+    """Extract the student without its prefix, and count the tensors that only training needs."""
     reasons = {key: reason for key in weights for start, reason in TRAINING_ONLY.items() if key.startswith(start)}
     student = {key.removeprefix(STUDENT): value for key, value in weights.items() if key not in reasons}
     if reasons and not student:
         raise CheckpointError(
-            f"The file holds {', '.join(sorted(set(reasons.values())))} but not the student (network.*), which is evaluated."
+            f"The file contains {', '.join(sorted(set(reasons.values())))} but not the student (network.*), which is evaluated."
         )
     return student, Counter(reasons.values())
 

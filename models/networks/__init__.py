@@ -1,4 +1,4 @@
-"""The registry of networks, and how one is built."""
+"""The registry of networks, and functions to build one."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
 
 
 def encoder_name(name: str, options: Mapping[str, Any]) -> str:
-    """What a network's features come from, such as "MiT-B0 × 0.75": three quarters of its channels.
+    """Name of a network's encoder, such as "MiT-B0 × 0.75" for three quarters of its channels.
 
-    Figures of two checkpoints tell their trainings apart only where this is the same.
+    Comparing the figures of two checkpoints says something about their training only if this is the same.
     """
     network = NETWORKS[name]
     return network.encoder(network.options.parse(options, where=f"network {name}"))
 
 
 def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, Any] | None = None) -> Segmenter:
-    """Build a segmenter whose core takes neither memory nor time: its tensors are on the meta device until `fill`.
+    """Build a segmenter whose core costs neither memory nor time: its tensors are on the meta device until `fill`.
 
-    For weights that are read from a file, so that millions of random numbers need not be drawn only to be written over.
+    Used when weights are read from a file, which avoids drawing millions of random numbers only to overwrite them.
 
     Raises:
         ConfigError: as `build`.
     """
     with torch.device("meta"):
         segmenter = build(name, labels, options)
-    # No file holds these, so `fill` would leave them without values.
+    # No file contains these, so `fill` would leave them without values.
     segmenter.mean, segmenter.std = segmenter.normalisation.tensors()
     for module in segmenter.core.modules():
         _restore_constants(module)
@@ -59,7 +59,7 @@ def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mappin
 
 
 def _restore_constants(module: nn.Module) -> None:
-    """Give a module its own buffers that no file holds, such as the periods of rotary embeddings, on the processor."""
+    """Create a module's buffers that are not saved, such as the periods of rotary embeddings, on the CPU."""
     names = [name for name in module._non_persistent_buffers_set if getattr(module, name) is not None]
     for name in names:
         empty = torch.empty_like(getattr(module, name), device="cpu")
@@ -69,19 +69,19 @@ def _restore_constants(module: nn.Module) -> None:
 
 
 def fill(core: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a core of `build_unfilled` its weights: copies in the types that the core has, fp32 on the CPU.
+    """Fill a core from `build_unfilled` with copies of weights, in the core's types, fp32 on the CPU.
 
     Args:
-        core: every tensor of it is named in `weights` and has that shape.
-        weights: may share memory with each other or lie in a file that is mapped; fp16 is widened.
+        core: the core; `weights` must contain each of its tensors with the same shape.
+        weights: may share memory or be memory-mapped from a file; fp16 is widened.
     """
     types = {key: value.dtype for key, value in core.state_dict().items()}
-    # Copied although assigning would do: a file that is mapped may be replaced while the network lives.
+    # Copied rather than assigned: a memory-mapped file may be replaced while the network is in use.
     copies = {key: value.to(types[key], copy=True) for key, value in weights.items()}
     core.load_state_dict(copies, strict=True, assign=True)
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no number of a floating-point tensor is NaN or infinite, at a thirtieth of the cost of `isfinite().all()`."""
-    # NaN is passed on by both extremes, and infinity is one of them; nothing of the tensor's size is allocated.
+    """Whether all numbers of a floating-point tensor are finite, at a thirtieth of the cost of `isfinite().all()`."""
+    # Minimum and maximum propagate NaN and reveal infinities without allocating a tensor of that size.
     return value.numel() == 0 or bool(torch.stack(torch.aminmax(value)).isfinite().all())

@@ -1,7 +1,7 @@
 """CycleGAN's generator and discriminator (Zhu et al., ICCV 2017, arXiv:1703.10593, Sec. 7.1), as CyCADA uses them.
 
-Pictures are in [-1, 1]. Instance norm has no weights and keeps no statistics, which is why convolutions before it carry
-a bias. Keys are those of the authors' code. All convolutions begin as N(0, 0.02), biases at 0.
+Images are in [-1, 1]. Instance norm has no weights and keeps no statistics, so the convolutions before it have a bias. Keys
+are those of the authors' code. All convolutions are initialised from N(0, 0.02), biases with 0.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final
 from torch import Tensor, nn
 
 BLOCKS: Final = 9
-"""Residual blocks of the generator for pictures of 256 pixels and more."""
+"""Residual blocks of the generator for images of 256 pixels and more."""
 
 
 class ResidualBlock(nn.Module):
-    """Two mirrored-border 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions with reflection padding and a shortcut."""
 
     def __init__(self, channels: int, *, dropout: bool) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Translates pictures of one domain into another: (B, 3, H, W) in [-1, 1] -> the same, H and W multiples of 4.
+    """Translates images of one domain into another: (B, 3, H, W) in [-1, 1] -> the same, H and W multiples of 4.
 
     Args:
         width: channels of the first convolution; the paper's is 64.
         blocks: residual blocks in the middle.
-        dropout: half of each block's activations dropped in training, CyCADA's default; CycleGAN's is none.
+        dropout: whether to drop half of each block's activations in training, as CyCADA does by default; CycleGAN does not.
     """
 
     def __init__(self, width: int = 64, blocks: int = BLOCKS, *, dropout: bool = False) -> None:
@@ -61,7 +61,7 @@ class Generator(nn.Module):
         """Translate."""
         height, width = images.shape[-2:]
         if height % 4 or width % 4:
-            raise ValueError(f"pictures of {width}x{height} pixels were given; both sides must be multiples of 4")
+            raise ValueError(f"images measure {width}x{height} pixels; both sides must be multiples of 4")
         return self.model(images)
 
 
@@ -69,7 +69,7 @@ class PatchGAN(nn.Module):
     """Scores patches of 70x70 pixels: (B, 3, H, W) in [-1, 1] -> one score per patch, (B, 1, H/8 - 2, W/8 - 2).
 
     Args:
-        channels: of the image that it sees.
+        channels: channels of the input image.
         width: channels after the first convolution, doubled by each of the next three.
     """
 

@@ -1,7 +1,7 @@
 """DAFormer's network: a Mix Transformer and a context-aware fusion head (Hoyer et al., CVPR 2022, arXiv:2111.14887).
 
 The head (Sec. 3.2) projects all four stages to the same width, stacks them at stride 4 and fuses them with parallel
-depth-wise separable convolutions of several dilations, so that context from afar meets detail from nearby.
+depth-wise separable convolutions of several dilations, which combines distant context with local detail.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ class DAFormerNetworkOptions(EncoderOptions):
 
 
 class DilatedDepthwise(nn.Conv2d):
-    """Depth-wise 3x3 convolution of a dilation: (B, D, h, w) -> (B, D, h, w).
+    """Dilated depth-wise 3x3 convolution: (B, D, h, w) -> (B, D, h, w).
 
-    Every dilation-th row and column make a picture of their own, on which the convolution is a plain one. That is the
-    same arithmetic, and on CPUs two to three times as fast (benchmarks/depthwise.py): PyTorch has no quick kernel there
-    for dilated depth-wise ones, but for prediction with small dilations.
+    Taking every dilation-th row and column gives separate maps on which the convolution is not dilated. The arithmetic is
+    the same, and on CPUs it is two to three times as fast (benchmarks/depthwise.py): except for prediction with small
+    dilations, PyTorch has no fast CPU kernel for dilated depth-wise convolutions.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve; on accelerators as any convolution."""
+        """Convolve; accelerators use the ordinary convolution."""
         (batch, channels, height, width), dilation = input.shape, self.dilation[0]
         quick = not torch.is_grad_enabled() and dilation < 6
         if input.device.type != "cpu" or quick or dilation >= max(height, width):
@@ -70,7 +70,7 @@ class DilatedDepthwise(nn.Conv2d):
         pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)
         cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
-        return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # a batch norm needs it dense
+        return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # batch norm needs it contiguous
 
 
 class ConvNormAct(nn.Sequential):
@@ -104,7 +104,7 @@ class DAFormerHead(nn.Module):
         nn.init.zeros_(self.classify.bias)  # pyright: ignore[reportArgumentType]  # there is one
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """Project, stack from stage 1 to 4, look at several distances, fuse, classify."""
+        """Project, stack from stage 1 to 4, convolve at several dilations, fuse, classify."""
         maps, shape = [features[name] for name in STAGES], features["stage1"].shape
         stacked = project(self.projections, maps, shape)
         context = [
@@ -116,7 +116,7 @@ class DAFormerHead(nn.Module):
 
 
 def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
-    """Bring each map to its projection's width and to the height and width of `shape`, and stack them."""
+    """Project each map, resize it to the height and width of `shape`, and stack them."""
     size = shape[-2:]
     maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
     return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
@@ -125,9 +125,9 @@ def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Siz
 def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
     """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
 
-    A 1x1 convolution mixes channels and bilinear upsampling mixes places, so the two can trade places: each map is taken
-    through its projection and its share of the fuse in one product at its own stride, and what is upsampled is summed.
-    Batch norm sees the same maps as before, hence this holds in training too.
+    A 1x1 convolution mixes channels and bilinear upsampling mixes positions, so the two commute: each map goes through its
+    projection and its share of the fuse in one product at its own stride, is upsampled, and the results are summed.
+    Batch norm sees the same maps, so this also holds in training.
     """
     mix, norm, activation = fuse
     channels = [cast(nn.Conv2d, projection).out_channels for projection in projections]
@@ -172,7 +172,7 @@ class EncoderAndHead(Core):
         return {**features, "main": logits, "logits": logits}
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """The freshly initialised part, which learns at ten times the encoder's rate in the paper."""
+        """The randomly initialised part, which learns at ten times the encoder's rate in the paper."""
         return (self.head, *fresh_parts(self.encoder))
 
     def layers(self) -> tuple[list[nn.Parameter], ...]:

@@ -4,9 +4,9 @@ The network of ADVENT, AdaptSegNet and their source-only baseline, built on timm
 ResNet-101: stride in the first 1x1 convolution of a bottleneck (caffe style), ceil-mode pooling, dilations 2 and 4 in
 the last two stages (output stride 8), a second classifier on stage 3, batch-norm scales and shifts not trained.
 
-Two options with names make it fit a laptop: `width` slims every stage, `detail_channels` adds a decoder that
-refines the classifier's features with stage 1's at stride 4 (the idea of DeepLab-v3+, arXiv:1802.02611), without
-which a 320-pixel-wide picture has no poles or people left at stride 8 or 16.
+Two options make it fit a laptop: `width` slims every stage, and `detail_channels` adds a decoder that refines the
+classifier's features with stage 1's at stride 4 (the idea of DeepLab-v3+, arXiv:1802.02611). Without it, poles and people
+in a picture 320 pixels wide disappear at stride 8 or 16.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class DetailDecoder(nn.Module):
 
 
 class DeepLabV2(Core):
-    """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4`, `main` and, where there is one, `aux` logits."""
+    """Bare network: normalised (B, 3, H, W) -> `stage1`..`stage4`, `main` and, if there is an auxiliary head, `aux` logits."""
 
     has_encoder = True
 
@@ -152,7 +152,7 @@ class DeepLabV2(Core):
         return outputs
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """The freshly initialised parts, which learn at ten times the backbone's rate in the paper."""
+        """The randomly initialised parts, which learn at ten times the backbone's rate in the paper."""
         return tuple(part for part in (self.main, self.aux, self.decoder) if part is not None)
 
 

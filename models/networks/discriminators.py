@@ -1,4 +1,4 @@
-"""Domain discriminators: which domain does a map come from, one verdict per patch."""
+"""Domain discriminators: predict which domain a map comes from, per patch or per position."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PatchDiscriminator(nn.Sequential):
     released code (0, 2, 4, 6, 8).
 
     Args:
-        channels: of the map that it sees; the number of classes for self-information maps.
+        channels: channels of the input map; the number of classes for self-information maps.
         width: channels after the first convolution, doubled by each of the next three.
     """
 
@@ -27,19 +27,19 @@ class PatchDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(8 * width, 1, 4, stride=2, padding=1))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Maps -> domain logits; small maps are refused by the convolutions below 32 pixels a side."""
+        """Maps -> domain logits; the convolutions refuse maps below 32 pixels a side."""
         return super().forward(input)
 
 
 class FeatureDiscriminator(nn.Module):
-    """CyCADA's discriminator of features or scores, one verdict per position: (B, channels, h, w) -> logits (B, 2, h, w).
+    """CyCADA's discriminator of features or scores, one prediction per position: (B, channels, h, w) -> logits (B, 2, h, w).
 
     Three 1x1 convolutions with whole channels dropped between them (Hoffman et al., ICML 2018, arXiv:1711.03213;
     sizes from the authors' code). Class 1 is the source, class 0 the target. Keys are those of the authors' code.
 
     Args:
-        channels: of the map that it sees: 4096 for FCN-8s' `fc7`, the number of classes for scores.
-        width: channels after the first convolution, halved by the next; None is the authors' for these channels.
+        channels: channels of the input map: 4096 for FCN-8s' `fc7`, the number of classes for scores.
+        width: channels after the first convolution, halved by the next; None takes the authors' value for these channels.
     """
 
     def __init__(self, channels: int, width: int | None = None) -> None:

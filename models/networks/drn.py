@@ -1,7 +1,7 @@
 """DRN-C-26, a dilated residual network (Yu et al., CVPR 2017, arXiv:1705.09914, Fig. 5), CyCADA's second network.
 
-Three strides instead of five and dilation in their place; two stages without shortcuts at the end, which remove the
-gridding that dilation leaves. One 1x1 convolution scores the classes at stride 8.
+It has three strides instead of five, with dilation in place of the others; two final stages without shortcuts remove the
+gridding that dilation causes. One 1x1 convolution scores the classes at stride 8.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class DRNOptions(Options):
 
 
 class GroupwiseConv2d(nn.Conv2d):
-    """A convolution without bias that, evaluated on a processor, sums its products group by group of 32 channels.
+    """A convolution without bias that, in evaluation on a CPU, sums its products in groups of 32 channels.
 
-    oneDNN may sum all of them one after another. Where AVX-512 is missing, that took the logits, which reach 111, 3.5e-4
-    from those of float64; group by group they are 1.1e-4 from them, as the authors' numbers are, for no more time.
+    oneDNN may sum all of them sequentially. Without AVX-512, the logits, which reach 111, then differed by 3.5e-4 from those
+    in float64; with groups they differ by 1.1e-4, as the authors' numbers do, at no extra cost.
     """
 
     group = 32
@@ -72,7 +72,7 @@ class GroupwiseConv2d(nn.Conv2d):
 
 
 class BasicBlock(nn.Module):
-    """Two dilated 3x3 convolutions with batch norm, and a shortcut where the level has them."""
+    """Two dilated 3x3 convolutions with batch norm, and a shortcut if the level is residual."""
 
     def __init__(self, channels: int, outputs: int, level: Level, stride: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class DRN(Core):
         return outputs
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """The classifier, which ImageNet's weights do not fill."""
+        """The classifier, which ImageNet weights do not cover."""
         return (self.fc,)
 
 

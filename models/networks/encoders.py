@@ -1,7 +1,7 @@
-"""Encoders of segmentation heads: the Mix Transformer of the papers, or any timm model, plain vision transformers included.
+"""Encoders for segmentation heads: the papers' Mix Transformer, or any timm model, including plain vision transformers.
 
-A head sees `stage1`..`stage4`, maps at strides 4, 8, 16 and 32, and nothing of where they come from. `dims` are their
-channels, `normalisation` is what the encoder's weights expect of an image.
+A head only sees `stage1`..`stage4`, maps at strides 4, 8, 16 and 32. `dims` are their channels, and `normalisation` is what
+the encoder's weights expect of an image.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class EncoderOptions(MixTransformerOptions, TuningOptions):
         foreign = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
         if foreign:
             raise ValueError(
-                f"{', '.join(foreign)} belongs to the Mix Transformer and not to {self.encoder}; leave it out"
+                f"{', '.join(foreign)} belongs to the Mix Transformer, not to {self.encoder}; leave it out"
             )
         if self.tuning != "full" and not is_plain(self.encoder):
             raise ValueError(
@@ -61,12 +61,12 @@ class TimmEncoder(nn.Module):
     """A timm model's feature maps: normalised (B, 3, H, W) -> `stage1`..`stage4`.
 
     Args:
-        name: of the model, with or without a tag of its weights.
+        name: the model's name, with or without a weight tag.
         drop_path: stochastic depth of the last block.
-        strides: pixels per cell of the four stages that are wanted; a last stage of 8 or 16 dilates the model.
+        strides: wanted pixels per cell of the four stages; a last stage of 8 or 16 dilates the model.
 
     Raises:
-        ConfigError: timm has no such model, it returns no feature maps, or their strides are others.
+        ConfigError: timm has no such model, it returns no feature maps, or their strides differ.
     """
 
     def __init__(self, name: str, drop_path: float = 0.0, strides: tuple[int, ...] = STRIDES) -> None:
@@ -99,8 +99,8 @@ class TimmEncoder(nn.Module):
 class PyramidEncoder(nn.Module):
     """A plain vision transformer and a pyramid: normalised (B, 3, H, W) -> `stage1`..`stage4` at strides 4 to 32.
 
-    A picture whose sides are no multiples of the patch is resized to the nearest ones, and the maps to their strides, so
-    that heads need not know of patches.
+    A picture whose sides are not multiples of the patch is resized to the nearest ones, and the maps to their strides, so
+    heads need not know about patches.
 
     Args:
         options: with the name of a vision transformer.
@@ -153,12 +153,12 @@ def dims_of(encoder: Encoder, options: EncoderOptions) -> tuple[int, ...]:
 
 
 def fresh_parts(encoder: Encoder) -> tuple[nn.Module, ...]:
-    """Parts that no pretrained weights fill, which learn at the head's rate."""
+    """Parts that pretrained weights do not cover, which learn at the head's rate."""
     return (encoder.pyramid,) if isinstance(encoder, PyramidEncoder) else ()
 
 
 def layers_of(encoder: Encoder) -> tuple[list[nn.Parameter], ...]:
-    """The pretrained parameters from input to output, where the encoder is a plain vision transformer; else none."""
+    """The pretrained parameters from input to output if the encoder is a plain vision transformer; otherwise empty."""
     return encoder.transformer.layers() if isinstance(encoder, PyramidEncoder) else ()
 
 
@@ -181,7 +181,7 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
     options |= {} if output_stride == 32 else {"output_stride": output_stride}
     try:
         network = timm.create_model(name, pretrained=False, features_only=True, **options)
-    except Exception as error:  # timm passes on whatever the model's constructor raises
+    except Exception as error:  # timm passes on anything that the model's constructor raises
         raise ConfigError(
             f"The timm model {name} cannot be an encoder here: {str(error).splitlines()[0] if str(error) else error!r}."
             " The head needs feature maps at four strides; choose a model such as tf_efficientnet_lite0 or resnet50."
@@ -190,5 +190,5 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
 
 
 def encoder_title(options: EncoderOptions) -> str:
-    """What the features come from, such as "MiT-B0 × 0.75": three quarters of its channels."""
+    """Name of the encoder, such as "MiT-B0 × 0.75" for three quarters of its channels."""
     return options.encoder or with_width(f"MiT-{options.variant.upper()}", options.width)

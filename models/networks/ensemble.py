@@ -1,4 +1,4 @@
-"""An ensemble: several networks of one kind whose logits are averaged, such as ADVENT's AdvEnt + MinEnt row."""
+"""An ensemble of networks of the same kind whose logits are averaged, such as ADVENT's AdvEnt + MinEnt row."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class EnsembleOptions(Options):
 
     network: str = Field(default="deeplab_v2", description="Kind of all members.")
     network_options: dict[str, Any] = Field(default_factory=dict, description="Options of all members.")
-    members: int = Field(default=2, ge=2, le=16, description="How many there are.")
+    members: int = Field(default=2, ge=2, le=16, description="Number of members.")
 
 
 class Ensemble(Core):
-    """Bare network: normalised (B, 3, H, W) -> `main` and, where the members have one, `aux`: means over the members."""
+    """Bare network: normalised (B, 3, H, W) -> `main` and, if the members have it, `aux`: means over the members."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Average the members' logits, all with the same weight."""
+        """Average the members' logits with equal weights."""
         outputs = [member(images) for member in self.members]
         return {
             name: torch.stack([output[name] for output in outputs]).mean(dim=0)
@@ -45,7 +45,7 @@ class Ensemble(Core):
 
 
 def ensemble(members: list[Segmenter]) -> Segmenter:
-    """Join segmenters of one kind: their normalisation and way of upsampling are the first one's."""
+    """Join segmenters of the same kind; the first one defines normalisation and upsampling."""
     first = members[0]
     core = Ensemble([member.core for member in members])
     return Segmenter(core, first.labels, first.normalisation, align_corners=first.align_corners)
@@ -55,7 +55,7 @@ def _build(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
     from sim2street.models.networks import build  # the registry, which holds this entry too
 
     if options.network == ENTRY.name:
-        raise ConfigError("An ensemble is made of other networks, not of ensembles.")
+        raise ConfigError("The members of an ensemble cannot be ensembles themselves.")
     return ensemble([build(options.network, labels, options.network_options) for _ in range(options.members)])
 
 

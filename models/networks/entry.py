@@ -1,4 +1,4 @@
-"""What a network says about itself beside its code: one `ENTRY` per file."""
+"""A network's description of itself: one `ENTRY` per file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class NetworkEntry:
 
     Attributes:
         name: key in recipes, configs and `NETWORKS`.
-        title: as people write it.
-        paper: citation in a line; empty where there is no single one.
-        encoder: options -> what its features come from, such as "ResNet-101 × 0.5", a reduced width included.
-        options: everything that can be chosen; the defaults are the paper's.
+        title: display name.
+        paper: citation in one line; empty if there is no single paper.
+        encoder: options -> name of its encoder, such as "ResNet-101 × 0.5", including a reduced width.
+        options: class of its options; the defaults are the paper's.
         build: label space and options -> segmenter with random weights.
-        classifies_masks: whether scores are of masks, so that their entropy cannot be compared with that of a softmax per
-            pixel.
+        classifies_masks: whether it scores masks, so that its entropy cannot be compared with that of a per-pixel
+            softmax.
     """
 
     name: str
@@ -36,14 +36,14 @@ class NetworkEntry:
 
 
 def with_width(name: str, width: float) -> str:
-    """Name of an encoder with the share of its channels, such as "MiT-B0 × 0.75"."""
+    """Name of an encoder with its width factor, such as "MiT-B0 × 0.75"."""
     return name if width == 1 else f"{name} × {width:g}"
 
 
 def fault_of_entry(entry: Any) -> str | None:
-    """What keeps an object of another package from being a network's entry, in words; None if nothing does."""
+    """Say why an object from another package cannot be a network's entry; None if it can."""
     if not isinstance(entry, NetworkEntry):
-        return f"its entry point leads to a {type(entry).__name__}, expected a NetworkEntry"
+        return f"its entry point refers to a {type(entry).__name__}; expected a NetworkEntry"
     if not (isinstance(entry.options, type) and issubclass(entry.options, Options)):
         return "its options are not a subclass of Options"
     return None

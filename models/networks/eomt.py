@@ -1,11 +1,11 @@
 """EoMT: a plain vision transformer that is its own mask classifier (Kerssies et al., CVPR 2025, arXiv:2503.19108).
 
-Learned queries join the tokens for the last blocks. Each query then says a class, or none, and a mask:
+Learned queries join the tokens for the last blocks. Each query then predicts a class, or "no class", and a mask:
 
     score(c, pixel) = Σ over queries of softmax(class logits)[c] · sigmoid(mask logits)[pixel]
 
-`main` is the logarithm of that score, so that its softmax is the score divided by its sum over the classes. That is no
-trained distribution: its entropy compares with that of another mask classifier, not with that of a per-pixel softmax.
+`main` is the logarithm of that score, so its softmax is the score divided by its sum over the classes. This distribution was
+not trained: its entropy is comparable to that of another mask classifier, not to that of a per-pixel softmax.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sim2street.models.options import Options
 from sim2street.models.segmenter import Core, Segmenter
 
 SMALLEST: Final = 1e-12
-"""Score below which no logarithm is taken."""
+"""Scores are clamped to this value before the logarithm."""
 
 
 class EoMTOptions(Options):
@@ -35,22 +35,24 @@ class EoMTOptions(Options):
 
     encoder: str = Field(
         default="vit_large_patch14_reg4_dinov2",
-        description="A vision transformer of timm whose position embedding is added to patches alone.",
+        description="A timm vision transformer whose position embedding is added to patches only.",
     )
     size: int = Field(default=1024, ge=32, le=4096, description="Side of the square pictures; the grid is fixed to it.")
     patch: int = Field(default=16, ge=4, le=64, description="Side of a patch.")
-    queries: int = Field(default=100, ge=1, le=1000, description="Masks that are proposed.")
-    query_blocks: int = Field(default=4, ge=1, le=64, description="Last blocks, in which the queries take part.")
+    queries: int = Field(default=100, ge=1, le=1000, description="Number of proposed masks.")
+    query_blocks: int = Field(
+        default=4, ge=1, le=64, description="Number of last blocks in which the queries take part."
+    )
     masked_attention: bool = Field(
         default=False,
-        description="Whether queries see only the patches of their masks so far; training ends without.",
+        description="Whether queries attend only to the patches of their current masks; the end of training does without.",
     )
 
     @model_validator(mode="after")
     def _fits_the_grid(self) -> EoMTOptions:
         if self.size % self.patch:
             near = max(1, round(self.size / self.patch)) * self.patch
-            raise ValueError(f"size {self.size} is no multiple of the patch, {self.patch}; choose {near}")
+            raise ValueError(f"size {self.size} is not a multiple of the patch size {self.patch}; choose {near}")
         return self
 
 
@@ -91,7 +93,7 @@ class EoMTNetwork(Core):
         self.upscale = nn.Sequential(Upscale(width), Upscale(width))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Bring pictures to the fixed grid's size; `main` is at that size."""
+        """Resize pictures to the fixed grid's size; `main` has that size."""
         net = self.encoder
         tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(resized(images, self.size)))))
         for block in net.blocks[: self.first]:
@@ -112,13 +114,13 @@ class EoMTNetwork(Core):
         }
 
     def propose(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed tokens -> class logits (B, Q, K + 1), the last for none, and mask logits (B, Q, 4h, 4w)."""
+        """Normalised tokens -> class logits (B, Q, K + 1), the last for "no class", and mask logits (B, Q, 4h, 4w)."""
         queries = tokens[:, : self.queries.num_embeddings]
         masks = torch.einsum("bqd,bdhw->bqhw", self.mask_head(queries), self.upscale(self._maps(tokens)))
         return self.class_head(queries), masks
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """Everything that is not the encoder."""
+        """Everything except the encoder."""
         return self.queries, self.class_head, self.mask_head, self.upscale
 
     def _maps(self, tokens: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class EoMTNetwork(Core):
         return tokens[:, -self.grid[0] * self.grid[1] :].transpose(1, 2).unflatten(2, self.grid).contiguous()
 
     def _visible(self, tokens: Tensor) -> Tensor:
-        """Which tokens each token attends to, (B, 1, N, N): queries do not see patches outside their masks so far."""
+        """Which tokens each token attends to, (B, 1, N, N): queries do not see patches outside their current masks."""
         _, masks = self.propose(self.encoder.norm(tokens))
         count, patches = self.queries.num_embeddings, self.grid[0] * self.grid[1]
         visible = torch.ones(len(tokens), 1, tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device)
@@ -143,10 +145,10 @@ def eomt(labels: LabelSpace, options: EoMTOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded.
 
     Raises:
-        ConfigError: timm has no such vision transformer, or it has fewer blocks than the queries take part in.
+        ConfigError: timm has no such vision transformer, or it has fewer blocks than `query_blocks`.
     """
     options = options or EoMTOptions()
-    refused = f"{options.encoder[:60]!r} cannot be EoMT's encoder; expected a vision transformer of timm such as"
+    refused = f"{options.encoder[:60]!r} cannot be EoMT's encoder; expected a timm vision transformer such as"
     example = "vit_base_patch14_reg4_dinov2."
     if not timm.is_model(options.encoder):
         raise ConfigError(f"{refused} {example}")
@@ -154,7 +156,7 @@ def eomt(labels: LabelSpace, options: EoMTOptions | None = None) -> Segmenter:
         net = timm.create_model(
             options.encoder, pretrained=False, num_classes=0, img_size=options.size, patch_size=options.patch
         )
-    except (TypeError, RuntimeError, AssertionError) as error:  # what timm's constructors raise for foreign options
+    except (TypeError, RuntimeError, AssertionError) as error:  # raised by timm's constructors for unknown options
         raise ConfigError(f"{refused} {example} timm says: {error}") from error
     if not isinstance(net, TimmVisionTransformer) or len(net.blocks) < options.query_blocks:
         raise ConfigError(f"{refused} {example}")

@@ -1,7 +1,7 @@
 """FCN-8s on VGG-16 (Long et al., CVPR 2015, arXiv:1411.4038), CyCADA's first network.
 
-VGG-16 without batch norm, its two fully connected layers as convolutions, and three scores at strides 32, 16 and 8 that
-are summed after fixed bilinear upsampling. As in CyCADA's code the skips see pool4 and pool3 scaled by 0.01 and 0.0001.
+VGG-16 without batch norm, with its two fully connected layers as convolutions, and three scores at strides 32, 16 and 8 that
+are summed after fixed bilinear upsampling. As in CyCADA's code, the skips use pool4 and pool3 scaled by 0.01 and 0.0001.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 
 STAGES: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 PADDING: Final = 99
-"""Of the input; with the first convolution's own 1 it makes the paper's 100, so that any size leaves a score."""
+"""Padding of the input; with the first convolution's 1 it adds up to the paper's 100, so any input size yields a score."""
 POOL4_SCALE: Final = 0.01
 POOL3_SCALE: Final = 0.0001
 POOL4_OFFSET: Final = 5
@@ -38,7 +38,7 @@ class FCN8sOptions(Options):
 class BilinearUpsampling(nn.Module):
     """Transposed convolution with a fixed bilinear kernel per class: (B, C, h, w) -> (B, C, f (h + 1), f (w + 1)).
 
-    The kernel is a buffer between all pairs of classes, not a depth-wise one, since released files store it so.
+    The kernel is a buffer for all pairs of classes rather than depth-wise, because released files store it that way.
     """
 
     def __init__(self, classes: int, factor: int) -> None:
@@ -59,8 +59,8 @@ class BilinearUpsampling(nn.Module):
 class FCN8s(Core):
     """Bare network: normalised (B, 3, H, W) -> `main` (B, C, H, W), `stage1`..`stage5` after each pooling, and `fc7`.
 
-    Stages belong to the padded picture. `fc7`, the last map before the classifier, is what CyCADA's feature
-    discriminator sees. Keys are those of the authors' code but for the upsampling kernels.
+    Stages refer to the padded picture. `fc7`, the last map before the classifier, is the input of CyCADA's feature
+    discriminator. Keys are those of the authors' code, except the upsampling kernels.
     """
 
     def __init__(self, classes: int, options: FCN8sOptions) -> None:
@@ -111,7 +111,7 @@ class FCN8s(Core):
         return outputs
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """The classifiers, which ImageNet's weights do not fill."""
+        """The classifiers, which ImageNet weights do not cover."""
         return (self.vgg_head[-1], self.score_pool4, self.score_pool3)
 
 
@@ -123,7 +123,7 @@ def _cropped(maps: Tensor, to: Tensor, offset: int) -> Tensor:
 
 def fcn8s(labels: LabelSpace, options: FCN8sOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    # Scores have the picture's size already, so the way of upsampling is of no consequence.
+    # Scores already have the picture's size, so the kind of upsampling does not matter.
     return Segmenter(FCN8s(labels.count, options or FCN8sOptions()), labels, IMAGENET)
 
 

@@ -1,4 +1,4 @@
-"""HRDA: context from a shrunk picture, detail from windows at full size, fused by learnt attention.
+"""HRDA: context from a downscaled picture, detail from windows at full size, fused by learned attention.
 
 Hoyer et al., "HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation", ECCV 2022, arXiv:2204.13132.
 
@@ -8,7 +8,7 @@ detail     windows of the picture at full size through the same encoder and head
            are averaged                                                                               Sec. 3.4
 fusion     up((1 - a) * context) + up(a) * detail, at stride 4 of the full picture                    Eq. 7
 
-Training sees one random window (`detail`, and `fuse` with its box), inference all of them (`detail_windows`).
+Training uses one random window (`detail`, and `fuse` with its box), inference all of them (`detail_windows`).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from sim2street.models.segmenter import Core, Segmenter
 CONTEXT_SCALE: Final = 0.5
 """Size of the context picture relative to the detail's."""
 STRIDE: Final = 4
-"""Pixels per logit of the detail; of the context it is twice that."""
+"""Pixels per logit of the detail; the context has twice as many."""
 WINDOW_BATCH: Final = 4
-"""Windows that go through the network at a time in evaluation."""
+"""Windows that go through the network at once in evaluation."""
 
 
 class HRDANetworkOptions(DAFormerNetworkOptions):
@@ -50,8 +50,8 @@ class HRDANetworkOptions(DAFormerNetworkOptions):
         default=0.0,
         ge=-10,
         le=10,
-        description="What the attention begins with before the sigmoid: at 0 context and detail count alike, as in the"
-        " paper; below, a start that has only seen the context's size is trusted there first.",
+        description="Initial attention before the sigmoid: at 0 context and detail count equally, as in the paper; a"
+        " negative value favours the context, for a start that has only been trained at its size.",
     )
     detail_crop: tuple[int, int] = Field(
         default=(512, 512), description="(height, width) of the windows at full size, multiples of 8."
@@ -84,12 +84,12 @@ class Box(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What the shrunk picture says, all at the stride of 8 pixels of the full picture but for `features`.
+    """Outputs for the downscaled picture, all at a stride of 8 pixels of the full picture except `features`.
 
     Attributes:
-        features: `stage1`..`stage4` of the shrunk picture.
+        features: `stage1`..`stage4` of the downscaled picture.
         logits: (B, C, H/8, W/8).
-        attention: (B, C, H/8, W/8) in [0,1], how far to trust the detail instead.
+        attention: (B, C, H/8, W/8) in [0,1], how much to trust the detail instead.
     """
 
     features: dict[str, Tensor]
@@ -119,7 +119,7 @@ class ScaleAttention(nn.Module):
 
 
 class HRDANetwork(Core):
-    """Bare network: normalised (B, 3, H, W) -> `main`, the fused logits at stride 4, and what they are made of.
+    """Bare network: normalised (B, 3, H, W) -> `main`, the fused logits at stride 4, and their ingredients.
 
     The other outputs are `logits` (the same as `main`), `detail` (stride 4), `context` and `attention` (stride 8), and
     the context's features `stage1`..`stage4`.
@@ -137,7 +137,7 @@ class HRDANetwork(Core):
         self.overlap = options.overlap
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Context and all windows, fused. Sides that are no multiple of 8 are continued by their border meanwhile."""
+        """Context and all windows, fused. Sides that are not multiples of 8 are padded by repeating the border."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % 8, 0, -height % 8), mode="replicate")
         context = self.context(images)
@@ -155,12 +155,12 @@ class HRDANetwork(Core):
         }
 
     def context(self, images: Tensor) -> Context:
-        """(B, 3, H, W), H and W multiples of 8 -> what the picture says at half size."""
+        """(B, 3, H, W), H and W multiples of 8 -> the outputs at half size."""
         features = self.encode(images)
         return Context(features, self.head(features), self.attention(features))
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> the feature maps of the context alone, a feature distance's; their cells are twice as large."""
+        """(B, 3, H, W) -> feature maps of the context, for a feature distance; their cells are twice as large."""
         # By factor rather than by size, as in the authors' code.
         return self.encoder(F.interpolate(images, scale_factor=CONTEXT_SCALE, mode="bilinear", align_corners=False))
 
@@ -186,7 +186,7 @@ class HRDANetwork(Core):
         return total / visits
 
     def boxes(self, height: int, width: int) -> list[Box]:
-        """Windows that cover a picture, row by row; the last ones are moved back to end at its border."""
+        """Windows that cover a picture, row by row; the last ones are shifted to end at its border."""
         return [
             Box(top, bottom, left, right)
             for top, bottom in _spans(height, self.detail_crop[0], overlap=self.overlap)
@@ -197,16 +197,16 @@ class HRDANetwork(Core):
         """Fuse context and detail at stride 4 of the full picture, (B, C, H/4, W/4).
 
         Args:
-            context: of the whole picture.
+            context: outputs for the whole picture.
             detail: logits of the whole picture, or of the window `box` alone.
-            box: the window, in pixels of the full picture, multiples of 8; outside of it only context counts.
+            box: the window in pixels of the full picture, multiples of 8; outside it only the context counts.
         """
         attention = context.attention
         if box is not None:
             mask = torch.zeros_like(attention[:, :1])
             box.at_stride(2 * STRIDE).of(mask).fill_(1)
             attention = attention * mask
-        # The product is taken before upsampling; the paper's order and the authors' code agree.
+        # Multiplied before upsampling, as in both the paper and the authors' code.
         coarse = _doubled((1 - attention) * context.logits)
         if box is not None:
             inserted = torch.zeros_like(coarse)
@@ -215,7 +215,7 @@ class HRDANetwork(Core):
         return coarse + _doubled(attention) * detail
 
     def heads(self) -> tuple[nn.Module, ...]:
-        """The freshly initialised parts, which learn at ten times the encoder's rate in the paper."""
+        """The randomly initialised parts, which learn at ten times the encoder's rate in the paper."""
         return (self.head, self.attention, *fresh_parts(self.encoder))
 
     def layers(self) -> tuple[list[nn.Parameter], ...]:

@@ -1,11 +1,11 @@
 """Mix Transformer (MiT), the encoder of SegFormer and DAFormer (Xie et al., NeurIPS 2021, arXiv:2105.15203, Sec. 3.1).
 
-Four stages at strides 4, 8, 16 and 32, each an overlapping patch embedding and a row of transformer blocks. Keys and
-values are taken from a map reduced by a strided convolution; a depth-wise convolution inside the feed-forward part
-stands in for position embeddings, so any image size will do.
+Four stages at strides 4, 8, 16 and 32, each an overlapping patch embedding and a sequence of transformer blocks. Keys and
+values are computed from a map reduced by a strided convolution; a depth-wise convolution in the feed-forward part replaces
+position embeddings, so any image size works.
 
 Maps run through the network as (B, h, w, D): linear layers and layer norms act on the last axis, convolutions see the
-same memory as a channels-last image, and nothing is ever copied into another order.
+same memory as a channels-last image, and no map is ever copied into another memory order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EMBED_EPSILON: Final = 1e-5
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells B0 to B5 apart: channels per attention head, and blocks per stage."""
+    """The differences between B0 and B5: channels per attention head, and blocks per stage."""
 
     head_channels: int
     depths: tuple[int, int, int, int]
@@ -124,7 +124,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each behind a layer norm and beside a shortcut."""
+    """Attention and feed-forward, each after a layer norm and with a shortcut."""
 
     def __init__(self, dim: int, heads: int, reduction: int, drop_path: float, epsilon: float) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ def convolve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
 
 
 def at_least(maps: Tensor, side: int) -> Tensor:
-    """Repeat the border of maps smaller than one patch; larger ones lose the remainder, as in the authors' code."""
+    """Repeat the border of maps smaller than one patch; larger maps drop the remainder, as in the authors' code."""
     height, width = maps.shape[1:3]
     if min(height, width) >= side:
         return maps
@@ -198,7 +198,7 @@ def at_least(maps: Tensor, side: int) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """The authors' start: truncated normals for linear layers, fan-out normals for convolutions, biases 0."""
+    """The authors' initialisation: truncated normals for linear layers, fan-out normals for convolutions, biases 0."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):

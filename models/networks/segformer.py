@@ -1,4 +1,4 @@
-"""SegFormer: a Mix Transformer and a head of linear layers alone (Xie et al., NeurIPS 2021, arXiv:2105.15203)."""
+"""SegFormer: a Mix Transformer and a head made of linear layers only (Xie et al., NeurIPS 2021, arXiv:2105.15203)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SegFormerHead(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], classes: int, options: SegFormerOptions) -> None:
         super().__init__()
-        # Stage 4 comes first, the other way round than in DAFormer's head.
+        # Stage 4 comes first, the reverse of DAFormer's head.
         self.projections = nn.ModuleList(nn.Conv2d(dim, options.channels, 1) for dim in reversed(dims))
         self.fuse = ConvNormAct(options.channels * len(dims), options.channels, 1)
         self.dropout = nn.Dropout2d(options.dropout)

@@ -1,7 +1,7 @@
 """VFM-UDA's network: a vision foundation model and a light head (Englert et al., CVPRW 2024, arXiv:2406.09896).
 
-The head upscales the last layer's tokens twice by a transposed convolution and classifies; nothing else is added. Each
-square crop of `size` pixels is enlarged to 1.1 times that, rounded down to whole patches, after it was normalised.
+The head upscales the last layer's tokens twice with transposed convolutions and classifies them. After normalisation, each
+square crop of `size` pixels is enlarged to 1.1 times that, rounded down to whole patches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sim2street.models.networks.vision_transformer import (
 from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 
 ENLARGEMENT: Final = 1.1
-"""Of the crop before it is cut into patches."""
+"""Enlargement of the crop before it is cut into patches."""
 
 
 class VFMUDANetworkOptions(TuningOptions):
@@ -39,7 +39,7 @@ class VFMUDANetworkOptions(TuningOptions):
         default=1024,
         ge=28,
         le=4096,
-        description="Side of the square crops in pixels. Every picture is brought to about the area that belongs to it.",
+        description="Side of the square crops in pixels. Every picture is resized to about the corresponding area.",
     )
     drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth of the last block.")
 
@@ -102,9 +102,9 @@ def encoder_side(size: int, patch: int) -> int:
 
 
 def input_size(size: tuple[int, int], side: int, patch: int) -> tuple[int, int]:
-    """(height, width) at which the encoder sees a picture: `side` for squares, its area in the same shape for others.
+    """(height, width) at which the encoder sees a picture: `side` for squares, the same area at their aspect ratio otherwise.
 
-    The authors only ever show squares. With the area fixed, no picture costs more than a square does.
+    The authors only use squares. With the area fixed, no picture costs more than a square.
     """
     height, width = size
     shape = math.sqrt(height / width)

@@ -1,10 +1,10 @@
-"""Plain vision transformers of timm as encoders: one map of tokens, of which a pyramid makes four (arXiv:2010.11929).
+"""Plain timm vision transformers as encoders: one map of tokens, from which a pyramid makes four (arXiv:2010.11929).
 
 DINOv2 (Oquab et al., 2023, arXiv:2304.07193), DINOv3 (Siméoni et al., 2025, arXiv:2508.10104) and every other model of
-timm's files `vision_transformer` and `eva` can be chosen. Learned position embeddings are resampled as DINOv2's code does,
-not as timm does, since VFM-UDA's weights were trained that way; rotary ones are timm's.
+timm's files `vision_transformer` and `eva` can be chosen. Learned position embeddings are resampled as in DINOv2's code,
+not as in timm, because VFM-UDA's weights were trained that way; rotary embeddings are timm's.
 
-The encoder can be trained whole, frozen, or by low-rank additions to the attention's matrices (LoRA).
+The encoder can be fully trained, frozen, or adapted by low-rank updates of the attention's matrices (LoRA).
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from sim2street.models.options import Options
 from sim2street.models.segmenter import Normalisation
 
 FILES: Final = ("timm.models.vision_transformer", "timm.models.eva")
-"""Where timm keeps the models that are plain."""
+"""timm's modules with plain vision transformers."""
 OFFSET: Final = 0.1
-"""Added to the wanted grid before it is divided by the stored one, as in DINOv2's code; it shifts where is sampled."""
+"""Added to the target grid before dividing by the stored one, as in DINOv2's code; it shifts the sampling positions."""
 
 Tuning = Literal["full", "frozen", "low_rank"]
 
 
 class TuningOptions(Options):
-    """How much of a vision transformer is trained; the other encoders are always trained whole."""
+    """How much of a vision transformer is trained; other encoders are always fully trained."""
 
     tuning: Tuning = Field(
         default="full",
-        description="Of a vision transformer: full trains all of it, frozen nothing, low_rank small additions to the"
-        " attention's matrices (LoRA). The rate per layer is optimisers.segmenter.layer_decay.",
+        description="For a vision transformer: full trains all of it, frozen nothing, low_rank small updates of the"
+        " attention's matrices (LoRA). For rates per layer, see optimisers.segmenter.layer_decay.",
     )
-    rank: int = Field(default=16, ge=1, le=1024, description="Of the low-rank additions.")
+    rank: int = Field(default=16, ge=1, le=1024, description="Rank of the low-rank updates.")
 
 
 class LowRankLinear(nn.Linear):
-    """A fixed linear layer and a learned addition of low rank, W x + B A x (Hu et al., ICLR 2022, arXiv:2106.09685, Eq. 3).
+    """A frozen linear layer plus a learned low-rank update, W x + B A x (Hu et al., ICLR 2022, arXiv:2106.09685, Eq. 3).
 
-    Weight and bias keep their names, so that pretrained files fit. B begins at zero, hence so does the addition.
+    Weight and bias keep their names, so pretrained files fit. B starts at zero, and so does the update.
 
     Args:
-        base: whose weight and bias are taken over and frozen.
+        base: the layer whose weight and bias are used and frozen.
         rank: columns of B, rows of A.
     """
 
@@ -71,11 +71,11 @@ class VisionTransformer(nn.Module):
     """A plain vision transformer of timm: normalised (B, 3, H, W) -> patch tokens after the last norm, (B, D, h, w).
 
     Args:
-        name: of the model in timm, with or without a tag of its weights.
+        name: the model's name in timm, with or without a weight tag.
         drop_path: stochastic depth of the last block.
         tuning: see `TuningOptions`.
         rank: see `TuningOptions`.
-        masks: whether there is a learned token that can stand in for hidden patches.
+        masks: whether there is a learned mask token for hidden patches.
 
     Raises:
         ConfigError: timm has no such model, it is not a plain vision transformer, or it cannot be tuned that way.
@@ -87,7 +87,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         if not is_plain(name):
             raise ConfigError(
-                f"{name[:60]!r} is not a plain vision transformer of timm; expected a name such as"
+                f"{name[:60]!r} is not a plain timm vision transformer; expected a name such as"
                 " vit_base_patch14_dinov2, vit_base_patch16_dinov3 or vit_tiny_patch16_224."
             )
         self.name = name
@@ -117,7 +117,7 @@ class VisionTransformer(nn.Module):
                 or getattr(attention, "q_bias", None) is not None
             ):
                 raise ConfigError(
-                    f"{self.name} keeps its attention's matrices apart, so tuning low_rank cannot add to them. Choose the"
+                    f"{self.name} has separate attention matrices, which tuning low_rank does not support. Choose the"
                     " model without _qkvb in its name, or the tuning full or frozen."
                 )
             attention.qkv = LowRankLinear(cast(nn.Linear, attention.qkv), rank)
@@ -128,15 +128,15 @@ class VisionTransformer(nn.Module):
 
         Args:
             images: (B, 3, H, W), normalised.
-            hide: share of the patches that the mask token replaces, each drawn on its own.
+            hide: share of the patches that the mask token replaces, drawn independently.
 
         Raises:
-            ConfigError: a side is no multiple of the patch.
+            ConfigError: a side is not a multiple of the patch.
         """
         height, width = images.shape[-2:]
         if height % self.patch or width % self.patch:
             raise ConfigError(
-                f"{self.name} cuts pictures into patches of {self.patch}x{self.patch} pixels, and this one measures"
+                f"{self.name} cuts pictures into patches of {self.patch}x{self.patch} pixels, but this one measures"
                 f" {width}x{height}. Resize it to multiples of {self.patch}, such as"
                 f" {'x'.join(str(to_multiple(side, self.patch)) for side in (width, height))}."
             )
@@ -242,14 +242,14 @@ def to_multiple(side: int, patch: int) -> int:
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, D, H, W) -> bilinear to (height, width), corners not aligned, not smoothed; as it is where it measures that."""
+    """(B, D, H, W) -> bilinear to (height, width), without aligned corners or antialiasing; unchanged at that size."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def normalisation_of(name: str) -> Normalisation | None:
-    """The mean and deviation that timm's weights of a model were trained with; None where timm does not know."""
+    """Mean and standard deviation with which timm's weights of a model were trained; None if timm does not know."""
     config = timm.get_pretrained_cfg(name)
     if config is None or config.mean is None or config.std is None:
         return None

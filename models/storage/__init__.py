@@ -1,1 +1,1 @@
-"""What is kept: checkpoints, the catalog, downloads from the Hub, caches and the Spacefile."""
+"""Storage: checkpoints, the catalog, downloads from the Hub, caches and the Spacefile."""

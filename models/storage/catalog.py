@@ -1,6 +1,6 @@
-"""Catalog: which checkpoints there are: shipped, in folders of the person's own, and pinned by the Spacefile on the Hub.
+"""Catalog of available checkpoints: shipped, in the user's folders, and pinned on the Hub by the Spacefile.
 
-A broken one is listed with its reason while the others work. Command line, pages and evaluation all ask here.
+A broken one is listed with the reason, and the others still work. Command line, pages and evaluation all use it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sim2street.models.storage.spacefile import read_spacefile
 
 SHIPPED: Final = Path(__file__).parent.parent / "shipped"
 FOLDERS_VARIABLE: Final = "SIM2STREET_CHECKPOINTS"
-"""Environment variable: checkpoints, runs, or folders that hold some, separated as PATH is."""
+"""Environment variable: checkpoints, runs, or folders that contain them, separated as in PATH."""
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A checkpoint, or the reason why a folder is none.
+    """A checkpoint, or the reason why a folder is not one.
 
     Attributes:
         name: name of the folder or of the repository.
-        checkpoint: None where it cannot be opened (yet).
-        error: the sentence that says why, else None.
-        download: where its download stands, while it is on its way.
+        checkpoint: None if it cannot be opened (yet).
+        error: the reason why not, otherwise None.
+        download: progress of its download, while it is being fetched.
     """
 
     name: str
@@ -41,26 +41,26 @@ class CatalogEntry:
 
 
 def catalog(*, wait: bool = True) -> list[CatalogEntry]:
-    """Open every checkpoint that can be found; of two with one name the first wins.
+    """Open every checkpoint that can be found; of two with the same name the first wins.
 
     Args:
-        wait: fetch what is on the Hub first; pages do not wait, and get entries with a `download`.
+        wait: fetch those on the Hub first; pages do not wait, and get entries with a `download`.
     """
     places, unreadable = _survey()
     entries = [_entry(name, path) for name, path in places.items()] + unreadable
     entries += _hosted(places, wait)
     missing = [folder for folder in _own_folders() if not folder.is_dir()]
-    absent = f"There is no such folder; it is named in {FOLDERS_VARIABLE}."
+    absent = f"The folder does not exist; {FOLDERS_VARIABLE} names it."
     return entries + [CatalogEntry(str(folder), None, absent) for folder in missing]
 
 
 def find_checkpoint(source: str) -> Checkpoint:
     """Open a checkpoint by its name in the catalog, by its folder, or by its repository id on the Hub.
 
-    What exists on disk wins over the Hub, so that a folder `runs/mine` is never looked for elsewhere.
+    A folder on disk takes precedence over the Hub, so `runs/mine` is never looked up elsewhere.
 
     Raises:
-        CheckpointError: there is none, or it cannot be opened.
+        CheckpointError: it does not exist, or cannot be opened.
     """
     path = Path(source)
     if path.is_dir():
@@ -73,12 +73,12 @@ def find_checkpoint(source: str) -> Checkpoint:
         return download_checkpoint(source)
     names = ", ".join(places) or "none"
     raise CheckpointError(
-        f"There is no checkpoint {source!r}: neither a folder, nor a name in the catalog ({names}), nor owner/name on the Hub."
+        f"There is no checkpoint {source!r}; expected a folder, a name in the catalog ({names}), or owner/name on the Hub."
     )
 
 
 def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
-    """The Spacefile's repositories, but for those whose folder is here."""
+    """The Spacefile's repositories, except those whose folder is here."""
     if not SPACEFILE.exists():  # installed without the repository around it
         return []
     try:
@@ -107,7 +107,7 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
 
 
 def _survey() -> tuple[dict[str, Path], list[CatalogEntry]]:
-    """Folders of checkpoints by name (shipped, then each own folder or those in it, then promoted ones), and what is unreadable."""
+    """Checkpoint folders by name (shipped, then the user's folders and those in them, then promoted ones), and unreadable ones."""
     places: dict[str, Path] = {}
     unreadable: list[CatalogEntry] = []
     for folder in [SHIPPED, *_own_folders(), promoted_folder()]:
@@ -131,11 +131,11 @@ def _survey() -> tuple[dict[str, Path], list[CatalogEntry]]:
 
 
 def _checkpoint_within(folder: Path) -> Path | None:
-    """The folder itself if it means to be a checkpoint, `checkpoint` in it if it is a finished run, else None."""
+    """The folder itself if it looks like a checkpoint, its `checkpoint` if it is a finished run, otherwise None."""
     finished = folder / RUN_FOLDER
     if finished.is_dir():
         return finished
-    # A run that is not finished has a config.json too, but also its progress.
+    # An unfinished run has a config.json too, but also its progress.
     is_run = (folder / PROGRESS).exists()
     means_to_be = (folder / CONFIG).exists() or (folder / WEIGHTS).exists()
     return folder if means_to_be and not is_run else None

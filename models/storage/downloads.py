@@ -1,4 +1,4 @@
-"""Checkpoints on their way from the Hub, fetched in the background so that no page waits for them."""
+"""Downloads of checkpoints from the Hub, in the background so that no page waits for them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sim2street.models.storage.hub import Progress, cached_checkpoint, download_
 LOGGER: Final = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 60.0
-"""Time after which a download that failed is tried again."""
+"""Time after which a failed download is tried again."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """Where a download stands.
+    """State of a download.
 
     Attributes:
-        checkpoint: once it is there.
-        failure: the sentence that says why it is not, if the last attempt failed.
+        checkpoint: once it has been fetched.
+        failure: why the last attempt failed, if it did.
         done: bytes so far.
         total: bytes in all, 0 while unknown.
     """
@@ -38,7 +38,7 @@ class Download:
 
 
 class Downloads:
-    """Fetches one checkpoint after the other in a thread of its own.
+    """Fetches one checkpoint after another in a background thread.
 
     Args:
         fetch: downloads a source and reports bytes; replaced in tests.
@@ -59,7 +59,7 @@ class Downloads:
         self._thread: threading.Thread | None = None
 
     def ask(self, source: str) -> Download:
-        """Say where `owner/name@commit` stands, without waiting; the first call starts its download."""
+        """Return the state of `owner/name@commit` without waiting; the first call starts its download."""
         with self._lock:
             state = self._states.get(source)
             due = self._failed_at.get(source, self._clock()) + RETRY_SECONDS <= self._clock()
@@ -83,9 +83,9 @@ class Downloads:
                 state = Download(self._fetch(source, self._reporter(source)))
             except CheckpointError as error:
                 state = Download(failure=str(error))
-            except Exception:  # the thread serves all who come after
+            except Exception:  # the thread must survive for later requests
                 LOGGER.exception("%s could not be fetched", source)
-                state = Download(failure=f"{source} could not be fetched; the server's log says why.")
+                state = Download(failure=f"{source} could not be fetched; see the server's log for the reason.")
             with self._lock:
                 self._states[source] = state
                 if state.failure:

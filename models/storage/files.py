@@ -1,6 +1,6 @@
-"""Files: what those of a checkpoint are called, where things are kept, and how they are written whole or not at all.
+"""Files: names of a checkpoint's files, where things are kept, and how to write them completely or not at all.
 
-Imports nothing heavy, so that the job runner and `sim2street jobs` start at once.
+Imports nothing heavy, so that the job runner and `sim2street jobs` start quickly.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PROGRESS: Final = "progress.jsonl"
 RUNS_VARIABLE: Final = "SIM2STREET_RUNS"
 """Environment variable: where jobs, promoted checkpoints and the admin's settings are kept."""
 UNPAIRED: Final = "backslashreplace"
-"""How a byte of a file's name that is no UTF-8 is written: as JSON's own escape, which reads back as the same name."""
+"""How to write bytes of a file name that are not UTF-8: as JSON escapes, which read back as the same name."""
 HALF_WRITTEN: Final = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.partial")
-"""Name of a file or folder that a process writes, as `partial_of` makes it."""
+"""Name of a file or folder while a process is writing it, as made by `partial_of`."""
 
 LARGEST_JSON: Final = 4 * 2**20
-"""Bytes of a record, config or table; ours have thousands."""
+"""Largest accepted size in bytes of a record, config or table; ours have thousands."""
 
 LITTER: Final = frozenset(
     (
@@ -44,22 +44,22 @@ LITTER: Final = frozenset(
         ".ipynb_checkpoints",
     )
 )  # fmt: skip
-"""What systems and tools leave beside a person's files, in lower case."""
+"""Files that systems and tools leave beside the user's files, in lower case."""
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name was left by a system or tool: `._photo.jpg`, `__MACOSX`, `Thumbs.db`."""
+    """Whether a system or tool left a file or folder of this name: `._photo.jpg`, `__MACOSX`, `Thumbs.db`."""
     return name.startswith("._") or name.lower() in LITTER
 
 
 def visible(folder: Path, pattern: str = "*") -> list[Path]:
-    """What `folder` itself holds that matches a pattern, in order of names; hidden entries and litter are passed over."""
+    """Entries of `folder` that match a pattern, sorted by name; hidden entries and litter are skipped."""
     found = folder.glob(pattern) if folder.is_dir() else ()
     return sorted(path for path in found if not path.name.startswith(".") and not is_litter(path.name))
 
 
 def runs_folder() -> Path:
-    """Where jobs and their results are kept: SIM2STREET_RUNS, or `runs` in the checkout or else in the current folder."""
+    """Where jobs and their results are kept: SIM2STREET_RUNS, or `runs` in the checkout or, without one, the current folder."""
     named = os.environ.get(RUNS_VARIABLE)
     if named:
         return Path(named).absolute()
@@ -67,17 +67,17 @@ def runs_folder() -> Path:
 
 
 def promoted_folder() -> Path:
-    """Checkpoints that an admin has put into the catalog."""
+    """Checkpoints that an admin has added to the catalog."""
     return runs_folder() / "promoted"
 
 
 def partial_of(path: Path) -> Path:
-    """Where this process writes what is to replace the file or folder `path`, beside it."""
+    """Temporary path beside `path`, where this process writes its replacement."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove what writers of `path` left half written when they were killed: gigabytes that nobody would miss."""
+    """Remove partial files and folders that writers of `path` left when they were killed; they can be gigabytes."""
     for item in path.parent.iterdir():
         match = HALF_WRITTEN.fullmatch(item.name)
         if match is None or match["name"] != path.name or still_runs(int(match["process"])):
@@ -89,23 +89,23 @@ def remove_left_behind(path: Path) -> None:
 
 
 def still_runs(process: int) -> bool:
-    """Whether a process of this number is there; where the system cannot be asked, it is taken to be."""
-    if process == 0:  # would ask after this process's own group
+    """Whether a process with this id exists; True if the system cannot tell."""
+    if process == 0:  # would ask about this process's own group
         return False
-    if os.name != "posix":  # elsewhere signal 0 is no question but an interruption
+    if os.name != "posix":  # elsewhere signal 0 would interrupt the process
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process
         return True
     return True
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a place beside `path`: what is written there takes its place at the end, or vanishes with an error."""
+    """Yield a temporary path beside `path`: the file written there replaces `path` at the end, or is removed on an error."""
     partial = partial_of(path)
     try:
         yield partial
@@ -116,7 +116,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def give_usual_mode(path: Path) -> None:
-    """Let a file be read by whom the umask lets; safetensors makes its files for their owner alone."""
+    """Give a file the mode that the umask allows; safetensors makes its files readable by their owner only."""
     mask = os.umask(0)
     os.umask(mask)
     if path.is_file():
@@ -124,30 +124,28 @@ def give_usual_mode(path: Path) -> None:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Read a file that somebody else may have put there; a pipe, a device or a folder is refused and never waited for.
+    """Read a file from an untrusted source; a pipe, a device or a folder is refused without blocking.
 
     Raises:
-        UnreadableError: it is missing, not a file, not allowed, or larger than `limit` bytes.
+        UnreadableError: it is missing, not a file, not permitted, or larger than `limit` bytes.
     """
     try:
-        # Without O_NONBLOCK a pipe would be waited for before it could be seen to be one.
+        # Without O_NONBLOCK, opening a pipe would block before it could be recognised.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError(
-                    f"{path} cannot be read: it is a pipe, a device or a folder, and a file was expected."
-                )
+                raise UnreadableError(f"{path} cannot be read: expected a file, found a pipe, a device or a folder.")
             data = file.read(limit + 1)
     except OSError as error:
         raise UnreadableError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(data) > limit:
-        raise UnreadableError(f"{path} has more than {in_units(limit)}, which is more than such a file needs.")
+        raise UnreadableError(f"{path} is larger than {in_units(limit)}, the limit for such a file.")
     return data
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that somebody else may have written.
+    """Read a JSON file from an untrusted source.
 
     Raises:
         UnreadableError: as `read_regular`, or it is not JSON, or nested too deeply.
@@ -161,13 +159,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is never seen half written."""
+    """Write a file atomically: readers never see a partial file."""
     with written_whole(path) as partial:
         partial.write_bytes(data)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; those that vanish meanwhile count as nothing."""
+    """Bytes of a file, or of all files below a folder; files that vanish meanwhile count as 0."""
     total = 0
     for item in path.rglob("*") if path.is_dir() else [path]:
         try:
@@ -184,7 +182,7 @@ def sha256_of(path: Path) -> str:
 
 
 def in_units(size: float) -> str:
-    """Bytes for people, in powers of ten as disks are sold: 640 bytes, 47 MB, 1.4 GB."""
+    """A readable size in decimal units: 640 bytes, 47 MB, 1.4 GB."""
     units = ("bytes", "kB", "MB", "GB", "TB")
     power = min((len(str(round(size))) - 1) // 3, len(units) - 1)
     value = size / 1000**power
@@ -194,8 +192,8 @@ def in_units(size: float) -> str:
 def replace_folder(new: Path, place: Path) -> None:
     """Move folder `new` to `place`.
 
-    A kill leaves the old one or the new one there; only between two renames neither, and then the old one waits beside
-    its place as `.NAME.old` until the next call puts it back.
+    A kill leaves either the old folder or the new one in place. Only a kill between the two renames leaves neither; then the
+    old one is kept beside its place as `.NAME.old`, and the next call restores it.
     """
     for item in new.iterdir():
         with item.open("rb") as file:
@@ -214,10 +212,10 @@ def replace_folder(new: Path, place: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically: a reader or a kill sees the old file or the new one.
 
-    Where a link leads to is replaced, not the link; a device or a pipe is written to.
+    For a symbolic link, the file it points to is replaced; a device or a pipe is written to.
 
     Raises:
-        ValueError: a number is NaN or infinite, which JSON does not know.
+        ValueError: a number is NaN or infinite, which JSON does not support.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path.exists() and not path.is_file():

@@ -1,7 +1,7 @@
 """Checkpoints from the Hugging Face Hub, by repository id: safetensors and JSON only, never a pickle, never code.
 
-Everything that can go wrong on the way to the Hub or back is said here in one sentence with the way out, for
-downloads, uploads and Spaces alike. No sentence holds a token or an address with a signature in it.
+This file also turns every error of the Hub, for downloads, uploads and Spaces alike, into one sentence that says what to do.
+No sentence contains a token or a signed URL.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ FILES: Final = (WEIGHTS, CONFIG, METRICS, CARD)
 REPOSITORY: Final = re.compile(r"^(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
 
 HUB_ERRORS: Final = (OSError, httpx.HTTPError, HFValidationError, RuntimeError)
-"""What the client raises; HTTP answers and files that cannot be written are OSErrors, a failed LFS upload is a RuntimeError."""
+"""What the client raises: HTTP errors and files that cannot be written are OSErrors, a failed LFS upload is a RuntimeError."""
 
 STATUS_SENTENCES: Final = {
     401: "The Hub does not accept the token. Sign in again with `hf auth login`, or set HF_TOKEN to a valid one.",
     402: "The Hub asks for a paid plan or credits for this; see the account's billing page.",
-    403: "The token may not do this with {what}. Create one with the role `write` at huggingface.co/settings/tokens,"
+    403: "The token does not permit this for {what}. Create one with the role `write` at huggingface.co/settings/tokens,"
     " as the owner or a member of its organisation.",
-    409: "{what} was changed by somebody else at the same moment. Nothing was changed; try again.",
-    412: "{what} was changed by somebody else at the same moment. Nothing was changed; try again.",
-    429: "The Hub is asked too often at the moment (429). Wait some minutes and try again.",
+    409: "Someone else changed {what} at the same moment. Nothing was written; try again.",
+    412: "Someone else changed {what} at the same moment. Nothing was written; try again.",
+    429: "The Hub's rate limit was reached (429). Wait a few minutes and try again.",
 }
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+"""Called with the bytes done and the total bytes."""
 
 
 def hub_api(token: str | None = None) -> HfApi:
@@ -63,7 +63,7 @@ def is_repository(source: str) -> bool:
 
 
 def git_blob(data: bytes) -> str:
-    """Digest by which git, and so the Hub for small files, knows a content."""
+    """Digest that git, and the Hub for small files, uses to identify a content."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
@@ -71,25 +71,25 @@ def split_repository(source: str) -> tuple[str, str | None]:
     """Split `owner/name@revision`; without one the revision is None.
 
     Raises:
-        CheckpointError: it does not read like that.
+        CheckpointError: it does not have this form.
     """
     match = REPOSITORY.match(source)
     if match is None:
-        raise CheckpointError(f"{source!r} is no repository id; expected owner/name or owner/name@revision.")
+        raise CheckpointError(f"{source!r} is not a repository id; expected owner/name or owner/name@revision.")
     return match["repository"], match["revision"]
 
 
 def download_checkpoint(source: str, progress: Progress | None = None) -> Checkpoint:
-    """Fetch a checkpoint's four files into the Hub's cache and check them; what is there already is not fetched again.
+    """Fetch a checkpoint's four files into the Hub's cache and check them; cached files are not fetched again.
 
-    A download that was cut is resumed by the next call. One that turns out damaged is removed from the cache.
+    The next call resumes an interrupted download. A damaged one is removed from the cache.
 
     Args:
         source: `owner/name`, or `owner/name@revision` with a branch, tag or commit.
         progress: called as bytes arrive.
 
     Raises:
-        CheckpointError: it is not there, not allowed, not reachable, not whole, no checkpoint, or the disk is full.
+        CheckpointError: it does not exist, is not permitted, reachable, complete or a checkpoint, or the disk is full.
     """
     repository, revision = split_repository(source)
     with hub_errors(repository, revision):
@@ -103,7 +103,7 @@ def download_checkpoint(source: str, progress: Progress | None = None) -> Checkp
 
 
 def cached_checkpoint(source: str) -> Checkpoint | None:
-    """Open a checkpoint that was downloaded before, without any network; None where it was not, or not whole."""
+    """Open a previously downloaded checkpoint without network access; None if it is missing or incomplete."""
     repository, revision = split_repository(source)
     try:
         folder = _snapshot(repository, revision, local_files_only=True)
@@ -114,7 +114,7 @@ def cached_checkpoint(source: str) -> Checkpoint | None:
 
 @contextmanager
 def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
-    """Turn whatever the Hub's client raises within into a `CheckpointError` that says what to do."""
+    """Turn any error of the Hub's client in this context into a `CheckpointError` that says what to do."""
     try:
         yield
     except HUB_ERRORS as error:
@@ -127,34 +127,36 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
     Args:
         error: as the client raised it.
         what: the repository, Space or collection it was about.
-        revision: what was asked of it.
+        revision: the revision that was requested.
     """
-    # Behind "not in the cache" and "could not be uploaded" stands what the Hub answered.
+    # The cause of "not in the cache" and "could not be uploaded" is the Hub's answer.
     if isinstance(error, RuntimeError | LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
         return hub_sentence(error.__cause__, what, revision=revision)
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
     if isinstance(error, GatedRepoError):
         return f"{what} is gated: accept its terms on the Hub, then sign in with `hf auth login`."
     if isinstance(error, RevisionNotFoundError):
-        return f"{what} has no revision {revision!r} (any more)."
-    # Without a token the Hub says 401 also of what does not exist.
+        return f"{what} has no revision {revision!r}, or no longer has it."
+    # Without a token the Hub answers 401 even for repositories that do not exist.
     anonymous = (
         status == 401 and isinstance(error, HfHubHTTPError) and "authorization" not in error.response.request.headers
     )
     if anonymous or (isinstance(error, RepositoryNotFoundError) and status != 401):
-        return f"There is no repository {what} on the Hub, or it is private: then sign in with `hf auth login`."
+        return (
+            f"The repository {what} does not exist on the Hub or is private. If private, sign in with `hf auth login`."
+        )
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
         return (
             f"{what} is not in the local cache and the Hub cannot be reached. Connect once, or name a local checkpoint."
         )
     if isinstance(error, HFValidationError):
-        return f"{what!r} is no repository id: {error}"
+        return f"{what!r} is not a repository id: {error}"
     if status in STATUS_SENTENCES:
         return STATUS_SENTENCES[status].format(what=what)
     if status >= 500:
-        return f"The Hub has a problem of its own with {what} ({status}). Wait some minutes and try again."
+        return f"The Hub had a server error for {what} ({status}). Wait a few minutes and try again."
     if isinstance(error, HfHubHTTPError):
-        return redacted(f"The Hub refused {what} ({status}): {error.server_message or 'without saying why'}.")
+        return redacted(f"The Hub refused {what} ({status}): {error.server_message or 'no reason given'}.")
     if isinstance(error, httpx.HTTPError):  # a connection cut short, a proxy, a slow server
         return redacted(f"The connection to the Hub broke off at {what} ({error}). Try again; what is there is kept.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

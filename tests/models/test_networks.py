@@ -113,7 +113,7 @@ def test_one_wrong_number_is_found_wherever_it_is(dtype: torch.dtype, value: flo
 
 
 def test_ensembles_are_flat() -> None:
-    with pytest.raises(ConfigError, match="not of ensembles"):
+    with pytest.raises(ConfigError, match="cannot be ensembles themselves"):
         build("ensemble", options=EnsembleOptions(network="ensemble").model_dump())
     with pytest.raises(ConfigError, match="no network 'segnet'"):
         build("ensemble", options={"network": "segnet"})

@@ -91,9 +91,9 @@ def test_hiding_changes_tokens_and_teaches_the_mask_token() -> None:
 
 
 def test_a_size_between_patches_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"patches of 16x16 pixels, and this one measures 100x64.*such as 96x64"):
+    with pytest.raises(ConfigError, match=r"patches of 16x16 pixels, but this one measures 100x64.*such as 96x64"):
         VisionTransformer(TINY)(torch.zeros(1, 3, 64, 100))
-    with pytest.raises(ConfigError, match="no multiple of the patch, 16; choose 96"):
+    with pytest.raises(ConfigError, match="not a multiple of the patch size 16; choose 96"):
         build("eomt", options={"encoder": TINY, "size": 100})
 
 
@@ -107,7 +107,7 @@ def test_a_size_between_patches_is_refused_with_the_nearest() -> None:
         ("eomt", {"encoder": TINY, "size": 64, "query_blocks": 13}, "cannot be EoMT's encoder"),
         ("segformer", {"tuning": "frozen"}, "needs a vision transformer"),
         ("segformer", {"encoder": "resnet18", "tuning": "low_rank"}, "needs a vision transformer"),
-        ("segformer", {"encoder": ROTARY, "tuning": "low_rank"}, "keeps its attention's matrices apart"),
+        ("segformer", {"encoder": ROTARY, "tuning": "low_rank"}, "has separate attention matrices"),
     ],
 )
 def test_what_does_not_go_together_is_refused(network: str, options: dict[str, Any], said: str) -> None:
@@ -175,7 +175,9 @@ def test_rates_fall_from_the_head_to_the_input() -> None:
 
 
 def test_layer_decay_needs_layers() -> None:
-    with pytest.raises(ConfigError, match=r"layer_decay is 0\.9, and this network's encoder has no layers"):
+    with pytest.raises(
+        ConfigError, match=r"layer_decay is 0\.9, but this network's encoder is not a sequence of layers"
+    ):
         layer_shares(build("segformer", options={"variant": "b0", "width": 0.25, "channels": 16}), 0.9)
 
 

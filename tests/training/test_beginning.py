@@ -47,7 +47,7 @@ def rewrite_a_photo(tree: Path) -> None:
     ("change", "words"),
     [
         (add_a_photo, "pictures in"),
-        (rewrite_a_photo, "names, sizes or times of change"),
+        (rewrite_a_photo, "names, sizes or modification times"),
         (lambda tree: photo_of(tree).rename(photo_of(tree).with_name("zzz_leftImg8bit.png")), "names, sizes"),
     ],
 )
@@ -83,9 +83,7 @@ def test_settings_are_named_by_their_keys(tree: Path) -> None:
 def test_another_renderer_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _photos_beginning(tree)
     monkeypatch.setattr("sim2street.training.datasets.rendered.renderer_version", lambda: "another")
-    assert changes(before, _photos_beginning(tree)) == [
-        "source street_scenes/game is rendered otherwise by this version"
-    ]
+    assert changes(before, _photos_beginning(tree)) == ["this version renders source street_scenes/game differently"]
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def test_who_reads_a_removed_set_reads_on_and_who_comes_later_is_told(stored: Ca
     later = pickle.loads(pickle.dumps(stored))
     assert main(["cache", "remove", "--all"]) == 0
     assert (stored.read_photo(0) == before).all()
-    with pytest.raises(DatasetError, match=r"removed meanwhile\. Start again, or resume"):
+    with pytest.raises(DatasetError, match=r"removed during the run\. Start again or resume"):
         later.read_photo(0)
     assert (cache_dataset(stored.origin).read_photo(0) == before).all()
 

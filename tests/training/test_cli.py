@@ -249,7 +249,7 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
     dataset = open_dataset("cityscapes", tmp_path / "r", "train")
     assert dataset.read(1).photo.shape == (64, 96, 3)
     assert main(command) == 0
-    assert "0 scenes rendered, 2 were there" in capsys.readouterr().out
+    assert "0 scenes rendered, 2 already there" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -265,10 +265,10 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["predict", "x.jpg", "--checkpoint", "absent", "--out", "y"], "There is no checkpoint 'absent'"),
         (["predict", "x.jpg", "--device", "abacus", "--out", "y"], "device 'abacus' cannot be used"),
         (["train"], "Name a recipe"),
-        (["recipes", "no", "such"], "No recipe has the words no such"),
+        (["recipes", "no", "such"], "No recipe matches no such"),
         (["train", "no_such_recipe"], "There is no recipe 'no_such_recipe'"),
         (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
-        (["train", "--resume", "nowhere"], "nowhere holds no run"),
+        (["train", "--resume", "nowhere"], "nowhere does not contain a run"),
         (["train", "--resume", "nowhere", "--set", "steps=1"], "--set cannot change a run"),
         (["train", "demo_source_only_game", "--resume", "nowhere", "--out", "x"], "give one of them"),
         (["train", "demo_source_only_game", "--set", "sources.0.store=[0, 0]"], "greater than or equal to 16"),

@@ -112,7 +112,7 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     with pytest.raises(CheckpointError, match=r"to_target\.safetensors is missing"):
         train(nowhere, tmp_path / "nowhere")
     other = alone.model_copy(update={"extra_networks": str(run), "method_options": {**options, "generator_width": 8}})
-    with pytest.raises(CheckpointError, match="holds a network of another size"):
+    with pytest.raises(CheckpointError, match="contains a network of another size"):
         train(other, tmp_path / "other")
     assert train(alone.model_copy(update={"extra_networks": str(run)}), tmp_path / "fits") is not None
     useless = alone.model_copy(
@@ -128,7 +128,7 @@ def test_a_folder_of_translated_pictures_can_be_trained_on(
     out = tmp_path / "painted"
     arguments = ["translate", str(run), "--dataset", "cityscapes", "--root", str(tree), "--split", "train"]
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "6 pictures translated, 0 were there" in capsys.readouterr().out
+    assert "6 pictures translated, 0 already there" in capsys.readouterr().out
     original, painted = open_dataset("cityscapes", tree, "train"), open_dataset("cityscapes", out, "train")
     assert len(painted) == 6
     for index in range(6):
@@ -146,7 +146,7 @@ def test_a_folder_of_translated_pictures_can_be_trained_on(
         cut_short = next(out.glob(name))
         cut_short.write_bytes(cut_short.read_bytes()[:length])
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "3 pictures translated, 3 were there" in capsys.readouterr().out
+    assert "3 pictures translated, 3 already there" in capsys.readouterr().out
     assert np.array_equal(open_dataset("cityscapes", out, "train").read_labels(4), original.read_labels(4))
     message = fails([*arguments, "--width", "48", "--out", str(out)], capsys)
     assert "filled with other settings (width differ)" in message

@@ -1,7 +1,7 @@
 """The commands of `sim2street`, in the order of its help.
 
 A command is a module with `add`, which describes its arguments, and `run`, which returns the exit code or None for 0.
-Modules import what they call inside `run`, so that `sim2street --help` does not wait for torch.
+Modules import what they call inside `run`, so `sim2street --help` need not wait for torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""sim2street admin: set the admin's password, without which the admin page stays shut."""
+"""sim2street admin: set the admin's password; without one the admin page stays locked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sim2street.models.errors import ConfigError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the command and its own commands."""
+    """Describe the command and its subcommands."""
     parser = commands.add_parser("admin", help="set the admin's password")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     password = actions.add_parser("set-password", help="ask for a password and store its scrypt hash")
-    password.add_argument("--stdin", action="store_true", help="read it from standard input, one line")
+    password.add_argument("--stdin", action="store_true", help="read the password from one line of standard input")
     password.add_argument(
         "--print", action="store_true", dest="only_print", help="print the hash, for SIM2STREET_ADMIN_PASSWORD_HASH"
     )
@@ -34,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
     if options.only_print:
         print(hash_password(password))
     else:
-        print(f"{set_password(password)}: stored. Open the app at /admin to sign in.")
+        print(f"The hash is stored in {set_password(password)}. Open the app at /admin to sign in.")
     return 0

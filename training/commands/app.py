@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("app", help="open the app in a browser")
     parser.add_argument("--port", type=int, default=8501, help="port to serve on (default 8501)")
     parser.add_argument(
-        "--address", default="localhost", help="who may reach it: localhost (default), or 0.0.0.0 for the network"
+        "--address", default="localhost", help="address to serve on: localhost (default), or 0.0.0.0 for the network"
     )
     parser.add_argument("--headless", action="store_true", help="do not open a browser window")
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""sim2street cache: what is stored to be read faster or without network, and the room that it takes."""
+"""sim2street cache: list and remove copies that are kept for faster or offline reading."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command and its two actions."""
-    parser = commands.add_parser("cache", help="stored copies of data sets and fetched weights: list, remove")
+    parser = commands.add_parser("cache", help="list or remove cached data sets and fetched weights")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="what is there, the largest first")
+    listing = actions.add_parser("list", help="list the cache, largest entry first")
     listing.add_argument("--json", action="store_true", help="print a list of objects")
     listing.set_defaults(act=list_entries)
-    removal = actions.add_parser("remove", help="make room; what is needed again is stored or fetched anew")
-    removal.add_argument("--all", action="store_true", help="everything")
-    removal.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
+    removal = actions.add_parser("remove", help="free disk space; entries needed again are rebuilt or fetched again")
+    removal.add_argument("--all", action="store_true", help="remove everything")
+    removal.add_argument("--dry-run", action="store_true", help="list what would be removed, without removing it")
     removal.set_defaults(act=remove)
     for action in (listing, removal):
         action.add_argument(
-            "words", nargs="*", metavar="WORD", help="only what has all these words, such as samples camvid 480x360"
+            "words", nargs="*", metavar="WORD", help="only entries with all these words, such as samples camvid 480x360"
         )
         action.add_argument(
-            "--unused", type=parse_count, metavar="DAYS", help="only what was not used for so many days"
+            "--unused", type=parse_count, metavar="DAYS", help="only entries not used for this many days"
         )
     parser.set_defaults(run=run)
 
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     from sim2street.models.storage.cache import cache_entries
 
     wanted = [word.strip().lower() for word in options.words]
-    if "" in wanted:  # as of a variable that is not set
-        raise ConfigError("One of the words is empty, which everything has. Leave it out.")
+    if "" in wanted:  # such as a shell variable that is not set
+        raise ConfigError("One of the words is empty and would match every entry. Leave it out.")
     entries = [
         entry
         for entry in cache_entries()
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None:
-    """Print what there is."""
+    """Print the entries."""
     if options.json:
         print(json.dumps([_describe(entry) for entry in entries], indent=2))
         return
@@ -61,16 +61,20 @@ def list_entries(entries: list[CacheEntry], options: argparse.Namespace) -> None
 
 
 def remove(entries: list[CacheEntry], options: argparse.Namespace) -> int:
-    """Remove what was asked for, which somebody has to say; exit code 2 if something could not be removed."""
+    """Remove the entries that were asked for; exit code 2 if one could not be removed.
+
+    Raises:
+        ConfigError: neither words nor `--unused` nor `--all` was given.
+    """
     from sim2street.models.storage.cache import remove_entries
 
     if not (options.all or options.words or options.unused is not None):
         raise ConfigError(
-            "Say what is to go: words of its name, --unused DAYS, or --all. `cache list` shows what there is."
+            "Say what to remove: words of its name, --unused DAYS, or --all. `cache list` shows the entries."
         )
     if options.dry_run:
         _print(entries)
-        _sum_up(entries, "would go from")
+        _sum_up(entries, "would be removed from")
         return 0
     removed, stayed = remove_entries(entries)
     _print(removed)

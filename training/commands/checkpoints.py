@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("checkpoints", help="list the checkpoints that can be used")
+    parser = commands.add_parser("checkpoints", help="list the available checkpoints")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     parser.set_defaults(run=run)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("collection", help="group the published checkpoints and the Space on the Hub")
-    parser.add_argument("--file", type=Path, metavar="SPACEFILE", help="default the project's own")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be in it; ask nobody")
+    parser.add_argument("--file", type=Path, metavar="SPACEFILE", help="default: the project's own")
+    parser.add_argument("--dry-run", action="store_true", help="list its items without contacting the Hub")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the collection, or add what it lacks."""
+    """Create the collection, or add its missing items."""
     from sim2street.models.storage.spacefile import DEFAULT, read_spacefile
     from sim2street.training.hosting.collection import collection_items, gather
 

@@ -1,4 +1,4 @@
-"""sim2street completion: the script by which a shell completes commands, options and names of recipes."""
+"""sim2street completion: print the script with which a shell completes commands, options and recipe names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("completion", help="print the script that makes a shell complete our commands")
+    parser = commands.add_parser("completion", help="print a shell completion script")
     parser.add_argument(
         "shell", choices=("bash", "zsh", "fish", "powershell"), help='bash: eval "$(sim2street completion bash)"'
     )

@@ -1,4 +1,4 @@
-"""sim2street demo: serve the hosted page here."""
+"""sim2street demo: serve the hosted page on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start the page as a Space does, by its file."""
+    """Start the page by running its file, as a Space does."""
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError('The demo needs Gradio: pip install -e ".[demo]"')
     return serve(

@@ -1,4 +1,4 @@
-"""sim2street import: weights that authors released -> a checkpoint."""
+"""sim2street import: convert weights released by a paper's authors into a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segfo
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("import", help="turn weights that authors released into a checkpoint")
+    parser = commands.add_parser("import", help="convert weights released by a paper's authors into a checkpoint")
     parser.add_argument("family", choices=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES))
     parser.add_argument(
         "files",
         nargs="*",
         metavar="FILE",
-        help="as downloaded; for segformer, vfm_uda and eomt also a repository id on the Hub",
+        help="the file as downloaded; for segformer, vfm_uda and eomt also a repository id on the Hub",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     parser.add_argument(
         "--published",
         metavar="NAME",
-        help="which released weights these are; without FILE they are fetched, where the authors give a plain link",
+        help="which released weights these are; without FILE they are fetched, if the authors give a direct link",
     )
-    parser.add_argument("--ensemble", action="store_true", help="average the logits of several files of one network")
-    parser.add_argument("--title", default="", help="name for people")
-    parser.add_argument("--source", default="", help="data set of the labels, such as gta5")
-    parser.add_argument("--target", default="", help="unlabelled data set adapted to, such as cityscapes")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="average the logits of several files of the same network"
+    )
+    parser.add_argument("--title", default="", help="display name")
+    parser.add_argument("--source", default="", help="labelled source data set, such as gta5")
+    parser.add_argument("--target", default="", help="unlabelled target data set, such as cityscapes")
     parser.set_defaults(run=run)
 
 
@@ -48,12 +50,14 @@ def run(options: argparse.Namespace) -> int:
     averaged = options.ensemble or bool(entry and entry.members)
     expected = len(entry.members) if entry and entry.members else (2 if averaged else 1)
     if options.files and averaged and len(options.files) < expected:
-        raise ConfigError(f"An average needs {expected} files or more of the same network; {len(options.files)} given.")
+        raise ConfigError(f"An ensemble needs {expected} or more files of the same network; got {len(options.files)}.")
     if len(options.files) > 1 and not averaged:
-        raise ConfigError("Several files make a checkpoint only as an average of their logits: add --ensemble.")
+        raise ConfigError(
+            "Several files can be imported only as an ensemble that averages their logits: add --ensemble."
+        )
     if not options.files and entry is None:
         raise ConfigError("Name a file to import, or released weights with --published NAME.")
-    refuse_place(options.out)  # not after gigabytes have come
+    refuse_place(options.out)  # before gigabytes are fetched
     print(f"{KNOWN[options.family].title}, licence: {KNOWN[options.family].licence}")
     files = _given(options.family, options.files) if options.files else _fetched(entry)
     checkpoint = import_checkpoint(
@@ -74,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _given(family: str, names: list[str]) -> list[WeightsFile]:
-    """Files on disk, or on the Hub where that is how the family is released."""
+    """Files on disk, or on the Hub if the family is released there."""
     from sim2street.models.importers import FAMILIES as KNOWN
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.download import fetch_from_hub
@@ -91,12 +95,12 @@ def _given(family: str, names: list[str]) -> list[WeightsFile]:
             files.append(WeightsFile(path))
         else:
             found = "a folder" if path.is_dir() else "nothing"
-            raise CheckpointError(f"{path} was to be a file of weights; found {found}.")
+            raise CheckpointError(f"{path}: expected a file of weights; found {found}.")
     return files
 
 
 def _fetched(entry: Release | None) -> list[WeightsFile]:
-    """The files of released weights, from where their authors put them."""
+    """The files of released weights, from their authors' servers."""
     from sim2street.models.importers.releases import RELEASES
 
     assert entry is not None
@@ -105,9 +109,9 @@ def _fetched(entry: Release | None) -> list[WeightsFile]:
         f"open {entry.page}, download the {'files' if entry.members else 'file'}, and run"
         f" sim2street import {entry.family} {' '.join('FILE' for _ in parts)} --published {entry.name} --out DIR."
     )
-    # Before the first of several is fetched in vain.
+    # Checked first, so that no file is fetched in vain.
     if shut := [part.name for part in parts if not (part.url or part.repository)]:
-        raise CheckpointError(f"{' and '.join(shut)} is not behind a plain link: {by_hand}")
+        raise CheckpointError(f"There is no direct link to {' and '.join(shut)}: {by_hand}")
     try:
         return [_fetch(part) for part in parts]
     except CheckpointError as error:
@@ -115,7 +119,7 @@ def _fetched(entry: Release | None) -> list[WeightsFile]:
 
 
 def _fetch(entry: Release) -> WeightsFile:
-    """One file, over its plain link or from the Hub."""
+    """One file, from its direct link or from the Hub."""
     from sim2street.models.importers import FAMILIES as KNOWN
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.download import fetch, fetch_from_hub

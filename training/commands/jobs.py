@@ -1,4 +1,4 @@
-"""sim2street jobs: submit, list, show, follow, cancel and retry trainings that survive their terminal."""
+"""sim2street jobs: submit, list, show, follow, cancel and retry trainings that outlive the terminal."""
 
 from __future__ import annotations
 
@@ -13,51 +13,57 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the command and its own commands."""
-    parser = commands.add_parser("jobs", help="trainings in the background: submit, list, show, logs, cancel, retry")
+    """Describe the command and its subcommands."""
+    parser = commands.add_parser("jobs", help="train in the background: submit, list, show, logs, cancel, retry")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     submit = actions.add_parser("submit", help="queue a training and return")
     submit.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
     submit.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    submit.add_argument("--processes", type=int, default=1, help="one per GPU (default 1)")
+    submit.add_argument("--processes", type=int, default=1, help="number of processes, one per GPU (default 1)")
     submit.add_argument("--machines", type=int, default=1, help="machines that train together (default 1)")
-    submit.add_argument("--machine-rank", type=int, default=0, help="which of them this is (default 0)")
+    submit.add_argument("--machine-rank", type=int, default=0, help="rank of this machine (default 0)")
     submit.add_argument("--main-address", default="127.0.0.1", help="address of machine 0")
     submit.add_argument("--main-port", type=int, default=29500, help="port of machine 0 (default 29500)")
     submit.add_argument(
-        "--patience", type=float, default=3600.0, metavar="SECONDS", help="silence taken for a hang (default 3600)"
+        "--patience",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="a job silent for this long has hung (default 3600)",
     )
-    submit.add_argument("--publish", metavar="OWNER/NAME", help="put the checkpoint on the Hub once it is there")
+    submit.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
     submit.add_argument("--hub", metavar="FLAVOUR", help="train on Hugging Face Jobs, such as l4x1")
-    submit.add_argument("--namespace", default="", help="user or organisation that pays for it")
+    submit.add_argument("--namespace", default="", help="user or organisation billed for the job")
     submit.add_argument(
-        "--timeout", type=int, default=240, metavar="MINUTES", help="on Hugging Face Jobs (default 240)"
+        "--timeout", type=int, default=240, metavar="MINUTES", help="time limit on Hugging Face Jobs (default 240)"
     )
     submit.set_defaults(act=submit_job)
 
-    listing = actions.add_parser("list", help="all jobs, the latest first")
+    listing = actions.add_parser("list", help="list all jobs, latest first")
     listing.add_argument(
-        "--hub", metavar="ACCOUNT", help="find the jobs of this account on Hugging Face Jobs first, by their labels"
+        "--hub", metavar="ACCOUNT", help="first find this account's jobs on Hugging Face Jobs by their labels"
     )
     listing.add_argument("--json", action="store_true", help="print a list of objects")
     listing.set_defaults(act=list_jobs)
     for name, act, words in (
-        ("show", show_job, "one job: state, progress, figures"),
-        ("logs", show_log, "what a job printed last"),
-        ("cancel", cancel_job, "save and stop"),
-        ("retry", retry_job, "go on from the last saved state"),
+        ("show", show_job, "show a job's state, progress and figures"),
+        ("logs", show_log, "print the end of a job's log"),
+        ("cancel", cancel_job, "save a job's state and stop it"),
+        ("retry", retry_job, "resume a job from its last saved state"),
     ):
         action = actions.add_parser(name, help=words)
-        action.add_argument("job", help="as `jobs list` prints it")
+        action.add_argument("job", help="job id, as printed by `jobs list`")
         if name == "logs":
-            action.add_argument("--follow", action="store_true", help="until it ends; leaving does not stop it")
+            action.add_argument(
+                "--follow", action="store_true", help="follow the log until the job ends; Ctrl-C only stops following"
+            )
         action.set_defaults(act=act)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """See to the runner, then do what was asked."""
+    """Make sure that a runner is alive, then run the subcommand."""
     from sim2street.training.jobs import local
     from sim2street.training.jobs.store import JobStore
 
@@ -128,7 +134,7 @@ def show_job(store: JobStore, options: argparse.Namespace) -> None:
 
 
 def show_log(store: JobStore, options: argparse.Namespace) -> None:
-    """Print the end of a log, and go on until the job ends where that was asked."""
+    """Print the end of a log, and follow it until the job ends if asked to."""
     from sim2street.training.jobs import log
     from sim2street.training.jobs.hub import HubRunner
     from sim2street.training.jobs.store import LOG
@@ -161,7 +167,7 @@ def cancel_job(store: JobStore, options: argparse.Namespace) -> None:
 
 
 def retry_job(store: JobStore, options: argparse.Namespace) -> None:
-    """Go on with a job that has ended."""
+    """Resume a job that has ended."""
     from sim2street.training.jobs import local
     from sim2street.training.jobs.hub import HubRunner
 

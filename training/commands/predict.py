@@ -12,12 +12,12 @@ from sim2street.training.commands.arguments import check_device, chosen_checkpoi
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("predict", help="segment photos")
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, or folders of them")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or folders of photos")
     parser.add_argument(
-        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default the whole catalog"
+        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default: the whole catalog"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
-    parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""sim2street publish: a checkpoint onto the Hugging Face Hub."""
+"""sim2street publish: publish a checkpoint on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("publish", help="publish a checkpoint on the Hugging Face Hub")
     parser.add_argument("checkpoint", metavar="NAME|DIR", help="name in the catalog, or folder")
-    parser.add_argument("repo_id", metavar="OWNER/NAME", help="repository on the Hub; made if it is not there")
+    parser.add_argument("repo_id", metavar="OWNER/NAME", help="repository on the Hub; created if missing")
     parser.add_argument("--private", action="store_true", help="make it private")
     parser.add_argument("--tag", help="name of this version, such as v1")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the card; send nothing")
@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Publish, and write the commit into the Spacefile where it lists this checkpoint."""
+    """Publish, and record the commit in the Spacefile if it lists this checkpoint."""
     from sim2street.models.storage.catalog import find_checkpoint
     from sim2street.models.storage.files import CARD
     from sim2street.models.storage.spacefile import DEFAULT, record_publication
@@ -38,5 +38,5 @@ def run(options: argparse.Namespace) -> int:
     tag = f" ({published.tag})" if published.tag else ""
     print(f"{published.url}: published at {published.revision}{tag}")
     if DEFAULT.exists() and record_publication(DEFAULT, checkpoint.path, published.repo_id, published.revision):
-        print(f"{DEFAULT.name} names this commit now. Run `sim2street space readme --write` and commit what changed.")
+        print(f"{DEFAULT.name} now names this commit. Run `sim2street space readme --write` and commit the changes.")
     return 0

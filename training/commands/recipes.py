@@ -1,4 +1,4 @@
-"""sim2street recipes: list what can be trained."""
+"""sim2street recipes: list the recipes that can be trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("recipes", help="list the recipes that can be trained")
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only those named with all these words, such as daformer fog"
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="only recipes whose name or title has all these words, such as daformer fog",
     )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     parser.set_defaults(run=run)
@@ -30,20 +33,20 @@ def run(options: argparse.Namespace) -> int:
     wanted = [word.lower() for word in options.words]
     listed = [entry for entry in listed if all(word in f"{entry['name']} {entry['title']}".lower() for word in wanted)]
     if not listed:
-        raise ConfigError(f"No recipe has the words {' '.join(options.words)}; sim2street recipes lists all.")
+        raise ConfigError(f"No recipe matches {' '.join(options.words)}; `sim2street recipes` lists all of them.")
     if options.json:
         print(json.dumps(listed, indent=2))
         return 0
     for entry in listed:
         arrow = entry["source"] + (f" -> {entry['target']}" if entry["target"] else "")
-        needs = ", ".join(entry["needs"]) or "nothing that is not here"
+        needs = ", ".join(entry["needs"]) or "nothing else"
         print(f"{entry['name']}\n    {entry['title']} · {entry['network']} · {arrow} · {entry['steps']} steps")
         print(f"    needs {needs}")
     return 0
 
 
 def _describe(config: RunConfig) -> dict[str, Any]:
-    """Values of one recipe; `needs` are data sets and weights that the project does not bring along."""
+    """Values of one recipe; `needs` lists data sets and weights that do not come with the project."""
     from sim2street.training.methods import METHODS
 
     stages = [*config.resolve_stages().values()] or [config]

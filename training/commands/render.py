@@ -37,5 +37,5 @@ def run(options: argparse.Namespace) -> int:
             workers=options.workers,
             progress=report,
         )
-    print(f"{options.out}: {rendered} scenes rendered, {options.count - rendered} were there.")
+    print(f"{options.out}: {rendered} scenes rendered, {options.count - rendered} already there.")
     return 0

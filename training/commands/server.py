@@ -14,8 +14,8 @@ def serve(command: Sequence[str], **variables: str) -> int:
     """Run a server until it ends and return its exit code; stopping this process stops the server too.
 
     Args:
-        command: of the server.
-        variables: of its environment, beside those of this process.
+        command: the server's command line.
+        variables: environment variables to add to those of this process.
     """
     stopped = False
 

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command and its four actions."""
-    parser = commands.add_parser("space", help="what is hosted: check, write its README, compare, deploy")
-    parser.add_argument("--file", type=Path, metavar="SPACEFILE", help="default the project's own")
+    parser = commands.add_parser("space", help="manage the hosted Space: check, write its README, compare, deploy")
+    parser.add_argument("--file", type=Path, metavar="SPACEFILE", help="default: the project's own")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("check", help="check the Spacefile and everything it names; asks nobody")
-    readme = actions.add_parser("readme", help="fail if space/ is not what the Spacefile says")
-    readme.add_argument("--write", action="store_true", help="bring it up to date instead")
+    actions.add_parser("check", help="check the Spacefile and everything it names, offline")
+    readme = actions.add_parser("readme", help="fail if space/ does not match the Spacefile")
+    readme.add_argument("--write", action="store_true", help="update space/ instead")
     actions.add_parser("diff", help="compare the Space on the Hub with the Spacefile")
-    deploy = actions.add_parser("deploy", help="make the Space what the Spacefile says")
-    deploy.add_argument("--dry-run", action="store_true", help="say all that belongs to the Space; ask nobody")
-    deploy.add_argument("--wait", action="store_true", help="return once the Space runs")
+    deploy = actions.add_parser("deploy", help="make the Space match the Spacefile")
+    deploy.add_argument(
+        "--dry-run", action="store_true", help="list everything in the Space, without contacting the Hub"
+    )
+    deploy.add_argument("--wait", action="store_true", help="return once the Space is running")
     parser.set_defaults(run=run)
 
 
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
-    """Everything that can be known without the Hub."""
+    """Check everything that can be checked without the Hub."""
     from sim2street.models.storage.checkpoint import Checkpoint
     from sim2street.training.hosting.space import space_files
 
@@ -49,7 +51,7 @@ def check(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
             Checkpoint.open(root / model.path)
     print(
         f"{spacefile.space.id}: {spacefile.space.sdk} on {spacefile.hardware.flavor}, {len(spacefile.models)} checkpoints,"
-        f" {len(files)} files, {in_units(sum(map(len, files.values())))}. The Spacefile is sound."
+        f" {len(files)} files, {in_units(sum(map(len, files.values())))}. The Spacefile is valid."
     )
     return 0
 
@@ -66,10 +68,10 @@ def readme(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int
     drifted = drifted_files(spacefile, root, folder)
     if drifted:
         raise ConfigError(
-            f"{', '.join(f'space/{name}' for name in drifted)} is not what the Spacefile says; run"
+            f"{', '.join(f'space/{name}' for name in drifted)} does not match the Spacefile; run"
             " `sim2street space readme --write`."
         )
-    print("space/ is what the Spacefile says.")
+    print("space/ matches the Spacefile.")
     return 0
 
 
@@ -78,12 +80,12 @@ def diff(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
     from sim2street.training.hosting.space import compare
 
     space_id, lines = compare(spacefile, root)
-    print("\n".join([f"{space_id}:", *lines]) if lines else f"{space_id} is what the Spacefile says.")
+    print("\n".join([f"{space_id}:", *lines]) if lines else f"{space_id} matches the Spacefile.")
     return 0
 
 
 def deploy(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int:
-    """Deploy, or say what would be."""
+    """Deploy, or list what would be deployed."""
     from sim2street.training.hosting.space import declared_state, differences, space_files
     from sim2street.training.hosting.space import deploy as bring
 
@@ -94,5 +96,5 @@ def deploy(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int
         print(f"Dry run: {len(files)} files, {in_units(sum(map(len, files.values())))}. Nothing was sent.")
         return 0
     url, done = bring(spacefile, root, wait=options.wait)
-    print("\n".join([*done, url]) if done else f"{url} is what the Spacefile says; nothing was sent.")
+    print("\n".join([*done, url]) if done else f"{url} already matches the Spacefile; nothing was sent.")
     return 0

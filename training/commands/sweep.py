@@ -1,4 +1,4 @@
-"""sim2street sweep: recipes × seeds, scored on the same sets, one table."""
+"""sim2street sweep: train recipes with several seeds and score them on the same sets, in one table."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("sweep", help="train recipes with several seeds and tabulate them")
     parser.add_argument("sweep", metavar="FILE", help="name of a shipped sweep, or a TOML file")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of all runs; what is there is taken over"
+        "--out", type=Path, required=True, metavar="DIR", help="folder of all runs; finished runs in it are reused"
     )
-    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; repeatable")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="run only this row; repeatable")
     parser.add_argument(
         "--earlier",
         type=Path,
         action="append",
         default=[],
         metavar="TABLE",
-        help="a table of this sweep whose finished runs are taken over; repeatable, the first that has a run counts",
+        help="an earlier table of this sweep whose finished runs are reused; repeatable, the first with a run wins",
     )
     parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
     parser.add_argument(
-        "--at-once", type=parse_positive, default=1, metavar="N", help="train N runs beside each other, on one GPU (1)"
+        "--at-once", type=parse_positive, default=1, metavar="N", help="train N runs in parallel on one GPU (default 1)"
     )
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing; score the checkpoints in DIR")
-    parser.add_argument("--markdown", action="store_true", help="print the table, to be pasted into a document")
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a sweep; the code is 2 where a run failed."""
+    """Run a sweep; the exit code is 2 if a run failed."""
     if not options.evaluate_only and importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
     from sim2street.training.sweeps.definition import load_sweep
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
 
     launcher: Launcher | None = None
     if options.jobs and options.evaluate_only:
-        raise ConfigError("--jobs is for training and --evaluate-only trains nothing; give one of them.")
+        raise ConfigError("--jobs is for training, but --evaluate-only trains nothing; give only one of them.")
     if options.at_once > 1 and (options.jobs or options.evaluate_only):
         other = "--jobs queues all runs" if options.jobs else "--evaluate-only trains nothing"
-        raise ConfigError(f"--at-once {options.at_once} is for training here, and {other}; give one of them.")
+        raise ConfigError(f"--at-once {options.at_once} is for training here, but {other}; give only one of them.")
     if options.jobs:
         from sim2street.training.sweeps.as_jobs import train_as_jobs
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
         launcher = functools.partial(train_here, at_once=options.at_once)
     sweep = load_sweep(options.sweep)
-    # With --markdown stdout is the table alone.
+    # With --markdown, stdout holds only the table.
     stream = sys.stderr if options.markdown else sys.stdout
     table = sweep_through(
         sweep,

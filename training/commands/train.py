@@ -1,4 +1,4 @@
-"""sim2street train: train a recipe, or go on with a run."""
+"""sim2street train: train a recipe, or resume a run."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="change a value, such as steps=200 or optimisers.segmenter.rate=1e-4; repeatable",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default runs/RECIPE)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="resume the run in this folder")
     parser.add_argument(
         "--allow-changes",
         action="store_true",
-        help="with --resume: go on although data or settings differ from those that the run began with",
+        help="with --resume: continue even if data or settings differ from those the run started with",
     )
     parser.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="train nothing: say whether it could start, how long it takes, what it needs",
+        help="train nothing; report whether the run could start, what it needs and how long it would take",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a recipe, go on with a run, or see whether it could start (exit code 2 if not)."""
+    """Train a recipe, resume a run, or check whether it could start (exit code 2 if not)."""
     from sim2street.training.config import RunConfig, load_recipe
 
     if importlib.util.find_spec("accelerate") is None:
@@ -54,27 +54,29 @@ def run(options: argparse.Namespace) -> int:
 
     if options.recipe is None:
         if options.resume is None:
-            raise ConfigError("Name a recipe to train, or a run to go on with: sim2street train RECIPE | --resume DIR.")
+            raise ConfigError("Name a recipe to train, or a run to resume: sim2street train RECIPE | --resume DIR.")
         if options.overrides:
-            raise ConfigError("--set cannot change a run that has begun; leave it out, or start anew with a recipe.")
+            raise ConfigError(
+                "--set cannot change a run that has started; leave it out, or start a new run from a recipe."
+            )
         try:
             config = RunConfig.read(options.resume / CONFIG)
         except ConfigError as error:
-            raise ConfigError(f"{options.resume} holds no run: {error}") from error
+            raise ConfigError(f"{options.resume} does not contain a run: {error}") from error
     else:
         config = load_recipe(options.recipe, options.overrides)
     if options.resume is not None and options.out is not None:
-        raise ConfigError("--out is for a new run and --resume for one that has begun; give one of them.")
+        raise ConfigError("--out is for a new run and --resume for an existing one; give only one of them.")
     if options.publish is not None:  # hours of training should not end at a missing token
         check_names(options.publish)
         require_write_token()
     out = options.resume or options.out or Path("runs") / config.name
     if options.check:
         if options.resume is not None:
-            raise ConfigError("--check is for a run that has not begun; leave out --resume.")
+            raise ConfigError("--check is for a run that has not started; leave out --resume.")
         return report_check(config, out)
     if options.allow_changes and options.resume is None:
-        raise ConfigError("--allow-changes is for a run that has begun; name it with --resume.")
+        raise ConfigError("--allow-changes is for an existing run; name it with --resume.")
     checkpoint = train(config, out, resume=options.resume is not None, allow_changes=options.allow_changes)
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
@@ -84,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
-    """Publish what was just trained; a failure leaves the checkpoint and says how to try again."""
+    """Publish the checkpoint just trained; if that fails, keep it and say how to try again."""
     from sim2street.training.hosting.publish import PublishError, publish
 
     try:
@@ -98,7 +100,7 @@ def publish_trained(checkpoint: Checkpoint, repo_id: str) -> None:
 
 
 def report_check(config: RunConfig, out: Path) -> int:
-    """Print what a check finds as it finds it; 2 if the run could not start."""
+    """Print each finding of a check as it arrives; return 2 if the run could not start."""
     from sim2street.training.run.check import Verdict, check_run
 
     could_start = True

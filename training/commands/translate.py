@@ -1,4 +1,4 @@
-"""sim2street translate: translate a data set as a CyCADA run learnt it."""
+"""sim2street translate: translate a data set with the generator of a CyCADA run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sim2street.training.commands.arguments import add_data_set, check_device, o
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("translate", help="translate a data set as a CyCADA run learnt it")
+    parser = commands.add_parser("translate", help="translate a data set with the generator of a CyCADA run")
     parser.add_argument("translator", type=Path, metavar="RUN", help="folder of the run, or of its translation stage")
     add_data_set(parser, scenes=8)
-    parser.add_argument("--width", type=int, help="bring pictures to this width first, such as 1024")
-    parser.add_argument("--back", action="store_true", help="from target to source instead of from source to target")
-    parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
+    parser.add_argument("--width", type=int, help="resize pictures to this width first, such as 1024")
+    parser.add_argument("--back", action="store_true", help="translate from target to source instead")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill; resumable")
     parser.set_defaults(run=run)
 
@@ -40,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
             device=check_device(options.device),
             progress=progress,
         )
-    print(f"{options.out}: {painted} pictures translated, {len(dataset) - painted} were there; see preview.png.")
+    print(f"{options.out}: {painted} pictures translated, {len(dataset) - painted} already there; see preview.png.")
     return 0

@@ -1,4 +1,4 @@
-"""The registry of data sets. Each knows where its files lie, what their values mean, how to get them and on what terms."""
+"""The registry of data sets. Each knows the layout of its files, the meaning of their values, how to get it and its terms."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ __all__ = ["DATASETS", "Sample", "SegmentationDataset", "open_dataset"]
 def open_dataset(
     name: str, root: str | Path | None = None, split: str | None = None, **options: Any
 ) -> SegmentationDataset:
-    """Open a data set, and log once what a person should know of it: files left out, labels that look misnumbered.
+    """Open a data set, and log once what the user should know: skipped files, labels that look misnumbered.
 
     Args:
         name: key in `DATASETS`.
         root: its folder; None takes it from the environment (SIM2STREET_ and the set's name in capitals). Street
             scenes have none.
-        split: part of it; None takes the set's default: "train", of gta5 and synthia "all".
-        options: more arguments of the class, such as `labelled=False`, or `style` and `count` of street scenes.
+        split: part of it; None takes the set's default: "train", or "all" for gta5 and synthia.
+        options: more arguments of the class, such as `labelled=False`, or `style` and `count` for street scenes.
 
     Raises:
         ConfigError: the name or an option is unknown.
@@ -63,7 +63,9 @@ def open_dataset(
     given = {**({} if root is None else {"root": root}), **({} if split is None else {"split": split}), **options}
     known = kind.parameters()
     if unknown := sorted(given.keys() - set(known)):
-        raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it takes {', '.join(known)}.")
+        raise ConfigError(
+            f"The data set {name} has no option {', '.join(unknown)}; its options are {', '.join(known)}."
+        )
     dataset = kind(**given)
     for remark in dataset.remarks if isinstance(dataset, FolderDataset) else ():
         say_once(remark)

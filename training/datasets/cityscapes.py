@@ -1,4 +1,4 @@
-"""Cityscapes (Cordts et al., CVPR 2016), and everything stored in its layout, such as scenes that were rendered."""
+"""Cityscapes (Cordts et al., CVPR 2016), and everything stored in its layout, such as rendered scenes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LABEL_SUFFIX = "_gtFine_labelIds.png"
 class Cityscapes(FolderDataset):
     """Photos of one split ("train", "val", "test"), labels as the 19 train ids.
 
-    The label images store label ids 0..33; the licence plate's -1 is 255. The split "test" has no public labels and is
-    of use with `labelled=False` only.
+    The label images store label ids 0..33; the licence plate's -1 is 255. The split "test" has no public labels and can
+    only be used with `labelled=False`.
     """
 
     name = "cityscapes"

@@ -10,7 +10,7 @@ from sim2street.training.datasets.acdc import AnonymisedDrives
 class DarkZurich(AnonymisedDrives):
     """Night photos of a split, or those of another time: `train`, `train/day`, `val`.
 
-    Only val's 50 night photos have public labels; `train` is of use with `labelled=False` only.
+    Only val's 50 night photos have public labels; `train` can only be used with `labelled=False`.
     """
 
     name = "dark_zurich"

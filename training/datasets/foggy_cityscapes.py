@@ -1,4 +1,4 @@
-"""Foggy Cityscapes (Sakaridis et al., IJCV 2018): Cityscapes' photos with fog laid over them, its labels unchanged."""
+"""Foggy Cityscapes (Sakaridis et al., IJCV 2018): Cityscapes' photos with synthetic fog, and its labels unchanged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sim2street.models.errors import DatasetError
 from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, Cityscapes
 
 DENSITIES: Final = ("0.02", "0.01", "0.005")
-"""Attenuation coefficient beta of the fog in 1/m: one sees some 150, 300 and 600 metres. The densest first."""
+"""Attenuation coefficient beta of the fog in 1/m, for visibilities of about 150, 300 and 600 metres; densest first."""
 
 
 class FoggyCityscapes(Cityscapes):
-    """Photos of one split and fog: `train` is the densest (0.02), `val/0.005` the lightest."""
+    """Photos of one split and fog density: `train` has the densest fog (0.02), `val/0.005` the lightest."""
 
     name = "foggy_cityscapes"
     title = "Foggy Cityscapes"
@@ -35,11 +35,11 @@ class FoggyCityscapes(Cityscapes):
         density = density or DENSITIES[0]
         if density not in DENSITIES:
             raise DatasetError(
-                f"The split {self.split!r} of {self.name} is not known; expected {part}, or {part}/ and one of"
+                f"{self.name} has no split {self.split!r}; expected {part}, or {part}/ and one of"
                 f" {', '.join(DENSITIES)}."
             )
         suffix = f"_leftImg8bit_foggy_beta_{density}.png"
-        # The archive of 2018 and the later one, whose fog respects edges ("dual-reference bilateral filter").
+        # The archive of 2018 and the later one with edge-preserving fog ("dual-reference bilateral filter").
         folders = [self.root / name / part for name in ("leftImg8bit_foggy", "leftImg8bit_foggyDBF")]
         folder = next((each for each in folders if each.is_dir()), folders[0])
         photos = self.listing.matching(folder, [f"_leftImg8bit_foggy_beta_{each}.png" for each in DENSITIES], depth=2)

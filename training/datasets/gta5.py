@@ -16,9 +16,9 @@ ALL = "all"
 class Gta5(FolderDataset):
     """All frames, or those listed in `<split>.txt`, with labels as the 19 train ids.
 
-    Label images are palette PNGs whose index is the label id 0..34; their colours are never looked at. Frames measure
-    1914x1052 pixels with a few exceptions, some of whose label images differ from the photo by a few rows: `read`
-    resizes such labels to the photo.
+    Label images are palette PNGs whose index is the label id 0..34; their colours are ignored. Frames measure 1914x1052
+    pixels with a few exceptions, and a few label images differ from their photo by some rows: `read` resizes such labels
+    to the photo.
     """
 
     name = "gta5"

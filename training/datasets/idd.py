@@ -17,8 +17,8 @@ LABEL_SUFFIX: Final = "_gtFine_labelcsTrainIds.png"
 class Idd(FolderDataset):
     """Photos of one split, PNG in the first part of the set and JPEG in the second.
 
-    The set comes with polygons. Its authors' converter paints them as label images; the ones read here carry
-    Cityscapes' train ids, 255 for classes that Cityscapes lacks. The split "test" has no public labels.
+    The set comes with polygons. Its authors' converter draws them as label images; those read here contain Cityscapes'
+    train ids, and 255 for classes that Cityscapes lacks. The split "test" has no public labels.
     """
 
     name = "idd"
@@ -43,7 +43,7 @@ class Idd(FolderDataset):
         photos = self.listing.matching(folder, PHOTO_SUFFIXES, depth=2)
         self._refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")
         stems = [photo.stem[: -len(PHOTO_STEM)] for photo in photos]
-        # Frames are numbered anew in each drive.
+        # Frame numbers restart in each drive.
         keys = tuple(f"{photo.parent.name}_{stem}" for photo, stem in zip(photos, stems, strict=True))
         labels = tuple(
             self.root / "gtFine" / self.split / photo.parent.name / f"{stem}{LABEL_SUFFIX}"

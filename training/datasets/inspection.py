@@ -1,4 +1,4 @@
-"""Inspection of a data set on disk: which parts are there, what is missing or odd, and how often each class occurs."""
+"""Inspect a data set on disk: which splits exist, what is missing or odd, and how often each class occurs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from sim2street.training.datasets.base import FolderDataset, Progress
 
 @dataclass(frozen=True)
 class PartInspection:
-    """What was found of one split.
+    """The findings for one split.
 
     Attributes:
         split: its name.
-        photos: how many there are.
-        labelled: whether each of them has a label image.
-        problem: why the part, or its labels, cannot be used; None if all is well.
-        inspected: how many pictures were opened.
-        sizes: pictures by "width x height", of those opened.
-        resized: labels that differ from their photo in size, of those opened; they are resized when read.
-        turned: photos that their EXIF orientation turns, and their labels with them where they were drawn before.
+        photos: number of photos.
+        labelled: whether each photo has a label image.
+        problem: why the split, or its labels, cannot be used; None if it can.
+        inspected: number of pictures opened.
+        sizes: number of opened pictures by "width x height".
+        resized: number of opened labels whose size differs from their photo's; they are resized when read.
+        turned: photos rotated by their EXIF orientation, with their labels if those fit the stored pixels.
         dark: photos that are nearly black.
-        unreadable: sentences on pictures that cannot be read or whose labels do not fit them, the first ten.
-        unreadable_total: how many such pictures there are.
-        remarks: sentences on files that were left out and on labels that look misnumbered.
+        unreadable: sentences about the first ten pictures that cannot be read or whose labels do not fit.
+        unreadable_total: number of such pictures.
+        remarks: sentences about skipped files and labels that look misnumbered.
         shares: share of each class among labelled pixels by name, [0,1]; empty without labels.
         ignored: share of pixels without a class, [0,1].
     """
@@ -68,19 +68,19 @@ def inspect_dataset(
     progress: Progress | None = None,
     **options: Any,
 ) -> list[PartInspection]:
-    """Look at every split of a data set, or at one.
+    """Inspect every split of a data set, or one.
 
     Args:
-        name: key in `DATASETS`; one that is made of files.
-        root: its folder; None takes the environment variable of the set.
-        split: the only part to look at.
-        images: most pictures per part that are opened, evenly spread; 0 = all.
-        labelled: False looks at photos alone, as training looks at a target.
-        progress: called with pictures opened and pictures to open, part by part.
-        options: more arguments of the set, such as `classes` of a labelled folder.
+        name: key in `DATASETS` of a set stored as files.
+        root: its folder; None takes the set's environment variable.
+        split: the only split to inspect.
+        images: largest number of pictures opened per split, evenly spread; 0 = all.
+        labelled: False inspects only photos, as training does for a target.
+        progress: called with the pictures opened and the pictures to open, split by split.
+        options: more arguments of the set, such as `classes` for a labelled folder.
 
     Raises:
-        DatasetError: the name is unknown, or there is no such folder.
+        DatasetError: the name is unknown, or the folder does not exist.
     """
     kind = DATASETS.get(name)
     if kind is None or not issubclass(kind, FolderDataset):
@@ -99,7 +99,7 @@ def _inspect_part(
     progress: Progress | None,
     options: Mapping[str, Any],
 ) -> PartInspection:
-    kind.find_root(root)  # a folder that is not there is no finding about a part
+    kind.find_root(root)  # a missing folder is not a finding about a split
     # A part that is not among the known ones, such as a list of file names, is looked at with its labels.
     wants_labels = labelled and (split in kind.labelled_splits or split not in kind.splits)
     problem = None
@@ -146,11 +146,11 @@ def _inspect_part(
 
 
 class _Seen:
-    """What was seen of the pictures that were opened.
+    """Counts over the opened pictures.
 
     Attributes:
-        stored: (256,) pixels of each value of the label files.
-        totals: (C + 1,) pixels of each class, last those without one.
+        stored: (256,) pixels of each value in the label files.
+        totals: (C + 1,) pixels of each class, those without a class last.
     """
 
     def __init__(self, dataset: FolderDataset) -> None:

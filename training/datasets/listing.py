@@ -1,4 +1,4 @@
-"""Files below a folder: linked folders are followed, and whatever is left out is counted with its reason."""
+"""Files below a folder: linked folders are followed, and skipped files are counted with the reason."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ OTHER_PICTURES: Final = frozenset(
 
 @dataclass
 class Listing:
-    """Finds files and remembers what it passed over.
+    """Finds files and remembers what it skipped.
 
     Attributes:
-        left_out: by reason the files and folders that were.
+        left_out: skipped files and folders, by reason.
     """
 
     left_out: dict[str, list[Path]] = field(default_factory=dict)
 
     def files(self, folder: Path) -> list[Path]:
-        """All files below `folder` in order of their paths, each folder once, by whatever links lead there.
+        """All files below `folder` in order of their paths, each folder once, however many links lead to it.
 
-        Hidden files and what systems leave beside files are passed over; links that lead nowhere, folders that cannot
-        be opened, and pipes and devices are left out.
+        Hidden files and system litter are skipped silently; broken links, folders that cannot be opened, pipes and
+        devices are counted as left out.
         """
         found: list[Path] = []
         plain, linked, seen = [folder], list[Path](), set[tuple[int, int]]()
-        while plain or linked:  # links last, so that a folder which really lies here has its own name
+        while plain or linked:  # links last, so that a real folder here keeps its own name
             place = plain.pop() if plain else linked.pop(0)
             try:
                 status = place.stat()
@@ -47,7 +47,7 @@ class Listing:
                 seen.add((status.st_dev, status.st_ino))
                 entries = sorted(os.scandir(place), key=lambda entry: entry.name)
             except OSError as error:
-                if place != folder:  # of a root that is not there, the reader says more
+                if place != folder:  # the reader explains a missing root better
                     self.leave_out(place, f"a folder that cannot be opened ({error.strerror})")
                 continue
             for entry in entries:
@@ -59,7 +59,7 @@ class Listing:
         return sorted(found)
 
     def photos(self, folder: Path) -> tuple[Path, ...]:
-        """All files below `folder` that are called like a photo; others are left out."""
+        """All files below `folder` with a photo's suffix; others are left out."""
         found: list[Path] = []
         for path in self.files(folder):
             if path.suffix.lower() in SUFFIXES:
@@ -69,7 +69,7 @@ class Listing:
         return tuple(found)
 
     def matching(self, folder: Path, suffixes: str | Sequence[str], *, depth: int) -> tuple[Path, ...]:
-        """Files whose name ends in one of `suffixes`, in capitals or not, `depth` levels below `folder`.
+        """Files whose name ends in one of `suffixes`, ignoring case, `depth` levels below `folder`.
 
         Other pictures below it are left out.
         """
@@ -85,11 +85,11 @@ class Listing:
         return tuple(found)
 
     def leave_out(self, path: Path, reason: str) -> None:
-        """Note that `path` was passed over."""
+        """Record that `path` was skipped."""
         self.left_out.setdefault(reason, []).append(path)
 
     def remark(self, root: Path) -> str | None:
-        """One sentence about everything that was left out; None where nothing was."""
+        """One sentence about everything that was left out; None if nothing was."""
         if not self.left_out:
             return None
         total = sum(map(len, self.left_out.values()))
@@ -104,10 +104,10 @@ class Listing:
             return False
         if entry.name.startswith("."):
             if is_picture(path):
-                self.leave_out(path, "hidden, by the dot that its name begins with")
+                self.leave_out(path, "hidden by the dot at the start of its name")
             return False
         if not path.exists():
-            self.leave_out(path, "a link that leads nowhere")
+            self.leave_out(path, "a broken link")
             return False
         if not path.is_file():
             self.leave_out(path, "neither a file nor a folder")
@@ -116,7 +116,7 @@ class Listing:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is called like a picture, of a format that is read here or not."""
+    """Whether a file has a picture's suffix, supported or not."""
     return path.suffix.lower() in SUFFIXES or path.suffix.lower() in OTHER_PICTURES
 
 
@@ -124,7 +124,7 @@ _SAID: Final[set[str]] = set()
 
 
 def say_once(sentence: str) -> None:
-    """Log a warning, which without other set-up goes to stderr; the same one only once in a process."""
+    """Log a warning (by default to stderr), each one only once per process."""
     if sentence not in _SAID:
         _SAID.add(sentence)
         LOGGER.warning(sentence)

@@ -13,7 +13,7 @@ from sim2street.training.datasets.base import FolderDataset
 
 
 class PhotoFolder(FolderDataset):
-    """All photos below `root`, sub-folders and linked ones included, sorted by path; never labelled.
+    """All photos below `root`, including sub-folders and linked folders, sorted by path; never labelled.
 
     Args:
         root: folder to search. None takes SIM2STREET_PHOTOS.
@@ -23,12 +23,12 @@ class PhotoFolder(FolderDataset):
 
     name = "photos"
     title = "own photos"
-    terms = "A folder of the trainer's own photos."
+    terms = "The user's own folder of photos."
     labels = CITYSCAPES19
     splits = (".",)
     labelled_splits = ()
     root_variable = "SIM2STREET_PHOTOS"
-    how_to_get = f"Any folder of street photos will do ({', '.join(SUFFIXES)})."
+    how_to_get = f"Use any folder of street photos ({', '.join(SUFFIXES)})."
     table = np.empty(0, np.uint8)
 
     def __init__(self, root: str | Path | None = None, split: str = ".", *, labelled: bool = False) -> None:

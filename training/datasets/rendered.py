@@ -1,4 +1,4 @@
-"""Street scenes as a data set: every sample is painted when it is asked for."""
+"""Street scenes as a data set: every sample is rendered on request."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from sim2street.training.datasets.street_scenes import check_arguments, render
 
 MOST_SCENES = 1_000_000
 SPLIT_STARTS = {"train": 0, "val": MOST_SCENES}
-"""First scene of each split, so that no scene is in both."""
+"""First scene of each split, chosen so that no scene is in both."""
 
 
 class StreetScenes(SegmentationDataset):
-    """Scenes `start` to `start + count - 1` of a seed, painted in one style.
+    """Scenes `start` to `start + count - 1` of a seed, rendered in one style.
 
-    Painting takes tens of milliseconds a scene; for training wrap the set in `cache_dataset`. The same seed and index
-    show the same street in every style: give source and target different seeds, or the target holds the source's
-    very streets and the gap between the domains is one of appearance alone.
+    Rendering takes tens of milliseconds per scene; for training, wrap the set in `cache_dataset`. The same seed and index
+    show the same street in every style: give source and target different seeds, otherwise the target contains the same
+    streets and the domains differ only in appearance.
 
     Args:
         style: one of the renderer's `STYLES`.
         count: number of scenes.
         seed: which streets.
         size: (width, height) in pixels.
-        split: "train" or "val"; sets the first scene where `start` is not given.
+        split: "train" or "val"; sets the first scene if `start` is not given.
         start: index of the first scene.
 
     Raises:
@@ -42,7 +42,7 @@ class StreetScenes(SegmentationDataset):
 
     name = "street_scenes"
     title = "rendered streets"
-    terms = "Rendered by this project's own street renderer; free of anybody's rights, Apache 2.0."
+    terms = "Rendered by this project's own street renderer; Apache 2.0, with no third-party rights."
     generated = True
     labels = CITYSCAPES19
 
@@ -73,7 +73,7 @@ class StreetScenes(SegmentationDataset):
         return f"{self.name}_{self.style}_{self.start}+{len(self)}_seed{self.seed}_{width}x{height}"
 
     def read_photo(self, index: int) -> NDArray[np.uint8]:
-        """Paint scene `index` as (H, W, 3) uint8 RGB."""
+        """Render scene `index` as (H, W, 3) uint8 RGB."""
         return self.read(index).photo
 
     def read_labels(self, index: int) -> NDArray[np.uint8]:
@@ -81,7 +81,7 @@ class StreetScenes(SegmentationDataset):
         return self.read(index).labels
 
     def read(self, index: int) -> Sample:
-        """Paint scene `index` and its labels together."""
+        """Render scene `index` and its labels together."""
         scene = render(self.style, self.start + range(len(self))[index], seed=self.seed, size=self.size)
         return Sample(scene.photo, scene.labels, self.keys[index])
 
@@ -99,14 +99,14 @@ class StreetScenes(SegmentationDataset):
 
 
 def scene_key(style: str, seed: int, index: int) -> str:
-    """Name a scene as Cityscapes names its frames: city, sequence, frame."""
+    """Name a scene like a Cityscapes frame: city, sequence, frame."""
     return f"{style}_{seed:06d}_{index:06d}"
 
 
 def check_settings(style: str, count: int, start: int, seed: int, size: tuple[int, int]) -> None:
-    """Raise `ConfigError` for settings in which no scene can be painted."""
+    """Raise `ConfigError` for settings with which no scene can be rendered."""
     if not 1 <= count <= MOST_SCENES:
-        raise ConfigError(f"The count is {count}; a set has from 1 to {MOST_SCENES} scenes.")
+        raise ConfigError(f"The count is {count}; expected 1 to {MOST_SCENES} scenes.")
     try:
         check_arguments(style, start, seed, size)
     except ValueError as error:
@@ -115,7 +115,7 @@ def check_settings(style: str, count: int, start: int, seed: int, size: tuple[in
 
 @functools.cache
 def renderer_version() -> str:
-    """Digest of the renderer's source files and of OpenCV's version: anything kept on disk is bound to it."""
+    """Digest of the renderer's source files and OpenCV's version, which identifies renders stored on disk."""
     training = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(cv2.__version__.encode())
     for path in sorted([training / "datasets" / "street_scenes.py", *visible(training / "scenes", "*.py")]):

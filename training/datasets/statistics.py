@@ -1,7 +1,7 @@
-"""How often each class occurs in each picture, and sampling that makes up for rarity.
+"""How often each class occurs in each picture, and sampling that compensates for rare classes.
 
-Rare class sampling is DAFormer's (Hoyer et al., CVPR 2022, arXiv:2111.14887, Sec. 3.3): first a class is drawn, the
-rarer the likelier, then a picture that shows enough of it, then a crop that does.
+Rare class sampling is DAFormer's (Hoyer et al., CVPR 2022, arXiv:2111.14887, Sec. 3.3): first draw a class, with a higher
+probability the rarer it is, then a picture that shows enough of it, then a crop that does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sim2street.training.datasets.base import Progress, SegmentationDataset
 from sim2street.training.datasets.workers import map_in_order
 
 FORMAT: Final = 1
-"""Part of a stored table's name: raised when the table's meaning changes."""
+"""Part of a stored table's name; increased when the table's meaning changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ClassStatistics:
     """Pixels per picture and class.
 
     Attributes:
-        counts: (N, C) int64 pixels at full label resolution; ignored pixels are in no column.
+        counts: (N, C) int64 pixels at full label resolution; ignored pixels are not counted.
         keys: names of the N pictures.
     """
 
@@ -57,7 +57,7 @@ def class_statistics(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> ClassStatistics:
-    """Count the pixels of each class in each picture, or read the table that was stored when this was done before.
+    """Count the pixels of each class in each picture, or read the table stored by an earlier count.
 
     Args:
         dataset: a labelled set, in any label space.
@@ -96,18 +96,18 @@ def _count(dataset: SegmentationDataset, index: int) -> NDArray[np.int64]:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.int64] | None:
-    """Return the stored table; None if there is none or it is damaged, for it can be counted again."""
+    """Return the stored table; None if it is missing or damaged, since it can be counted again."""
     try:
         with np.load(path) as stored:
             counts = stored["counts"]
-    except Exception:  # whatever a damaged file makes NumPy raise
+    except Exception:  # NumPy may raise anything for a damaged file
         return None
     return counts if counts.shape == shape and counts.dtype == np.int64 else None
 
 
 def _write(path: Path, counts: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial, partial.open("wb") as file:  # to a name NumPy would add its own ending
+    with written_whole(path) as partial, partial.open("wb") as file:  # given a name, NumPy would append its own suffix
         np.savez_compressed(file, counts=counts)
 
 
@@ -115,18 +115,18 @@ def _write(path: Path, counts: NDArray[np.int64]) -> None:
 class RareClassSampling:
     """Settings of rare class sampling; the defaults are DAFormer's for 512×512 crops of 1280×720 pictures.
 
-    Lengths in pixels belong to that size: at another one give `minimum_pixels` and `crop_pixels` in proportion.
+    Lengths in pixels refer to that size: for another one, scale `minimum_pixels` and `crop_pixels` accordingly.
 
     Attributes:
         formula: "softmax", P(c) = exp((1 - f_c) / T) / Σ exp((1 - f_c') / T) with f_c the share of class c among the
-            labelled pixels, then a picture uniformly among those showing c; or "log_inverse", which weighs pictures:
+            labelled pixels, then a picture uniformly among those showing c; or "log_inverse", which weights pictures:
             w_i = Σ over the classes in picture i of 1 / log(tau + N_c), N_c pixels of c in the set, normalised over the
-            pictures. It names no class, so crops are not drawn again.
+            pictures. It draws no class, so crops are not redrawn.
         temperature: T.
         minimum_pixels: a picture shows a class with strictly more pixels than this.
         crop_pixels: a crop shows it with strictly more than this.
-        retries: crops that are checked; after as many refusals the next crop is taken as it is.
-        tau: shift in "log_inverse"; more than 1 wherever a class may be absent from the set, as log 1 = 0.
+        retries: number of crops that are checked; after as many refusals the next crop is accepted unchecked.
+        tau: shift in "log_inverse"; must exceed 1 if a class may be absent from the set, as log 1 = 0.
     """
 
     formula: Literal["softmax", "log_inverse"] = "softmax"
@@ -144,14 +144,14 @@ class RareClassSampling:
         if not self.temperature > 0:
             raise ConfigError(f"The temperature of rare class sampling is {self.temperature}; expected more than 0.")
         if min(self.minimum_pixels, self.crop_pixels, self.retries) < 0:
-            raise ConfigError("minimum_pixels, crop_pixels and retries of rare class sampling are 0 or more.")
+            raise ConfigError("minimum_pixels, crop_pixels and retries of rare class sampling must be at least 0.")
         if self.tau < 1:
             raise ConfigError(f"tau of rare class sampling is {self.tau}; expected at least 1.")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A picture, and the class for whose sake it was drawn (None: for no class's)."""
+    """A picture, and the class for which it was drawn (None: for no particular class)."""
 
     index: int
     wanted: int | None
@@ -168,13 +168,13 @@ class Sampler(Protocol):
 class RareClassSampler:
     """DAFormer's sampling: a class c ~ P, then a picture uniformly among those showing it.
 
-    A class that no picture shows with enough pixels is left out and the others share its probability; the published
-    code stops there.
+    A class that no picture shows with enough pixels is left out and the others share its probability; the authors' code
+    fails in that case.
 
     Attributes:
-        classes: (K,) labels that can be drawn, rarest first, a tie in the order of the labels.
+        classes: (K,) labels that can be drawn, rarest first, ties in the order of the labels.
         probabilities: (K,) of drawing them, summing to one.
-        eligible: for each of them the indices of the pictures that show it.
+        eligible: for each class, the indices of the pictures that show it.
     """
 
     def __init__(self, statistics: ClassStatistics, config: RareClassSampling) -> None:
@@ -186,7 +186,7 @@ class RareClassSampler:
         if not self.classes.size:
             raise DatasetError(
                 f"No class covers more than {config.minimum_pixels} pixels of any of the {len(statistics.keys)}"
-                " pictures. The limit belongs to pictures of 1280×720 pixels; lower minimum_pixels for smaller ones."
+                " pictures. The limit is meant for pictures of 1280×720 pixels; lower minimum_pixels for smaller ones."
             )
         self.probabilities = rare_class_probabilities(frequencies[self.classes], config.temperature)
         self.eligible = tuple(np.flatnonzero(counts[:, label] > config.minimum_pixels) for label in self.classes)
@@ -204,7 +204,7 @@ class RareClassSampler:
 
 
 class LogInverseSampler:
-    """Pictures weighed by the inverse logarithms of the pixel counts of the classes that they show.
+    """Pictures weighted by the inverse logarithms of the pixel counts of the classes they show.
 
     Attributes:
         probabilities: (N,) of drawing each picture, summing to one.

@@ -1,7 +1,7 @@
-"""A data set at one size on disk, uncompressed: a sample costs the copying of its pixels and no decoding.
+"""A data set stored uncompressed at one size: reading a sample copies its pixels without decoding.
 
-Photos and labels lie in two NumPy files that are mapped into memory, so all workers share one copy. A pixel takes 4
-bytes: 1000 samples of 512x256 make 0.5 GB, of 1024x512 2 GB.
+Photos and labels are in two memory-mapped NumPy files, so all workers share one copy. A pixel takes 4
+bytes: 1000 samples take 0.5 GB at 512x256 and 2 GB at 1024x512.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CachedDataset(SegmentationDataset):
     """A data set read from the two files that `cache_dataset` wrote.
 
     Args:
-        origin: the set that was stored; names, space and keys are its.
+        origin: the set that was stored, which defines names, space and keys.
         size: (width, height) of every stored sample.
         photos: file of (N, H, W, 3) uint8.
         label_images: file of (N, H, W) uint8, None for an unlabelled set.
@@ -66,7 +66,7 @@ class CachedDataset(SegmentationDataset):
     def read_labels(self, index: int) -> NDArray[np.uint8]:
         """Return labels `index` as a read-only (H, W) view of the file."""
         if self.label_images is None:
-            raise DatasetError(f"{self.describe()} was stored without labels, so {self.keys[index]} has none.")
+            raise DatasetError(f"{self.describe()} was stored without labels, so {self.keys[index]} has no labels.")
         if self._label_map is None:
             self._label_map = _map(self.label_images)
         return self._label_map[index]
@@ -80,7 +80,7 @@ class CachedDataset(SegmentationDataset):
         return f"{self.origin.describe()}, stored at {self.size[0]}×{self.size[1]} pixels"
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickled memory map carries all pixels; a worker opens the files itself.
+        # A pickled memory map would contain all pixels; a worker opens the files itself.
         return {**self.__dict__, "_photo_map": None, "_label_map": None}
 
 
@@ -92,21 +92,21 @@ def cache_dataset(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> CachedDataset:
-    """Store a data set on disk, unless it is there, and return it from there.
+    """Store a data set on disk unless it is already there, and return the stored set.
 
-    The files are named after the set's settings and its fingerprint; they appear when complete, and files that are
-    truncated or foreign are written anew.
+    The files are named after the set's settings and fingerprint; they appear when complete, and truncated or unrelated
+    files are rewritten.
 
     Args:
         dataset: what to store.
         size: (width, height) to resize to, photos bicubic, labels nearest; None takes the first photo's size and
-            expects it of all.
-        folder: where; None takes `cache_folder()`.
+            requires all photos to have it.
+        folder: where to store it; None takes `cache_folder()`.
         workers: processes that read or render.
         progress: told after each sample.
 
     Raises:
-        DatasetError: photos differ in size and none was asked for, or the disk is too small.
+        DatasetError: photos differ in size and no size was given, or there is not enough disk space.
     """
     if size is None:
         height, width = dataset.read_photo(0).shape[:2]
@@ -123,7 +123,7 @@ def cache_dataset(
 
 
 def bytes_to_store(dataset: SegmentationDataset, size: tuple[int, int]) -> int:
-    """Bytes that `cache_dataset` would write for a (width, height); 0 where the set is stored already."""
+    """Bytes that `cache_dataset` would write for a (width, height); 0 if the set is already stored."""
     files = _files(dataset, size, None)
     return 0 if all(file.is_whole() for file in files) else sum(file.bytes for file in files)
 
@@ -143,7 +143,9 @@ def _map(path: Path) -> NDArray[np.uint8]:
         # As a plain array: slicing the memmap class itself costs ten times as much.
         return np.asarray(np.load(path, mmap_mode="r"))
     except FileNotFoundError as error:
-        raise DatasetError(f"{path} was removed meanwhile. Start again, or resume: it is stored anew.") from error
+        raise DatasetError(
+            f"{path} was removed during the run. Start again or resume; the file will be stored again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class _File:
     def is_whole(self) -> bool:
         try:
             found = open_memmap(self.path, mode="r")
-        except Exception:  # whatever a damaged header makes NumPy raise
+        except Exception:  # NumPy may raise anything for a damaged header
             return False
         return found.shape == self.shape and found.dtype == np.uint8
 
@@ -183,7 +185,7 @@ class _Reader:
         if not self.resizes:
             raise DatasetError(
                 f"{self.dataset.keys[index]} measures {width}×{height} pixels, the first photo of"
-                f" {self.dataset.name} {self.size[0]}×{self.size[1]}. Say at which size the set is to be stored."
+                f" {self.dataset.name} {self.size[0]}×{self.size[1]}. Specify the size at which to store the set."
             )
         return [resize_photo(photo, self.size, "bicubic"), *(resize_labels(image, self.size) for image in labels)]
 
@@ -195,8 +197,8 @@ def _store(reader: _Reader, files: list[_File], workers: int, progress: Progress
     if needed > free:
         raise DatasetError(
             f"Storing {reader.dataset.describe()} takes {in_units(needed)}; {folder} has {in_units(free)} left."
-            " `sim2street cache list` shows what was stored before and `sim2street cache remove` makes room;"
-            " SIM2STREET_CACHE names a larger disk; fewer or smaller samples take less."
+            " `sim2street cache list` shows stored sets and `sim2street cache remove` frees space;"
+            " set SIM2STREET_CACHE to a larger disk, or use fewer or smaller samples."
         )
     count = len(reader.dataset)
     # Two processes may store the same set at once: each writes its own files, and the later rename changes nothing.

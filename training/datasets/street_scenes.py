@@ -1,7 +1,7 @@
-"""Labelled street scenes, rendered on demand from nothing but a seed and an index.
+"""Labelled street scenes, rendered on demand from a seed and an index.
 
-The same seed, index and size give the same layout, labels and depth in every style but `streets`, which is drawn
-after real photos; only the photo differs. Nothing is stored on disk and no global random state is read or changed.
+The same seed, index and size give the same layout, labels and depth in every style except `streets`, which is modelled
+on real photos; only the photo differs. Nothing is stored on disk and no global random state is read or changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sim2street.training.scenes.styles import LOOKS, Shot, sky_kind
 from sim2street.training.scenes.traffic import Placer
 
 STYLES: tuple[str, ...] = ("game", "randomised", "overcast", "night", "fog", "rain", "streets")
-"""Looks. Scenes of `streets` have a content of their own; the others show one street in six looks."""
+"""Styles. Scenes of `streets` have their own content; the others show the same street in six looks."""
 CONTENT: dict[str, Content] = {"streets": STREETS}
 
 SMALLEST_SIDE = 32
@@ -56,8 +56,8 @@ def render(style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (51
     Args:
         style: One of `STYLES`.
         index: Number of the scene, at least 0.
-        seed: Which family of scenes, at least 0.
-        size: Width and height in pixels, each in 32..4096. Sizes of the same aspect show the
+        seed: Seed of the family of scenes, at least 0.
+        size: Width and height in pixels, each in 32..4096. Sizes with the same aspect ratio show the
             same scene.
 
     Returns:
@@ -91,25 +91,25 @@ def render(style: str, index: int, *, seed: int = 0, size: tuple[int, int] = (51
 
 
 def check_arguments(style: str, index: int, seed: int, size: tuple[int, int]) -> None:
-    """Raise ValueError with a sentence when an argument of `render` is not usable."""
+    """Raise ValueError if an argument of `render` is invalid."""
     if style not in STYLES:
-        raise ValueError(f"The style is {style!r}, but it must be one of {', '.join(STYLES)}.")
+        raise ValueError(f"The style is {style!r}; it must be one of {', '.join(STYLES)}.")
     for name, value in (("index", index), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"The {name} is {value!r}, but it must be an integer of at least 0.")
+            raise ValueError(f"The {name} is {value!r}; it must be an integer of at least 0.")
     whole = len(size) == 2 and all(
         isinstance(side, Integral) and SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size
     )
     if not whole:
         raise ValueError(
-            f"The size is {size!r}, but it must be a width and a height, "
+            f"The size is {size!r}; it must be a width and a height, "
             f"each an integer in {SMALLEST_SIDE}..{LARGEST_SIDE}."
         )
 
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Keep OpenCV on one thread meanwhile; workers that render in parallel own one core each."""
+    """Restrict OpenCV to one thread within the block; workers that render in parallel have one core each."""
     threads = cv2.getNumThreads()
     if threads != 1:
         cv2.setNumThreads(1)
@@ -122,7 +122,7 @@ def single_threaded() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SeenThing:
-    """A thing, column, row and depth of its anchor in the picture, and whether the sun shines on it."""
+    """An object, the column, row and depth of its anchor in the picture, and whether it is in the sun."""
 
     thing: Thing
     place: tuple[float, float, float]
@@ -130,13 +130,13 @@ class SeenThing:
 
 
 def seen_things(layout: Layout) -> list[SeenThing]:
-    """Project all things of a layout; all at once for speed."""
+    """Project all objects of a layout, all at once for speed."""
     if not layout.things:
         return []
     camera = layout.camera
     s, up, z = np.array([(thing.s, thing.up, thing.z) for thing in layout.things], np.float64).T
     sideways, depth = camera.to_view(s + camera.road_offset(z), z)
-    # Things behind the camera have no place in the picture and are not painted.
+    # Objects behind the camera are not in the picture and are not drawn.
     u, v = camera.to_picture(sideways, up, np.where(depth > 0, depth, 1.0))
     places = zip(u.tolist(), v.tolist(), depth.tolist(), strict=True)
     sunlit = layout.sunlit(s, z, 1.2).tolist()
@@ -144,13 +144,13 @@ def seen_things(layout: Layout) -> list[SeenThing]:
 
 
 def paint_objects(canvas: Canvas, layout: Layout) -> None:
-    """Paint panels and things from far to near, so that see-through borders mix rightly."""
+    """Draw panels and objects from far to near, so that transparent borders blend correctly."""
     ordered: list[tuple[float, int, SeenPanel | SeenThing]] = [
         (seen.depth, number, seen) for number, seen in enumerate(paint_panels(canvas, layout))
     ]
     ordered += [(seen.place[2], -1 - number, seen) for number, seen in enumerate(seen_things(layout))]
     ordered.sort(key=lambda item: item[:2], reverse=True)
-    # Bodies that face the camera are lit from behind when the sun stands ahead.
+    # Objects facing the camera are lit from behind when the sun is ahead.
     sun = min(max(0.55 - 0.45 * float(layout.sun[2]), 0.1), 1.0)
     sun_side = float(layout.sun[0])
     for _, _, item in ordered:
@@ -171,7 +171,7 @@ def paint_objects(canvas: Canvas, layout: Layout) -> None:
 
 
 def paint_bonnet(canvas: Canvas, share: float, random: np.random.Generator) -> None:
-    """Paint the bonnet of the camera's own car along the lower border; it is not scored."""
+    """Draw the bonnet of the camera's own car along the lower border; it is not scored."""
     height, width = canvas.depth.shape
     columns = np.linspace(-1, 1, 24)
     lean = random.uniform(-0.3, 0.3)

@@ -1,4 +1,4 @@
-"""SYNTHIA (Ros et al., CVPR 2016), its part SYNTHIA-RAND-CITYSCAPES: 9400 rendered photos with 16 of the 19 classes."""
+"""The subset SYNTHIA-RAND-CITYSCAPES of SYNTHIA (Ros et al., CVPR 2016): 9400 rendered photos with 16 of the 19 classes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TRAIN_ID_OF_SYNTHIA_ID: Final = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15,
     20: 16, 12: 17, 11: 18,
 }  # fmt: skip
-"""SYNTHIA's own class -> train id, as in ADVENT and DAFormer. Terrain (16), truck (18) and train (20) are defined, and
-no photo shows them, so networks are scored on the space synthia16, or synthia13 without wall, fence and pole. Void (0),
+"""SYNTHIA's own class -> train id, as in ADVENT and DAFormer. Terrain (16), truck (18) and train (20) are defined, but no
+photo shows them, so networks are scored on the space synthia16, or synthia13 without wall, fence and pole. Void (0),
 parking slot (13), road works (14) and lane marking (22) are ignored."""
 HIGHEST: Final = 22
 
@@ -27,7 +27,7 @@ HIGHEST: Final = 22
 class Synthia(Gta5):
     """All photos, or those listed in `<split>.txt`, with labels as the 19 train ids.
 
-    Label images are PNGs of 16 bits a channel: the first channel is the class, the second the instance. Pillow reads
+    Label images are PNGs with 16 bits per channel: the first channel is the class, the second the instance. Pillow reads
     such files as 8 bits and loses the class, so OpenCV reads them.
     """
 
@@ -50,13 +50,13 @@ class Synthia(Gta5):
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
-            raise PhotoError(f"{path} is not a picture, or a damaged one. Unpack the data set again.")
+            raise PhotoError(f"{path} is damaged, or not a picture. Unpack the data set again.")
         if image.ndim != 3 or image.dtype != np.uint16:
             raise LabelError(
-                f"{path} has {image.dtype} values of {image.ndim} dimensions; SYNTHIA's labels are PNGs of three channels"
-                " of 16 bits. Is it the coloured picture of GT/COLOR, or one that was converted?"
+                f"{path} has {image.dtype} values in {image.ndim} dimensions; SYNTHIA's labels are PNGs with three channels of 16 bits."
+                " Is it the coloured picture from GT/COLOR, or a converted one?"
             )
-        classes = image[..., -1]  # OpenCV turns the channels round
+        classes = image[..., -1]  # OpenCV reverses the channels
         if classes.max(initial=0) > IGNORE:
             raise LabelError(f"{path} holds the class {classes.max()}; SYNTHIA has the classes 0 to {HIGHEST}.")
         return classes.astype(np.uint8)

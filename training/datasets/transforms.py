@@ -1,7 +1,7 @@
 """Joint transforms of a photo and its labels.
 
 Each is called as `transform(photo, labels, rng)` with (H, W, 3) uint8 RGB, (H, W) uint8 or None for an unlabelled
-photo, and the generator that all its randomness comes from; it returns the same pair and never writes into its input.
+photo, and the generator for all its randomness; it returns the same pair and never writes into its input.
 `TransformConfig` says which apply, in the order of the papers: resize, scale, crop, flip, then photometric
 augmentation. Strong photometric augmentation of the source is the cheapest form of domain randomisation
 (Tremblay et al., CVPRW 2018, arXiv:1804.06516).
@@ -30,9 +30,9 @@ Resampling = Literal["bicubic", "bilinear"]
 FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 PADDING: Final = (124, 116, 104)
-"""RGB of what lies outside a photo: ImageNet's mean, which is zero for a network that subtracts it."""
+"""RGB of padding outside a photo: ImageNet's mean, which is zero for a network that subtracts it."""
 CROP_CHECKS: Final = 10
-"""Crops that are checked before the next is taken as it is (mmsegmentation's RandomCrop, used by DAFormer)."""
+"""Crops that are checked before the next one is accepted unchecked (mmsegmentation's RandomCrop, used by DAFormer)."""
 LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
 NORMAL_LEVELS: Final = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)], np.float32)
@@ -40,7 +40,7 @@ NORMAL_LEVELS: Final = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for l
 
 
 class Transform(Protocol):
-    """What every transform does."""
+    """Interface of all transforms."""
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
         """Return the transformed photo and labels."""
@@ -49,13 +49,13 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class Resize:
-    """To a fixed (width, height), aspect ratio not kept: Pillow's resampling for photos, nearest for labels."""
+    """Resize to a fixed (width, height) without keeping the aspect ratio: Pillow's filter for photos, nearest for labels."""
 
     size: tuple[int, int]
     resampling: Resampling = "bicubic"
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return both at the size; what has it already is passed on."""
+        """Return both at the size; an input that already has it is returned unchanged."""
         photo = resize_photo(photo, self.size, self.resampling)
         if labels is not None and labels.shape != photo.shape[:2]:
             labels = resize_labels(labels, self.size)
@@ -64,7 +64,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class RandomScale:
-    """By a factor drawn log-uniformly from [smallest, largest], so that halving is as likely as doubling."""
+    """Scale by a factor drawn log-uniformly from [smallest, largest], so that halving is as likely as doubling."""
 
     smallest: float = 0.5
     largest: float = 2.0
@@ -74,7 +74,7 @@ class RandomScale:
         factor = np.exp(rng.uniform(np.log(self.smallest), np.log(self.largest)))
         height, width = photo.shape[:2]
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        # OpenCV here: no paper asks for Pillow's filter, and it takes a tenth of the time. Area avoids aliasing.
+        # OpenCV here: no paper requires Pillow's filter, and OpenCV takes a tenth of the time. Area avoids aliasing.
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         photo = np.asarray(cv2.resize(photo, size, interpolation=method), dtype=np.uint8)
         return photo, None if labels is None else resize_labels(labels, size)
@@ -82,15 +82,15 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A window of (width, height) at a random place.
+    """A window of (width, height) at a random position.
 
-    Where the photo is smaller, it is padded right and below: the photo with `PADDING`, the labels with 255. An
-    unlabelled photo cannot say where it was padded; choose a target crop that fits.
+    A smaller photo is padded at the right and the bottom: the photo with `PADDING`, the labels with 255. An
+    unlabelled photo cannot mark its padding, so choose a target crop that fits.
 
     Attributes:
         size: (width, height) in pixels.
-        cat_max_ratio: a crop in which one class covers this share of the labelled pixels or more, or in which there is
-            only one class, is drawn again, up to ten times (DAFormer: 0.75; 1 switches it off). Needs labels.
+        cat_max_ratio: a crop in which one class covers at least this share of the labelled pixels, or with only one class,
+            is redrawn up to ten times (DAFormer: 0.75; 1 switches this off). Needs labels.
     """
 
     size: tuple[int, int]
@@ -128,29 +128,29 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Left and right exchanged with the given probability."""
+    """Flip horizontally with the given probability."""
 
     probability: float = 0.5
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return both flipped, or both as they are."""
+        """Return both flipped, or both unchanged."""
         if rng.random() >= self.probability:
             return photo, labels
-        # Not [:, ::-1]: copying out of a negative stride later takes five times as long as this.
+        # Not [:, ::-1]: copying from a negative stride later takes five times as long.
         photo = np.asarray(cv2.flip(photo, 1), dtype=np.uint8)
         return photo, None if labels is None else np.asarray(cv2.flip(labels, 1), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class ColourJitter:
-    """Brightness, contrast, saturation and hue moved by random amounts, in this order.
+    """Change brightness, contrast, saturation and hue by random amounts, in this order.
 
     Attributes:
         brightness: factor drawn from [1 - b, 1 + b].
         contrast: factor drawn from [1 - c, 1 + c], about the photo's mean grey.
         saturation: factor drawn from [1 - s, 1 + s], about each pixel's grey.
         hue: shift drawn from [-h, h] in turns of the colour circle, h up to 0.5.
-        probability: that a photo is changed at all.
+        probability: probability that a photo is changed at all.
     """
 
     brightness: float = 0.2
@@ -160,14 +160,14 @@ class ColourJitter:
     probability: float = 1.0
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the recoloured photo and the labels as they are."""
+        """Return the recoloured photo and the unchanged labels."""
         if rng.random() >= self.probability:
             return photo, labels
         spread = np.array((self.brightness, self.contrast, self.saturation))
         brightness, contrast, saturation = np.maximum(1 + spread * rng.uniform(-1, 1, 3), 0)
         shift = rng.uniform(-self.hue, self.hue)
 
-        # All but hue is affine in RGB, so one matrix does it: (saturate) · contrast · brightness, plus an offset.
+        # Everything except hue is affine in RGB, so one matrix suffices: (saturate) · contrast · brightness, plus an offset.
         mean = float(LUMA @ np.array(cv2.mean(photo)[:3], np.float32)) * brightness
         matrix = np.empty((3, 4), np.float32)
         matrix[:, :3] = contrast * brightness * ((1 - saturation) * LUMA[None] + saturation * np.eye(3))
@@ -186,7 +186,7 @@ class Gamma:
     probability: float = 0.5
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the photo with its tones bent and the labels as they are."""
+        """Return the photo with its new tone curve and the unchanged labels."""
         if rng.random() >= self.probability:
             return photo, labels
         exponent = np.exp(rng.uniform(-self.spread, self.spread))
@@ -196,12 +196,12 @@ class Gamma:
 
 @dataclass(frozen=True)
 class GreyScale:
-    """Colour removed with the given probability; still three channels."""
+    """Remove colour with the given probability; the photo keeps three channels."""
 
     probability: float = 0.1
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the grey photo and the labels as they are."""
+        """Return the grey photo and the unchanged labels."""
         if rng.random() >= self.probability:
             return photo, labels
         grey = cv2.cvtColor(np.ascontiguousarray(photo), cv2.COLOR_RGB2GRAY)
@@ -217,7 +217,7 @@ class GaussianBlur:
     probability: float = 0.5
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the blurred photo and the labels as they are."""
+        """Return the blurred photo and the unchanged labels."""
         if rng.random() >= self.probability:
             return photo, labels
         sigma = float(rng.uniform(self.smallest, self.largest))
@@ -234,10 +234,10 @@ class Noise:
     probability: float = 0.5
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the noisy photo and the labels as they are."""
+        """Return the noisy photo and the unchanged labels."""
         if rng.random() >= self.probability:
             return photo, labels
-        # One random byte picks one of 256 equally likely levels: as good as exact for 8-bit photos, six times as fast.
+        # One random byte picks one of 256 equally likely levels: practically exact for 8-bit photos, and six times as fast.
         levels = NORMAL_LEVELS * np.float32(rng.uniform(0, self.largest))
         noise = cv2.LUT(rng.integers(0, 256, photo.shape, dtype=np.uint8), levels)
         return np.asarray(cv2.add(photo, noise, dtype=cv2.CV_8U), dtype=np.uint8), labels
@@ -245,7 +245,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class RandomErase:
-    """One rectangle painted over in a random colour; its labels become 255, as nothing there tells the class.
+    """Fill one rectangle with a random colour; its labels become 255, because its class can no longer be seen.
 
     Attributes:
         largest: greatest share of the photo's area that is erased.
@@ -275,12 +275,12 @@ class RandomErase:
 
 @dataclass(frozen=True)
 class Chain:
-    """Several transforms, one after the other."""
+    """Several transforms, one after another."""
 
     transforms: tuple[Transform, ...]
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return what the last transform makes of it."""
+        """Return the result of the last transform."""
         for transform in self.transforms:
             photo, labels = transform(photo, labels, rng)
         return photo, labels
@@ -349,9 +349,9 @@ class AugmentConfig:
 
 AUGMENTS: Final = {
     "none": AugmentConfig(),
-    # About the jitter of DAFormer's code (0.2 each, applied to 8 photos of 10) with less hue and no blur.
+    # Similar to the jitter in DAFormer's code (0.2 each, applied to 8 of 10 photos), with less hue and no blur.
     "plain": AugmentConfig(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05, jitter_probability=0.8),
-    # What DAFormer's code does to its mixed images, for the control that has it and no target.
+    # DAFormer's augmentation of mixed images, for the control without a target.
     "daformer": AugmentConfig(
         brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, jitter_probability=0.8, blur=1.15, blur_probability=0.5
     ),
@@ -372,7 +372,7 @@ AUGMENTS: Final = {
         erase_probability=0.2,
     ),
 }
-"""Augmentations by the names that recipes use."""
+"""Augmentations by their names in recipes."""
 
 
 @dataclass(frozen=True)
@@ -380,14 +380,14 @@ class TransformConfig:
     """From a photo of the set to what the network sees, for one domain.
 
     Attributes:
-        resize: (width, height) that every photo is brought to first; None leaves it.
+        resize: (width, height) to which every photo is resized first; None keeps its size.
         resampling: filter of that resizing.
-        scale: range of a random factor after it; None leaves it.
+        scale: range of a random factor after it; None does not scale.
         crop: (width, height) of a random crop; None takes the whole picture.
         cat_max_ratio: see `RandomCrop`.
         flip: probability of a mirror image.
         augment: photometric augmentation.
-        margins: (top, bottom, left, right) pixels of a resized target photo on which no pseudo label is trusted.
+        margins: (top, bottom, left, right) pixels of a resized target photo on which pseudo-labels are not trusted.
     """
 
     resize: tuple[int, int] | None = None
@@ -408,7 +408,7 @@ class TransformConfig:
         if self.scale is not None and not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1]):
             raise ConfigError(f"scale is {self.scale}; expected a smallest and a largest factor, for example 0.5, 2.0.")
         if self.scale is not None and self.crop is None:
-            raise ConfigError("A random scale needs a crop; without one, the pictures of a batch differ in size.")
+            raise ConfigError("A random scale needs a crop; without one, the pictures in a batch would differ in size.")
         if not 0 < self.cat_max_ratio <= 1:
             raise ConfigError(f"cat_max_ratio is {self.cat_max_ratio}; expected more than 0, at most 1.")
         if not 0 <= self.flip <= 1:
@@ -417,11 +417,11 @@ class TransformConfig:
             raise ConfigError(f"margins are {self.margins}; expected pixels at the top, bottom, left and right.")
 
     def build_resize(self) -> Chain:
-        """Return the part without randomness."""
+        """Return the deterministic part."""
         return Chain(() if self.resize is None else (Resize(self.resize, self.resampling),))
 
     def build_geometry(self) -> Chain:
-        """Return scale, crop and flip, the part that rare class sampling draws again."""
+        """Return scale, crop and flip, the part that rare class sampling redraws."""
         transforms: list[Transform] = []
         if self.scale is not None:
             transforms.append(RandomScale(*self.scale))
@@ -450,13 +450,13 @@ def margin_mask(shape: tuple[int, ...], margins: tuple[int, int, int, int]) -> L
 
 
 def is_varied(labels: Labels, cat_max_ratio: float) -> bool:
-    """Whether at least two classes are there and none covers `cat_max_ratio` of the labelled pixels or more."""
+    """Whether at least two classes occur and none covers `cat_max_ratio` of the labelled pixels or more."""
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
     return bool(np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio)
 
 
 def _shift_hue(photo: Photo, shift: float) -> Photo:
-    """Turn the hue of every pixel by `shift` of a full circle, saturation and value kept."""
-    hsv = cv2.cvtColor(photo, cv2.COLOR_RGB2HSV_FULL)  # hue in 0..255, so that uint8 wraps around by itself
+    """Rotate the hue of every pixel by `shift` of a full circle; saturation and value stay."""
+    hsv = cv2.cvtColor(photo, cv2.COLOR_RGB2HSV_FULL)  # hue in 0..255, so that uint8 wraps around
     hsv[:, :, 0] += np.uint8(round(shift * 256) % 256)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""One function over many items in several processes, results in the order of the items."""
+"""Map one function over many items in several processes, with results in the order of the items."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Result = TypeVar("Result")
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int = 0, *, ahead: int = 2
 ) -> Generator[Result, None, None]:
-    """Yield `function(item)` for each item, in order whatever the number of workers.
+    """Yield `function(item)` for each item, in order regardless of the number of workers.
 
     Args:
         function: called in the workers; picklable unless workers is 0.
         items: may be endless.
-        workers: processes beside this one; 0 works here, one item when it is asked for.
-        ahead: results that each worker prepares before they are asked for.
+        workers: additional processes; 0 works in this process, one item at a time on request.
+        ahead: results that each worker prepares in advance.
 
     Raises:
-        Sim2StreetError: as the function raised it, its sentence unchanged; so does OSError.
+        Sim2StreetError: as raised by the function, with its message unchanged; likewise OSError.
     """
     if workers == 0:
         yield from map(function, items)
@@ -47,7 +47,7 @@ def map_in_order(
 
 
 class _Calls(Generic[Item, Result]):
-    """Indexing as a call, which is how a DataLoader asks."""
+    """Provides the function's results by index, as a DataLoader expects."""
 
     def __init__(self, function: Callable[[Item], Result]) -> None:
         self.function = function
@@ -56,7 +56,7 @@ class _Calls(Generic[Item, Result]):
         try:
             return self.function(item)
         except (Sim2StreetError, OSError) as error:
-            # Raised in the worker, it would arrive with a traceback inside its sentence.
+            # Raised in the worker, it would arrive with a traceback inside its message.
             return error
 
 

@@ -1,7 +1,7 @@
-"""Street scenes written to disk in Cityscapes' layout, so that any tool that reads Cityscapes reads them.
+"""Write street scenes to disk in Cityscapes' layout, so that any tool for Cityscapes can read them.
 
-`leftImg8bit/<split>/<style>/<style>_<seed>_<index>_leftImg8bit.png` holds the photo and the file of that name under
-`gtFine` the label ids. Files appear when complete, so a run that was stopped goes on where it was.
+`leftImg8bit/<split>/<style>/<style>_<seed>_<index>_leftImg8bit.png` contains the photo and the corresponding file under
+`gtFine` the label ids. Files appear when complete, so an interrupted call can be resumed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sim2street.training.datasets.workers import map_in_order
 MANIFEST: Final = "street_scenes.json"
 END_OF_PNG: Final = b"IEND\xaeB`\x82"
 COMPRESSION: Final = 3
-"""zlib level of the PNGs: a third of the time of Pillow's default for a tenth more bytes."""
+"""zlib level of the PNGs: takes a third of the time of Pillow's default, for a tenth more bytes."""
 
 
 def write_street_scenes(
@@ -52,18 +52,18 @@ def write_street_scenes(
         count: number of scenes.
         size: (width, height) in pixels.
         seed: which streets; becomes the "sequence".
-        out: folder, made if it is not there. What it already holds of the same settings is kept.
+        out: folder, created if missing. Existing scenes with the same settings are kept.
         start: index of the first scene; becomes the "frame".
         split: folder below leftImg8bit and gtFine.
         workers: processes that render.
         progress: told after each scene.
 
     Returns:
-        How many scenes were rendered; the rest was there.
+        The number of scenes rendered; the others were already there.
 
     Raises:
         ConfigError: a setting is out of range.
-        DatasetError: the folder holds scenes of other settings or something else, or cannot be written.
+        DatasetError: the folder contains scenes with other settings or something else, or cannot be written.
     """
     check_settings(style, count, start, seed, size)
     out = Path(out)
@@ -99,12 +99,12 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
                 f"{name} {_show(found.get(name))}, asked for {_show(settings[name])}" for name in differing
             )
             raise DatasetError(
-                f"{out.absolute()} holds scenes of other settings ({shown}). Render into another folder, or delete this one."
+                f"{out.absolute()} contains scenes with other settings ({shown}). Render into another folder, or delete this one."
             )
         return
     if out.exists() and visible(out):
         raise DatasetError(
-            f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Render into"
+            f"{out.absolute()} is not empty and has no {MANIFEST}, so it was not filled by this command. Render into"
             " another folder."
         )
     out.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
 
 
 def _write_scene(style: str, size: tuple[int, int], seed: int, out: Path, split: str, index: int) -> bool:
-    """Render one scene unless it is there; return whether it was rendered."""
+    """Render one scene unless it exists; return whether it was rendered."""
     key = scene_key(style, seed, index)
     photo = out / "leftImg8bit" / split / style / f"{key}{PHOTO_SUFFIX}"
     labels = out / "gtFine" / split / style / f"{key}{LABEL_SUFFIX}"
@@ -132,7 +132,7 @@ def to_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def is_whole_png(path: Path) -> bool:
-    """Whether a file is there and ends as a PNG ends, which one that was cut short later does not."""
+    """Whether a file exists and ends like a PNG, which a truncated file does not."""
     try:
         with path.open("rb") as file:
             file.seek(-len(END_OF_PNG), os.SEEK_END)

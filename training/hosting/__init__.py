@@ -1,1 +1,1 @@
-"""From a checkpoint to the Hub: cards, repositories, Spaces, and the checkpoints of this project."""
+"""Publishing on the Hub: cards, repositories, Spaces, and this project's checkpoints."""

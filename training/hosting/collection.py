@@ -10,29 +10,29 @@ from sim2street.training.hosting.space import full_id
 
 
 def collection_items(spacefile: Spacefile, space_id: str) -> list[tuple[str, str]]:
-    """Id and type of everything in it, in the Spacefile's order.
+    """Id and type of each item, in the Spacefile's order.
 
     Raises:
-        ConfigError: the Spacefile names no collection, or nothing in it is published yet.
+        ConfigError: the Spacefile defines no collection, or none of its checkpoints is published yet.
     """
     if spacefile.collection is None:
         raise ConfigError("Spacefile: collection is missing; give it a title.")
     models = [(model.repository, "model") for model in spacefile.models if model.repository is not None]
     if not models:
         raise ConfigError(
-            "No checkpoint of the Spacefile is published yet; `sim2street publish NAME OWNER/NAME` does and notes it there."
+            "No checkpoint of the Spacefile is published yet; `sim2street publish NAME OWNER/NAME` publishes one and records it there."
         )
     return [*models, (space_id, "space")]
 
 
 def gather(spacefile: Spacefile, *, token: str | None = None) -> tuple[str, list[tuple[str, str]]]:
-    """Make the collection, or add what it lacks; safe to repeat.
+    """Create the collection, or add its missing items; safe to repeat.
 
     Returns:
-        Its address, and its items.
+        Its URL, and its items.
 
     Raises:
-        PublishError: no token that may write, an item that is not there, or the Hub cannot be reached.
+        PublishError: there is no token with write access, an item does not exist, or the Hub cannot be reached.
     """
     space_id = full_id(spacefile, token)
     items = collection_items(spacefile, space_id)
@@ -49,5 +49,7 @@ def gather(spacefile: Spacefile, *, token: str | None = None) -> tuple[str, list
         for item_id, kind in items:
             api.add_collection_item(made.slug, item_id, kind, exists_ok=True)  # pyright: ignore[reportArgumentType]
     except HUB_ERRORS as error:
-        raise PublishError(f"{hub_sentence(error, title)} What was added stays; run the same command again.") from error
+        raise PublishError(
+            f"{hub_sentence(error, title)} Items added so far remain; run the same command again."
+        ) from error
     return f"{api.endpoint}/collections/{made.slug}", items

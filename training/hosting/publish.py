@@ -1,7 +1,7 @@
 """Publish: a checkpoint folder -> a repository on the Hugging Face Hub, in one commit, under a tag.
 
-Safe to repeat: what is there already is neither sent nor committed again. A failure leaves the old commit or the new
-one, never half of each, because the files of a commit appear together; an upload that broke off is not visible.
+Safe to repeat: existing content is neither sent nor committed again. A failure leaves the old commit or the new one, never
+a mixture, because the files of a commit appear together; an interrupted upload is not visible.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sim2street.training.evaluate import Report
 from sim2street.training.hosting.card import publication_card
 
 UNTOUCHED: Final = (".gitattributes", CARD, "LICENSE")
-"""Files of a repository that say nothing about what it holds."""
+"""Files that say nothing about the contents of a repository."""
 
 
 class PublishError(Sim2StreetError):
@@ -35,13 +35,13 @@ class PublishError(Sim2StreetError):
 
 @dataclass(frozen=True)
 class Published:
-    """Where a checkpoint stands on the Hub.
+    """A published checkpoint on the Hub.
 
     Attributes:
         repo_id: `owner/name`.
         revision: commit of 40 hex digits; empty after a dry run.
         url: page of the repository.
-        tag: name under which the commit can be found, if one was asked for.
+        tag: tag of the commit, if one was requested.
     """
 
     repo_id: str
@@ -59,18 +59,18 @@ def publish(
     dry_run: bool = False,
     token: str | None = None,
 ) -> Published:
-    """Check a checkpoint and bring it to the Hub with its card.
+    """Check a checkpoint and publish it on the Hub with its card.
 
     Args:
-        checkpoint: with `metrics.json` of exactly these weights, where it has one.
-        repo_id: `owner/name`; made if it is not there.
+        checkpoint: its `metrics.json`, if any, must belong to exactly these weights.
+        repo_id: `owner/name`; created if missing.
         private: make the repository private.
-        tag: such as `v1`; refused where it stands on other content.
+        tag: such as `v1`; refused if it points to other content.
         dry_run: check everything that can be checked without the Hub, and stop there.
-        token: default the one of `hf auth login` or HF_TOKEN.
+        token: by default that of `hf auth login` or HF_TOKEN.
 
     Raises:
-        PublishError: checkpoint, name, token, repository or tag will not do, or the Hub cannot be reached.
+        PublishError: checkpoint, name, token, repository or tag is unsuitable, or the Hub cannot be reached.
     """
     files = publication(checkpoint, repo_id)
     check_names(repo_id, tag)
@@ -102,10 +102,10 @@ def publish(
 
 
 def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]:
-    """Check a checkpoint and return what will stand in the repository, by file name.
+    """Check a checkpoint and return the future contents of the repository by file name.
 
     Raises:
-        PublishError: it is damaged, has no licence, or its figures are of other weights.
+        PublishError: it is damaged, has no licence, or its figures belong to other weights.
     """
     try:
         checkpoint = Checkpoint.open(checkpoint.path)
@@ -115,7 +115,7 @@ def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]
     config = checkpoint.config
     if config.licence in ("", "unknown"):
         raise PublishError(
-            f"{checkpoint.path} names no licence. Say under which one others may use the weights: `licence` in the recipe,"
+            f"{checkpoint.path} has no licence. State the one under which others may use the weights: `licence` in the recipe,"
             f" or in {CONFIG} of the checkpoint."
         )
     strangers = [
@@ -123,8 +123,8 @@ def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]
     ]
     if strangers:
         raise PublishError(
-            f"The figures for {strangers[0]} in {METRICS} are of other weights. Measure these again with"
-            " `sim2street evaluate`, or take them out."
+            f"The figures for {strangers[0]} in {METRICS} belong to other weights. Measure them again with"
+            " `sim2street evaluate`, or remove them."
         )
     for name, report in checkpoint.metrics.items():
         if missing := [field.name for field in fields(Report) if field.name not in report]:
@@ -142,7 +142,7 @@ def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]
 
 
 def check_names(repo_id: str, tag: str | None = None) -> None:
-    """Refuse a repository id or tag that the Hub would not take.
+    """Refuse a repository id or tag that the Hub would not accept.
 
     Raises:
         PublishError: says what is wrong with it.
@@ -150,18 +150,18 @@ def check_names(repo_id: str, tag: str | None = None) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise PublishError(f"{repo_id!r} is no repository id: {error}") from error
+        raise PublishError(f"{repo_id!r} is not a repository id: {error}") from error
     if "/" not in repo_id:
-        raise PublishError(f"{repo_id!r} names no owner; expected owner/name, such as your-account/{repo_id}.")
+        raise PublishError(f"{repo_id!r} has no owner; expected owner/name, such as your-account/{repo_id}.")
     if tag is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", tag):
-        raise PublishError(f"{tag!r} is no tag; expected letters, digits, points, - and _, such as v1.")
+        raise PublishError(f"{tag!r} is not a valid tag; expected letters, digits, dots, - and _, such as v1.")
 
 
 def require_write_token(token: str | None = None) -> str:
-    """Make sure that there is a token that may write, before hours or gigabytes are spent; return whose it is.
+    """Make sure that a token has write access before hours or gigabytes are spent; return its owner.
 
     Raises:
-        PublishError: there is none, it is not accepted, it may only read, or the Hub cannot be reached.
+        PublishError: there is no token, it is invalid or read-only, or the Hub cannot be reached.
     """
     if not (token or get_token()):
         raise PublishError(
@@ -173,24 +173,24 @@ def require_write_token(token: str | None = None) -> str:
         raise PublishError(hub_sentence(error, "your account")) from error
     if account.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise PublishError(
-            "The token may only read. Create one with the role `write` at huggingface.co/settings/tokens and sign in with it."
+            "The token is read-only. Create one with the role `write` at huggingface.co/settings/tokens and sign in with it."
         )
     return account["name"]
 
 
 def _repository(api: HfApi, repo_id: str, private: bool) -> ModelInfo:
-    """The repository, made if missing; never one that is public where a private one was asked for."""
+    """The repository, created if missing; never a public one if a private one was requested."""
     api.create_repo(repo_id, private=private or None, exist_ok=True)
     info = api.model_info(repo_id, files_metadata=True)
     if private and not info.private:
         raise PublishError(
-            f"{repo_id} is there already and public. Make it private in its settings first, or publish under another name."
+            f"{repo_id} already exists and is public. Make it private in its settings first, or publish under another name."
         )
     return info
 
 
 def _refuse_foreign(api: HfApi, info: ModelInfo, repo_id: str) -> None:
-    """Stop before another project's files are mixed with ours."""
+    """Refuse a repository with another project's files."""
     names = [item.rfilename for item in info.siblings or [] if item.rfilename not in UNTOUCHED]
     if not names:
         return
@@ -202,21 +202,21 @@ def _refuse_foreign(api: HfApi, info: ModelInfo, repo_id: str) -> None:
             stored = None
     if not (isinstance(stored, dict) and {"format", "weights_sha256"} <= stored.keys()):
         raise PublishError(
-            f"{repo_id} is taken: it holds {names[0]}, which is no Sim2Street checkpoint. Publish under another name."
+            f"{repo_id} is taken: it contains {names[0]}, which is not part of a Sim2Street checkpoint. Publish under another name."
         )
 
 
 def _refuse_moved_tag(
     api: HfApi, info: ModelInfo, repo_id: str, tag: str | None, files: dict[str, Path | bytes]
 ) -> None:
-    """Stop before anything is sent if the tag stands on something else than what is being published."""
+    """Stop before anything is sent if the tag points to other content."""
     if tag is None:
         return
     places = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id).tags}
     if tag not in places or (places[tag] == info.sha and _same_files(info, files)):
         return
     raise PublishError(
-        f"Tag {tag} of {repo_id} stands on commit {places[tag][:12]} with other content, and people may rely on it."
+        f"Tag {tag} of {repo_id} points to commit {places[tag][:12]} with other content, and people may rely on it."
         " Choose a new tag. Nothing was published."
     )
 
@@ -225,7 +225,7 @@ def _same_files(info: ModelInfo, files: dict[str, Path | bytes]) -> bool:
     stored = {item.rfilename: item.lfs.sha256 if item.lfs is not None else item.blob_id for item in info.siblings or []}
     for name, item in files.items():
         data = item if isinstance(item, bytes) else item.read_bytes()
-        # The Hub keeps large files by their sha256 and small ones as git does.
+        # The Hub identifies large files by their sha256 and small ones by their git hash.
         digests = (hashlib.sha256(data).hexdigest(), git_blob(data))
         if stored.get(name) not in digests:
             return False
@@ -233,11 +233,11 @@ def _same_files(info: ModelInfo, files: dict[str, Path | bytes]) -> bool:
 
 
 def _about(checkpoint: Checkpoint) -> str:
-    """The recipe's own words: of the run that the checkpoint lies in, else of the recipe that it names."""
+    """The recipe's own description: that of the run the checkpoint is in, otherwise that of the recipe it names."""
     run = checkpoint.path.parent / CONFIG
     try:
         if checkpoint.path.name == RUN_FOLDER and run.exists():
             return RunConfig.read(run).about
         return load_recipe(checkpoint.config.recipe).about
-    except ConfigError:  # a recipe that is not in this version
+    except ConfigError:  # this version does not have the recipe
         return ""

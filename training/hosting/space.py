@@ -1,7 +1,7 @@
-"""Space: Spacefile -> what a Hugging Face Space consists of; compared with what is there, and brought there.
+"""Space: derive the contents of a Hugging Face Space from the Spacefile, compare and deploy them.
 
-Deploying is safe to repeat and declares a state: files, variables and hardware that differ are changed, the same ones
-are not touched. All files change in one commit. Of secrets only the names can be seen, so a value is sent once.
+Deployment is declarative and safe to repeat: only files, variables and hardware that differ are changed, all files in one
+commit. Only the names of secrets are visible, so a value is sent once.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from sim2street.training.hosting.publish import require_write_token
 
 CODE: Final = (".py", ".js", ".css", ".svg", ".toml")
 PACKAGES: Final = {"app": (*CODE, ".json"), "models": CODE, "training": CODE}
-"""Folders and what a Space needs of each; the JSON of checkpoints comes with those that the Spacefile names."""
+"""Folders, and the files a Space needs from each; checkpoints named in the Spacefile bring their own JSON."""
 DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "app/container.sh", "pyproject.toml", "setup.py")
 PACKAGE: Final = Path(sim2street.__file__).parent
-"""Makes one importable package of the three; beside them in a checkout, around them where it is installed."""
+"""Makes the three folders one importable package: beside them in a checkout, around them when installed."""
 GENERATED: Final = ROOT / "space"
-"""Where the generated files are kept in this repository, so that a change of them can be reviewed."""
+"""Where this repository keeps the generated files, so that their changes can be reviewed."""
 WAIT_SECONDS: Final = 1800.0
 
 
 class SpaceError(Sim2StreetError):
-    """A Space that cannot be compared or deployed; says what was changed and what to do."""
+    """A Space that cannot be compared or deployed; the message says what was changed and what to do."""
 
 
 @dataclass(frozen=True)
 class SpaceState:
-    """What a Space is: as declared here, or as found on the Hub.
+    """The state of a Space, as declared here or as found on the Hub.
 
     Attributes:
-        files: digest of each by path, as the Hub keeps it.
+        files: the Hub's digest of each file, by path.
         variables: values by name.
         secrets: names.
         flavor: hardware.
@@ -60,7 +60,7 @@ class SpaceState:
 
 
 def space_readme(spacefile: Spacefile) -> str:
-    """README.md of the Space: the front matter that the Hub reads, and a few words for people."""
+    """README.md of the Space: the front matter for the Hub, and a short text for readers."""
     space = spacefile.space
     published = [model for model in spacefile.models if model.repository]
     values: dict[str, Any] = {
@@ -77,7 +77,7 @@ def space_readme(spacefile: Spacefile) -> str:
         "license": space.licence,
         "suggested_hardware": spacefile.hardware.flavor,
         "models": [model.repository for model in published] or None,
-        # Fetched while the Space is built, so that the first visitor does not wait for it.
+        # Fetched while the Space is built, so that the first visitor does not have to wait.
         "preload_from_hub": [f"{model.repository} {','.join(FILES)} {model.revision}" for model in published] or None,
     }
     if spacefile.oauth is not None:
@@ -99,7 +99,7 @@ each has its own, which the page shows.
 
 
 def space_requirements(spacefile: Spacefile, root: Path = ROOT) -> str:
-    """requirements.txt of a Gradio Space: the project's own dependencies, in the versions that the host offers.
+    """requirements.txt of a Gradio Space: the project's dependencies, in the versions that the host offers.
 
     Gradio itself comes by `sdk_version` of the front matter.
 
@@ -125,7 +125,7 @@ def space_requirements(spacefile: Spacefile, root: Path = ROOT) -> str:
 
 
 def generated_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, str]:
-    """Text of the files that are written from the Spacefile, by name."""
+    """Text of the files generated from the Spacefile, by name."""
     files = {CARD: space_readme(spacefile)}
     if spacefile.space.sdk == "gradio":
         files["requirements.txt"] = space_requirements(spacefile, root)
@@ -135,14 +135,14 @@ def generated_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, str]:
 
 
 def drifted_files(spacefile: Spacefile, root: Path = ROOT, folder: Path = GENERATED) -> list[str]:
-    """Names of generated files that are missing in `folder`, differ from the Spacefile, or are no longer wanted."""
+    """Names of generated files that are missing in `folder`, differ from the Spacefile, or are obsolete."""
     wanted = generated_files(spacefile, root)
     there = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} if folder.is_dir() else {}
     return sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
 
 
 def write_generated(spacefile: Spacefile, root: Path = ROOT, folder: Path = GENERATED) -> list[str]:
-    """Bring `folder` up to date; return the names of what changed."""
+    """Update `folder`; return the names of changed files."""
     wanted, changed = generated_files(spacefile, root), drifted_files(spacefile, root, folder)
     folder.mkdir(exist_ok=True)
     for name in changed:
@@ -154,7 +154,7 @@ def write_generated(spacefile: Spacefile, root: Path = ROOT, folder: Path = GENE
 
 
 def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
-    """Everything that the Space's repository holds, by path: generated files, code, and checkpoints that only lie here.
+    """All files of the Space's repository by path: generated files, code, and checkpoints that are only here.
 
     Raises:
         SpaceError: a checkpoint or file that the Spacefile names is missing.
@@ -183,7 +183,7 @@ def space_files(spacefile: Spacefile, root: Path = ROOT) -> dict[str, bytes]:
 
 
 def declared_state(spacefile: Spacefile, files: dict[str, bytes]) -> SpaceState:
-    """What the Space should be."""
+    """The declared state of the Space."""
     hardware, port = spacefile.hardware, spacefile.space.app_port
     return SpaceState(
         {path: _digest(path, data) for path, data in files.items()},
@@ -196,10 +196,10 @@ def declared_state(spacefile: Spacefile, files: dict[str, bytes]) -> SpaceState:
 
 
 def found_state(api: HfApi, space_id: str) -> SpaceState | None:
-    """What the Space is; None where there is none.
+    """The current state of the Space; None if it does not exist.
 
     Raises:
-        SpaceError: the Hub refuses, or the Space is somebody else's work.
+        SpaceError: the Hub refuses, or the Space was not made from a Spacefile.
     """
     try:
         info = api.space_info(space_id, files_metadata=True)
@@ -216,13 +216,13 @@ def found_state(api: HfApi, space_id: str) -> SpaceState | None:
         if item.rfilename != ".gitattributes"
     }
     if files and "Spacefile" not in files and set(files) != {CARD}:
-        raise SpaceError(f"{space_id} is there already and was not made from a Spacefile. Choose another space.id.")
+        raise SpaceError(f"{space_id} already exists and was not made from a Spacefile. Choose another space.id.")
     flavor = runtime.requested_hardware or runtime.hardware
     return SpaceState(files, variables, secrets, None if flavor is None else str(flavor), runtime.sleep_time)
 
 
 def differences(wanted: SpaceState, found: SpaceState | None) -> Iterator[str]:
-    """What deploying would do, a line each; nothing where the Space is as declared."""
+    """The changes that deploying would make, one line each; empty if the Space matches."""
     if found is None:
         yield "create the Space"
         found = SpaceState()
@@ -247,7 +247,7 @@ def differences(wanted: SpaceState, found: SpaceState | None) -> Iterator[str]:
 
 
 def compare(spacefile: Spacefile, root: Path = ROOT, *, token: str | None = None) -> tuple[str, list[str]]:
-    """Name of the Space, and how it differs from the Spacefile."""
+    """Name of the Space, and its differences from the Spacefile."""
     space_id = full_id(spacefile, token)
     wanted = declared_state(spacefile, space_files(spacefile, root))
     return space_id, list(differences(wanted, found_state(hub_api(token), space_id)))
@@ -256,19 +256,19 @@ def compare(spacefile: Spacefile, root: Path = ROOT, *, token: str | None = None
 def deploy(
     spacefile: Spacefile, root: Path = ROOT, *, token: str | None = None, wait: bool = False
 ) -> tuple[str, list[str]]:
-    """Make the Space what the Spacefile says.
+    """Make the Space match the Spacefile.
 
     Args:
-        spacefile: checked.
-        root: of this repository.
-        token: default the one of `hf auth login` or HF_TOKEN.
-        wait: return only once the Space runs.
+        spacefile: a validated Spacefile.
+        root: root of this repository.
+        token: by default that of `hf auth login` or HF_TOKEN.
+        wait: return only once the Space is running.
 
     Returns:
-        The address of the Space and what was done, a line each.
+        The URL of the Space and what was done, one line each.
 
     Raises:
-        SpaceError: something it needs is missing, the Hub refuses, or the Space does not come up.
+        SpaceError: something it needs is missing, the Hub refuses, or the Space does not start.
     """
     space_id = full_id(spacefile, token)
     api = hub_api(token)
@@ -279,7 +279,9 @@ def deploy(
     secrets = {name: os.environ.get(name, "") for name in sorted(wanted.secrets - before.secrets)}
     unset = [name for name, value in secrets.items() if not value]
     if unset:
-        raise SpaceError(f"Secret {unset[0]} is set neither on the Space nor in your environment. Nothing was changed.")
+        raise SpaceError(
+            f"Secret {unset[0]} is set neither on the Space nor in your environment; set it and deploy again. Nothing was changed."
+        )
     try:
         if found is None:
             space = spacefile.space
@@ -305,16 +307,16 @@ def deploy(
             _wait(api, space_id)
     except HUB_ERRORS as error:
         raise SpaceError(
-            f"{hub_sentence(error, space_id)} Run the same command again; what was done stays done."
+            f"{hub_sentence(error, space_id)} Run the same command again; it continues where it stopped."
         ) from error
     return f"{api.endpoint}/spaces/{space_id}", done
 
 
 def full_id(spacefile: Spacefile, token: str | None = None) -> str:
-    """`owner/name` of the Space; a name alone is put under the token's own account.
+    """`owner/name` of the Space; a name alone goes under the token's own account.
 
     Raises:
-        PublishError: there is no token that may write.
+        PublishError: there is no token with write access.
     """
     account = require_write_token(token)
     return spacefile.space.id if "/" in spacefile.space.id else f"{account}/{spacefile.space.id}"
@@ -324,13 +326,13 @@ def _wait(api: HfApi, space_id: str) -> None:
     try:
         stage = str(api.wait_for_space(space_id, timeout=WAIT_SECONDS).stage)
     except TimeoutError as error:
-        raise SpaceError(f"{space_id} is still being built; its page shows how far it is.") from error
+        raise SpaceError(f"{space_id} is still being built; its page shows the progress.") from error
     if stage != "RUNNING":
-        raise SpaceError(f"{space_id} was deployed but its stage is {stage}; the log on its page says why.")
+        raise SpaceError(f"{space_id} was deployed but its stage is {stage}; see the log on its page for the reason.")
 
 
 def _digest(path: str, data: bytes) -> str:
-    """As the Hub keeps it: sha256 for weights, git's for all else."""
+    """The Hub's digest of a file: sha256 for weights, git's hash for everything else."""
     if path.endswith(".safetensors"):
         return hashlib.sha256(data).hexdigest()
     return git_blob(data)

@@ -1,8 +1,8 @@
-"""Estimate: how long a training takes and what it costs, from an earlier job where there is one, else by counting.
+"""Estimate how long a training takes and what it costs, from an earlier job if there is one, otherwise by counting.
 
-Counted are the multiplications and additions of the segmenter at the recipe's crop, a picture per domain, forward and
-twice that backward; divided by what the hardware does. Discriminators, loading and evaluations are left out, and
-hardware reaches only a part of its data sheet, so a counted estimate is given as a span.
+The count covers the segmenter's multiplications and additions at the recipe's crop, for one picture per domain, with the
+backward pass counted as two forward passes; it is divided by the hardware's rate. Discriminators, loading and evaluations are
+left out, and hardware reaches only a fraction of its data sheet, so a counted estimate is a range.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ TERAFLOPS: Final[dict[str, tuple[float, float]]] = {
     "RTX PRO 6000": (125.0, 503.0),
 }
 REACHED: Final = (0.15, 0.45)
-"""Share of the data sheet that training convolutional networks reaches, from slow to fast."""
+"""Fraction of the data sheet that training convolutional networks reaches, from slow to fast."""
 LOADED: Final = (0.4, 1.0)
-"""Share of a processor's measured rate on one convolution that a whole network keeps."""
+"""Fraction of a CPU's measured rate on one convolution that a whole network reaches."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds from shortest to longest, dollars likewise where somebody is paid, and where the figures come from."""
+    """Shortest and longest seconds, likewise dollars on paid hardware, and where the figures come from."""
 
     seconds: tuple[float, float]
     dollars: tuple[float, float] | None
@@ -54,12 +54,12 @@ class Estimate:
 def estimate(
     config: RunConfig, store: JobStore, *, processes: int = 1, flavour: Flavour | None = None
 ) -> Estimate | None:
-    """How long `config` would train; None on hardware that nothing is known of.
+    """How long `config` would train; None on unknown hardware.
 
     Args:
         config: what would run.
-        store: earlier jobs, whose pace on the same hardware counts more than any counting.
-        processes: that train together on this machine.
+        store: earlier jobs, whose pace on the same hardware is preferred to counting.
+        processes: number of processes that train together on this machine.
         flavour: hardware on the Hub; None for this machine.
     """
     stages = list(config.resolve_stages().values()) if config.stages else [config]
@@ -75,8 +75,8 @@ def estimate(
         if rates is None:
             return None
         seconds = (work / rates[1], work / rates[0])
-        grounds = "Counted, not measured: the first run on this hardware will tell better."
-    grounds += " Steps alone: rendering or storing data that is not stored yet, and evaluations, come on top."
+        grounds = "Counted, not measured: a first run on this hardware gives a better estimate."
+    grounds += " Only steps are included: rendering or storing new data, and evaluations, take extra time."
     dollars = None
     if flavour is not None:
         dollars = (seconds[0] / 3600 * flavour.dollars_per_hour, seconds[1] / 3600 * flavour.dollars_per_hour)
@@ -106,15 +106,15 @@ def surprise(job: Job, progress: Progress) -> str:
 
 
 def steps_worth(config: RunConfig) -> float:
-    """Optimiser steps, and what recalibration takes in steps: a forward pass of the target's pictures for each batch."""
+    """Optimiser steps, plus recalibration expressed in steps: one forward pass of target pictures per batch."""
     forward_passes = (
         3 * config.accumulate * (1 if config.target is None else 2)
-    )  # of a step, a backward one counted twice
+    )  # share of a step, with the backward pass counted twice
     return config.steps + config.recalibration / forward_passes
 
 
 def step_flops(config: RunConfig) -> float:
-    """Floating-point operations of one optimiser step of one process, forward and backward through the segmenter."""
+    """Floating-point operations per optimiser step and process, forward and backward through the segmenter."""
     width, height = config.source_transform.crop or config.sources[0].size
     pictures = config.batch * config.accumulate * (1 if config.target is None else 2)
     return 3 * pictures * _forward_flops(config.network, _frozen(config.network_options), width, height)
@@ -122,7 +122,7 @@ def step_flops(config: RunConfig) -> float:
 
 @functools.cache
 def processor_rate() -> float:
-    """Floating-point operations a second of this machine's processor on a typical convolution, measured once."""
+    """Floating-point operations per second of this machine's CPU on a typical convolution, measured once."""
     images, kernel = torch.rand(1, 64, 96, 96), torch.rand(64, 64, 3, 3)
     work = 2 * 64 * 64 * 9 * 96 * 96
     F.conv2d(images, kernel, padding=1)
@@ -144,7 +144,7 @@ def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavo
             continue
         try:
             other = store.config(job.id)
-        except ConfigError:  # damaged, or of a version whose recipes had other keys
+        except ConfigError:  # damaged, or from a version whose recipes had other keys
             continue
         if other.stages or config.stages or any(getattr(other, key) != getattr(config, key) for key in same):
             continue
@@ -160,7 +160,7 @@ def _rates(config: RunConfig, flavour: Flavour | None) -> tuple[float, float] | 
     if not gpu:
         if flavour is not None:
             return None
-        # One core was measured under the threads that torch uses by itself.
+        # The rate was measured with torch's default number of threads.
         rate = processor_rate()
         return LOADED[0] * rate, LOADED[1] * rate
     sheet = next((rates for name, rates in TERAFLOPS.items() if name.lower() in gpu.lower().replace("-", " ")), None)

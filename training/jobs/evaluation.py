@@ -1,4 +1,4 @@
-"""Scoring a finished job, in a process of its own: `python -m sim2street.training.jobs.evaluation FOLDER ID`."""
+"""Score a finished job in a separate process: `python -m sim2street.training.jobs.evaluation FOLDER ID`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sim2street.training.jobs.store import JobStore
 from sim2street.training.locks import hold
 
 SCENES: Final = {"seed": 2026, "size": (512, 256)}
-"""Streets that no recipe trains on, the same on which shipped checkpoints are scored."""
+"""Seed of streets that no recipe trains on, also used to score the shipped checkpoints."""
 
 
 def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
-    """Wish a finished job's checkpoint scored; `wish` are fields of `Evaluation`.
+    """Request that a finished job's checkpoint be scored; `wish` are fields of `Evaluation`.
 
     Raises:
         JobError: the job has not succeeded, or is being scored.
@@ -30,7 +30,7 @@ def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
         if found.state is not JobState.SUCCEEDED:
             raise JobError(f"Job {job} is {found.state.value}; only a job that succeeded can be evaluated.")
         if found.evaluation is not None and found.evaluation.state == "waiting":
-            raise JobError(f"Job {job} is being evaluated already.")
+            raise JobError(f"Job {job} is already being evaluated.")
         return found.having(evaluation=evaluation)
 
     answer = store.change(job, ask)
@@ -39,7 +39,7 @@ def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
 
 
 def evaluate_job(store: JobStore, job: str) -> Evaluation:
-    """Score, add the figures to the checkpoint's metrics, and write down what came of it."""
+    """Score, add the figures to the checkpoint's metrics, and record the result."""
     from sim2street.models.predictor import Predictor
     from sim2street.models.storage.checkpoint import Checkpoint
     from sim2street.training.datasets import DATASETS, open_dataset
@@ -48,7 +48,7 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
 
     wish = store.get(job).evaluation
     if wish is None:
-        raise JobError(f"Nobody asked to evaluate job {job}.")
+        raise JobError(f"No evaluation of job {job} was requested.")
     try:
         rendered = DATASETS.find(wish.dataset).generated
         options: dict[str, Any] = {"style": wish.style, "count": wish.count, **SCENES} if rendered else {}
@@ -72,9 +72,11 @@ def evaluate_job(store: JobStore, job: str) -> Evaluation:
 
 
 def main() -> int:
-    """Entry of the scoring process; 0 means that what came of it is written down."""
+    """Entry point of the scoring process; 0 means that the result was recorded."""
     store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
-    with hold(store.place(job) / FOLLOW_UP, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+    with hold(
+        store.place(job) / FOLLOW_UP, seconds=PATIENCE
+    ):  # a process started by a killed runner may still be scoring
         if waits_for_score(store.get(job)):
             result = evaluate_job(store, job)
             print(f"evaluation: {result.state} {result.error}", flush=True)

@@ -1,8 +1,8 @@
 """The runner on Hugging Face Jobs: hardware by the minute, the checkpoint as a repository on the Hub.
 
-Sent are the resolved recipe and nothing else; the container's image holds Sim2Street itself (a Space's own image, or
-the one that SIM2STREET_JOB_IMAGE names). A job has succeeded when its checkpoint is on the Hub. Labels on each job
-tell which record is its own, so that the list can be rebuilt by whoever has lost it. Leaving the page stops nothing.
+Only the resolved recipe is sent; the container's image contains Sim2Street itself (a Space's own image, or the one that
+SIM2STREET_JOB_IMAGE names). A job has succeeded when its checkpoint is on the Hub. Labels on each job identify its record,
+so a lost list can be rebuilt. Leaving the page stops nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BUCKET_VARIABLE: Final = "SIM2STREET_JOB_BUCKET"
 MOUNT: Final = "/data"
 LABEL: Final = "sim2street"
 PROGRESS_MARK: Final = "progress "
-"""How lines of a hosted job's log begin that repeat its progress.jsonl."""
+"""Prefix of the lines in a hosted job's log that repeat its progress.jsonl."""
 _STATES: Final = {
     JobStage.SCHEDULING.value: JobState.QUEUED,
     JobStage.RUNNING.value: JobState.RUNNING,
@@ -53,11 +53,11 @@ class Flavour:
     """Hardware on Hugging Face Jobs.
 
     Attributes:
-        name: as a job names it.
-        title: for people.
-        dollars_per_hour: as the Hub says at this moment.
-        gpus: how many.
-        gpu: which, empty for none.
+        name: as used in a job.
+        title: display name.
+        dollars_per_hour: the Hub's current price.
+        gpus: number of GPUs.
+        gpu: model of the GPU, empty for none.
     """
 
     name: str
@@ -72,7 +72,7 @@ class HubRunner:
 
     Args:
         store: where the records are.
-        token: whose account; None takes the one of `hf auth login`. Never written to disk.
+        token: token of the account; None takes the one of `hf auth login`. Never written to disk.
     """
 
     def __init__(self, store: JobStore, token: str | None = None) -> None:
@@ -81,7 +81,7 @@ class HubRunner:
         self.api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
 
     def flavours(self) -> list[Flavour]:
-        """What hardware there is, the cheapest first.
+        """Available hardware, cheapest first.
 
         Raises:
             JobError: the Hub does not answer.
@@ -101,24 +101,24 @@ class HubRunner:
 
         Args:
             config: what to train.
-            flavour: on what.
-            values: more fields of `Job`; `publication` says where the checkpoint goes and must be given.
+            flavour: hardware to train on.
+            values: more fields of `Job`; `publication` says where the checkpoint goes and is required.
 
         Raises:
-            JobError: something is missing, or the Hub refuses; the record then says why.
+            JobError: something is missing, or the Hub refuses; the record then contains the reason.
         """
         if not values.get("publication"):
-            raise JobError("A job on the Hub needs a repository for its checkpoint, such as owner/name.")
+            raise JobError("A job on the Hub needs a repository for its checkpoint; give one such as owner/name.")
         image()
         if not values.get("namespace"):
             with hub_words("ask who is signed in"):
                 values["namespace"] = self.api.whoami()["name"]
-        # Kept before anything costs money; the label finds the job again if this process dies in between.
+        # Recorded before anything costs money; the label identifies the job if this process dies in between.
         job = self.store.create(config, where="hub", flavour=flavour, **values)
         return self._start(job, config)
 
     def retry(self, job: str) -> Job:
-        """Start an ended job again; it resumes where its states are kept in a bucket, and begins anew elsewhere."""
+        """Start an ended job again; it resumes if its states are kept in a bucket, and otherwise starts over."""
         again = self.store.change(job, Job.again)
         return self._start(again, self.store.config(job))
 
@@ -130,16 +130,16 @@ class HubRunner:
         """
         found = self.refresh(job)
         if found.state.ended:
-            raise JobError(f"Job {job} is {found.state.value} already.")
+            raise JobError(f"Job {job} is already {found.state.value}.")
         with hub_words("cancel"):
             self.api.cancel_job(job_id=found.hub_id, namespace=found.namespace)
         self.store.change(job, lambda record: record.having(cancel_asked=True, reason="Asked to stop."))
         return self.refresh(job)
 
     def refresh(self, job: str) -> Job:
-        """Ask the Hub how a job is, write it down with its progress, and fetch the checkpoint once it is there.
+        """Ask the Hub for a job's state, record it with its progress, and fetch the checkpoint once it exists.
 
-        A Hub that cannot be reached changes nothing but the reason shown.
+        If the Hub cannot be reached, only the displayed reason changes.
         """
         record = self.store.get(job)
         if record.where != "hub" or record.state.ended:
@@ -152,11 +152,11 @@ class HubRunner:
             self._collect(record)
             return self._take(record, info)
         except JobError as error:
-            reason = f"The Hub was not reached: {error}"
+            reason = f"The Hub could not be reached: {error}"
             return self.store.change(job, lambda found: found if found.state.ended else found.having(reason=reason))
 
     def rebuild(self, namespace: str) -> list[Job]:
-        """Find jobs of ours in an account by their labels; records that were lost are made anew."""
+        """Find our jobs in an account by their labels, and recreate lost records."""
         for info in self._labelled(namespace):
             labels = info.labels or {}
             name = labels.get("job", "")
@@ -177,12 +177,12 @@ class HubRunner:
                     hub_id=info.id,
                 )
             except (KeyError, ValueError, Sim2StreetError) as error:
-                # Somebody else's idea of our labels, or a version whose recipes had other keys.
+                # Labels set by someone else, or a version whose recipes had other keys.
                 LOGGER.warning("job %s in %s is left out: %s", info.id, namespace, error)
         return [self.refresh(job.id) for job in self.store.jobs() if job.where == "hub"]
 
     def log(self, job: Job, *, follow: bool = False) -> Iterator[str]:
-        """Lines that the job has printed; `follow` waits for more until it ends."""
+        """Lines of the job's output; `follow` waits for more until it ends."""
         if not job.hub_id:
             return
         with hub_words("read the log"):
@@ -223,27 +223,27 @@ class HubRunner:
             raise
 
         def note(found: Job) -> Job:
-            # Whoever looked while the Hub was still answering found no such job there and took it for lost.
+            # A refresh while the Hub was still answering did not find the job and marked it as lost.
             found = found.to(JobState.QUEUED, reason="", ended_at=None) if found.state is JobState.LOST else found
             return found.having(hub_id=info.id, attempt=job.attempt + 1)
 
         return self.store.change(job.id, note)
 
     def _labelled(self, namespace: str, **labels: str) -> list[JobInfo]:
-        """Jobs of ours in an account that bear these labels too, the latest first."""
+        """Our jobs in an account that also have these labels, latest first."""
         with hub_words("list the jobs"):
             infos = list(self.api.list_jobs(labels={"app": LABEL, **labels}, namespace=namespace))
         return sorted(infos, key=lambda info: info.created_at.timestamp() if info.created_at else 0.0, reverse=True)
 
     def _find_by_label(self, job: Job) -> Job:
-        """A record without a job there: started by a process that died before it could write the name down, or never."""
+        """Handle a record without a job on the Hub: its process died before it recorded the job's id, or before it started it."""
         infos = self._labelled(job.namespace, job=job.id, attempt=str(job.attempt + 1))
         if infos:
             found_id = infos[0].id
             return self.store.change(
                 job.id, lambda found: found.having(hub_id=found_id, attempt=max(found.attempt, job.attempt + 1))
             )
-        reason = "It never began on the Hub. Retry starts it."
+        reason = "It was never started on the Hub. Retry starts it."
         return self.store.change(job.id, lambda found: found.to(JobState.LOST, reason=reason))
 
     def _take(self, record: Job, info: JobInfo) -> Job:
@@ -256,7 +256,7 @@ class HubRunner:
         reason = message
         if state is JobState.FAILED:
             last = logs.tail(self.store.place(record.id) / LOG, 1)
-            reason = ". ".join(filter(None, [message.rstrip("."), last[0] if last else ""])) or "It failed there."
+            reason = ". ".join(filter(None, [message.rstrip("."), last[0] if last else ""])) or "It failed on the Hub."
         elif state is JobState.LOST:
             reason = "It was deleted on the Hub."
         ended = round(time.time(), 1) if state.ended else None
@@ -268,7 +268,7 @@ class HubRunner:
         return self.store.change(record.id, take)
 
     def _fetch(self, record: Job, seconds: float) -> Job:
-        """A job that is through: its checkpoint comes here, or is missing there."""
+        """Handle a finished job: fetch its checkpoint, or record that it is missing."""
         wish = record.publication
         assert wish is not None
         with hub_words("look for the checkpoint"):
@@ -278,11 +278,11 @@ class HubRunner:
                 revision, names = info.sha, [item.rfilename for item in info.siblings or []]
         ended = {"seconds": seconds, "ended_at": round(time.time(), 1)}
         if WEIGHTS not in names:
-            reason = f"It ended well and yet there is no checkpoint in {wish.repo_id}; the log says more."
+            reason = f"It ended without an error, but there is no checkpoint in {wish.repo_id}; see the log."
             return self.store.change(record.id, lambda found: found.to(JobState.FAILED, reason=reason, **ended))
         try:
             with hub_words("fetch the checkpoint"):
-                # Into the store itself, so that nothing is left in a cache that nobody sees.
+                # Into the store itself, so that nothing is left behind in a hidden cache.
                 partial = self.store.place(record.id) / f".{RUN}.{RUN_FOLDER}.partial"
                 snapshot_download(
                     wish.repo_id,
@@ -293,14 +293,14 @@ class HubRunner:
                     endpoint=os.environ.get("HF_ENDPOINT"),
                 )
         except JobError as error:
-            reason = f"It is done, and its checkpoint could not be fetched yet: {error}"
+            reason = f"It is done, but its checkpoint could not be fetched yet: {error}"
             return self.store.change(record.id, lambda found: found.having(reason=reason))
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         try:
             Checkpoint.open(partial)
         except CheckpointError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            reason = f"What is in {wish.repo_id} is no whole checkpoint: {error}"
+            reason = f"The checkpoint in {wish.repo_id} is incomplete: {error}"
             return self.store.change(record.id, lambda found: found.to(JobState.FAILED, reason=reason, **ended))
         place = self.store.run(record.id) / RUN_FOLDER
         place.parent.mkdir(exist_ok=True)
@@ -319,7 +319,7 @@ class HubRunner:
         return self.store.change(record.id, finish)
 
     def _collect(self, job: Job) -> None:
-        """Write log and progress anew from the whole log there: what is replayed is never taken twice."""
+        """Rewrite log and progress from the complete remote log, so that replayed lines never count twice."""
         with hub_words("read the log"):
             lines = list(self.api.fetch_job_logs(job_id=job.hub_id, namespace=job.namespace))
         progress = [line.removeprefix(PROGRESS_MARK) for line in lines if line.startswith(PROGRESS_MARK)]
@@ -331,7 +331,7 @@ class HubRunner:
 
 
 def image() -> str:
-    """The container's image: what SIM2STREET_JOB_IMAGE names, or on a Space that Space's own.
+    """The container's image: the one that SIM2STREET_JOB_IMAGE names, or on a Space the Space's own.
 
     Raises:
         JobError: there is none.
@@ -342,16 +342,16 @@ def image() -> str:
     if os.environ.get("SPACE_ID"):
         return f"hf.co/spaces/{os.environ['SPACE_ID']}"
     raise JobError(
-        f"Jobs on the Hub need an image that holds Sim2Street: build the Dockerfile, push it, and name it in {IMAGE_VARIABLE}."
+        f"Jobs on the Hub need an image with Sim2Street: build the Dockerfile, push it, and name it in {IMAGE_VARIABLE}."
     )
 
 
 @contextmanager
 def hub_words(doing: str) -> Iterator[None]:
-    """Turn what the client raises into a sentence.
+    """Turn the client's exceptions into one sentence.
 
     Raises:
-        JobError: instead of whatever came.
+        JobError: instead of the client's exception.
     """
     try:
         yield
@@ -360,8 +360,8 @@ def hub_words(doing: str) -> Iterator[None]:
         advice = {
             401: " Sign in with a token that may run jobs (hf auth login).",
             402: " The account has no credit for jobs.",
-            403: " The token may not do this; it needs the right to run jobs.",
-            404: " It is not there any more.",
+            403: " The token does not permit this; it needs the right to run jobs.",
+            404: " It no longer exists.",
         }.get(status, "")
         raise JobError(f"The Hub refused to {doing} ({status}).{advice}") from error
     except (httpx.HTTPError, LocalEntryNotFoundError, OSError) as error:

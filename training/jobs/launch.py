@@ -1,4 +1,4 @@
-"""Launch: a recipe's name and a form's values become a checked config. What the form does not list is refused."""
+"""Launch: turn a recipe's name and a form's values into a checked config. Keys that the form does not list are refused."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sim2street.training.selection import open_originals
 
 
 def shipped_recipe(name: str) -> RunConfig:
-    """A recipe that comes with the project; files of anybody's own are for the command line.
+    """A recipe that comes with the project; users' own files are only for the command line.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no recipe of that name.
     """
     if name not in recipe_names():
         raise no_recipe(name)
@@ -26,7 +26,7 @@ def shipped_recipe(name: str) -> RunConfig:
 
 
 def method_title(config: RunConfig) -> str:
-    """A recipe's method as people write it."""
+    """Display name of a recipe's method."""
     return METHODS.find(config.method).title
 
 
@@ -67,7 +67,7 @@ def prepare(recipe: str, entered: Mapping[str, Any]) -> RunConfig:
 
 @dataclass(frozen=True)
 class Difference:
-    """A value that is not the recipe's, or not the paper's."""
+    """A value that differs from the recipe's or the paper's."""
 
     key: str
     value: str
@@ -76,7 +76,7 @@ class Difference:
 
 
 def differences(recipe: str, entered: Mapping[str, Any]) -> list[Difference]:
-    """What differs from the recipe, and which options of method and network differ from their paper's.
+    """The values that differ from the recipe, and the options of method and network that differ from their papers.
 
     Raises:
         ConfigError: as `prepare`.
@@ -93,7 +93,7 @@ def differences(recipe: str, entered: Mapping[str, Any]) -> list[Difference]:
 
 @dataclass(frozen=True)
 class DataFinding:
-    """Whether a data set of a recipe is there: its own description, or what is missing and how to get it."""
+    """Whether a recipe's data set is available: its description, or what is missing and how to get it."""
 
     role: str
     label: str

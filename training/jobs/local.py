@@ -1,10 +1,10 @@
-"""The runner on this machine: a process of its own that trains queued jobs one after the other.
+"""The runner on this machine: a separate process that trains queued jobs one after another.
 
     python -m sim2street.training.jobs.local FOLDER
 
-It belongs to nobody: page, server and command line only write records and call `attend`, which starts it where none
-runs. It holds a lock that the kernel drops with it, and a trainer lives on without it, so that whatever is killed,
-the next `attend` finds the trainer again, or what is left of it. It ends by itself when nothing is left to do.
+It is independent of its callers: page, server and command line only write records and call `attend`, which starts a runner
+if none is running. It holds a lock that the kernel releases when it dies, and its trainer survives it. So whatever is
+killed, the next `attend` finds the trainer, or what is left of it. The runner exits when nothing is left to do.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from sim2street.training.locks import Busy, hold, is_held
 
 LOGGER: Final = logging.getLogger(__name__)
 WORKPLACE: Final = ROOT if IS_CHECKOUT else None
-"""Working folder of the processes; none is the current one, against which an installed package finds `runs`."""
+"""Working folder of the processes; None is the current folder, where an installed package looks for `runs`."""
 RUNNER_LOG: Final = "runner.log"
 POLL: Final = 0.25
-"""Seconds between two looks at the trainer."""
+"""Seconds between two checks of the trainer."""
 PULSE_EVERY: Final = 3.0
 """Seconds between two written pulses."""
 LINGER: Final = 1.0
-"""Seconds for which an idle runner waits for more before it ends."""
+"""Seconds for which an idle runner waits for more work before it exits."""
 WAITS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0, 1800.0, 3600.0, 3600.0, 3600.0)
-"""Seconds between tries to publish while the Hub is down; then a person has to ask again."""
+"""Seconds between attempts to publish while the Hub is down; after the last one a person must ask again."""
 FOLLOW_UP: Final = ".follow_up"
 """Lock in a job's folder: one process at a time scores or publishes it."""
 PATIENCE: Final = 86400.0
-"""Seconds for which a second such process waits for the first."""
+"""Seconds for which a second such process waits for the first one."""
 SECRETS: Final = ("SIM2STREET_ADMIN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_", "STREAMLIT_")
-"""Beginnings of environment variables that no trainer needs to know."""
+"""Prefixes of environment variables that are kept from trainers."""
 
 
 def attend(store: JobStore) -> bool:
-    """See to it that somebody looks after the local jobs; returns whether a runner was started."""
+    """Make sure that a runner looks after the local jobs; returns whether one was started."""
     open_ends = [job for job in store.jobs() if job.where == "local" and needs_runner(job)]
     if not open_ends or is_held(store.folder / ".runner"):
         return False
@@ -71,32 +71,32 @@ def attend(store: JobStore) -> bool:
 
 
 def needs_runner(job: Job) -> bool:
-    """Whether something is still to be done for a local job."""
+    """Whether a local job still needs work."""
     return not job.state.ended or (job.state is JobState.SUCCEEDED and (waits_for_hub(job) or waits_for_score(job)))
 
 
 def waits_for_hub(job: Job) -> bool:
-    """Whether its checkpoint is still wished onto the Hub."""
+    """Whether its checkpoint still has to be published."""
     return job.publication is not None and job.publication.state == "waiting"
 
 
 def waits_for_score(job: Job) -> bool:
-    """Whether its checkpoint is still to be scored."""
+    """Whether its checkpoint still has to be scored."""
     return job.evaluation is not None and job.evaluation.state == "waiting"
 
 
 def cancel(store: JobStore, job: str) -> Job:
-    """Ask a local job to save and stop; one that still waits is cancelled at once.
+    """Ask a local job to save and stop; a queued job is cancelled at once.
 
     Raises:
-        JobError: it has ended already.
+        JobError: it has already ended.
     """
 
     def ask(found: Job) -> Job:
         if found.state.ended:
-            raise JobError(f"Job {job} is {found.state.value} already.")
+            raise JobError(f"Job {job} is already {found.state.value}.")
         if found.state is JobState.QUEUED:
-            return found.to(JobState.CANCELLED, reason="Cancelled before it began.", ended_at=round(time.time(), 1))
+            return found.to(JobState.CANCELLED, reason="Cancelled before it started.", ended_at=round(time.time(), 1))
         return found.having(cancel_asked=True, reason="Asked to save and stop.")
 
     answer = store.change(job, ask)
@@ -105,7 +105,7 @@ def cancel(store: JobStore, job: str) -> Job:
 
 
 def retry(store: JobStore, job: str) -> Job:
-    """Queue an ended job again; it goes on from its last state.
+    """Queue an ended job again; it resumes from its last state.
 
     Raises:
         JobError: it has not ended, or it succeeded.
@@ -116,7 +116,7 @@ def retry(store: JobStore, job: str) -> Job:
 
 
 def trainer_command(job: Job, store: JobStore) -> list[str]:
-    """What is started for a job: a list, each part of it ours or checked, never a line for a shell."""
+    """The command for a job: a list whose parts are ours or validated, never a shell line."""
     run = store.run(job.id)
     train = ["-m", "sim2street.training.cli", "train"]
     if has_begun(run):
@@ -126,7 +126,7 @@ def trainer_command(job: Job, store: JobStore) -> list[str]:
     shape = job.processes
     if shape.count == 1 and shape.machines == 1:
         return [sys.executable, *train]
-    # accelerate takes several processes for several GPUs; ACCELERATE_USE_CPU in the environment keeps them on CPUs.
+    # accelerate assumes one GPU per process; ACCELERATE_USE_CPU in the environment keeps them on CPUs.
     launch = ["--multi_gpu", "--num_processes", str(shape.count * shape.machines)]
     launch += ["--num_machines", str(shape.machines), "--machine_rank", str(shape.machine_rank)]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -138,7 +138,7 @@ def trainer_command(job: Job, store: JobStore) -> list[str]:
 
 
 def trainer_environment(job: Job, store: JobStore) -> dict[str, str]:
-    """The environment without secrets; on a machine without GPUs several processes train on its CPUs."""
+    """The environment without secrets; on a machine without GPUs, several processes train on the CPUs."""
     environment = {name: value for name, value in child_environment().items() if not name.startswith(SECRETS)}
     environment["PYTHONUNBUFFERED"] = "1"
     environment[VARIABLE] = str(store.place(job.id) / ACTIVITY)
@@ -149,13 +149,13 @@ def trainer_environment(job: Job, store: JobStore) -> dict[str, str]:
 
 @dataclass
 class Trainer:
-    """The trainer under way, ours or found again.
+    """The running trainer, started by this runner or found again.
 
     Attributes:
-        job: whose it is.
-        process: who it is.
-        child: to wait for; None for one that an earlier runner had started.
-        spent: seconds of training before this runner looked at it.
+        job: its job.
+        process: its identity.
+        child: the child process to wait for; None if an earlier runner started it.
+        spent: seconds of training before this runner took over.
     """
 
     job: str
@@ -174,16 +174,16 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Spent training so far, by a clock that nobody sets."""
+        """Seconds spent training so far, by a monotonic clock."""
         return self.spent + time.monotonic() - self.began
 
     def has_ended(self) -> bool:
-        """Whether it is gone."""
+        """Whether it has ended."""
         if self.child is None:
             return not processes.is_alive(self.process)
         if self.child.returncode is not None:
             return True
-        # Not reaped yet: until `wait` its number is nobody else's.
+        # Not reaped yet: until `wait`, the system cannot reuse its pid.
         return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -198,7 +198,7 @@ class FollowUp:
 
 
 class Runner:
-    """Looks after the local jobs of a store until there are none to look after."""
+    """Looks after the local jobs of a store until none needs work."""
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
@@ -207,7 +207,7 @@ class Runner:
         self.next_try: dict[str, float] = {}
 
     def work(self) -> None:
-        """Train, publish, and return when nothing is left; at once if another runner is at work."""
+        """Train and publish, and return when nothing is left; return at once if another runner is active."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(hold(self.store.folder / ".runner", seconds=3))
@@ -217,7 +217,7 @@ class Runner:
             while True:
                 try:
                     busy = self.look()
-                except (OSError, Sim2StreetError) as error:  # a full disk: records wait until there is room again
+                except (OSError, Sim2StreetError) as error:  # a full disk: records wait until there is space again
                     LOGGER.error("%s; trying again", error)
                     busy = True
                     time.sleep(2)
@@ -226,14 +226,14 @@ class Runner:
                 elif idle_since is None:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since > LINGER:
-                    with self.store.locked():  # whoever submits now finds the lock free afterwards
+                    with self.store.locked():  # a later submission finds the lock free
                         if not any(job.where == "local" and needs_runner(job) for job in self.store.jobs()):
                             stack.close()
                             return
                 time.sleep(POLL)
 
     def look(self) -> bool:
-        """Do what is due; returns whether anything is under way."""
+        """Do what is due; returns whether anything is in progress."""
         logs.cap(self.store.folder / RUNNER_LOG)
         jobs = [job for job in reversed(self.store.jobs()) if job.where == "local"]
         if self.trainer is None:
@@ -251,9 +251,9 @@ class Runner:
         return self.trainer is not None or following_up
 
     def find_again(self, job: Job) -> None:
-        """Take over a job that an earlier runner had left running: its trainer, or what became of it."""
+        """Take over a job left running by an earlier runner: its trainer, or the result."""
         spent = max(job.seconds, self.store.pulse(job.id).get("seconds", 0.0))
-        # A runner that died right after starting its trainer had not written down whom it had started.
+        # A runner that died right after starting its trainer had not recorded the trainer.
         process = job.trainer or processes.find_leader(str(self.store.run(job.id)))
         if process is None:
             # It died between marking the job and starting its trainer.
@@ -266,7 +266,7 @@ class Runner:
         LOGGER.info("found %s again as process %s", job.id, process.pid)
 
     def start(self, job: Job) -> None:
-        """Start a queued job's trainer."""
+        """Start the trainer of a queued job."""
 
         def begin(found: Job) -> Job:
             if found.state is not JobState.QUEUED:
@@ -298,13 +298,13 @@ class Runner:
             reason = f"It could not be started: {error}"
             self.store.change(job.id, lambda found: found.to(JobState.FAILED, reason=reason))
             return
-        # A child that ended at once is still ours to wait for, so it has an identity as long as we have not.
+        # A child that ended at once keeps its identity until we wait for it.
         process = processes.identify(child.pid) or processes.identity_of_ended(child.pid)
         self.trainer = Trainer(job.id, process, child, job.seconds)
         self.store.change(job.id, lambda found: found.having(trainer=process))
 
     def watch(self, trainer: Trainer) -> None:
-        """Look at the trainer once: cap its log, write its pulse, ask it to stop, or record its end."""
+        """Check the trainer once: cap its log, write its pulse, ask it to stop, or record its end."""
         place = self.store.place(trainer.job)
         try:
             job = self.store.get(trainer.job)
@@ -338,7 +338,7 @@ class Runner:
             processes.end(trainer.process, signal.SIGKILL)
 
     def record_end(self, trainer: Trainer, job: Job) -> None:
-        """Write down how a trainer ended."""
+        """Record how a trainer ended."""
         processes.end_leftovers(trainer.process)
         code = None if trainer.child is None else trainer.child.wait()
         place = self.store.place(job.id)
@@ -355,7 +355,7 @@ class Runner:
         def note(found: Job) -> Job:
             if found.may_become(state):
                 return found.to(state, **ended)
-            # Whatever somebody wrote into the record meanwhile, the next job must not wait for it.
+            # Whatever was written into the record meanwhile, the next job must not wait for it.
             LOGGER.warning("%s is %s in its record; left so", job.id, found.state.value)
             return found
 
@@ -364,9 +364,9 @@ class Runner:
         LOGGER.info("%s %s %s", job.id, state.value, reason)
 
     def run_follow_ups(self, jobs: list[Job]) -> bool:
-        """Score and publish finished jobs that wish it, one at a time; returns whether any waits.
+        """Score and publish finished jobs that request it, one at a time; returns whether any is waiting.
 
-        Scoring waits until no training needs the machine; publishing is tried again later where the Hub was down.
+        Scoring waits until no training needs the machine; publishing is retried later if the Hub was down.
         """
         if self.follow_up is not None:
             if self.follow_up.child.poll() is None:
@@ -408,7 +408,7 @@ class Runner:
         code = follow_up.child.returncode
         if code == 0:
             return
-        words = f"It ended with code {code}; the log says more."
+        words = f"It ended with exit code {code}; see the log."
         if code < 0:
             starved = code == -signal.SIGKILL and processes.out_of_memory_kills() > follow_up.memory_kills
             name = signal.Signals(-code).name
@@ -425,7 +425,7 @@ class Runner:
 
 
 def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:
-    """Sizes and times of what a living trainer touches; compared with each other only, never with a clock."""
+    """Sizes and modification times of the files that a live trainer changes; compared only with each other, never with a clock."""
     signs: list[float] = []
     for path in (log, *sorted(run.glob(f"**/{PROGRESS}"))):
         try:
@@ -437,7 +437,7 @@ def signs_of_life(log: Path, run: Path) -> tuple[float, ...]:
 
 
 def main() -> int:
-    """Entry of the runner's process."""
+    """Entry point of the runner process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     Runner(JobStore(Path(sys.argv[1]))).work()
     return 0

@@ -1,4 +1,4 @@
-"""The log of a job: appended by the trainer itself, so that it goes on when everybody else has died, and capped."""
+"""The log of a job: appended by the trainer itself, so that it continues if all other processes die, and capped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Final
 
 LIMIT: Final = 4 * 2**20
-"""Bytes that a log may reach before its beginning is dropped."""
+"""Size in bytes above which the beginning of a log is dropped."""
 KEPT: Final = 2**20
-"""Bytes that stay."""
+"""Bytes that are kept then."""
 TRIES: Final = 50
-"""How often we try to catch up with a writer before it is cut off."""
+"""Attempts to catch up with a writer before the log is cut anyway."""
 DROPPED: Final = b"[the beginning was dropped]\n"
 ATTEMPT: Final = "=== attempt "
-"""How the line begins that opens an attempt."""
+"""Prefix of the line that starts an attempt."""
 
 
 def open_log(path: Path, headline: str) -> int:
@@ -25,9 +25,9 @@ def open_log(path: Path, headline: str) -> int:
 
 
 def cap(path: Path) -> bool:
-    """Drop the beginning of a log that has grown beyond its limit; returns whether it had.
+    """Drop the beginning of a log that exceeds its limit; returns whether it did.
 
-    The writer goes on appending to the same file. What it writes in the instant between our last reading and the cut is
+    The writer keeps appending to the same file. Anything it writes between our last read and the cut is
     lost.
     """
     if not path.exists() or path.stat().st_size <= LIMIT:
@@ -39,20 +39,20 @@ def cap(path: Path) -> bool:
             for _ in range(TRIES):
                 end = os.fstat(descriptor).st_size
                 length = os.pwrite(descriptor, DROPPED + os.pread(descriptor, KEPT, end - KEPT), 0)
-                # Written meanwhile: it may be the last words.
+                # Written meanwhile; it may be the last output.
                 while (more := os.pread(descriptor, KEPT, end)) and length < LIMIT // 2:
                     end += len(more)
                     length += os.pwrite(descriptor, more, length)
                 if not more:
                     break
-                # The writer is faster than us: once more from where it is now.
+                # The writer is faster than we are: try again from its current position.
             else:
-                os.pwrite(descriptor, b"\n", length - 1)  # what it writes next is a line of its own
-            # The writer appends, so that it goes on right behind what is kept.
+                os.pwrite(descriptor, b"\n", length - 1)  # so that its next output starts a new line
+            # The writer appends, so it continues right after what is kept.
             os.ftruncate(descriptor, length)
         finally:
             os.close(descriptor)
-    except OSError:  # a full disk: cutting to nothing is what helps then
+    except OSError:  # a full disk: emptying the log frees space
         os.truncate(path, 0)
     return True
 
@@ -81,7 +81,7 @@ def _last_bytes(path: Path, count: int) -> bytes:
 
 
 def new_lines(before: list[str], now: list[str]) -> list[str]:
-    """What `now` holds beyond `before`, both being tails of one growing log; a bar that moved counts as new."""
+    """The lines of `now` that are not in `before`, both tails of one growing log; a progress bar that moved counts as new."""
     for start in range(len(before)):
         kept = before[start:]
         if now[: len(kept)] == kept:

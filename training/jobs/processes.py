@@ -1,4 +1,4 @@
-"""Processes of this machine: who they are, whether they live, what they use, and how they are ended."""
+"""Processes of this machine: their identity, whether they are alive, what they use, and how to end them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The living process of that number; None where there is none, or only its remains that nobody has waited for."""
+    """The live process with that pid; None if there is none, or only a zombie."""
     if not PROC.is_dir():
         return _identify_by_ps(pid)
     try:
@@ -29,17 +29,17 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def identity_of_ended(pid: int) -> ProcessIdentity:
-    """Of a child that ended before it could be looked at."""
+    """Identity of a child that ended before it could be examined."""
     return ProcessIdentity(pid=pid, started="ended", boot=_boot())
 
 
 def is_alive(process: ProcessIdentity) -> bool:
-    """Whether this very process lives; a later one with the same number is another."""
+    """Whether exactly this process is alive; a later one with the same pid is a different process."""
     return identify(process.pid) == process
 
 
 def find_leader(argument: str) -> ProcessIdentity | None:
-    """The living leader of a process group that was started with exactly this argument; None where /proc is missing."""
+    """The live leader of a process group started with exactly this argument; None if /proc is missing."""
     for entry in PROC.iterdir() if PROC.is_dir() else ():
         if entry.name.isdecimal():
             with suppress(OSError):
@@ -50,9 +50,9 @@ def find_leader(argument: str) -> ProcessIdentity | None:
 
 
 def end(process: ProcessIdentity, number: signal.Signals) -> None:
-    """Send a signal, if it still is that process.
+    """Send a signal if it still is that process.
 
-    SIGTERM goes to the leader alone: it saves and stops its own children, for whom a second signal would be too much.
+    SIGTERM goes only to the leader, which saves and stops its own children; a second signal would kill them.
     SIGKILL goes to its whole group.
     """
     if not is_alive(process):
@@ -65,14 +65,14 @@ def end(process: ProcessIdentity, number: signal.Signals) -> None:
 
 
 def end_leftovers(process: ProcessIdentity) -> None:
-    """End what a leader that is gone has left behind: no number is given away again while its group has members."""
+    """End the processes left by a dead leader; the system does not reuse its pid while its group has members."""
     if process.boot == _boot() and identify(process.pid) is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def memory_mb(group: int) -> float:
-    """Resident memory of all processes of a group in MB, pages that they share counted for each; 0 if unknown."""
+    """Resident memory of all processes of a group in MB, counting shared pages for each; 0 if unknown."""
     total = 0
     page = os.sysconf("SC_PAGE_SIZE")
     for entry in PROC.iterdir() if PROC.is_dir() else ():
@@ -85,7 +85,7 @@ def memory_mb(group: int) -> float:
 
 
 def out_of_memory_kills() -> int:
-    """How often the kernel has killed for want of memory since boot; 0 where it does not say."""
+    """Number of out-of-memory kills since boot; 0 if the kernel does not report it."""
     try:
         lines = (PROC / "vmstat").read_text().splitlines()
     except OSError:
@@ -94,7 +94,7 @@ def out_of_memory_kills() -> int:
 
 
 def graphics_cards() -> int:
-    """NVIDIA cards of this machine, counted without loading torch."""
+    """Number of NVIDIA GPUs of this machine, counted without loading torch."""
     try:
         found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -103,13 +103,13 @@ def graphics_cards() -> int:
 
 
 def _boot() -> str:
-    """Which boot of the machine this is; where the system does not say, times of start have to do."""
+    """Identifier of the machine's current boot; the platform's name if the system has none, so start times must suffice."""
     path = PROC / "sys/kernel/random/boot_id"
     return path.read_text().strip() if path.exists() else sys.platform
 
 
 def _identify_by_ps(pid: int) -> ProcessIdentity | None:
-    """The same on systems without /proc, to the second."""
+    """The same for systems without /proc, accurate to the second."""
     command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     state, _, started = found.partition(" ")

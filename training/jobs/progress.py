@@ -1,4 +1,4 @@
-"""Progress: what a run has written down, read while it writes. No clock is asked: times are those that it measured."""
+"""Progress: what a run has logged, read while it writes. Times are those it measured; no clock is read here."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Steps count over all stages.
+    """How far a run has come. Steps are counted over all stages.
 
     Attributes:
         step: optimiser steps logged, 0 before the first line.
-        steps: in all.
-        seconds_per_step: of the latest logged steps, None before.
+        steps: total number of steps.
+        seconds_per_step: for the latest logged steps, None before the first.
         losses: per term, its steps and values.
         figures: per evaluation set, its steps and reports (`miou`, `iou_per_class`, ...).
-        gpu_memory_mb: most that was ever allocated, None off the GPU.
+        gpu_memory_mb: peak of allocated GPU memory, None without a GPU.
     """
 
     step: int
@@ -38,24 +38,24 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the latest pace, without the evaluations still to come; None before there is a pace."""
+        """Seconds left at the latest pace, without the remaining evaluations; None before the pace is known."""
         return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
 
     @property
     def share(self) -> float:
-        """Done, in [0,1]."""
+        """Completed share, in [0,1]."""
         return min(1.0, self.step / self.steps)
 
 
 def stages_of(config: RunConfig) -> list[tuple[str, int]]:
-    """Folder below the run and number of steps of each stage; one with the folder "" where there are none."""
+    """Folder below the run and number of steps of each stage; a run without stages has one, with the folder ""."""
     if not config.stages:
         return [("", config.steps)]
     return [(name, stage.steps) for name, stage in config.resolve_stages().items()]
 
 
 def has_begun(run: Path) -> bool:
-    """Whether `train --resume` goes on with this folder: there is a state, or a recipe in stages has begun."""
+    """Whether `train --resume` can resume this folder: there is a state, or a recipe with stages has started."""
     if (run / STATE).exists():
         return True
     try:
@@ -65,7 +65,7 @@ def has_begun(run: Path) -> bool:
 
 
 def read_progress(config: RunConfig, run: Path) -> Progress:
-    """Read what there is; a line that is being written, or was cut short by a kill, is left out."""
+    """Read what has been logged; a line that is still being written, or was truncated by a kill, is skipped."""
     before, step, pace, memory = 0, 0, None, None
     losses: dict[str, tuple[list[int], list[float]]] = {}
     figures: dict[str, tuple[list[int], list[dict[str, Any]]]] = {}
@@ -93,7 +93,7 @@ def read_progress(config: RunConfig, run: Path) -> Progress:
 
 
 def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, Path]]]:
-    """Sample pictures by what they show, each with the step at which it was drawn, the earliest first."""
+    """Sample pictures by what they show, each with its step, earliest first."""
     found: dict[str, list[tuple[int, Path]]] = {}
     before = 0
     for name, steps in stages_of(config):

@@ -1,6 +1,6 @@
-"""Publishing a finished job, in a process of its own: `python -m sim2street.training.jobs.publication FOLDER ID`.
+"""Publish a finished job in a separate process: `python -m sim2street.training.jobs.publication FOLDER ID`.
 
-Training is done and kept whatever happens here. A failure is written down with its reason and tried again later.
+The trained checkpoint is kept whatever happens here. A failure is recorded with its reason and retried later.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from sim2street.training.locks import hold
 
 
 def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) -> Job:
-    """Wish a finished job's checkpoint onto the Hub; the runner sees to it.
+    """Request that a finished job's checkpoint be published on the Hub; the runner does it.
 
     Raises:
         JobError: the job has not succeeded, or is being published.
-        ConfigError: that is no repository id.
+        ConfigError: the repository id is not valid.
     """
     wish = Publication.parse({"repo_id": repo_id, "private": private}, where="publishing")
 
@@ -29,7 +29,7 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
         if found.state is not JobState.SUCCEEDED:
             raise JobError(f"Job {job} is {found.state.value}; only a job that succeeded can be published.")
         if found.publication is not None and found.publication.state == "waiting":
-            raise JobError(f"Job {job} is being published to {found.publication.repo_id} already.")
+            raise JobError(f"Job {job} is already being published to {found.publication.repo_id}.")
         return found.having(publication=wish)
 
     answer = store.change(job, ask)
@@ -38,13 +38,13 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
 
 
 def publish_job(store: JobStore, job: str) -> Publication:
-    """Try once, and write down what came of it."""
+    """Try once, and record the result."""
     from sim2street.models.storage.checkpoint import Checkpoint
     from sim2street.training.hosting.publish import publish
 
     wish = store.get(job).publication
     if wish is None:
-        raise JobError(f"Nobody asked to publish job {job}.")
+        raise JobError(f"No publication of job {job} was requested.")
     try:
         checkpoint = Checkpoint.open(store.run(job) / RUN_FOLDER)
         done = publish(checkpoint, wish.repo_id, private=wish.private)
@@ -57,9 +57,11 @@ def publish_job(store: JobStore, job: str) -> Publication:
 
 
 def main() -> int:
-    """Entry of the publishing process; 0 means that what came of it is written down."""
+    """Entry point of the publishing process; 0 means that the result was recorded."""
     store, job = JobStore(Path(sys.argv[1])), sys.argv[2]
-    with hold(store.place(job) / FOLLOW_UP, seconds=PATIENCE):  # one that a killed runner had sent may be at it
+    with hold(
+        store.place(job) / FOLLOW_UP, seconds=PATIENCE
+    ):  # a process started by a killed runner may still be publishing
         if waits_for_hub(store.get(job)):
             result = publish_job(store, job)
             print(f"publishing to {result.repo_id}: {result.state} {result.error or result.url}", flush=True)

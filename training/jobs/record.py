@@ -1,4 +1,4 @@
-"""Job: one training as it stands on disk, and which states may follow which."""
+"""Job: one training as recorded on disk, and which states may follow which."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sim2street.models.options import Options
 
 
 class JobError(Sim2StreetError):
-    """A job that does not exist, cannot be started, or is not in the state that was expected."""
+    """A job that does not exist, cannot be started, or is not in the expected state."""
 
 
 class JobState(StrEnum):
-    """Where a job stands. Lost: it ended and nobody saw how."""
+    """State of a job. Lost: it ended, but how is unknown."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing happens any more unless somebody retries."""
+        """Whether the job has ended; only a retry changes it."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -40,27 +40,27 @@ _FOLLOWERS: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: _AGAIN,
     JobState.CANCELLED: _AGAIN,
-    # Seen again after all, such as a job on the Hub whose answer was late.
+    # Found again, such as a job on the Hub that answered late.
     JobState.LOST: _AGAIN | {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED},
 }
 
 IDENTIFIER: Final = re.compile(r"^\d{4,9}-[a-z0-9_]{1,80}$")
-"""Identifiers are folder names: nothing else ever reaches a path."""
+"""Identifiers are folder names; no other text ever reaches a path."""
 _NAME: Final = r"[A-Za-z0-9](?:[.-]?[A-Za-z0-9_])*"
 ACCOUNT: Final = rf"^{_NAME}$"
 REPOSITORY: Final = rf"^{_NAME}/{_NAME}$"
-"""As the Hub has them: ASCII, neither `..` nor `--`, no dot or dash at an end. No such name climbs out of an address."""
+"""The Hub's rules: ASCII, neither `..` nor `--`, no dot or dash at either end. Such a name cannot escape from a URL path."""
 LONGEST_NAME: Final = 96
-"""Characters of a repository's name on the Hub, its owner included."""
+"""Longest repository name on the Hub, including its owner."""
 
 
 class ProcessIdentity(Options):
-    """A process that cannot be mistaken for a later one with its number.
+    """A process that cannot be confused with a later one of the same pid.
 
     Attributes:
-        pid: its number, which the system gives away again.
-        started: when it started, in ticks since boot: no clock can be set that changes this.
-        boot: which boot of the machine.
+        pid: its process id, which the system reuses.
+        started: start time in ticks since boot, which changes to the system clock do not affect.
+        boot: identifier of the machine's boot.
     """
 
     pid: int = Field(gt=1)
@@ -69,11 +69,11 @@ class ProcessIdentity(Options):
 
 
 class Processes(Options):
-    """On how many processes a job trains; more than one is launched by accelerate."""
+    """The processes of a job; accelerate launches more than one."""
 
     count: int = Field(default=1, ge=1, le=64, description="Processes on this machine, one per GPU.")
     machines: int = Field(default=1, ge=1, le=64, description="Machines that train together.")
-    machine_rank: int = Field(default=0, ge=0, le=63, description="Which of them this one is; 0 is the first.")
+    machine_rank: int = Field(default=0, ge=0, le=63, description="Rank of this machine; 0 is the first.")
     main_address: str = Field(
         default="127.0.0.1", pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$", description="Address of the first machine."
     )
@@ -81,15 +81,15 @@ class Processes(Options):
 
 
 class _Wish(Options):
-    """Something that is wanted of a finished job."""
+    """A follow-up requested for a finished job."""
 
     def having(self, **changes: Any) -> Self:
-        """Return this wish with other values, checked."""
+        """Return this request with other values, validated."""
         return type(self).parse({**self.model_dump(), **changes}, where=type(self).__name__.lower())
 
 
 class Publication(_Wish):
-    """The wish to have the checkpoint on the Hub, and how far it has come. Training is done either way."""
+    """A request to publish the checkpoint on the Hub, and its state. Training is done either way."""
 
     repo_id: str = Field(pattern=REPOSITORY, max_length=LONGEST_NAME)
     private: bool = True
@@ -100,13 +100,13 @@ class Publication(_Wish):
     revision: str = ""
 
     def after_failure(self, error: str, tries: int) -> Self:
-        """Return this wish after one more try in vain, of which there are `tries` after the first."""
+        """Return this request after another failed attempt; `tries` attempts follow the first."""
         attempts = self.attempts + 1
         return self.having(state="waiting" if attempts <= tries else "failed", attempts=attempts, error=error)
 
 
 class Evaluation(_Wish):
-    """The wish to have the checkpoint scored on a labelled set; figures land in its metrics.json."""
+    """A request to score the checkpoint on a labelled set; the figures are added to its metrics.json."""
 
     dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
@@ -127,18 +127,20 @@ class Job(Options):
     where: Literal["local", "hub"] = "local"
     by: str = Field(default="", description="Who submitted it.")
     state: JobState = JobState.QUEUED
-    reason: str = Field(default="", description="Why it is in this state, in words.")
-    submitted_at: float = Field(description="Unix time, for people; no decision rests on it.")
+    reason: str = Field(default="", description="Reason for this state, as a sentence.")
+    submitted_at: float = Field(description="Unix time, for display only; no decision depends on it.")
     ended_at: float | None = None
-    seconds: float = Field(default=0.0, ge=0, description="Spent training, over all attempts; by a steady clock.")
+    seconds: float = Field(
+        default=0.0, ge=0, description="Seconds spent training over all attempts, by a monotonic clock."
+    )
     attempt: int = Field(default=0, ge=0)
     cancel_asked: bool = False
     patience_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=3600.0, description="Silence after which the trainer is taken for hung."
+        default=3600.0, description="Silence after which the trainer counts as hung."
     )
     grace_seconds: Annotated[float, Field(gt=0)] = Field(
         default=600.0,
-        description="Time to save and stop in before a trainer is killed; an evaluation under way ends first.",
+        description="Time a trainer has to save and stop before it is killed; a running evaluation finishes first.",
     )
     expected_seconds: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
         default=None, description="From shortest to longest, as it was estimated when it was launched."
@@ -150,41 +152,41 @@ class Job(Options):
     flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
     timeout_minutes: int = Field(default=240, ge=5, le=7 * 24 * 60, description="Of a job on Hugging Face Jobs.")
     namespace: str = Field(
-        default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Who pays for it there."
+        default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Account that pays for it there."
     )
     hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its name there.")
 
     def may_become(self, state: JobState) -> bool:
-        """Whether that state can follow the present one."""
+        """Whether that state can follow the current one."""
         return state in _FOLLOWERS[self.state]
 
     def again(self) -> Self:
-        """Return this ended job as one that waits for another attempt.
+        """Return this ended job queued for another attempt.
 
         Raises:
-            JobError: it has not ended, and somebody may be at work on it; or it succeeded.
+            JobError: it has not ended and may still be running, or it succeeded.
         """
         if not self.state.ended:
-            raise JobError(f"Job {self.id} is {self.state.value} already.")
+            raise JobError(f"Job {self.id} is already {self.state.value}.")
         return self.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, trainer=None, hub_id="")
 
     def to(self, state: JobState, **changes: Any) -> Self:
         """Return this job in another state.
 
         Raises:
-            JobError: that state cannot follow the present one.
+            JobError: that state cannot follow the current one.
         """
         if not self.may_become(state):
             raise JobError(f"Job {self.id} is {self.state.value} and cannot become {state.value}.")
         return self.having(state=state, **changes)
 
     def having(self, **changes: Any) -> Self:
-        """Return this job with other values, checked."""
+        """Return this job with other values, validated."""
         return type(self).parse({**self.model_dump(), **changes}, where=f"job {self.id}")
 
 
 def check_identifier(text: str) -> str:
-    """Return a job's identifier as it stands, or raise `JobError` for what could be a path or anything else."""
+    """Return a valid job identifier unchanged; raise `JobError` for anything else, such as a path."""
     if not isinstance(text, str) or not IDENTIFIER.fullmatch(text):
-        raise JobError(f"{str(text)[:60]!r} is no job; expected something like 0001-demo_source_only_game.")
+        raise JobError(f"{str(text)[:60]!r} is not a job id; expected something like 0001-demo_source_only_game.")
     return text

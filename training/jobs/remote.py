@@ -1,4 +1,4 @@
-"""What runs inside a container on Hugging Face Jobs: train, say how far, and put the checkpoint on the Hub.
+"""Runs inside a container on Hugging Face Jobs: train, report progress, and publish the checkpoint on the Hub.
 
 `python -m sim2street.training.jobs.remote`, with everything in the environment: SIM2STREET_RECIPE (the resolved recipe as JSON),
 SIM2STREET_RUN (folder), SIM2STREET_REPOSITORY, SIM2STREET_PRIVATE and the secret HF_TOKEN.
@@ -24,7 +24,7 @@ from sim2street.training.jobs.hub import PROGRESS_MARK
 from sim2street.training.jobs.progress import has_begun, stages_of
 
 WAITS: Final = (5.0, 15.0, 60.0, 120.0, 240.0, 480.0)
-"""Seconds between tries to publish: a quarter of an hour is cheaper than a training."""
+"""Seconds between attempts to publish: waiting a quarter of an hour is cheaper than training again."""
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
         config = RunConfig.parse(json.loads(os.environ["SIM2STREET_RECIPE"]), where="SIM2STREET_RECIPE")
         repository = os.environ["SIM2STREET_REPOSITORY"]
     except (KeyError, ValueError) as error:
-        raise ConfigError(f"The job's environment lacks or garbles {error}.") from error
+        raise ConfigError(f"The job's environment has no valid {error}.") from error
     run = Path(os.environ.get("SIM2STREET_RUN", "/tmp/run"))
     if not (run / RUN_FOLDER).is_dir():
         code = train(config, run)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def train(config: RunConfig, run: Path) -> int:
-    """Run the trainer on all GPUs and repeat its progress on our output, where the Hub keeps it; its exit code."""
+    """Run the trainer on all GPUs and copy its progress to our output, which the Hub keeps; returns its exit code."""
     run.parent.mkdir(parents=True, exist_ok=True)
     recipe = run.parent / f"{run.name}.json"
     write_json(recipe, config.model_dump(mode="json"))
@@ -57,7 +57,7 @@ def train(config: RunConfig, run: Path) -> int:
         launch = [*launcher, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *launch]
     environment = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
     trainer = subprocess.Popen([sys.executable, *launch, "train", *arguments], env=environment)
-    # Cancelling there means SIGTERM here: the loop saves its state into the bucket.
+    # Cancelling on the Hub sends SIGTERM here: the loop saves its state to the bucket.
     signal.signal(signal.SIGTERM, lambda number, _frame: trainer.send_signal(number))
     said: dict[Path, int] = {}
     while True:
@@ -70,7 +70,7 @@ def train(config: RunConfig, run: Path) -> int:
 
 
 def repeat_lines(path: Path, said: dict[Path, int]) -> None:
-    """Print whole lines that were not printed before, marked."""
+    """Print complete new lines with the marker."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         for line in lines[said.get(path, 0) :]:
@@ -79,10 +79,10 @@ def repeat_lines(path: Path, said: dict[Path, int]) -> None:
 
 
 def publish_patiently(checkpoint: Checkpoint, repository: str, private: bool) -> str:
-    """Publish, again where the Hub is down; returns the address.
+    """Publish, and retry while the Hub is down; returns the URL.
 
     Raises:
-        Sim2StreetError: of the last try.
+        Sim2StreetError: from the last attempt.
     """
     from sim2street.training.hosting.publish import publish
 
@@ -90,7 +90,7 @@ def publish_patiently(checkpoint: Checkpoint, repository: str, private: bool) ->
         try:
             return publish(checkpoint, repository, private=private).url
         except Sim2StreetError as error:
-            print(f"not published yet: {error} Again in {wait:.0f} seconds.", flush=True)
+            print(f"not published yet: {error} Trying again in {wait:.0f} seconds.", flush=True)
             time.sleep(wait)
     return publish(checkpoint, repository, private=private).url
 

@@ -1,10 +1,10 @@
-"""JobStore: one folder per job, changed under a lock, readable by anybody at any moment.
+"""JobStore: one folder per job, changed under a lock, readable by any process at any time.
 
 <runs>/jobs/<id>/job.json      the record, replaced atomically
                  recipe.json   the resolved recipe as submitted; later edits of the recipe do not reach it
-                 log.txt       what the trainer printed, capped
-                 pulse.json    the runner's latest look at the trainer
-                 activity.json what the trainer does beside its steps
+                 log.txt       the trainer's output, capped
+                 pulse.json    the runner's latest check of the trainer
+                 activity.json what the trainer does besides its steps
                  run/          the run: state, progress, samples, checkpoint
 <runs>/jobs/.trash/<id>/       deleted, until the trash is emptied
 <runs>/promoted/<name>/        checkpoints that the catalog shows
@@ -51,7 +51,7 @@ class JobStore:
     """The jobs below one folder.
 
     Args:
-        folder: default `jobs` in `sim2street.models.storage.files.runs_folder()`; made when the first job is.
+        folder: by default `jobs` in `sim2street.models.storage.files.runs_folder()`; created with the first job.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -60,10 +60,10 @@ class JobStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within the block nobody else changes a record.
+        """Hold the lock: no other process changes a record within the block.
 
         Raises:
-            JobError: somebody has held the lock for very long.
+            JobError: another process has held the lock for too long.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -81,19 +81,19 @@ class JobStore:
         return self.place(job) / RUN
 
     def create(self, config: RunConfig, **values: Any) -> Job:
-        """Queue a job for `config`; `values` are fields of `Job`, with `id` for one whose record was lost.
+        """Queue a job for `config`; `values` are fields of `Job`, including `id` for one whose record was lost.
 
         Raises:
             ConfigError: a value is wrong.
-            JobError: there is a job of that id.
+            JobError: a job with that id exists.
         """
         with self.locked():
             identifier = values.pop("id", None) or f"{self._next_number():04d}-{config.name or config.method}"
             given = {"title": config.title, "recipe": config.name, "steps": config.total_steps}
             job = Job.parse({"id": identifier, "submitted_at": round(time.time(), 1), **given, **values}, where="job")
             if self.place(identifier).exists():
-                raise JobError(f"There is a job {identifier} already.")
-            # Made beside its place: a job is there wholly or not at all.
+                raise JobError(f"Job {identifier} already exists.")
+            # Created beside its place, so that a job appears completely or not at all.
             partial = self.folder / f".{identifier}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -103,18 +103,18 @@ class JobStore:
         return job
 
     def jobs(self) -> list[Job]:
-        """All jobs, the latest first."""
+        """All jobs, latest first."""
         return self._listed(self.folder)
 
     def trash(self) -> list[Job]:
-        """Deleted jobs that can still be brought back, the latest first."""
+        """Deleted jobs that can still be restored, latest first."""
         return self._listed(self.folder / TRASH)
 
     def get(self, job: str) -> Job:
-        """Read one job; one whose record was damaged comes back as lost, with the reason.
+        """Read one job; a job with a damaged record is returned as lost, with the reason.
 
         Raises:
-            JobError: there is none.
+            JobError: there is no such job.
         """
         place = self.place(job)
         if not place.is_dir():
@@ -126,14 +126,14 @@ class JobStore:
         """The recipe of a job as it was submitted.
 
         Raises:
-            ConfigError: it is damaged, or of another version.
+            ConfigError: it is damaged, or from another version.
         """
         from sim2street.training.config import RunConfig
 
         return RunConfig.read(self.place(job) / RECIPE)
 
     def change(self, job: str, make: Callable[[Job], Job]) -> Job:
-        """Replace a record by what `make` returns for the present one, with nobody in between."""
+        """Atomically replace a record with what `make` returns for the current one."""
         with self.locked():
             before = self.get(job)
             after = make(before)
@@ -142,7 +142,7 @@ class JobStore:
             return after
 
     def pulse(self, job: str) -> dict[str, float]:
-        """The runner's latest look at the trainer: `peak_memory_mb`, `seconds` of training, `silent_seconds`; empty without one."""
+        """The runner's latest check of the trainer: `peak_memory_mb`, `seconds` of training, `silent_seconds`; empty before one."""
         try:
             found = read_json(self.place(job) / PULSE)
             return {str(key): float(value) for key, value in found.items()}
@@ -159,7 +159,7 @@ class JobStore:
             clear(self.place(job) / name)
 
     def delete(self, job: str) -> None:
-        """Move an ended job into the trash, from which `restore` brings it back.
+        """Move an ended job to the trash; `restore` brings it back.
 
         Raises:
             JobError: it has not ended.
@@ -176,7 +176,7 @@ class JobStore:
             self.place(job).rename(self.folder / TRASH / check_identifier(job))
 
     def restore(self, job: str) -> Job:
-        """Bring a deleted job back.
+        """Restore a deleted job.
 
         Raises:
             JobError: it is not in the trash.
@@ -189,7 +189,7 @@ class JobStore:
             return self.get(job)
 
     def empty_trash(self) -> int:
-        """Remove deleted jobs for good; returns the bytes that this frees."""
+        """Permanently remove deleted jobs; returns the number of bytes freed."""
         with self.locked():
             trash = self.folder / TRASH
             freed = size_of(trash)
@@ -200,19 +200,19 @@ class JobStore:
         """Copy the checkpoint of a finished job into the catalog under `name`.
 
         Raises:
-            JobError: it has no checkpoint, the name is no name or taken, or the disk is full.
+            JobError: it has no checkpoint, the name is invalid or taken, or the disk is full.
         """
         from sim2street.models.storage.catalog import catalog
         from sim2street.models.storage.checkpoint import Checkpoint
 
         if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
-            raise JobError(f"A checkpoint's name is letters, digits and _, up to 80 of them; found {name[:90]!r}.")
+            raise JobError(f"A checkpoint's name consists of up to 80 letters, digits and _; found {name[:90]!r}.")
         trained = Checkpoint.open(self.run(job) / RUN_FOLDER)
         place = promoted_folder() / name
         with self.locked():
-            # Of two with one name the catalog shows the first, which is never the promoted one.
+            # Of two checkpoints with the same name the catalog shows the first, which is never the promoted one.
             if place.exists() or any(entry.name == name for entry in catalog(wait=False)):
-                raise JobError(f"There is a checkpoint {name!r} in the catalog already; choose another name.")
+                raise JobError(f"The catalog already has a checkpoint {name!r}; choose another name.")
             partial = promoted_folder() / f".{name}.partial"
             try:
                 partial.parent.mkdir(parents=True, exist_ok=True)
@@ -226,10 +226,10 @@ class JobStore:
         return Checkpoint.open(place)
 
     def withdraw(self, name: str) -> None:
-        """Take a promoted checkpoint out of the catalog; the job that it came from keeps its own.
+        """Remove a promoted checkpoint from the catalog; its job keeps its own copy.
 
         Raises:
-            JobError: none of that name was promoted.
+            JobError: no checkpoint of that name was promoted.
         """
         with self.locked():
             if name not in promoted_names():
@@ -245,7 +245,7 @@ class JobStore:
             return []
 
     def _listed(self, folder: Path) -> list[Job]:
-        """The jobs in a folder, the latest first; one that cannot be read says why, one that was deleted meanwhile is left out."""
+        """The jobs in a folder, latest first; an unreadable one gives the reason, one deleted meanwhile is left out."""
         found = []
         for name in self._names(folder):
             with suppress(FileNotFoundError):
@@ -264,7 +264,7 @@ class JobStore:
             return _rebuilt(place, str(error))
 
     def _next_number(self) -> int:
-        # Kept apart from the folders, so that a number in the audit log never means two jobs.
+        # Kept apart from the folders, so that a number in the audit log never refers to two jobs.
         counter = self.folder / ".number"
         names = [*self._names(self.folder), *self._names(self.folder / TRASH)]
         last = max((int(name.partition("-")[0]) for name in names), default=0)
@@ -281,7 +281,7 @@ def promoted_names() -> list[str]:
 
 
 def _rebuilt(place: Path, error: str) -> Job:
-    """What can be said of a job whose record is damaged, as after a power cut: its recipe and run are still there."""
+    """A job whose record is damaged, for example after a power cut; its recipe and run still exist."""
     from sim2street.training.config import RunConfig
 
     known: dict[str, Any] = {"title": place.name, "recipe": "", "steps": 1}
@@ -290,6 +290,6 @@ def _rebuilt(place: Path, error: str) -> Job:
         known = {"title": config.title, "recipe": config.name, "steps": config.total_steps}
     except Sim2StreetError:
         error += "; so is its recipe"
-    reason = f"Its record is damaged ({error}). Retry goes on from what was trained, which is in {place / RUN}."
+    reason = f"Its record is damaged ({error}). Retry resumes from what was trained, which is in {place / RUN}."
     when = place.lstat().st_mtime
     return Job(id=place.name, state=JobState.LOST, reason=reason, submitted_at=when, **known)

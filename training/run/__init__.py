@@ -1,1 +1,1 @@
-"""From a recipe to a checkpoint: the loop, what it starts from, and what it writes."""
+"""From a recipe to a checkpoint: the training loop, its initialisation, and its outputs."""

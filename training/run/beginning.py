@@ -1,6 +1,6 @@
-"""What a run began with: its settings and, of every data set, where it lay and a fingerprint of its files.
+"""What a run started with: its settings and, for every data set, its folder and a fingerprint of its files.
 
-It is kept with the state, so that a run which is resumed cannot go on with something else without a word.
+It is kept with the state, so that a resumed run cannot silently continue with something else.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from sim2street.training.run.folder import STATE
 from sim2street.training.selection import open_originals
 
 KEY: Final = "began"
-"""Under which a state holds it."""
+"""Its key in a saved state."""
 
 
 def beginning(config: RunConfig) -> dict[str, Any]:
-    """Record settings and data of a run, all stages included; opens every data set and reads no picture.
+    """Record settings and data of a run, including all stages; opens every data set but reads no picture.
 
     Raises:
         DatasetError: files are missing.
@@ -37,22 +37,22 @@ def beginning(config: RunConfig) -> dict[str, Any]:
 
 
 def recorded(out: Path) -> dict[str, Any] | None:
-    """What the run in a folder began with; None where its state is damaged or of a version that kept no record."""
+    """What the run in a folder started with; None if its state is damaged or from a version without such a record."""
     states = [path for path in (out / STATE, *out.glob(f"*/{STATE}")) if path.is_file()]
     if not states:
         return None
     latest = max(states, key=lambda path: path.stat().st_mtime_ns)
     try:
-        # Mapped, since of a state of gigabytes a few lines are wanted.
+        # Memory-mapped, because only a few lines of a state of gigabytes are needed.
         return torch.load(latest, map_location="cpu", weights_only=True, mmap=True).get(KEY)
-    except Exception:  # whatever a damaged file makes torch raise; resuming says what is wrong with it
+    except Exception:  # torch may raise anything for a damaged file; resuming reports the problem
         return None
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Name every difference between two records, one clause each.
 
-    A folder that was moved is none as long as its files are the same.
+    A moved folder with the same files is not a difference.
     """
     found = list(_settings(before["config"], now["config"], ""))
     for name, was in before["data"].items():
@@ -60,15 +60,15 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if item is None or item["fingerprint"] == was["fingerprint"]:
             continue  # a set that is gone is a changed setting
         if was["root"] is None:
-            found.append(f"{name} is rendered otherwise by this version")
+            found.append(f"this version renders {name} differently")
         elif was["pictures"] != item["pictures"]:
             found.append(
-                f"{name} had {was['pictures']} pictures in {was['root']} and has {item['pictures']} in {item['root']}"
+                f"{name} had {was['pictures']} pictures in {was['root']} and now has {item['pictures']} in {item['root']}"
             )
         else:
             found.append(
-                f"{name} has as many pictures in {item['root']} as it had in {was['root']}, but names, sizes or times of"
-                " change of its files differ"
+                f"{name} has as many pictures in {item['root']} as it had in {was['root']}, but names, sizes or modification"
+                " times of its files differ"
             )
     return found
 
@@ -89,7 +89,7 @@ def _record(item: DatasetConfig, labelled: bool) -> dict[str, Any]:
 
 
 def _settings(before: Any, now: Any, key: str) -> Iterator[str]:
-    """Name the settings that differ, by their dotted keys; roots are compared by what lies there."""
+    """Name the settings that differ, by their dotted keys; roots are compared by their contents."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in dict.fromkeys([*before, *now]):
             if name != "root":
@@ -98,7 +98,7 @@ def _settings(before: Any, now: Any, key: str) -> Iterator[str]:
         for place, (one, other) in enumerate(zip(before, now, strict=True)):
             yield from _settings(one, other, f"{key}.{place}")
     elif before != now:
-        yield f"{key} was {_short(before)} and is {_short(now)}"
+        yield f"{key} was {_short(before)} and is now {_short(now)}"
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Extra networks: those beside the segmenter that are kept after their run, such as CyCADA's generators.
+"""Extra networks: networks besides the segmenter that are kept after their run, such as CyCADA's generators.
 
-`RUN/extra_networks/<name>.safetensors`, fp32. Later stages of a recipe take them over, `sim2street translate` uses them.
+`RUN/extra_networks/<name>.safetensors`, fp32. Later stages of a recipe and `sim2street translate` use them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ EXTRA_NETWORKS: Final = "extra_networks"
 
 
 def extra_networks_of(run: Path) -> Path:
-    """Return the folder in which a run keeps them, whether or not it has any."""
+    """Return the folder in which a run keeps them, whether or not it exists."""
     earlier = run / EARLIER_FOLDER
     return earlier if earlier.is_dir() and not (run / EXTRA_NETWORKS).is_dir() else run / EXTRA_NETWORKS
 
 
 def save_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
-    """Write networks into the folder of a run, each file atomically."""
+    """Write networks to the folder of a run, each file atomically."""
     for name, network in networks.items():
         place = run / EXTRA_NETWORKS / f"{name}.safetensors"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -39,15 +39,17 @@ def load_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
     """Fill networks from the folder of a run.
 
     Raises:
-        CheckpointError: a file is missing, damaged, or of a network of another size.
+        CheckpointError: a file is missing, damaged, or contains a network of another size.
     """
     for name, network in networks.items():
         place = extra_networks_of(run) / f"{name}.safetensors"
         if not place.is_file():
-            raise CheckpointError(f"{place} is missing: {run} is no finished run of a method that trains {name}.")
+            raise CheckpointError(f"{place} is missing: {run} is not a finished run of a method that trains {name}.")
         try:
             network.load_state_dict(load_file(place), strict=True)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{place} is no readable safetensors file ({error}).") from error
+            raise CheckpointError(f"{place} is not a readable safetensors file ({error}).") from error
         except RuntimeError as error:
-            raise CheckpointError(f"{place} holds a network of another size: {str(error).splitlines()[-1]}") from error
+            raise CheckpointError(
+                f"{place} contains a network of another size: {str(error).splitlines()[-1]}"
+            ) from error

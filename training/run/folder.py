@@ -1,4 +1,4 @@
-"""The folder of a run: what its files are called, and that only one process at a time writes into it."""
+"""The folder of a run: the names of its files, and a lock so that only one process at a time writes into it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def is_finished(run: Path) -> bool:
 
 @contextmanager
 def sole_use(out: Path) -> Iterator[None]:
-    """Hold the folder of a run; a kill gives it back, since the system drops the lock with its process.
+    """Lock the folder of a run; a kill releases it, because the system drops the lock with its process.
 
-    Of several processes that train one network only the first takes it. A folder made for the lock alone is removed.
+    Of several processes that train one network, only the first takes the lock. A folder created only for the lock is removed.
 
     Raises:
         RunFolderError: another process holds it.
@@ -47,7 +47,7 @@ def sole_use(out: Path) -> Iterator[None]:
             finally:
                 if made and [path.name for path in out.iterdir()] == [LOCK]:
                     (out / LOCK).unlink()
-                    with suppress(OSError):  # somebody else may have begun to use it
+                    with suppress(OSError):  # another process may have started to use it
                         out.rmdir()
     except Busy as error:
         raise RunFolderError(

@@ -1,4 +1,4 @@
-"""Where a run's weights start: at random, at ImageNet's, or at another checkpoint's."""
+"""The initial weights of a run: random, ImageNet weights, or another checkpoint's."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
     Args:
         segmenter: with random weights.
         source: "random" leaves them; "imagenet" loads ImageNet weights into the encoder: timm's, or the authors' into a
-            Mix Transformer (from the Hub, its cache or, for those in `PACKAGES`, an installed package); anything else is a checkpoint's name
-            or folder of the same network, for HRDA's also of DAFormer's.
+            Mix Transformer (from the Hub, its cache or, for those in `PACKAGES`, an installed package); anything else is the
+            name or folder of a checkpoint with the same network, or with DAFormer's for HRDA's.
         options: the network's options.
 
     Raises:
-        ConfigError: ImageNet weights do not exist for these options, or cannot be fetched.
+        ConfigError: there are no ImageNet weights for these options, or they cannot be fetched.
         CheckpointError: the checkpoint is missing or does not fit.
     """
     if source == "random":
@@ -58,18 +58,18 @@ def initialise(segmenter: Segmenter, source: str, options: Mapping[str, Any]) ->
 
 
 def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load the weights of another segmenter's core; on the meta device, see whether they fit.
+    """Load the weights of another segmenter's core; on the meta device, only check whether they fit.
 
     Args:
-        segmenter: to be filled.
+        segmenter: the segmenter to fill.
         weights: state dict of a core, on the same device.
-        source: what they are of, for the error.
+        source: name of the weights, for errors.
 
     Raises:
-        ConfigError: they are another network's.
+        ConfigError: they belong to another network.
     """
     if isinstance(segmenter.core, HRDANetwork) and not any(key.startswith("attention.") for key in weights):
-        # DAFormer's encoder and head under the same names; the attention alone begins at random.
+        # DAFormer's encoder and head have the same names; only the attention starts at random.
         own = segmenter.core.attention.state_dict().items()
         weights = {**weights, **{f"attention.{key}": value for key, value in own}}
     try:
@@ -79,10 +79,10 @@ def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) 
 
 
 def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str:
-    """Repository on the Hub whose ImageNet weights start this network; asks nobody.
+    """Repository on the Hub with the ImageNet weights for this network; does not access the network.
 
     Args:
-        segmenter: with whatever weights; may lie on the meta device.
+        segmenter: with any weights; may be on the meta device.
         options: the network's options.
 
     Raises:
@@ -94,13 +94,15 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
     if isinstance(getattr(core, "encoder", None), MixTransformer):
         if options.get("width", 1.0) != 1.0:
             raise ConfigError(
-                "initialisation imagenet needs a Mix Transformer of width 1; there are no weights for others."
+                "initialisation imagenet needs a Mix Transformer of width 1; there are no ImageNet weights for other widths."
             )
         return MIT_REPOSITORY.format(variant=options.get("variant", "b5"))
     if not isinstance(core, DeepLabV2 | FCN8s) or options.get("width", 1.0) != 1.0:
-        raise ConfigError("initialisation imagenet needs a network of width 1; ImageNet weights exist for no other.")
+        raise ConfigError(
+            "initialisation imagenet needs a network of width 1; there are no ImageNet weights for other widths."
+        )
     if isinstance(core, DeepLabV2) and options.get("caffe_style", True):
-        # Shapes would match and numbers would not: torchvision and timm stride the 3x3 convolution.
+        # Shapes would match but results would not: torchvision and timm stride the 3x3 convolution.
         raise ConfigError(
             "initialisation imagenet needs network_options.caffe_style = false: timm's weights stride the 3x3."
         )
@@ -109,7 +111,7 @@ def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str
 
 
 def timm_encoder_of(segmenter: Segmenter) -> PretrainedEncoder | None:
-    """The network's encoder, where it is one of timm's."""
+    """The network's encoder, if it is a timm model."""
     return next((module for module in segmenter.core.modules() if isinstance(module, PretrainedEncoder)), None)
 
 
@@ -123,7 +125,7 @@ def fill_mix_transformer(encoder: MixTransformer, repository: str) -> None:
 
 
 def fill_vgg(core: FCN8s) -> None:
-    """Load timm's ImageNet VGG-16, whose fully connected layers are convolutions already; the scores stay as they were."""
+    """Load timm's ImageNet VGG-16, whose fully connected layers are already convolutions; the score layers stay unchanged."""
     try:
         weights = timm.create_model(VGG, pretrained=True).state_dict()
     except Exception as error:  # timm passes on whatever the network layer raises
@@ -135,7 +137,7 @@ def fill_vgg(core: FCN8s) -> None:
         for key, value in weights.items()
         if key.startswith(theirs)
     }
-    # What ImageNet does not fill: the classifiers and the fixed upsampling.
+    # Not covered by ImageNet weights: the classifiers and the fixed upsampling.
     own = {key: value for key, value in core.state_dict().items() if key not in filled and not key.startswith("vgg.")}
     core.load_state_dict({**own, **filled}, strict=True)
 

@@ -1,4 +1,4 @@
-"""The journal of a run: what it wrote down on the way, as JSON lines, TensorBoard curves and sample pictures."""
+"""The journal of a run: its log as JSON lines, TensorBoard curves and sample pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sim2street.training.run.folder import SAMPLES
 
 @dataclass
 class Journal:
-    """Writes `progress.jsonl`, TensorBoard and sample pictures; what lies beyond `step` is forgotten on resuming."""
+    """Writes `progress.jsonl`, TensorBoard and sample pictures; entries after `step` are dropped on resuming."""
 
     out: Path
     step: int
@@ -59,13 +59,13 @@ class Journal:
         name = f"{item.label.replace('/', '_')}_{index}"
         folder = self.out / SAMPLES
         folder.mkdir(exist_ok=True)
-        # Whole or not at all: the admin page may look at this moment.
+        # Written atomically, because the admin page may read at any moment.
         with written_whole(folder / f"{name}_{step:07d}.jpg") as partial:
             Image.fromarray(pixels).save(partial, format="JPEG", quality=90)
         self.board.add_image(f"{item.label}/{index}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flush what TensorBoard holds back."""
+        """Flush TensorBoard's buffer."""
         self.board.close()
 
 
@@ -79,7 +79,7 @@ def sample_picture(predictor: Predictor, dataset: SegmentationDataset, index: in
 
 
 def _step_of(line: str) -> float:
-    """Step of a journal line; a line cut short by a kill counts as the future and is dropped."""
+    """Step of a journal line; a line truncated by a kill counts as a later step and is dropped."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, RecursionError):

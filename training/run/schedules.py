@@ -16,10 +16,10 @@ def poly(
     """Factor on the base rate at `step` (counted from 0).
 
     (1 - step/horizon)^power, the DeepLab schedule; ADVENT's horizon is 250,000 although it stops at 120,000. During
-    the first `warm_up` steps the factor is further scaled from `warm_up_ratio` linearly to 1. The decay begins after
-    `hold` steps at 1 (CycleGAN holds for half of its epochs; the horizon and beyond is no decay at all). With
-    `warm_up_alone` there is no decay during the warm-up, whose last step is at 1; after it the decay goes on as if it had
-    been there from step 0 (VFM-UDA: 1 at step 1499, 0.9625 at 1500).
+    the first `warm_up` steps the factor is also scaled linearly from `warm_up_ratio` to 1. The decay starts after `hold`
+    steps at 1 (CycleGAN holds for half of its epochs; a `hold` of the horizon or more means no decay). With
+    `warm_up_alone` there is no decay during the warm-up, whose last step is at 1; afterwards the decay continues as if it
+    had started at step 0 (VFM-UDA: 1 at step 1499, 0.9625 at 1500).
     """
     if warm_up_alone and step < warm_up:
         return warm_up_ratio + (1.0 - warm_up_ratio) * step / max(1, warm_up - 1)

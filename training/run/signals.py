@@ -1,4 +1,4 @@
-"""Stopping when asked: after the step under way, with the state saved."""
+"""Stop on request after the current step, with the state saved."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Within the block SIGINT, SIGTERM and a closed terminal ask for a stop after the step under way; a second one kills.
+    """Within the block, SIGINT, SIGTERM and a closed terminal request a stop after the current step; a second one kills.
 
-    What was told to outlive its terminal (nohup) does.
+    A process started with nohup still outlives its terminal.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,7 +1,7 @@
-"""Run what a sweep plans as jobs: they outlive terminal and sweep, and stand on the admin's page beside all others.
+"""Run a sweep's plan as jobs: they outlive terminal and sweep, and the admin's page lists them with all others.
 
-Which job is whose is in `<row>/<seed>/job.json`, so that a sweep that is called again finds the jobs of the one before.
-A finished job's checkpoint is copied into the sweep's folder; the job keeps its own.
+`<row>/<seed>/job.json` records each run's job, so that a repeated call finds the jobs of the previous one.
+A finished job's checkpoint is copied into the sweep's folder; the job keeps its own copy.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ POLL_SECONDS: Final = 1.0
 
 
 def train_as_jobs(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str | None]]:
-    """Queue every run, then give each back as its job ends, with the reason where it failed.
+    """Queue every run, then yield each as its job ends, with the reason if it failed.
 
-    Leaving (Ctrl-C) stops no job; the next call waits for the same ones.
+    Ctrl-C does not stop the jobs; the next call waits for the same ones.
     """
     store = JobStore()
     waiting = {_job_of(run, store).id: run for run in runs}
@@ -49,7 +49,7 @@ def train_as_jobs(runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, str 
 
 
 def collect(source: Path, out: Path) -> None:
-    """Copy a finished run's config, extra networks and checkpoint, the checkpoint last and whole."""
+    """Copy a finished run's config, extra networks and checkpoint, the checkpoint last and atomically."""
     shutil.copyfile(source / CONFIG, out / CONFIG)
     if (kept := extra_networks_of(source)).is_dir():
         shutil.copytree(kept, out / EXTRA_NETWORKS, dirs_exist_ok=True)
@@ -60,7 +60,7 @@ def collect(source: Path, out: Path) -> None:
 
 
 def _job_of(run: PlannedRun, store: JobStore) -> Job:
-    """The run's job of an earlier sweep, queued again where it failed, or a new one."""
+    """The run's job from an earlier call, queued again if it failed, or a new one."""
     ticket = run.out / TICKET
     try:
         name = json.loads(ticket.read_text(encoding="utf-8"))["job"]
@@ -69,7 +69,7 @@ def _job_of(run: PlannedRun, store: JobStore) -> Job:
             again = job.state.ended and job.state is not JobState.SUCCEEDED
             return local.retry(store, name) if again else job
     except (OSError, ValueError, KeyError, TypeError, JobError):
-        pass  # no ticket, or of a job that was deleted: a new one
+        pass  # no recorded job, or one that was deleted: create a new one
     job = store.create(run.config, by="sweep")
     run.out.mkdir(parents=True, exist_ok=True)
     write_json(ticket, {"job": job.id})

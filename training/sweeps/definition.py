@@ -1,4 +1,4 @@
-"""What a sweep file says.
+"""The contents of a sweep file.
 
 title = "Game to fog"
 
@@ -34,13 +34,13 @@ SWEEPS: Final = Path(__file__).parent
 class SweepRow(Options):
     """A recipe, run with several seeds."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of the row and of its runs' folder.")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Name of the row and of its runs' folder.")
     recipe: str = Field(description="Name of a shipped recipe, or a TOML file.")
     set: tuple[str, ...] = Field(default=(), description="Changes to it as key=value, such as steps=200.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     group: str = Field(min_length=1, max_length=40, description="Rows that share network, start and budget.")
     role: Literal["source_only", "control", "method", "oracle"] = Field(
-        description="The gap of a group is from its source_only to its oracle; both occur at most once."
+        description="A group's gap is between its source_only and its oracle row; each occurs at most once."
     )
 
     @field_validator("set")
@@ -48,16 +48,16 @@ class SweepRow(Options):
     def _seeds_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for change in value:
             if change.partition("=")[0].strip() == "seed":
-                raise ValueError(f"{change!r} would be overruled by the row's seeds; list it there, as in seeds = [5]")
+                raise ValueError(f"{change!r} would be overridden by the row's seeds; list it there, as in seeds = [5]")
         return value
 
 
 class SweepTest(DatasetConfig):
     """A labelled set on which every checkpoint of the sweep is scored."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Of its column.")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Name of its column.")
     gap: bool = Field(
-        default=True, description="Whether it is of the domain adapted to, so that a share of the gap has a meaning."
+        default=True, description="Whether it belongs to the target domain, so that a share of the gap is meaningful."
     )
 
 
@@ -66,7 +66,9 @@ class SweepConfig(Options):
 
     title: str = Field(min_length=1, max_length=80)
     about: str = ""
-    name: str = Field(default="", pattern=r"^[a-z0-9_]*$", description="Of the table; filled in from the file name.")
+    name: str = Field(
+        default="", pattern=r"^[a-z0-9_]*$", description="Name of the table; filled in from the file name."
+    )
     rows: tuple[SweepRow, ...] = Field(min_length=1)
     tests: tuple[SweepTest, ...] = Field(min_length=1)
 
@@ -90,7 +92,7 @@ def load_sweep(source: str) -> SweepConfig:
     """Read a sweep by name or file.
 
     Raises:
-        ConfigError: there is no such file, it is no TOML, or a key or value is wrong.
+        ConfigError: there is no such file, it is not valid TOML, or a key or value is wrong.
     """
     path = SWEEPS / f"{source}.toml"
     if not path.is_file():
@@ -100,6 +102,6 @@ def load_sweep(source: str) -> SweepConfig:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no readable TOML: {error}.") from error
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     values["name"] = values.get("name") or name_of(path)
     return SweepConfig.parse(values, where=path.name)

@@ -1,9 +1,9 @@
-"""Sweep: recipes × seeds, each a run in a folder of its own, all scored on the same sets, one table.
+"""Sweep: recipes × seeds, each run in its own folder, all scored on the same sets and collected in one table.
 
-Its rows and tests stand in a file (`training/sweeps/definition.py`).
+Its rows and tests are defined in a file (`training/sweeps/definition.py`).
 
-    FOLDER/<row>/<seed>/              a run as `sim2street train` makes it; one that is there is taken over or gone on with
-    FOLDER/<row>/<seed>/scores.json   its figures, each bound to weights, window and test set
+    FOLDER/<row>/<seed>/              a run as `sim2street train` makes it; an existing one is reused or resumed
+    FOLDER/<row>/<seed>/scores.json   its figures, each tied to weights, window and test set
     FOLDER/<row>/<seed>/failure.json  why it has no checkpoint
     FOLDER/<sweep>.json and .csv      the table (`training/sweeps/table.py`), replaced after every run
 
@@ -38,7 +38,7 @@ FAILURE: Final = "failure.json"
 IMMATERIAL: Final = frozenset(
     {"title", "about", "name", "licence", "workers", "evaluations", "evaluate_every", "save_every", "log_every"}
 )
-"""Keys of a recipe that leave the weights as they are."""
+"""Keys of a recipe that do not affect the weights."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class PlannedRun:
     """One row with one seed.
 
     Attributes:
-        row: what is run.
-        seed: with which seed.
+        row: the row.
+        seed: the seed.
         config: the recipe with the row's changes and the seed.
         out: folder of the run.
     """
@@ -59,30 +59,31 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """For messages: row and seed."""
+        """Row and seed, for messages."""
         return f"{self.row.name}, seed {self.seed}"
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What differs from the recipe, as `--set` takes it."""
+        """Changes to the recipe, in the form of `--set`."""
         return (*self.row.set, f"seed={self.seed}")
 
     @property
     def is_finished(self) -> bool:
-        """Whether its checkpoint is there."""
+        """Whether its checkpoint exists."""
         return is_finished(self.out)
 
 
 Launcher = Callable[[Sequence[PlannedRun]], Iterable[tuple[PlannedRun, str | None]]]
-"""Brings runs to their end and gives each back as it ends, with the reason where it failed and None where its checkpoint
-is there. `sim2street.training.sweeps.runs.train_here` runs them here, each in a process of its own, `sim2street.training.sweeps.as_jobs.train_as_jobs` in the background."""
+"""Completes runs and yields each as it ends, with the reason if it failed and None if its checkpoint exists.
+`sim2street.training.sweeps.runs.train_here` runs them here, each in its own process,
+`sim2street.training.sweeps.as_jobs.train_as_jobs` in the background."""
 
 
 def plan(sweep: SweepConfig, folder: Path) -> list[PlannedRun]:
-    """All runs of a sweep, first seeds first, so that a sweep that is cut short has every row.
+    """All runs of a sweep, first seeds first, so that a sweep that is cut short still has every row.
 
     Raises:
-        ConfigError: a row's recipe or one of its changes is wrong; the text begins with the row.
+        ConfigError: a row's recipe or one of its changes is wrong; the message begins with the row.
     """
     runs: list[tuple[int, PlannedRun]] = []
     for row in sweep.rows:
@@ -104,24 +105,24 @@ def sweep_through(
     earlier: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Bring the runs of a sweep to their end, score them and write the table.
+    """Complete the runs of a sweep, score them and write the table.
 
     Args:
         sweep: what to run.
-        folder: of the sweep.
-        launcher: how to run; None only scores the checkpoints that are there.
-        rows: names of those to run, empty for all; the table has all of them.
-        earlier: tables of this sweep whose finished runs are taken over where the folder has none, so that several
-            machines or days fill one table; of several that have a run, the first counts. They are not run again.
-        tell: called with a line for people as something ends.
+        folder: folder of the sweep.
+        launcher: how to run; None only scores existing checkpoints.
+        rows: names of the rows to run, empty for all; the table lists all rows.
+        earlier: tables of this sweep whose finished runs are reused if the folder lacks them, so that several machines
+            or days fill one table; if several tables have a run, the first counts. These runs are not repeated.
+        tell: called with a progress line as each run ends.
 
     Returns:
-        The table as it was written.
+        The table as written.
 
     Raises:
-        ConfigError: a row's recipe is wrong, there is no row of that name, or an earlier table is of another sweep
+        ConfigError: a row's recipe is wrong, there is no row of that name, or an earlier table belongs to another sweep
             or other test sets.
-        DatasetError: a test set is not there. Nothing has run then.
+        DatasetError: a test set is missing. Nothing has run then.
     """
     unknown = [name for name in rows if name not in {row.name for row in sweep.rows}]
     if unknown:
@@ -131,7 +132,7 @@ def sweep_through(
     tests = {test.name: (test, open_selection(test)) for test in sweep.tests}
     for name, (_, dataset) in tests.items():
         if not dataset.labelled:
-            raise ConfigError(f"Test {name}: {dataset.describe()}. A test needs labels to score by.")
+            raise ConfigError(f"Test {name}: {dataset.describe()}. A test set needs labels.")
     done: dict[tuple[str, int], RunResult] = {}
     for table in earlier:
         done = earlier_runs(table, sweep, fingerprints(tests)) | done
@@ -159,21 +160,25 @@ def sweep_through(
 
 
 def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> dict[tuple[str, int], RunResult]:
-    """Finished runs by row and seed out of a table that was written earlier.
+    """Finished runs by row and seed from an earlier table.
 
     Raises:
-        ConfigError: it is no table, or its figures are of other test sets than the sweep's: the renderer has changed
-            since, or the folder of a data set has.
+        ConfigError: it is not a table, or its figures were measured on other test sets than the sweep's, because the
+            renderer or the folder of a data set has changed since.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}. --earlier takes a table of a sweep.") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. --earlier needs the table of a sweep.") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON, and so no table of a sweep, such as {sweep.name}.json.") from error
+        raise ConfigError(
+            f"{path} is not valid JSON; expected the table of a sweep, such as {sweep.name}.json."
+        ) from error
     try:
         if table["format"] != FORMAT:
-            raise ConfigError(f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Make it again.")
+            raise ConfigError(
+                f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Run the sweep again."
+            )
         measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
         runs = [_earlier_run(run, measured_on.keys()) for row in table["rows"] for run in row["runs"]]
         made = {
@@ -181,13 +186,13 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
             for row in table["rows"]
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path} is no table of a sweep, such as {sweep.name}.json: {error!r}.") from error
+        raise ConfigError(f"{path} is not the table of a sweep, such as {sweep.name}.json: {error!r}.") from error
     others = {row.name: (row.recipe, list(row.set)) for row in sweep.rows}
     for name, (recipe, changes, finished) in made.items():
         if finished and others.get(name, (recipe, changes)) != (recipe, changes):
             raise ConfigError(
-                f"{path} has the row {name!r} by another recipe or with other settings than {sweep.name}. Take the"
-                " row out of it, or name it otherwise."
+                f"{path} has the row {name!r} with another recipe or other settings than {sweep.name}. Remove the"
+                " row from it, or rename it."
             )
     if changed := sorted(name for name in known_by | measured_on if known_by.get(name) != measured_on.get(name)):
         raise ConfigError(f"{path} was measured on other test sets: {', '.join(changed)} differ. Run its rows again.")
@@ -195,14 +200,14 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
 
 
 def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no figure")
+    raise ValueError(f"{constant} is not a valid number")
 
 
 def _earlier_run(values: dict[str, Any], tests: Iterable[str]) -> RunResult:
-    """A run out of a table that somebody may have edited; nothing of it is believed or dropped unsaid.
+    """A run from a table that may have been edited: every value is checked, and none is silently dropped.
 
     Raises:
-        TypeError, ValueError: a key is unknown, missing or of another type, or figures are none.
+        TypeError, ValueError: a key is unknown, missing or of another type, or figures are invalid.
     """
     if unknown := values.keys() - RunResult.__dataclass_fields__.keys():
         raise TypeError(f"unknown {', '.join(sorted(unknown))}")
@@ -213,12 +218,12 @@ def _earlier_run(values: dict[str, Any], tests: Iterable[str]) -> RunResult:
 
 
 def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dict[str, str]:
-    """What each test set is known by."""
+    """Fingerprint of each test set."""
     return {name: dataset.fingerprint() for name, (_, dataset) in tests.items()}
 
 
 def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
-    """State and reason of a run as its folder tells them, before anything is done."""
+    """State and reason of a run according to its folder, before anything is done."""
     failure = _read(run.out / FAILURE)
     if run.is_finished:
         return "finished", None
@@ -226,7 +231,7 @@ def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
 
 
 def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDataset]], reason: str | None) -> RunResult:
-    """Score a run that has its checkpoint; keep the reason of one that has none."""
+    """Score a run with a checkpoint; keep the reason of a run without one."""
     if not run.is_finished:
         if reason is not None:
             run.out.mkdir(parents=True, exist_ok=True)
@@ -237,7 +242,7 @@ def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDatas
         checkpoint = Checkpoint.open(run.out / RUN_FOLDER)
         scores = _scores(run, checkpoint, tests)
     except CheckpointError as error:
-        advice = f"Remove {run.out / RUN_FOLDER} and call the sweep again: what the run saved makes it anew."
+        advice = f"Remove {run.out / RUN_FOLDER} and run the sweep again: it is rebuilt from the run's saved state."
         return RunResult(run.row.name, run.seed, "failed", f"{error} {advice}")
     except Sim2StreetError as error:
         return RunResult(run.row.name, run.seed, "failed", str(error))
@@ -257,7 +262,7 @@ def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDatas
 def _scores(
     run: PlannedRun, checkpoint: Checkpoint, tests: dict[str, tuple[SweepTest, SegmentationDataset]]
 ) -> dict[str, dict[str, Any]]:
-    """Figures by test; those in the run's folder where weights, window and set are still the same."""
+    """Figures by test; those in the run's folder are reused if weights, window and set are unchanged."""
     kept = _read(run.out / SCORES)
     predictor: Predictor | None = None
     for name, (_, dataset) in tests.items():
@@ -278,7 +283,7 @@ def _scores(
 
 
 def differing(run: PlannedRun) -> tuple[str, ...]:
-    """Keys in which the run in the folder was made otherwise than the sweep says, those that bear on its weights."""
+    """Keys that affect the weights and in which the run in the folder differs from the sweep."""
     try:
         found = RunConfig.read(run.out / CONFIG).rooted().model_dump(mode="json")
     except ConfigError:
@@ -288,7 +293,7 @@ def differing(run: PlannedRun) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object of ours; what is missing or damaged is made anew and counts as empty."""
+    """Read one of our JSON objects; a missing or damaged file counts as empty and is rewritten."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -297,7 +302,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_report(found: Any) -> bool:
-    """Whether figures have the form and range in which `Report.to_json` writes them."""
+    """Whether figures have the form and range that `Report.to_json` writes."""
     if not isinstance(found, dict) or not isinstance(found.get("iou_per_class"), dict):
         return False
     values = [found.get("miou", math.nan), *found["iou_per_class"].values()]

@@ -1,7 +1,7 @@
-"""Run what a sweep plans on this machine, one after another or several at once, each in a process of its own.
+"""Run a sweep's plan on this machine, one run after another or several at once, each in its own process.
 
-A process of its own costs seconds and keeps the sweep alive when the system kills a run that took too much memory.
-The commands are those that a person would type, and what they print is in `<row>/<seed>.log` beside the run.
+A separate process costs seconds, but the sweep survives when the system kills a run that used too much memory.
+The commands are those a user would type, and their output is in `<row>/<seed>.log` beside the run.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from sim2street.training.sweeps.plan import PlannedRun, differing
 
 POLL_SECONDS: Final = 0.2
 INTERRUPTED: Final = 130
-"""Exit code of a run that was asked to stop and has saved its state."""
+"""Exit code of a run that was asked to stop and saved its state."""
 
 
 def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[PlannedRun, str | None]]:
-    """Train runs in their order; those with a saved state go on where they were.
+    """Train runs in order; those with a saved state resume.
 
-    A run that starts from another's checkpoint waits for it. A stop that is asked for while the caller is busy with what
-    was yielded takes effect when it comes back.
+    A run that starts from another's checkpoint waits for it. A stop requested while the caller handles a yielded run
+    takes effect when the caller continues.
 
     Args:
-        runs: what to train.
-        at_once: how many share the machine. Small networks leave a graphics card waiting; on a processor there is
+        runs: the runs to train.
+        at_once: how many share the machine. Small networks leave a GPU mostly idle; on a CPU there is
             nothing to gain.
 
     Yields:
-        Each run as it ends, with the reason where it failed.
+        Each run as it ends, with the reason if it failed.
 
     Raises:
-        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); the runs under way were asked to save their state.
+        Interrupted: the sweep was asked to stop (SIGINT, SIGTERM); running trainings were asked to save their state.
     """
     waiting, under_way = list(runs), dict[Future[str | None], PlannedRun]()
     with stop_signals() as stopped, ThreadPoolExecutor(at_once) as pool:
@@ -53,7 +53,7 @@ def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[P
                 ready = [run for run in waiting if not any(_starts_from(run, other) for other in ahead)]
                 if not ready and under_way:
                     return
-                run = ready[0] if ready else waiting[0]  # what waits for itself fails with a sentence of its own
+                run = ready[0] if ready else waiting[0]  # a run that waits for itself fails with its own message
                 waiting.remove(run)
                 under_way[pool.submit(_train, run, stopped)] = run
 
@@ -67,22 +67,22 @@ def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[P
                         waiting.insert(0, run)
                         continue
                     if at_once > 1:
-                        fill()  # before the caller takes its time
+                        fill()  # before control passes to the caller
                     yield run, future.result()
                 if stopped.is_set() and not under_way and waiting:
-                    raise Interrupted(f"Sweep stopped in {waiting[0].label}. Call it again to go on there.")
-        finally:  # the caller has had enough, of an exception perhaps: nothing is left behind that trains on
+                    raise Interrupted(f"Sweep stopped in {waiting[0].label}. Run it again to continue there.")
+        finally:  # the caller stopped early, perhaps by an exception: leave no training running
             stopped.set()
 
 
 def _starts_from(run: PlannedRun, other: PlannedRun) -> bool:
-    """Whether a run's start or extra networks are what another run of the sweep makes."""
+    """Whether a run's initial weights or extra networks come from another run of the sweep."""
     starts = [start for start in (run.config.initialisation, run.config.extra_networks) if start]
     return run is not other and any(Path(start).resolve().is_relative_to(other.out.resolve()) for start in starts)
 
 
 def command_of(run: PlannedRun) -> list[str]:
-    """The command line that starts a run, or goes on with it."""
+    """The command line that starts or resumes a run."""
     begun = (run.out / (CONFIG if run.config.stages else STATE)).exists()
     if begun:
         return ["train", "--resume", str(run.out)]
@@ -91,7 +91,7 @@ def command_of(run: PlannedRun) -> list[str]:
 
 
 def _wait_for_others(run: PlannedRun, stopped: threading.Event) -> None:
-    """Let another process finish with the run's folder: a second sweep, or a training that outlived a killed one."""
+    """Wait until another process has finished with the run's folder: a second sweep, or a training that outlived a killed one."""
     told = False
     while not stopped.is_set():
         try:
@@ -99,7 +99,7 @@ def _wait_for_others(run: PlannedRun, stopped: threading.Event) -> None:
                 return
         except RunFolderError:
             if not told:
-                print(f"{run.label} is being trained by another process; it is waited for.", file=sys.stderr)
+                print(f"Another process is training {run.label}; waiting for it.", file=sys.stderr)
                 told = True
             stopped.wait(POLL_SECONDS)
 
@@ -110,11 +110,11 @@ def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
         return None
     command = command_of(run)
     if "--resume" in command and (others := differing(run)):
-        return f"{run.out} holds a run with other settings: {', '.join(others)} differ. Move it away."
+        return f"{run.out} contains a run with other settings: {', '.join(others)} differ. Move it to another folder."
     log = run.out.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches the sweep alone, which passes it on once.
+        # A separate session: Ctrl-C reaches only the sweep, which passes it on once.
         process = subprocess.Popen(
             [sys.executable, "-m", "sim2street.training.cli", *command],
             stdout=output,
@@ -134,15 +134,15 @@ def _train(run: PlannedRun, stopped: threading.Event) -> str | None:
 
 
 def _reason(code: int, log: Path) -> str:
-    """Why a run ended, in its own words where it had any."""
+    """Why a run ended, in its own words if it printed any."""
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if said:
         return said[-1]
     if code == INTERRUPTED:
-        return "It was asked to stop and has saved its state."
+        return "It was asked to stop and saved its state."
     if code < 0:
         name = signal.Signals(-code).name
-        return f"It was ended by {name}{', mostly for want of memory' if name == 'SIGKILL' else ''}. See {log}."
+        return f"It was ended by {name}{', usually because memory ran out' if name == 'SIGKILL' else ''}. See {log}."
     last = next((line for line in reversed(lines) if line.strip()), "nothing was printed")
-    return f"It ended with code {code}: {last.strip()[:300]}. See {log}."
+    return f"It ended with exit code {code}: {last.strip()[:300]}. See {log}."

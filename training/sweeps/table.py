@@ -1,9 +1,9 @@
-"""The table of a sweep: per row and test the figures of all seeds, their mean, their spread and the share of the gap.
+"""The table of a sweep: for each row and test, the figures of all seeds, their mean and deviation, and the share of the gap.
 
     share of the gap = (row - source-only of its group) / (oracle of its group - source-only)
 
-All from means over seeds, as fractions; it is undefined (None) where the gap is under 8 points, without both ends, for
-the ends themselves, and on tests that are not of the domain adapted to. Deviations are those of a sample (n - 1).
+It is computed from means over seeds, as fractions, and is undefined (None) if the gap is under 8 points or one end is missing,
+for the ends themselves, and on tests outside the target domain. Deviations are sample standard deviations (n - 1).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from sim2street.training.sweeps.definition import SweepConfig, SweepRow, SweepTe
 FORMAT: Final = 1
 Standing = Literal["finished", "failed", "missing"]
 SMALLEST_GAP: Final = 0.08
-"""Below this many mIoU from source-only to oracle a share of the gap is mostly noise."""
+"""If the gap from source-only to oracle is below this mIoU, a share of it is mostly noise."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of one row with one seed.
+    """The result of one row with one seed.
 
     Attributes:
         row: name of the row.
-        seed: of the run.
-        state: how it stands; missing is one that has not run.
-        reason: of a failure, a sentence.
-        weights_sha256: of the checkpoint.
+        seed: seed of the run.
+        state: its state; "missing" means that it has not run.
+        reason: why it failed, as a sentence.
+        weights_sha256: sha256 of the checkpoint's weights.
         commit: revision that trained it.
-        steps: optimiser steps behind it.
-        differs: keys of the recipe in which the run was made otherwise than the sweep says.
+        steps: number of optimiser steps.
+        differs: keys in which the run's recipe differs from the sweep's.
         scores: `Report` as plain values, by test.
     """
 
@@ -89,7 +89,7 @@ def _row(row: SweepRow, sweep: SweepConfig, results: list[RunResult]) -> dict[st
 
 
 def summarise(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean, deviation and per-class means over seeds; None for what no seed has, a deviation needs two."""
+    """Mean, deviation and per-class means over seeds; None if no seed has a figure. A deviation needs two seeds."""
     mious = [report["miou"] for report in reports if report["miou"] is not None]
     classes = list(dict.fromkeys(name for report in reports for name in report["iou_per_class"]))
     per_class: dict[str, float | None] = {}
@@ -106,7 +106,7 @@ def summarise(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def gap_recovered(row: dict[str, Any], rows: Sequence[dict[str, Any]], test: SweepTest) -> float | None:
-    """Share of the way from source-only to oracle, of the same group and on one test."""
+    """Share of the gap from source-only to oracle of the same group on one test."""
     ends = {
         other["role"]: other["figures"][test.name]["miou"]
         for other in rows
@@ -125,7 +125,7 @@ def write_table(stem: Path, table: dict[str, Any]) -> None:
 
 
 def to_csv(table: dict[str, Any]) -> str:
-    """One line per row and test; figures are fractions, an empty cell is one that is not known."""
+    """One line per row and test; figures are fractions, an empty cell means unknown."""
     classes = dict.fromkeys(
         name for row in table["rows"] for figures in row["figures"].values() for name in figures["iou_per_class"]
     )
@@ -148,7 +148,7 @@ def to_csv(table: dict[str, Any]) -> str:
 
 
 def to_markdown(table: dict[str, Any]) -> str:
-    """The table as README and docs show it: percent, mean ± deviation (seeds), share of the gap where it is defined."""
+    """The table as in README and docs: percent, mean ± deviation (seeds), and the share of the gap if defined."""
     tests = table["tests"]
     heads = ["row", "role", *(part for test in tests for part in _heads(test))]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
@@ -167,7 +167,7 @@ def to_markdown(table: dict[str, Any]) -> str:
                 notes.append(f"- `{row['name']}`, seed {run['seed']}, failed: {run['reason']}")
             if run["differs"]:
                 notes.append(
-                    f"- `{row['name']}`, seed {run['seed']}: {', '.join(run['differs'])} not as the sweep says."
+                    f"- `{row['name']}`, seed {run['seed']}: {', '.join(run['differs'])} differ from the sweep."
                 )
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
 

@@ -129,7 +129,7 @@ def test_tricks_are_refused_with_a_sentence(runs: Path, hub: HubServer, changed:
 @pytest.mark.parametrize("job", ["../../etc", "0001-x/../..", "", None, "9999-none"])
 def test_no_job_name_is_a_path(runs: Path, job: str | None) -> None:
     for act in (admin_tab.cancel, admin_tab.retry):
-        with pytest.raises(gr.Error, match=r"is no job|There is no job"):
+        with pytest.raises(gr.Error, match=r"is not a job id|There is no job"):
             act(job, *person("maker"))
 
 

@@ -104,5 +104,5 @@ def test_folders_of_processes_that_are_gone_are_removed_and_other_files_stay(
 def test_a_full_folder_refuses_further_uploads_in_words(folder: UploadFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(folder)
     monkeypatch.setattr(uploads, "FOLDER_BYTES", 20)
-    with pytest.raises(LimitError, match="Try again in some minutes"):
+    with pytest.raises(LimitError, match="Try again in a few minutes"):
         folder.admit("/gradio_api/upload", 14)

@@ -187,7 +187,7 @@ def test_offered_photos_are_fetched_checked_and_kept(
         assert "maker/set" in page.button(key="offer").help
         page.button(key="offer").click().run()
         said = " ".join(error.value for error in page.error)
-        assert "other.png is another file than the one that was pinned" in said
+        assert "other.png is not the pinned file" in said
         assert "gone.png was not fetched" in said
         assert bundle_of(page)["photo"]["name"] == "good.png"
         assert [item["label"] for item in strip_of(page)["items"]] == ["good.png"]

@@ -90,7 +90,7 @@ def test_a_file_is_fetched_once(release: str) -> None:
 def test_a_broken_download_goes_on_where_it_stopped(release: str) -> None:
     Release.files = {"model.pth": bytes(range(256)) * 9000}
     Release.break_after = 1_500_000
-    with pytest.raises(CheckpointError, match="Run the command again to go on"):
+    with pytest.raises(CheckpointError, match="Run the command again to resume"):
         fetch(f"{release}/model.pth")
     path = fetch(f"{release}/model.pth")
     assert path.read_bytes() == Release.files["model.pth"]
@@ -103,7 +103,7 @@ def test_a_broken_download_goes_on_where_it_stopped(release: str) -> None:
 def test_a_file_that_changed_meanwhile_begins_anew(release: str) -> None:
     old, new = bytes(range(256)) * 9000, bytes(range(255, -1, -1)) * 9000
     Release.files, Release.tagged, Release.break_after = {"model.pth": old}, True, 1_500_000
-    with pytest.raises(CheckpointError, match="Run the command again to go on"):
+    with pytest.raises(CheckpointError, match="Run the command again to resume"):
         fetch(f"{release}/model.pth")
     Release.files = {"model.pth": new}
     path = fetch(f"{release}/model.pth")
@@ -113,12 +113,12 @@ def test_a_file_that_changed_meanwhile_begins_anew(release: str) -> None:
 
 def test_a_server_that_sends_another_part_is_not_believed(release: str) -> None:
     Release.files, Release.break_after, Release.astray = {"model.pth": bytes(range(256)) * 9000}, 1_500_000, True
-    with pytest.raises(CheckpointError, match="Run the command again to go on"):
+    with pytest.raises(CheckpointError, match="Run the command again to resume"):
         fetch(f"{release}/model.pth")
-    with pytest.raises(CheckpointError, match="went on at another place"):
+    with pytest.raises(CheckpointError, match="resumed at another position"):
         fetch(f"{release}/model.pth")
     assert fetch(f"{release}/model.pth").read_bytes() == Release.files["model.pth"]
-    with pytest.raises(CheckpointError, match="names no file"):
+    with pytest.raises(CheckpointError, match="does not name a file"):
         fetch(f"{release}/..")
 
 
@@ -135,7 +135,7 @@ def test_digest_in_a_name_is_verified(release: str) -> None:
     right = f"model-{hashlib.sha256(data).hexdigest()[:8]}.pth"
     Release.files = {right: data, "model-00000000.pth": data}
     assert fetch(f"{release}/{right}").read_bytes() == data
-    with pytest.raises(CheckpointError, match="its name promises 00000000"):
+    with pytest.raises(CheckpointError, match="its name says 00000000"):
         fetch(f"{release}/model-00000000.pth")
 
 
@@ -143,10 +143,10 @@ def test_refusals(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Release.files = {"page.pth": b"<html>", "large.pth": b"x" * 100}
     with pytest.raises(CheckpointError, match="404"):
         fetch(f"{release}/absent.pth")
-    with pytest.raises(CheckpointError, match="answers with a web page"):
+    with pytest.raises(CheckpointError, match="returns a web page"):
         fetch(f"{release}/page.pth")
     monkeypatch.setattr("sim2street.models.importers.download.MAX_BYTES", 99)
-    with pytest.raises(CheckpointError, match="up to 0 GB are fetched"):
+    with pytest.raises(CheckpointError, match="the limit is 0 GB"):
         fetch(f"{release}/large.pth")
     with pytest.raises(CheckpointError, match="could not be fetched"):
         fetch("http://127.0.0.1:9/model.pth")

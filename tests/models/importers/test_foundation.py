@@ -240,18 +240,18 @@ def changed(weights: Weights, pattern: str, value: Tensor | None = None) -> Weig
 @pytest.mark.parametrize(
     ("family", "pattern", "value", "said"),
     [
-        ("eomt", r"encoder\.backbone\.(patch_embed|pos_embed|reg)", None, "differences to DINOv3's own weights"),
+        ("eomt", r"encoder\.backbone\.(patch_embed|pos_embed|reg)", None, "differences to DINOv3's own gated"),
         ("eomt", r"backbone\.pos_embed", None, "Files for DINOv3 cannot be imported"),
-        ("eomt", r"class_head\.weight", torch.zeros(151, 384), "151 outputs; Cityscapes' 19 classes and none are 20"),
-        ("eomt", r"attn_mask_probs", torch.zeros(40), "speaks of 40 blocks with queries; the encoder has 12"),
-        ("eomt", r"upscale\.1\.norm\.bias", None, "nothing fills upscale.1.norm.bias"),
+        ("eomt", r"class_head\.weight", torch.zeros(151, 384), "151 outputs; expected 20"),
+        ("eomt", r"attn_mask_probs", torch.zeros(40), "lists 40 blocks with queries, but the encoder has 12"),
+        ("eomt", r"upscale\.1\.norm\.bias", None, "missing are upscale.1.norm.bias"),
         ("eomt", r"^network\.q\.weight", None, "lacks its queries"),
         ("vfm_uda", r"encoder\.", None, "the head without its encoder"),
         ("vfm_uda", r"^network\.out\.weight", torch.zeros(150, 96, 1, 1), "150 classes or channels, expected 19"),
         ("vfm_uda", r"encoder\.cls_token", torch.zeros(1, 1, 1536), "this one has 1536"),
-        ("vfm_uda", r"blocks\.3\.norm1\.bias", None, "nothing fills encoder.net.blocks.3.norm1.bias"),
-        ("vfm_uda", r"upscale\.6\.bias", torch.full((96,), torch.nan), "not numbers"),
-        ("daformer", r"nothing", None, "is laid out as VFM-UDA files are"),
+        ("vfm_uda", r"blocks\.3\.norm1\.bias", None, "missing are encoder.net.blocks.3.norm1.bias"),
+        ("vfm_uda", r"upscale\.6\.bias", torch.full((96,), torch.nan), "NaN or infinite"),
+        ("daformer", r"nothing", None, "has the layout of a VFM-UDA file"),
     ],
 )
 def test_what_is_not_the_network_is_refused(

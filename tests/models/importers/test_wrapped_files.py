@@ -115,7 +115,9 @@ def test_what_no_wrapper_explains_is_still_refused(daformer_weights: Weights, tm
         {**daformer_weights, "module.backbone.norm1.weight": torch.ones(32)}, tmp_path
     )
     assert "several networks: model, net" in refused({"model": daformer_weights, "net": daformer_weights}, tmp_path)
-    assert "Beside model the file holds surprise" in refused({"model": wrapped, "surprise": 1}, tmp_path)
+    assert "Besides model the file contains the unknown entries surprise" in refused(
+        {"model": wrapped, "surprise": 1}, tmp_path
+    )
 
 
 def test_companions_in_an_archive_are_no_weights(daformer_weights: Weights, tmp_path: Path) -> None:

@@ -169,9 +169,9 @@ def test_catalog_lists_the_broken_with_their_reason(
     assert find_checkpoint("test").path == find_checkpoint(str(checkpoint.path)).path
     assert find_checkpoint("finished").path == find_checkpoint(str(tmp_path / "finished")).path
     monkeypatch.chdir(tmp_path.parent)
-    with pytest.raises(CheckpointError, match="neither a folder"):  # and no request to the Hub
+    with pytest.raises(CheckpointError, match="expected a folder"):  # and no request to the Hub
         find_checkpoint(f"{tmp_path.name}/mistyped")
-    with pytest.raises(CheckpointError, match="nor a name in the catalog"):
+    with pytest.raises(CheckpointError, match="a name in the catalog"):
         find_checkpoint("absent")
 
 

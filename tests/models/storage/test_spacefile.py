@@ -202,7 +202,7 @@ def test_pages_do_not_wait_for_downloads(hosted: str, hub: HubServer) -> None:
     good, gone = catalog(wait=False)
     assert good.checkpoint is not None
     assert gone.download is None
-    assert "no repository maker/gone" in str(gone.error)
+    assert "repository maker/gone does not exist" in str(gone.error)
 
 
 def test_a_failed_download_is_tried_again_after_a_while_only(hosted: str) -> None:

@@ -76,7 +76,7 @@ def test_new_weights_are_a_new_commit_and_the_old_tag_stays(
 ) -> None:
     first = publish(checkpoint, REPOSITORY, tag="v1")
     better = save(tmp_path / "better", seed=1)
-    with pytest.raises(PublishError, match=r"Tag v1 .* stands on commit .* Choose a new tag"):
+    with pytest.raises(PublishError, match=r"Tag v1 .* points to commit .* Choose a new tag"):
         publish(better, REPOSITORY, tag="v1")
     assert hub.model(REPOSITORY).head == first.revision
     second = publish(better, REPOSITORY, tag="v2")
@@ -87,7 +87,7 @@ def test_private_is_private_and_never_put_into_a_public_one(hub: HubServer, chec
     publish(checkpoint, "maker/hidden", private=True)
     assert hub.model("maker/hidden").private
     publish(checkpoint, REPOSITORY)
-    with pytest.raises(PublishError, match="there already and public"):
+    with pytest.raises(PublishError, match="already exists and is public"):
         publish(checkpoint, REPOSITORY, private=True)
 
 
@@ -126,10 +126,10 @@ def test_the_card_holds_figures_terms_and_the_paper(hub: HubServer, checkpoint: 
 @pytest.mark.parametrize(
     ("repo_id", "tag", "words"),
     [
-        ("advent", None, "names no owner"),
-        ("maker/a b", None, "no repository id"),
-        ("maker/advent", "v 1", "no tag"),
-        ("other/advent", None, "may not do this with other/advent"),
+        ("advent", None, "has no owner"),
+        ("maker/a b", None, "not a repository id"),
+        ("maker/advent", "v 1", "not a valid tag"),
+        ("other/advent", None, "does not permit this for other/advent"),
     ],
 )
 def test_a_name_that_will_not_do(
@@ -141,7 +141,7 @@ def test_a_name_that_will_not_do(
 
 
 @pytest.mark.parametrize(
-    ("token", "words"), [("", "no Hugging Face token"), ("hf_wrong", "not accept the token"), (READ, "may only read")]
+    ("token", "words"), [("", "no Hugging Face token"), ("hf_wrong", "not accept the token"), (READ, "is read-only")]
 )
 def test_a_token_that_will_not_do(
     hub: HubServer, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, token: str, words: str
@@ -156,12 +156,12 @@ def test_a_token_that_will_not_do(
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/preupload/", 503, "problem of its own"),
-        ("PUT /lfs", 500, "problem of its own"),
-        ("/commit/", 412, "by somebody else"),
-        ("/commit/", 429, "too often"),
+        ("/preupload/", 503, "server error"),
+        ("PUT /lfs", 500, "server error"),
+        ("/commit/", 412, "Someone else changed"),
+        ("/commit/", 429, "rate limit"),
         ("/commit/", 402, "paid plan"),
-        ("/commit/", 403, "may not do this"),
+        ("/commit/", 403, "does not permit this"),
     ],
 )
 def test_a_failure_leaves_the_old_revision(
@@ -201,7 +201,7 @@ def test_a_tag_that_failed_is_set_by_the_next_try(hub: HubServer, checkpoint: Ch
 def test_another_projects_repository_is_left_alone(hub: HubServer, checkpoint: Checkpoint) -> None:
     for files in ({"pytorch_model.bin": b"x"}, {"config.json": b'{"architectures": ["Bert"]}'}):
         theirs = hub.add(REPOSITORY, files)
-        with pytest.raises(PublishError, match="is taken: it holds"):
+        with pytest.raises(PublishError, match="is taken: it contains"):
             publish(checkpoint, REPOSITORY)
         assert theirs.files == files
 
@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_is_not_published(hub: HubServer, checkpoint: Check
 def test_figures_of_other_weights_are_not_published(hub: HubServer, checkpoint: Checkpoint, tmp_path: Path) -> None:
     other = save(tmp_path / "other", seed=1)
     shutil.copy(other.path / METRICS, checkpoint.path / METRICS)
-    with pytest.raises(PublishError, match="are of other weights"):
+    with pytest.raises(PublishError, match="belong to other weights"):
         publish(Checkpoint.open(checkpoint.path), REPOSITORY)
 
 
@@ -230,7 +230,7 @@ def test_figures_that_are_no_reports_are_not_published(hub: HubServer, checkpoin
 
 
 def test_without_a_licence_nothing_is_published(hub: HubServer, tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="names no licence"):
+    with pytest.raises(PublishError, match="has no licence"):
         publish(save(tmp_path / "mine", licence="unknown"), REPOSITORY)
 
 

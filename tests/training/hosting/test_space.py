@@ -107,7 +107,7 @@ def test_deploying_again_sends_nothing(hub: HubServer, root: Path, capsys: pytes
     assert "nothing was sent" in capsys.readouterr().out
     assert [request for request in hub.requests[before:] if not request.startswith("GET")] == []
     assert space(root, "diff") == 0
-    assert "is what the Spacefile says" in capsys.readouterr().out
+    assert "matches the Spacefile" in capsys.readouterr().out
 
 
 def test_only_what_differs_is_changed(hub: HubServer, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +177,7 @@ def test_a_failure_leaves_the_old_files(hub: HubServer, root: Path, capsys: pyte
     (root / "app/demo.py").write_text("# another\n")
     hub.faults.append(Fault("/commit/", "status", status=503, times=99))
     assert space(root, "deploy") == 2
-    assert "problem of its own" in capsys.readouterr().err
+    assert "server error" in capsys.readouterr().err
     assert hub.space(SPACE).head == before
     hub.faults.clear()
     assert space(root, "deploy") == 0
@@ -203,7 +203,7 @@ def test_a_token_that_will_not_do(
 
 def test_check_opens_the_checkpoints(hub: HubServer, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert space(root, "check") == 0
-    assert "is sound" in capsys.readouterr().out
+    assert "is valid" in capsys.readouterr().out
     (root / "models/shipped/one/model.safetensors").write_bytes(b"cut")
     assert space(root, "check") == 2
     assert "damaged or was replaced" in capsys.readouterr().err
@@ -226,7 +226,7 @@ def test_drift_is_an_error_until_it_is_written(root: Path, capsys: pytest.Captur
     write(root, space={**GRADIO, "python_version": "3.12", "title": "Another"})
     capsys.readouterr()
     assert space(root, "readme") == 2
-    assert "space/README.md is not what the Spacefile says" in capsys.readouterr().err
+    assert "space/README.md does not match the Spacefile" in capsys.readouterr().err
 
 
 def test_a_docker_space_brings_its_dockerfile_and_no_requirements(root: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_trainer_that_hangs_is_ended_and_says_so(store: JobStore) -> None:
     store.change(job.id, lambda found: found.having(patience_seconds=5.0))
     failed = ended(store, job.id)
     assert failed.state is JobState.FAILED
-    assert re.match(r"It hung: nothing was heard of it for \d+ seconds", failed.reason)
+    assert re.match(r"It hung: it printed nothing for \d+ seconds", failed.reason)
 
 
 def test_a_trainer_that_does_not_stop_when_asked_is_killed(store: JobStore) -> None:

@@ -112,7 +112,7 @@ def test_what_went_wrong_there_is_said_here_and_can_be_retried(runner: HubRunner
     assert again.attempt == 2
     assert runner.cancel(job.id).state is JobState.CANCELLED
     assert hub.jobs[again.hub_id]["status"]["stage"] == "CANCELED"
-    with pytest.raises(JobError, match="is cancelled already"):
+    with pytest.raises(JobError, match="is already cancelled"):
         runner.cancel(job.id)
 
 
@@ -221,7 +221,7 @@ def test_a_record_whose_writer_died_finds_its_job_by_label(runner: HubRunner, hu
     hub.faults.clear()
     hub.jobs.clear()
     lost = runner.refresh(job.id)
-    assert (lost.state, lost.reason) == (JobState.LOST, "It never began on the Hub. Retry starts it.")
+    assert (lost.state, lost.reason) == (JobState.LOST, "It was never started on the Hub. Retry starts it.")
 
 
 def test_image_and_repository_must_be_named(runner: HubRunner, monkeypatch: pytest.MonkeyPatch) -> None:

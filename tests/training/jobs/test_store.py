@@ -41,7 +41,7 @@ def finished(store: JobStore) -> Job:
 def test_no_name_is_a_path(store: JobStore, name: str) -> None:
     store.create(tiny_config())
     for act in (store.get, store.delete, store.restore, store.config, lambda job: local.cancel(store, job)):
-        with pytest.raises(JobError, match="is no job"):
+        with pytest.raises(JobError, match="is not a job id"):
             act(name)
 
 
@@ -100,7 +100,7 @@ def test_a_queued_job_is_cancelled_at_once_and_others_are_not_deleted(
     with pytest.raises(JobError, match="is queued; cancel it first"):
         store.delete(job.id)
     assert local.cancel(store, job.id).state is JobState.CANCELLED
-    with pytest.raises(JobError, match="cancelled already"):
+    with pytest.raises(JobError, match="already cancelled"):
         local.cancel(store, job.id)
 
 
@@ -108,10 +108,10 @@ def test_only_a_job_that_has_ended_is_retried(store: JobStore, monkeypatch: pyte
     """Resume clicked twice, or by two admins: the second click must not send back a job whose trainer is at work."""
     monkeypatch.setattr(local, "attend", lambda store: False)
     job = store.create(tiny_config())
-    with pytest.raises(JobError, match="is queued already"):
+    with pytest.raises(JobError, match="is already queued"):
         local.retry(store, job.id)
     running = store.change(job.id, lambda found: found.to(JobState.RUNNING))
-    with pytest.raises(JobError, match="is running already"):
+    with pytest.raises(JobError, match="is already running"):
         local.retry(store, job.id)
     assert store.get(job.id) == running
     store.change(job.id, lambda found: found.to(JobState.FAILED))
@@ -161,7 +161,7 @@ def test_promoted_checkpoints_are_in_the_catalog_until_withdrawn(store: JobStore
     assert entry.checkpoint.path == promoted_folder() / "mine"
     with pytest.raises(JobError, match="already"):
         store.promote(job.id, "mine")
-    with pytest.raises(JobError, match="'source_only_game' in the catalog already"):
+    with pytest.raises(JobError, match="already has a checkpoint 'source_only_game'"):
         store.promote(job.id, "source_only_game")  # a shipped one, behind which it would never be seen
     with pytest.raises(JobError, match=r"no promoted checkpoint '\.\./mine'"):
         store.withdraw("../mine")
@@ -262,7 +262,7 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
     full = Ending(2, ["error: The state of step 7 could not be written: No space left on device."])
     assert classify(job, tmp_path, full)[1].startswith("The disk is full. The state of step 7")
     for ending in (Ending(-15, []), Ending(None, [])):
-        assert classify(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before it had saved a state.")
+        assert classify(job, tmp_path, ending) == (JobState.CANCELLED, "Stopped before a state was saved.")
 
 
 @pytest.mark.parametrize(
@@ -275,12 +275,12 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
             JobState.FAILED,
             "It failed: ValueError: seven",
         ),
-        (Ending(1, ["torch.OutOfMemoryError: CUDA out of memory."]), JobState.FAILED, "Out of memory: take a smaller"),
+        (Ending(1, ["torch.OutOfMemoryError: CUDA out of memory."]), JobState.FAILED, "Out of memory: use a smaller"),
         (Ending(2, ["error: Where camvid lies is not known."]), JobState.FAILED, "Where camvid lies is not known."),
         (Ending(2, ["error: x: No space left on device."]), JobState.FAILED, "The disk is full. x: No space left"),
         (Ending(130, ["Stopped at step 7 of 9; the state is saved."]), JobState.FAILED, "stopped from outside"),
         (Ending(None, ["100 steps"]), JobState.LOST, "ended unseen"),
-        (Ending(3, []), JobState.FAILED, "ended with code 3"),
+        (Ending(3, []), JobState.FAILED, "ended with exit code 3"),
     ],
 )
 def test_ends_are_put_into_words(store: JobStore, tmp_path: Path, ending: Ending, state: JobState, words: str) -> None:

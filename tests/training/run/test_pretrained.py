@@ -53,7 +53,7 @@ def test_a_changed_file_is_refused(package: tuple[WeightPackage, dict[str, Tenso
     path = installed_package(package[0])
     assert path is not None
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(ConfigError, match=r"sha256 .* was changed or is incomplete.*pip install --force-reinstall"):
+    with pytest.raises(ConfigError, match=r"sha256 .* was modified or is incomplete.*pip install --force-reinstall"):
         initialise(build("daformer", options=OPTIONS), "imagenet", OPTIONS)
 
 

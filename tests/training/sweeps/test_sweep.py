@@ -167,7 +167,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(recipe: str, tree: Path, tmp_
         os.kill(process.pid, number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Sweep stopped in long, seed 0. Call it again" in said
+    assert "Sweep stopped in long, seed 0. Run it again" in said
     stopped_at = torch.load(state, weights_only=True)["step"]
     assert 0 < stopped_at < 4000
     (run,) = plan(load_sweep(str(file)), out)
@@ -249,14 +249,14 @@ def test_a_table_of_another_day_fills_what_the_folder_lacks(recipe: str, tree: P
     content = json.loads(table.read_text())
     longer = json.loads(sweep.model_dump_json())
     longer["rows"][0]["set"] = ["steps=500"]
-    with pytest.raises(ConfigError, match="the row 'row' by another recipe or with other settings"):
+    with pytest.raises(ConfigError, match="the row 'row' with another recipe or other settings"):
         sweep_through(SweepConfig.parse(longer, where="test"), tmp_path / "here", None, earlier=[table])
     content["tests"][0]["fingerprint"] = "0" * 64
     table.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="other test sets: val differ"):
         sweep_through(sweep, tmp_path / "here", None, earlier=[table])
     table.write_text("{}")
-    with pytest.raises(ConfigError, match="is no table of a sweep"):
+    with pytest.raises(ConfigError, match="is not the table of a sweep"):
         sweep_through(sweep, tmp_path / "here", None, earlier=[table])
 
 
@@ -281,11 +281,11 @@ def test_tables_of_several_machines_fill_one(recipe: str, tree: Path, tmp_path: 
         (lambda table: table["rows"][0]["runs"][0].update(state="x"), "state"),
         (lambda table: table["rows"][0]["runs"][0].update(steps="x"), "steps"),
         (lambda table: table["rows"][0]["runs"][0].update(differs=[1]), "differs"),
-        (lambda table: table["rows"][0]["runs"][0].update(reason="\udcff"), "is no table of a sweep"),
+        (lambda table: table["rows"][0]["runs"][0].update(reason="\udcff"), "is not the table of a sweep"),
         (lambda table: table["rows"][0]["runs"][0].update(mine=1), "unknown mine"),
-        (lambda table: table["rows"][0].pop("name"), "is no table of a sweep"),
-        (lambda table: table["rows"][0].update(name=[]), "is no table of a sweep"),
-        (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(ece=float("nan")), "is no JSON"),
+        (lambda table: table["rows"][0].pop("name"), "is not the table of a sweep"),
+        (lambda table: table["rows"][0].update(name=[]), "is not the table of a sweep"),
+        (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(ece=float("nan")), "is not valid JSON"),
         (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(miou=True), "the figures of row, seed 0"),
         (lambda table: table["rows"][0]["runs"][0].update(scores={}), "the figures of row, seed 0"),
         (lambda table: table["rows"][0]["runs"][0]["scores"]["val"].update(miou="x"), "the figures of row, seed 0"),
@@ -319,7 +319,7 @@ def test_an_edited_table_is_refused(recipe: str, tree: Path, tmp_path: Path, edi
 
 
 def test_a_seed_among_the_changes_is_refused(recipe: str, tree: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'seed = 5' would be overruled by the row's seeds"):
+    with pytest.raises(ConfigError, match=r"'seed = 5' would be overridden by the row's seeds"):
         make(recipe, tree, row={"set": ["seed = 5"]})
 
 
@@ -328,7 +328,7 @@ def test_a_test_without_labels_is_refused_before_anything_runs(recipe: str, tree
     test = {"name": "mine", "dataset": "photos", "root": str(tmp_path)}
     sweep = make(recipe, tree, row={})
     sweep = sweep.model_copy(update={"tests": (SweepTest.parse(test, where="test"),)})
-    with pytest.raises(ConfigError, match=r"Test mine: .* without labels .* needs labels to score by"):
+    with pytest.raises(ConfigError, match=r"Test mine: .* without labels .* needs labels"):
         sweep_through(sweep, tmp_path / "out", pytest.fail)
     assert not (tmp_path / "out").exists()
 
@@ -338,7 +338,7 @@ def test_a_table_that_is_none_is_named(recipe: str, tree: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match="No such file"):
         sweep_through(sweep, tmp_path, None, earlier=[tmp_path / "nowhere.json"])
     (tmp_path / "half.json").write_text("{")
-    with pytest.raises(ConfigError, match="is no JSON"):
+    with pytest.raises(ConfigError, match="is not valid JSON"):
         sweep_through(sweep, tmp_path, None, earlier=[tmp_path / "half.json"])
 
 
@@ -370,7 +370,7 @@ def test_a_run_that_another_process_trains_is_waited_for(
     held.wait()
     assert list(train_here([run])) == [(run, None)]
     thread.join()
-    assert "good, seed 0 is being trained by another process" in capsys.readouterr().err
+    assert "Another process is training good, seed 0" in capsys.readouterr().err
     assert not run.out.with_suffix(".log").exists(), "nothing was started"
 
 
@@ -388,7 +388,7 @@ def test_runs_beside_each_other_stop_and_go_on_together(recipe: str, tree: Path,
 
     thread = threading.Thread(target=stop_when_two_have_saved)
     thread.start()
-    with pytest.raises(Interrupted, match=r"Sweep stopped in (first|second), seed 0. Call it again"):
+    with pytest.raises(Interrupted, match=r"Sweep stopped in (first|second), seed 0. Run it again"):
         list(train_here(runs, at_once=2))
     thread.join()
     assert [(run.out / STATE).exists() for run in runs] == [True, True, False]
@@ -418,8 +418,8 @@ def test_a_run_made_otherwise_is_said_and_a_damaged_one_fails(recipe: str, tree:
     assert list(first["differs"]) == ["steps"]
     assert second["state"] == "failed"
     assert "damaged" in second["reason"]
-    assert f"Remove {weights.parent} and call the sweep again" in second["reason"]
-    assert "`good`, seed 0: steps not as the sweep says." in to_markdown(table)
+    assert f"Remove {weights.parent} and run the sweep again" in second["reason"]
+    assert "`good`, seed 0: steps differ from the sweep." in to_markdown(table)
 
 
 def test_a_damaged_photo_is_not_the_checkpoints_fault(recipe: str, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Pieces that more than one paper uses, each of them a page that can be read alone."""
+"""Building blocks used by more than one paper, one self-contained file each."""

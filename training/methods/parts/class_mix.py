@@ -9,7 +9,7 @@ from torch import Tensor
 def choose_classes(labels: Tensor) -> list[Tensor]:
     """Draw, for every image, half of the values that occur in the whole batch, rounded up.
 
-    255 is a value like any other here, as in DAFormer's code.
+    As in DAFormer's code, 255 counts as a value like any other.
 
     Args:
         labels: (B, H, W) int64 source labels.
@@ -23,7 +23,7 @@ def choose_classes(labels: Tensor) -> list[Tensor]:
 
 
 def class_mask(labels: Tensor, chosen: list[Tensor]) -> Tensor:
-    """Where each image's labels (B, H, W) are among its chosen values: (B, H, W) bool."""
+    """Where each image's labels (B, H, W) have one of its chosen values: (B, H, W) bool."""
     return torch.stack([torch.isin(each, values) for each, values in zip(labels, chosen, strict=True)])
 
 

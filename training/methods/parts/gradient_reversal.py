@@ -1,4 +1,4 @@
-"""Gradient reversal: what minimises a loss above it maximises it below (Ganin and Lempitsky, 2015, arXiv:1409.7495)."""
+"""Gradient reversal: layers above minimise a loss, layers below maximise it (Ganin and Lempitsky, 2015, arXiv:1409.7495)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(maps: Tensor, factor: float) -> Tensor:
-    """The maps themselves; gradients that come back through them are multiplied by `-factor`."""
+    """Return the maps unchanged; their gradients are multiplied by `-factor`."""
     reversed_maps = _Reversal.apply(maps, factor)
     assert isinstance(reversed_maps, Tensor)
     return reversed_maps

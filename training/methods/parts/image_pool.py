@@ -1,4 +1,4 @@
-"""A pool of earlier translations, so that a discriminator does not forget what it has seen through (Shrivastava et al., 2017)."""
+"""A pool of earlier translations, so that a discriminator does not forget earlier generators (Shrivastava et al., 2017)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class ImagePool(nn.Module):
-    """Up to `size` translated images; it is saved with the run, so that a resumed one goes on with the same.
+    """Up to `size` translated images, saved with the run so that a resumed run continues with the same ones.
 
     Args:
-        size: images kept; CycleGAN's 50. 0 hands every image through.
+        size: number of images kept, 50 in CycleGAN; 0 passes every image through.
     """
 
     def __init__(self, size: int = 50) -> None:
@@ -20,14 +20,14 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def exchange(self, images: Tensor) -> Tensor:
-        """Take in (B, 3, H, W) and give back as many.
+        """Take (B, 3, H, W) images and return as many.
 
-        While the pool fills, an image is stored and given back. Afterwards each is given back itself or, as often, put
-        in the place of a stored one that is given back instead.
+        While the pool fills, each image is stored and returned. Afterwards each is returned itself or, with equal
+        probability, replaces a stored one that is returned instead.
         """
         if self.images.numel() and self.images.shape[1:] != images.shape[1:]:
             raise ValueError(f"the pool holds images of {tuple(self.images.shape[1:])}; got {tuple(images.shape[1:])}")
-        self.images = self.images.to(images)  # a resumed run's lie where they were loaded
+        self.images = self.images.to(images)  # a resumed run's images are on the device they were loaded to
         given = []
         for image in images.detach():
             if len(self.images) < self.size:
@@ -39,9 +39,9 @@ class ImagePool(nn.Module):
         return torch.stack(given)
 
     def get_extra_state(self) -> Tensor:
-        """The images, for the state of the run."""
+        """Return the images for the saved state."""
         return self.images.cpu()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take them back."""
+        """Restore the images."""
         self.images = state.clone()

@@ -1,4 +1,4 @@
-"""What a teacher says of target images, and how much it is to be believed (DAFormer Sec. 3.1, as in DACS)."""
+"""A teacher's pseudo-labels for target images, and their weights (DAFormer Sec. 3.1, as in DACS)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Weighting = Literal["image", "pixel"]
-"""Whom confidence weighs; see `pseudo_label`."""
+"""Whether confidence weights whole images or pixels; see `pseudo_label`."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class PseudoLabels:
     """Labels and weights of a batch of target images.
 
     Attributes:
-        labels: (B, H, W) int64, the likeliest class of every pixel.
-        weights: (B, H, W) in [0,1]: `quality` at every pixel, or 1 at confident ones alone; 0 at ignored ones.
+        labels: (B, H, W) int64, the most likely class of every pixel.
+        weights: (B, H, W) in [0,1]: `quality` at every pixel, or 1 at confident pixels only; 0 at ignored ones.
         quality: share of the *batch's* pixels whose top probability reaches the threshold, counted before any
             are ignored; a scalar.
     """
@@ -36,7 +36,7 @@ def pseudo_label(
     valid: Tensor | None = None,
     weighting: Weighting = "image",
 ) -> PseudoLabels:
-    """Turn a teacher's logits (B, C, H, W) of the unaugmented target images into pseudo labels; see below for the rest."""
+    """Turn a teacher's logits (B, C, H, W) for the unaugmented target images into pseudo-labels; see `pseudo_label`."""
     return label_of_probabilities(
         logits.detach().softmax(dim=1), threshold, ignore_top, ignore_bottom, valid, weighting
     )
@@ -50,20 +50,20 @@ def label_of_probabilities(
     valid: Tensor | None = None,
     weighting: Weighting = "image",
 ) -> PseudoLabels:
-    """Turn what a teacher believes into pseudo labels.
+    """Turn a teacher's probabilities into pseudo-labels.
 
     Args:
-        probabilities: (B, C, H, W), of the unaugmented target images.
-        threshold: top probability from which on a pixel counts as confident.
-        ignore_top: rows of the crop whose weight is 0.
-        ignore_bottom: the same at the lower edge, where the camera's own car is seen.
-        valid: (B, H, W) bool, False where the whole photo has a margin or the crop was padded: weight 0 as well.
-        weighting: "image" gives every pixel the share of confident ones (DACS, DAFormer); "pixel" gives confident
-            ones 1 and the others 0 (as FixMatch does with whole images, arXiv:2001.07685, Eq. 4), so that what the
-            teacher is unsure of is learnt from the source alone.
+        probabilities: (B, C, H, W), for the unaugmented target images.
+        threshold: a pixel counts as confident from this top probability on.
+        ignore_top: rows at the top of the crop with weight 0.
+        ignore_bottom: the same at the bottom, which shows the camera's own car.
+        valid: (B, H, W) bool, False in the margins of the photo and in padding: these also get weight 0.
+        weighting: "image" weights every pixel by the share of confident ones (DACS, DAFormer); "pixel" weights
+            confident pixels by 1 and others by 0 (as FixMatch does with whole images, arXiv:2001.07685, Eq. 4), so that
+            only the source teaches what the teacher is unsure of.
     """
     highest, labels = probabilities.max(dim=1)
-    confident = (highest >= threshold).float()  # in bf16 a share would have two digits
+    confident = (highest >= threshold).float()  # in bf16 a share would have only two digits
     quality = confident.mean()
     weights = confident if weighting == "pixel" else quality.expand(labels.shape).clone()
     weights[:, :ignore_top] = 0

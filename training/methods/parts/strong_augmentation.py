@@ -9,13 +9,13 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 JITTER_PROBABILITY = 0.8
-"""The authors' option is called p = 0.2 and jitters when a uniform draw *exceeds* it."""
+"""The authors' option is p = 0.2, but their code jitters when a uniform draw *exceeds* it."""
 BLUR_PROBABILITY = 0.5
 BLUR_SIGMA = (0.15, 1.15)
 
 
 def augment(images: Tensor, strength: float = 0.2) -> Tensor:
-    """Jitter and blur (B, 3, H, W) RGB in [0,1]; whether is drawn once for the batch, how much for every image.
+    """Jitter and blur (B, 3, H, W) RGB in [0,1]; whether to do so is drawn once per batch, the amount once per image.
 
     Brightness, contrast, saturation and hue move by up to `strength` in torchvision's definition of each and in random
     order; the reference numbers do not cover the authors' library.
@@ -31,7 +31,7 @@ def augment(images: Tensor, strength: float = 0.2) -> Tensor:
 
 
 def jitter_colours(image: Tensor, strength: float | tuple[float, float, float, float]) -> Tensor:
-    """Change brightness, contrast, saturation and hue of (3, H, W), each by its own draw up to its own strength."""
+    """Change brightness, contrast, saturation and hue of (3, H, W), each by its own random amount up to its strength."""
     changes = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation)
     amounts = torch.tensor(strength) * (2 * torch.rand(4) - 1)
     for number in torch.randperm(4).tolist():
@@ -41,7 +41,7 @@ def jitter_colours(image: Tensor, strength: float | tuple[float, float, float, f
 
 
 def blur_image(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (3, H, W) with the border mirrored; the kernel is about a tenth of each side."""
+    """Gaussian blur of (3, H, W) with reflection padding; the kernel is about a tenth of each side."""
     height, width = image.shape[-2:]
     with torch.autocast(image.device.type, enabled=False):  # a convolution, which would round pixels to half precision
         return V.gaussian_blur(image, [blur_kernel(width), blur_kernel(height)], [sigma, sigma])

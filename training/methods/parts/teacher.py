@@ -1,4 +1,4 @@
-"""A teacher whose weights are the running average of the student's (Tarvainen and Valpola, 2017, arXiv:1703.01780)."""
+"""A mean teacher: its weights are a moving average of the student's (Tarvainen and Valpola, 2017, arXiv:1703.01780)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sim2street.models.segmenter import Segmenter, SegmenterOutput
 
 
 class Teacher(nn.Module):
-    """Frozen copy of a student that follows it; it is never given a gradient.
+    """Frozen copy of a student that follows it and never receives a gradient.
 
-    As in DAFormer's code, parameters alone are averaged, batch norm works on the statistics of the batch at hand, and
-    nothing is dropped at random.
+    As in DAFormer's code, only parameters are averaged, batch norm uses the statistics of the current batch, and dropout
+    is off.
 
     Args:
-        student: what is copied, now, and followed.
-        momentum: largest share that is kept of the old weights; in the first steps it is less.
+        student: the network to copy now and to follow.
+        momentum: largest share of the old weights that is kept; the first steps keep less.
     """
 
     def __init__(self, student: Segmenter, momentum: float) -> None:
@@ -38,12 +38,12 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> SegmenterOutput:
-        """Segment (B, 3, H, W) RGB in [0,1] without a graph."""
+        """Segment (B, 3, H, W) RGB in [0,1] without gradients."""
         return self.segmenter(images)
 
     @torch.no_grad()
     def follow(self, student: Segmenter, step: int) -> None:
-        """Average in the student's weights as they are at the start of step number `step`; step 0 copies them."""
+        """Average in the student's weights at the start of step `step`; step 0 copies them."""
         keep = teacher_momentum(step, self.momentum)
         for mine, theirs in zip(self.segmenter.parameters(), student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine.dtype), 1 - keep)
