@@ -56,7 +56,9 @@ def scenes(style: str, count: int) -> SegmentationDataset:
 def ship(run: Path, name: str, roots: Mapping[str, str | None]) -> Checkpoint:
     """Copy the run's checkpoint to `models/shipped/<name>`, score it and write its card."""
     trained = Checkpoint.open(run / RUN_FOLDER)
-    Checkpoint.save(SHIPPED / name, trained.load(), trained.config)
+    # The run may have started from a folder of this machine; the recipe names what that was.
+    config = trained.config.model_copy(update={"initialisation": load_recipe(trained.config.recipe).initialisation})
+    Checkpoint.save(SHIPPED / name, trained.load(), config)
     return measure(name, RunConfig.read(run / CONFIG).about, roots)
 
 
