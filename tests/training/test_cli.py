@@ -270,7 +270,7 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
         (["train", "--resume", "nowhere"], "nowhere does not contain a run"),
         (["train", "--resume", "nowhere", "--set", "steps=1"], "--set cannot change a run"),
-        (["train", "demo_source_only_game", "--resume", "nowhere", "--out", "x"], "give one of them"),
+        (["train", "demo_source_only_game", "--resume", "nowhere", "--out", "x"], "give only one of them"),
         (["train", "demo_source_only_game", "--set", "sources.0.store=[0, 0]"], "greater than or equal to 16"),
         (["train", "demo_source_only_game", "--set", "optimisers.segmenter.betas=[2, 0.9]"], "less than 1"),
         (["render", "--out", "/proc/nowhere", "--count", "1", "--size", "64x48"], "nowhere"),
