@@ -177,7 +177,7 @@ def _snapshot(repository: str, revision: str | None, **options: Any) -> Path:
 
 
 def _reporter(progress: Progress) -> type[tqdm]:
-    """A progress bar class that reports bytes written instead of drawing; the client makes several bars of it."""
+    """A progress bar class that reports bytes instead of drawing; the client creates several bars from it."""
 
     class Reporter(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -200,17 +200,19 @@ def _reporter(progress: Progress) -> type[tqdm]:
 
 
 def _pickle_hint(repository: str, revision: str | None) -> str:
-    """Name the pickle that a repository holds instead of safetensors, if it does."""
+    """Name the pickle that a repository has instead of safetensors, if any."""
     try:
         names = hub_api().list_repo_files(repository, revision=revision)
     except HUB_ERRORS:
         return ""
     pickles = [name for name in names if name.endswith(PICKLES)]
-    return f" It holds {pickles[0]}, a pickle, which is never opened; ask its owner for safetensors." if pickles else ""
+    return (
+        f" It contains {pickles[0]}, a pickle, which is never opened; ask its owner for safetensors." if pickles else ""
+    )
 
 
 def _forget(folder: Path) -> None:
-    """Remove a snapshot's files and what they link to from the cache, so that the next call fetches them anew."""
+    """Remove a snapshot's files and what they link to from the cache, so that the next call fetches them again."""
     for link in folder.iterdir():
         link.resolve().unlink(missing_ok=True)
         link.unlink(missing_ok=True)
