@@ -258,7 +258,7 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["fly"], "invalid choice"),
         (["render", "--out", "x", "--size", "12"], "WIDTHxHEIGHT"),
         (["render", "--out", "x", "--style", "cartoon"], "cartoon"),
-        (["render", "--out", "x", "--count", "0"], "from 1 to 1000000 scenes"),
+        (["render", "--out", "x", "--count", "0"], "expected 1 to 1000000 scenes"),
         (["evaluate", "--dataset", "camvid", "--root", "absent"], "found nothing"),
         (["evaluate", "--dataset", "kitti"], "There is no data set 'kitti'"),
         (["evaluate", "--dataset", "camvid", "--root", ".", "--style", "fog"], "--style is for street_scenes only"),

@@ -52,7 +52,7 @@ def test_models_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ("just words", "holds a str"),
+        ("just words", "contains a str"),
         ("a: [", "not valid YAML"),
         ({"v": 0, "micros": []}, "Deta Space"),
         ({"space": {}}, "schema is None"),
@@ -76,7 +76,7 @@ def test_models_are_read(tmp_path: Path) -> None:
         ),
         (with_values(hardware={"flavor": "cpu-basic", "sleep_seconds": 600}), "cannot be set on cpu-basic"),
         (with_values(secrets={"TOKEN": "hf_abc"}), "must never be in this file"),
-        (with_values(secrets=["TOKEN"], variables={"TOKEN": "x"}), "a variable and a secret"),
+        (with_values(secrets=["TOKEN"], variables={"TOKEN": "x"}), "both a variable and a secret"),
         (with_values(models=[{"repository": "maker/two"}]), "must be given together"),
         (with_values(models=[{"repository": "maker/two", "revision": "main"}]), "because branches and tags can move"),
         (with_values(models=[{"path": "../secret"}]), "models.0.path"),
