@@ -68,7 +68,7 @@ def recognises(weights: Weights) -> bool:
 
 
 def plan(weights: Weights) -> Plan:
-    """The student, of whatever size."""
+    """Plan the import of the student, of any size."""
     student, left_out = student_of(weights)
     if has(student, "upscale.") and not has(student, "encoder.blocks.0."):
         raise CheckpointError(

@@ -158,14 +158,16 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
     if isinstance(error, HfHubHTTPError):
         return redacted(f"The Hub refused {what} ({status}): {error.server_message or 'no reason given'}.")
     if isinstance(error, httpx.HTTPError):  # a connection cut short, a proxy, a slow server
-        return redacted(f"The connection to the Hub broke off at {what} ({error}). Try again; what is there is kept.")
+        return redacted(
+            f"The connection to the Hub broke off while accessing {what} ({error}). Try again; transferred data is kept."
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{what} could not be stored: the disk is full. Free some space, or set HF_HOME to another disk."
     return redacted(f"{what} could not be stored or sent: {getattr(error, 'strerror', None) or error}.")
 
 
 def redacted(text: str) -> str:
-    """Take tokens and the signatures of addresses out of a text."""
+    """Remove tokens and URL signatures from a text."""
     return re.sub(r"hf_\w+", "hf_…", re.sub(r"(https?://[^\s?]+)\?\S+", r"\1?…", text))
 
 
