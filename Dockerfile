@@ -6,20 +6,20 @@
 #   docker run -e HF_TOKEN sim2street sim2street train demo_source_only_game --publish OWNER/NAME
 FROM python:3.12-slim
 
-# Spaces run containers as user 1000; so does everybody else then.
+# Spaces run containers as user 1000, so this image always does.
 RUN useradd --create-home --uid 1000 user
 USER 1000
 ENV HOME=/home/user PATH=/home/user/.local/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PORT=8501
-# Made by the user, or WORKDIR would make it as root, and the editable install could not write into it.
+# Created by the user: WORKDIR would create it as root, and the editable install could not write into it.
 RUN mkdir -p /home/user/app
 WORKDIR /home/user/app
 
-# torch first and by itself: the largest layer by far, and the one that changes least.
+# torch first and separately: it is by far the largest layer, and the one that changes least.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# hadolint ignore=DL3013  # pyproject.toml says which versions will do; the index says for which hardware
+# hadolint ignore=DL3013  # pyproject.toml sets the versions; the index sets the hardware
 RUN pip install --user torch torchvision --index-url "$TORCH_INDEX"
 
-# Then what the project depends on, which changes less often than the project.
+# Then the project's dependencies, which change less often than the project.
 COPY --chown=1000 pyproject.toml ./
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         extras = project['optional-dependencies']; \

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: three folders become one package, and files of the root come along in it."""
+"""What pyproject.toml cannot express: three folders become one package, which includes some files from the root."""
 
 import shutil
 from pathlib import Path
@@ -8,11 +8,11 @@ from setuptools.command.build_py import build_py
 
 ROOMS = ("models", "training", "app")
 OF_THE_ROOT = ("Spacefile", "pyproject.toml", "LICENSE")
-"""What `sim2street space` reads."""
+"""Files that `sim2street space` reads."""
 
 
 class BuildPackage(build_py):
-    """Builds the packages, and puts the root's files beside them."""
+    """Builds the packages and copies the root's files beside them."""
 
     def run(self) -> None:
         """Build."""

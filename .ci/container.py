@@ -1,7 +1,7 @@
-"""Rehearse the Dockerfile where nothing can build it: run its steps, one after the other, in an empty folder.
+"""Rehearse the Dockerfile on a machine that cannot build it: run its steps one after another in an empty folder.
 
-    python .ci/container.py            installs everything anew, as the image does (gigabytes)
-    python .ci/container.py --reuse   takes packages that this environment has as installed already
+    python .ci/container.py            installs everything from scratch, like the image (gigabytes)
+    python .ci/container.py --reuse   uses packages already installed in this environment
 
 Tried: every ENV, ARG, WORKDIR, COPY (.dockerignore applied) and RUN in its order, then CMD on a free port until
 HEALTHCHECK's own command succeeds, then a training job of one step by the installed `sim2street`. Not tried: the base
@@ -36,7 +36,7 @@ JOB = (
 
 
 class Rehearsal:
-    """A stand-in for the container: `root` is its /, where only the steps write."""
+    """A stand-in for the container: `root` is its /, into which only the steps write."""
 
     def __init__(self, root: Path, reuse: bool) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class Rehearsal:
             (site / "reused.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
 
     def follow(self, dockerfile: str) -> None:
-        """Do every instruction."""
+        """Run every instruction."""
         text = re.sub(r"\\\n", " ", "\n".join(line for line in dockerfile.splitlines() if not line.startswith("#")))
         for line in filter(str.strip, text.splitlines()):
             name, _, rest = line.strip().partition(" ")
@@ -75,13 +75,13 @@ class Rehearsal:
     def do_workdir(self, rest: str) -> None:
         self.folder = self.root / rest.lstrip("/")
         if not self.folder.is_dir():
-            raise SystemExit(f"WORKDIR {rest} would be made by root; nobody could write into it")
+            raise SystemExit(f"root would create WORKDIR {rest}, so the user could not write into it")
 
     def do_copy(self, rest: str) -> None:
         *sources, place = [part for part in rest.split() if not part.startswith("--")]
         for source in sources:
             if self.ignored(source):
-                raise SystemExit(f"COPY {source} is left out by .dockerignore")
+                raise SystemExit(f".dockerignore excludes COPY {source}")
             target = self.folder / place / (source if place.endswith("/") else "")
             if (ROOT / source).is_dir():
                 ignore = shutil.ignore_patterns("__pycache__")

@@ -1,1 +1,1 @@
-"""Looks and words: the Streamlit app, the Gradio demo and the pictures that both show."""
+"""User interfaces: the Streamlit app, the Gradio demo, and the pictures that both show."""

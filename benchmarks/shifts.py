@@ -2,8 +2,8 @@
 
 Run from the repository root: python -m benchmarks.shifts [--checkpoint NAME] [--set FOG_VISIBILITY_METRES=60 ...]
 
-Strengths are set once, so that the final source-only checkpoint loses 30 to 50 % on these development streets, and
-then frozen: the streets that tables are made on have another seed and are never looked at for that.
+Strengths are set once, so that the final source-only checkpoint loses 30 to 50 % on these development streets, and then
+frozen. The streets used for tables have another seed and are never used for this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHIFTED = ("fog", "night", "rain", "overcast")
 def main() -> None:
     """Print the clean mIoU, and for each look the mIoU and the share of it that is lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", action="append", help="default source_only_game and source_only_game_mit")
+    parser.add_argument("--checkpoint", action="append", help="default: source_only_game and source_only_game_mit")
     parser.add_argument("--style", action="append", choices=SHIFTED, help="default all")
     parser.add_argument("--scenes", type=parse_positive, default=100, help="streets per look")
     parser.add_argument(

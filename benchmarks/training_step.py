@@ -1,8 +1,8 @@
-"""Training steps per second of the demo recipes, and what the pairs cost of it.
+"""Measure training steps per second of the demo recipes, and the share of loading pairs.
 
     python -m benchmarks.training_step [--steps 10] [RECIPE ...]
 
-Renders 16 scenes first, so that sampling is as in a run; ADVENT's target is rendered too where CamVid is missing.
+Renders 16 scenes first, so that sampling works as in a run; ADVENT's target is rendered too if CamVid is missing.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def main() -> None:
 
 
 def measure(config: RunConfig, steps: int) -> str:
-    """One row: whole steps, and pairs alone in the same process."""
+    """One row: complete steps, and loading pairs alone, in the same process."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, Path(folder), resume=False)
         stream = run.pairs.stream(0)
-        run.take_step(stream)  # allocations and kernels' first choice
+        run.take_step(stream)  # allocations and kernel selection
         start = time.perf_counter()
         for _ in range(steps):
             run.take_step(stream)

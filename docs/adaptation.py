@@ -2,7 +2,7 @@
 
     python docs/adaptation.py [--before NAME] [--after NAME] [--style fog]
 
-Of a hundred streets that no recipe trains on, the two with the greatest and the two with the smallest change of pixel
+From a hundred streets that no recipe trains on, it shows the two with the largest and the two with the smallest change in pixel
 accuracy from the unadapted checkpoint to the adapted one: photo, ground truth, before, after.
 """
 
@@ -28,7 +28,7 @@ MARGIN, CAPTION = 6, 22
 
 
 def main() -> None:
-    """Rank the streets and draw the four."""
+    """Rank the streets and draw four of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default="source_only_game_mit")
     parser.add_argument("--after", default="daformer_game_and_randomised_to_fog_mit")
@@ -64,12 +64,12 @@ def main() -> None:
             sheet.paste(Image.fromarray(picture), (left, top + CAPTION))
         print(f"street {index}: {100 * changes[index]:+.1f} points")
     helped = sum(change > 0 for change in changes)
-    print(f"{helped} of {COUNT} streets are read better, by {100 * np.mean(changes):.1f} points of accuracy on average")
+    print(f"{helped} of {COUNT} streets improve; accuracy changes by {100 * np.mean(changes):.1f} points on average")
     sheet.quantize(128).save(options.out, optimize=True)
 
 
 def accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the labelled pixels that are right."""
+    """Share of the labelled pixels that are correct."""
     labelled = truth != CITYSCAPES19.ignore_index
     return float((predicted == truth)[labelled].mean())
 

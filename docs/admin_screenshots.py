@@ -1,8 +1,8 @@
-"""Make the pictures of the admin page: a training of the one-minute recipe under way, laptop and phone, light and dark.
+"""Make the pictures of the admin page during a training of the one-minute recipe: laptop and phone, light and dark.
 
     python docs/admin_screenshots.py [folder]
 
-Jobs are kept in a folder that is removed afterwards.
+Jobs are kept in a temporary folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PASSWORD = "only for pictures"
 
 
 def sign_in(page: Page) -> None:
-    """Go through the door into the room of jobs."""
+    """Sign in and open the jobs."""
     page.get_by_test_id("stTextInputField").wait_for(timeout=120_000)
     page.get_by_test_id("stTextInputField").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
@@ -27,7 +27,7 @@ def sign_in(page: Page) -> None:
 
 
 def launch(page: Page) -> None:
-    """Start a training and wait until there is a curve and an evaluation."""
+    """Start a training and wait for a curve and an evaluation."""
     page.get_by_role("button", name="Launch").click()
     page.get_by_role("button", name="Cancel").wait_for(timeout=60_000)
     page.get_by_role("tab", name="Quality").click()

@@ -2,7 +2,7 @@
 
     python docs/screenshots.py [folder]
 
-Laptop and phone, light and dark. Only rendered streets are shown, so that no photo of anybody else is published.
+Laptop and phone, light and dark. Only rendered streets are shown, so no real photo is published.
 The browser is /usr/bin/chromium unless SIM2STREET_CHROMIUM names another.
 """
 
@@ -36,7 +36,7 @@ DEVICES: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def running_app() -> Iterator[str]:
-    """Start the app on a free port and end it afterwards; yields its address."""
+    """Start the app on a free port and stop it afterwards; yields its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,7 +52,7 @@ def running_app() -> Iterator[str]:
 
 
 def wait_for(address: str) -> None:
-    """Return once something answers, or raise TimeoutError after a minute."""
+    """Return once the app answers, or raise TimeoutError after a minute."""
     for _ in range(240):
         try:
             urllib.request.urlopen(address, timeout=1).close()
@@ -63,7 +63,7 @@ def wait_for(address: str) -> None:
 
 
 def wait_for_all_panes(page: Page) -> None:
-    """Return once every chosen method has read the photo."""
+    """Return once every selected method has segmented the photo."""
     page.locator(".viewer .pane canvas").first.wait_for(timeout=60_000)
     page.locator(".pane.waiting").first.wait_for(state="detached", timeout=120_000)
     page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=120_000)
@@ -71,7 +71,7 @@ def wait_for_all_panes(page: Page) -> None:
 
 
 def photograph(page: Page, folder: Path, name: str) -> None:
-    """Save the views that tell the story: classes with a reading, entropy, and swipe."""
+    """Save the main views: classes with a pinned pixel, entropy, and swipe."""
     wait_for_all_panes(page)
     wide = name.startswith("laptop")
     if wide:
@@ -84,7 +84,7 @@ def photograph(page: Page, folder: Path, name: str) -> None:
         page.keyboard.press("2")
         page.wait_for_timeout(300)
         page.locator(".viewer").screenshot(path=folder / "entropy.png")
-        page.locator(".viewer").focus()  # the picture may have scrolled the pointer out of it
+        page.locator(".viewer").focus()  # scrolling may have moved the picture away from the pointer
         page.keyboard.press("1")
         page.keyboard.press("s")
         page.wait_for_timeout(300)

@@ -1,11 +1,11 @@
-"""Check that what README and docs say is still so: links lead somewhere, figures are those that were measured.
+"""Check that README and docs are up to date: links exist, and figures are those that were measured.
 
 python docs/tables.py            fails with a list of what is stale
-python docs/tables.py --write    writes the tables anew
+python docs/tables.py --write    rewrites the tables
 
-A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`: `results` is made from the metrics.json of the shipped
-checkpoints, `sweep fog` from app/content/measured/fog.json, without the rows that nobody has run yet, and `overview` from the main
-rows of all sweeps of one target, a row's figures of each beside each other.
+A table is enclosed by `<!-- NAME -->` and `<!-- end of NAME -->`: `results` comes from the metrics.json of the shipped
+checkpoints, `sweep fog` from app/content/measured/fog.json without the rows that have not been run yet, and `overview` from
+the main rows of all sweeps with one target, with a row's figures side by side.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def results_table() -> str:
 
 
 TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
-"""Sweeps of the overview and how their first test is called there."""
+"""Sweeps of the overview, and the names of their first tests there."""
 DETAILS = re.compile(r"_recalibrated_|oracle_augmented")
-"""Rows that the overview leaves out: what they tell about the others fits into a sentence."""
+"""Rows left out of the overview, because a sentence suffices for what they show."""
 
 
 def overview_table() -> str:
-    """Main rows of all sweeps, whose names differ by the target alone, with mIoU and share of the gap on each target."""
+    """Main rows of all sweeps, whose names differ only by the target, with mIoU and share of the gap on each target."""
     found: dict[tuple[str, str], dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
     order: list[tuple[str, str]] = []
     targets = [sweep for sweep in TARGETS if (RESULTS / f"{sweep}.json").exists()]
@@ -98,7 +98,7 @@ def _share(figures: dict[str, Any]) -> str:
 
 
 def broken_links(document: Path) -> list[str]:
-    """Relative links of a Markdown file that lead nowhere."""
+    """Broken relative links of a Markdown file."""
     text = document.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
     local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
@@ -106,14 +106,14 @@ def broken_links(document: Path) -> list[str]:
 
 
 def sweep_table(name: str) -> str:
-    """The table of a sweep, from app/content/measured, as far as it was run."""
+    """The table of a sweep from app/content/measured, as far as it has been run."""
     table = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     run = [row for row in table["rows"] if any(figures["seeds"] for figures in row["figures"].values())]
     return to_markdown({**table, "rows": run}).rstrip()
 
 
 def with_tables(text: str) -> str:
-    """A document with its tables as they are measured now."""
+    """A document with up-to-date tables."""
 
     def fresh(match: re.Match[str]) -> str:
         name = match[1]
@@ -134,7 +134,7 @@ def main() -> int:
             document.write_text(fresh, encoding="utf-8")
         elif fresh != text:
             findings.append(f"{document.relative_to(ROOT)}: a table is stale; run python docs/tables.py --write")
-        findings += [f"{document.relative_to(ROOT)}: {link} leads nowhere" for link in broken_links(document)]
+        findings += [f"{document.relative_to(ROOT)}: the link {link} is broken" for link in broken_links(document)]
     print("\n".join(findings) or "README and docs agree with the repository.")
     return 1 if findings else 0
 

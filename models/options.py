@@ -39,7 +39,7 @@ class Options(BaseModel):
 
 
 def _follows(error: Any, others: list[Any]) -> bool:
-    """Whether a list counts as too short only because some elements are invalid, each with an error of its own."""
+    """Whether a list counts as too short only because some elements are invalid, each with its own error."""
     place = error["loc"]
     deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
     return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)

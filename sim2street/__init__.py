@@ -1,6 +1,6 @@
 """Unsupervised domain adaptation for street-scene segmentation: `sim2street.models`, `.training` and `.app`.
 
-In a checkout the three folders lie beside this one, in an installed package within it, and their names are the same.
+The three folders are beside this one in a checkout and inside it in an installed package; their import names are the same.
 So a checkout works without being installed, as long as its root is on Python's path.
 """
 
@@ -14,7 +14,7 @@ _HERE: Final = Path(__file__).resolve().parent
 
 IS_CHECKOUT: Final = not (_HERE / "models").is_dir()
 ROOT: Final = _HERE.parent if IS_CHECKOUT else _HERE
-"""The folder that holds `models`, `training`, `app` and the Spacefile."""
+"""The folder that contains `models`, `training`, `app` and the Spacefile."""
 
 if IS_CHECKOUT:
     __path__.append(str(ROOT))

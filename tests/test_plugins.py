@@ -109,7 +109,7 @@ def test_a_package_adds_a_method_a_network_and_a_data_set(
         ),
         ("METHOD = 'a word'", "leads to a str, expected a MethodEntry"),
         ("OTHER = 1", "has no attribute 'METHOD'"),
-        ("from sim2street.training.methods.advent import ENTRY as METHOD", "there is a method 'advent' already"),
+        ("from sim2street.training.methods.advent import ENTRY as METHOD", "a method 'advent' already exists"),
     ],
 )
 def test_a_package_that_does_not_fit_is_named_and_the_rest_works(

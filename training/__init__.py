@@ -1,1 +1,1 @@
-"""Data and recipe in, published checkpoint out. Knows nothing of any user interface."""
+"""Data and recipe in, published checkpoint out. Independent of any user interface."""

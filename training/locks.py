@@ -18,7 +18,7 @@ _HELD: Final[set[int]] = set()
 
 
 def _let_go() -> None:
-    """Close inherited locks in a child process: their descriptors would hold the parent's lock after its death."""
+    """Close inherited locks in a child process: their descriptors would keep the parent's lock after its death."""
     for descriptor in _HELD:
         os.close(descriptor)
     _HELD.clear()

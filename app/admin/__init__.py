@@ -1,1 +1,1 @@
-"""The admin's rooms: sign in, train, watch jobs, keep order. Drawn only for whoever the gate lets in."""
+"""The admin's pages: sign in, train, watch jobs, manage storage. Shown only to signed-in admins."""

@@ -1,1 +1,1 @@
-"""What is shown, as plain values, pictures and figures. No UI library in here."""
+"""The content of the pages as plain values, pictures and figures. Imports no UI library."""

@@ -186,7 +186,8 @@ def read_domain(engine: Engine, labelled: LabelledSet, checkpoint: Checkpoint, t
     for number, index in enumerate(places.tolist()):
         pixels = labelled.scene(index).photo.pixels
         with engine.turns.turn():
-            spread, maps = _look(checkpoint, pixels, moments)
+            # Read before `_look`: what is read in inference mode can serve nobody else afterwards.
+            spread, maps = _look(checkpoint, network(checkpoint), pixels, moments)
         entropy += spread
         chosen = generator.choice(len(maps), min(POSITIONS, len(maps)), replace=False)
         features.append(maps[chosen])
@@ -198,10 +199,9 @@ def read_domain(engine: Engine, labelled: LabelledSet, checkpoint: Checkpoint, t
 
 @torch.inference_mode()
 def _look(
-    checkpoint: Checkpoint, pixels: NDArray[np.uint8], moments: Moments
+    checkpoint: Checkpoint, segmenter: nn.Module, pixels: NDArray[np.uint8], moments: Moments
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """(BINS,) pixels by entropy, and (h·w, D) features of one picture; what reaches batch norm goes into `moments`."""
-    segmenter = network(checkpoint)
     image = torch.from_numpy(pixels.copy()).to(best_device()).permute(2, 0, 1)[None] / 255
     with moments.gathered(segmenter):
         output = segmenter(image)

@@ -53,7 +53,7 @@ def rename_by(rules: Mapping[str, str | LeftOut]) -> Rename:
     r"""Build a key map from rules on module names: `{r"backbone\.norm(\d)": r"encoder.norm\1"}`.
 
     A rule must match a key's whole module name, which is the key without its last part (weight, bias, running_mean and
-    so on); that part stays as it is.
+    so on); that part stays unchanged.
     """
     compiled = [(re.compile(pattern), answer) for pattern, answer in rules.items()]
 
@@ -123,7 +123,7 @@ def renamed(weights: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict
     for key, value in weights.items():
         name = rename(key)
         if name in result:
-            raise CheckpointError(f"The file holds {origin[name]} and {key}, which are the same tensor twice.")
+            raise CheckpointError(f"The file contains {origin[name]} and {key}, which are the same tensor twice.")
         result[name], origin[name] = value, key
     return result
 

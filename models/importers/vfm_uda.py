@@ -68,11 +68,11 @@ def recognises(weights: Weights) -> bool:
 
 
 def plan(weights: Weights) -> Plan:
-    """The student, of whatever size."""
+    """Plan the import of the student, of any size."""
     student, left_out = student_of(weights)
     if has(student, "upscale.") and not has(student, "encoder.blocks.0."):
         raise CheckpointError(
-            "The file holds the head without its encoder: a difference to DINOv2 and not a network. Import the whole file."
+            "The file contains the head without its encoder: it stores only differences to DINOv2. Import the complete file."
         )
     token = student.get("encoder.cls_token")
     width = token.shape[-1] if token is not None and token.ndim else 0

@@ -162,7 +162,7 @@ class EncoderAndHead(Core):
         self.head = head
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """The feature maps alone."""
+        """Only the feature maps."""
         return self.encoder(images)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

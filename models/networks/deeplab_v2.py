@@ -131,7 +131,7 @@ class DeepLabV2(Core):
         return self.aux is not None
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """The feature maps alone."""
+        """Only the feature maps."""
         backbone = self.backbone
         if isinstance(backbone, TimmEncoder):
             return backbone(images)

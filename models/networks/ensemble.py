@@ -52,7 +52,7 @@ def ensemble(members: list[Segmenter]) -> Segmenter:
 
 
 def _build(labels: LabelSpace, options: EnsembleOptions) -> Segmenter:
-    from sim2street.models.networks import build  # the registry, which holds this entry too
+    from sim2street.models.networks import build  # the registry, which also contains this entry
 
     if options.network == ENTRY.name:
         raise ConfigError("The members of an ensemble cannot be ensembles themselves.")

@@ -78,7 +78,7 @@ class VFMUDANetwork(Core):
         self.side = max(encoder.patch, encoder_side(size, encoder.patch))
 
     def encode(self, images: Tensor, hide: float = 0.0) -> dict[str, Tensor]:
-        """The tokens alone; `hide` as in `VisionTransformer`."""
+        """Only the tokens; `hide` as in `VisionTransformer`."""
         size = input_size((images.shape[-2], images.shape[-1]), self.side, self.encoder.patch)
         return {"stage4": self.encoder(resized(images, size), hide)}
 

@@ -158,14 +158,16 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
     if isinstance(error, HfHubHTTPError):
         return redacted(f"The Hub refused {what} ({status}): {error.server_message or 'no reason given'}.")
     if isinstance(error, httpx.HTTPError):  # a connection cut short, a proxy, a slow server
-        return redacted(f"The connection to the Hub broke off at {what} ({error}). Try again; what is there is kept.")
+        return redacted(
+            f"The connection to the Hub broke off while accessing {what} ({error}). Try again; transferred data is kept."
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{what} could not be stored: the disk is full. Free some space, or set HF_HOME to another disk."
     return redacted(f"{what} could not be stored or sent: {getattr(error, 'strerror', None) or error}.")
 
 
 def redacted(text: str) -> str:
-    """Take tokens and the signatures of addresses out of a text."""
+    """Remove tokens and URL signatures from a text."""
     return re.sub(r"hf_\w+", "hf_…", re.sub(r"(https?://[^\s?]+)\?\S+", r"\1?…", text))
 
 
@@ -177,7 +179,7 @@ def _snapshot(repository: str, revision: str | None, **options: Any) -> Path:
 
 
 def _reporter(progress: Progress) -> type[tqdm]:
-    """A progress bar class that reports bytes written instead of drawing; the client makes several bars of it."""
+    """A progress bar class that reports bytes instead of drawing; the client creates several bars from it."""
 
     class Reporter(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -200,17 +202,19 @@ def _reporter(progress: Progress) -> type[tqdm]:
 
 
 def _pickle_hint(repository: str, revision: str | None) -> str:
-    """Name the pickle that a repository holds instead of safetensors, if it does."""
+    """Name the pickle that a repository has instead of safetensors, if any."""
     try:
         names = hub_api().list_repo_files(repository, revision=revision)
     except HUB_ERRORS:
         return ""
     pickles = [name for name in names if name.endswith(PICKLES)]
-    return f" It holds {pickles[0]}, a pickle, which is never opened; ask its owner for safetensors." if pickles else ""
+    return (
+        f" It contains {pickles[0]}, a pickle, which is never opened; ask its owner for safetensors." if pickles else ""
+    )
 
 
 def _forget(folder: Path) -> None:
-    """Remove a snapshot's files and what they link to from the cache, so that the next call fetches them anew."""
+    """Remove a snapshot's files and what they link to from the cache, so that the next call fetches them again."""
     for link in folder.iterdir():
         link.resolve().unlink(missing_ok=True)
         link.unlink(missing_ok=True)

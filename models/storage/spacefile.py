@@ -1,4 +1,4 @@
-"""Spacefile: the one manifest of what is hosted, and of the checkpoints that come from the Hub. YAML, schema 1.
+"""Spacefile: the manifest of what is hosted and of the checkpoints that come from the Hub. YAML, schema 1.
 
     schema: 1
     space: {id: owner/name, title: ..., sdk: gradio, sdk_version: ..., app_file: app/demo.py, python_version: "3.12"}
@@ -7,8 +7,8 @@
       - {path: models/shipped/source_only_game}
       - {repository: owner/name, revision: <40 hex digits>}
 
-It is ours; nothing on the Hub reads it. The Space's README and requirements are generated from it, and the catalog
-takes its pinned repositories. Secrets stand in it by name only.
+It is this project's own format; the Hub does not read it. The Space's README and requirements are generated from it, and the
+catalog uses its pinned repositories. Secrets are listed by name only.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FLAVOURS: Final = (
     "a10g-small", "a10g-large", "a10g-largex2", "a10g-largex4", "a100-large", "a100x4", "a100x8",
     "rtx-pro-6000", "rtx-pro-6000x2", "rtx-pro-6000x4", "rtx-pro-6000x8",
 )  # fmt: skip
-"""Hardware that Spaces run on, as huggingface_hub 2.4 lists it."""
+"""Hardware for Spaces, as listed by huggingface_hub 2.4."""
 ZERO: Final = "zero-a10g"
-"""ZeroGPU: a graphics card lent call by call, to Gradio Spaces only."""
+"""ZeroGPU: a GPU lent call by call, to Gradio Spaces only."""
 ZERO_TORCH: Final = ("2.8.0", "2.9.1", "2.10.0", "2.11.0")
 """Versions of torch that ZeroGPU offers (Hub documentation of August 2026)."""
 ZERO_PYTHON: Final = ("3.10", "3.12")
@@ -50,7 +50,7 @@ class SpaceOptions(Options):
     """The Space itself."""
 
     id: str = Field(
-        pattern=r"^([\w.-]+/)?[\w.-]+$", description="owner/name; a name alone is put under the token's own account."
+        pattern=r"^([\w.-]+/)?[\w.-]+$", description="owner/name; a name alone goes under the token's own account."
     )
     title: str = Field(min_length=1, max_length=80)
     short_description: str = Field(default="", max_length=60)
@@ -58,10 +58,10 @@ class SpaceOptions(Options):
     colour_from: Colour = "blue"
     colour_to: Colour = "green"
     sdk: Literal["gradio", "docker"]
-    sdk_version: Version | None = Field(default=None, description="Of gradio.")
-    app_file: str | None = Field(default=None, description="What a Gradio Space runs.")
-    app_port: int | None = Field(default=None, ge=1, le=65535, description="Where a Docker Space serves.")
-    python_version: Version | None = Field(default=None, description="Of a Gradio Space.")
+    sdk_version: Version | None = Field(default=None, description="Version of gradio.")
+    app_file: str | None = Field(default=None, description="The file that a Gradio Space runs.")
+    app_port: int | None = Field(default=None, ge=1, le=65535, description="The port on which a Docker Space serves.")
+    python_version: Version | None = Field(default=None, description="Python version of a Gradio Space.")
     licence: str = "apache-2.0"
     private: bool = False
 
@@ -69,7 +69,7 @@ class SpaceOptions(Options):
     @classmethod
     def _no_streamlit(cls, value: Any) -> Any:
         if value == "streamlit":
-            raise ValueError("the Hub took its streamlit SDK away in 2025; use docker with app_port, or gradio")
+            raise ValueError("the Hub removed its streamlit SDK in 2025; use docker with app_port, or gradio")
         return value
 
     @model_validator(mode="after")
@@ -81,12 +81,12 @@ class SpaceOptions(Options):
                 raise ConfigError(f"Spacefile: space.{name} is missing; sdk {self.sdk} needs it.")
         for name in foreign:
             if getattr(self, name) is not None:
-                raise ConfigError(f"Spacefile: space.{name} has no meaning with sdk {self.sdk}; remove it.")
+                raise ConfigError(f"Spacefile: space.{name} does not apply to sdk {self.sdk}; remove it.")
         return self
 
 
 class HardwareOptions(Options):
-    """What it runs on."""
+    """The hardware it runs on."""
 
     flavor: str = "cpu-basic"
     sleep_seconds: int | None = Field(default=None, ge=60, description="Idle time after which paid hardware sleeps.")
@@ -109,20 +109,20 @@ class HostedModel(Options):
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         if self.path is not None and ".." in self.path:
-            raise ValueError("path leaves this repository")
+            raise ValueError("path points outside this repository")
         if self.path is None and self.repository is None:
             raise ValueError("expected a path, or a repository with a revision")
         if (self.repository is None) != (self.revision is None):
-            raise ValueError("repository and revision belong together")
+            raise ValueError("repository and revision must be given together")
         if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
             raise ValueError(
-                f"revision {self.revision!r} is no commit of 40 hex digits; a branch or tag can move, a commit cannot"
+                f"revision {self.revision!r} is not a commit of 40 hex digits; expected one, because branches and tags can move"
             )
         return self
 
     @property
     def source(self) -> str | None:
-        """`owner/name@commit`, or None for one that is in this repository only."""
+        """`owner/name@commit`, or None for one that is only in this repository."""
         return None if self.repository is None else f"{self.repository}@{self.revision}"
 
 
@@ -147,7 +147,7 @@ class Spacefile(Options):
     space: SpaceOptions
     hardware: HardwareOptions = HardwareOptions()
     requirements: dict[str, Version] = Field(
-        default_factory=dict, description="Packages that the host offers in certain versions only."
+        default_factory=dict, description="Packages that the host offers only in certain versions."
     )
     packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")], ...] = Field(
         default=(), description="Debian packages."
@@ -165,8 +165,8 @@ class Spacefile(Options):
     def _names_only(cls, value: Any) -> Any:
         if isinstance(value, dict):
             raise ConfigError(
-                "Spacefile: secrets are names only, such as `secrets: [HF_TOKEN]`. A value must never stand in this"
-                " file: take it out, and replace that secret wherever it is in use."
+                "Spacefile: secrets are names only, such as `secrets: [HF_TOKEN]`. A value must never be in this"
+                " file: remove it, and replace that secret everywhere it is used."
             )
         return value
 
@@ -175,8 +175,8 @@ class Spacefile(Options):
         space = self.space
         if space.app_port is not None and self.variables.get("PORT", str(space.app_port)) != str(space.app_port):
             raise ConfigError(
-                f"Spacefile: variables.PORT is {self.variables['PORT']} and space.app_port {space.app_port}; leave out"
-                " PORT, it is set from app_port."
+                f"Spacefile: variables.PORT is {self.variables['PORT']} but space.app_port is {space.app_port}; leave out"
+                " PORT, which is set from app_port."
             )
         if self.hardware.flavor == ZERO:
             if space.sdk != "gradio":
@@ -194,7 +194,7 @@ class Spacefile(Options):
             raise ConfigError(f"Spacefile: hardware.sleep_seconds cannot be set on {self.hardware.flavor}.")
         clash = set(self.variables) & set(self.secrets)
         if clash:
-            raise ConfigError(f"Spacefile: {min(clash)} is a variable and a secret; make it one of them.")
+            raise ConfigError(f"Spacefile: {min(clash)} is both a variable and a secret; make it one of them.")
         places = [model.path or model.repository for model in self.models]
         twice = {place for place in places if places.count(place) > 1}
         if twice:
@@ -211,11 +211,13 @@ def read_spacefile(path: Path = DEFAULT) -> Spacefile:
     """Read and check a Spacefile.
 
     Raises:
-        ConfigError: it is missing, no YAML, or something in it is unknown or wrong; says what and what to do.
+        ConfigError: it is missing or not valid YAML, or something in it is unknown or wrong.
     """
     values = _read_yaml(path)
     if "v" in values or "micros" in values:
-        raise ConfigError(f"{path} is a manifest of Deta Space, another product; ours begins with `schema: 1`.")
+        raise ConfigError(
+            f"{path} is a manifest of Deta Space, another product; a Sim2Street Spacefile begins with `schema: 1`."
+        )
     if values.get("schema") != 1:
         raise ConfigError(f"{path}: schema is {values.get('schema')!r}; this version of Sim2Street reads `schema: 1`.")
     return Spacefile.parse(values, where=path.name)
@@ -224,16 +226,16 @@ def read_spacefile(path: Path = DEFAULT) -> Spacefile:
 def record_publication(path: Path, folder: Path, repository: str, revision: str) -> bool:
     """Write repository and revision of a published checkpoint into its entry under models.
 
-    Nothing else in the file is touched; comments and order stay.
+    Nothing else in the file changes; comments and order stay.
 
     Args:
         path: the Spacefile.
-        folder: of the checkpoint; entries' paths are relative to the Spacefile's folder.
+        folder: the checkpoint's folder; entries' paths are relative to the Spacefile's folder.
         repository: where it was published.
         revision: its commit.
 
     Returns:
-        Whether an entry names the folder, or the repository, and was brought up to date.
+        Whether an entry with the folder or the repository was found and updated.
     """
     values = _read_yaml(path)
     Spacefile.parse(values, where=path.name)
@@ -248,8 +250,8 @@ def record_publication(path: Path, folder: Path, repository: str, revision: str)
     models[place].update(found)
     if yaml.safe_load(text) != values:
         raise ConfigError(
-            f"{path.name} is written in a way that cannot be edited here. Put `repository: {repository}` and"
-            f" `revision: {revision}` into entry {place + 1} of models yourself."
+            f"{path.name} cannot be edited automatically. Add `repository: {repository}` and"
+            f" `revision: {revision}` to entry {place + 1} of models yourself."
         )
     Spacefile.parse(values, where=path.name)
     write_whole(path, text.encode())
@@ -261,7 +263,7 @@ def _lies_in(path: Path, entry: dict[str, str], folder: Path) -> bool:
 
 
 def _with_entry(text: str, place: int, found: dict[str, str]) -> str:
-    """Set keys of the entry at a place under models, in the text as a person wrote it."""
+    """Set keys of the entry at an index under models, in the user's own text."""
     for key, value in found.items():
         root: Any = yaml.compose(text)
         (models,) = [node for name, node in root.value if name.value == "models"]
@@ -273,7 +275,7 @@ def _with_entry(text: str, place: int, found: dict[str, str]) -> str:
             continue
         last = entry.value[-1][1].end_mark.index
         between = ", " if entry.flow_style else "\n" + " " * entry.value[0][0].start_mark.column
-        # A comment behind the last value stays on its line.
+        # A comment after the last value stays on its line.
         last = last if entry.flow_style or "\n" not in text[last:] else text.index("\n", last)
         text = f"{text[:last]}{between}{key}: {value}{text[last:]}"
     return text
@@ -282,12 +284,14 @@ def _with_entry(text: str, place: int, found: dict[str, str]) -> str:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} has more than {MAX_BYTES // 1024} kB; that is no Spacefile.")
+            raise ConfigError(f"{path} is larger than {MAX_BYTES // 1024} kB, the limit for a Spacefile.")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no readable YAML: {' '.join(str(error).split())}.") from error
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}; expected keys and values, the first `schema: 1`.")
+        raise ConfigError(
+            f"{path} contains a {type(values).__name__}; expected keys and values, the first `schema: 1`."
+        )
     return values

@@ -100,7 +100,7 @@ def test_a_size_between_patches_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("network", "options", "said"),
     [
-        ("vfm_uda", {"encoder": "resnet18"}, "is not a plain vision transformer"),
+        ("vfm_uda", {"encoder": "resnet18"}, "is not a plain timm vision transformer"),
         ("vfm_uda", {"encoder": "vit_small_patch16_dinov3"}, "its patches cannot be hidden"),
         ("eomt", {"encoder": "resnet18", "size": 64}, "cannot be EoMT's encoder"),
         ("eomt", {"encoder": "vit_none", "size": 64}, "cannot be EoMT's encoder"),

@@ -33,7 +33,7 @@ class Gta5(FolderDataset):
         "Download the ten image and ten label archives, 01_images.zip to 10_images.zip and 01_labels.zip to"
         " 10_labels.zip, from https://download.visinf.tu-darmstadt.de/data/from_games/ and unpack all into one folder,"
         " so that it holds images/00001.png ... and labels/00001.png ...; a split other than 'all' is a file"
-        " <split>.txt beside them with one file name a line."
+        " <split>.txt beside them with one file name per line."
     )
     photo_folder: ClassVar[str] = "images"
     label_folder: ClassVar[str] = "labels"

@@ -107,7 +107,7 @@ class Listing:
                 self.leave_out(path, "hidden by the dot at the start of its name")
             return False
         if not path.exists():
-            self.leave_out(path, "a broken link")
+            self.leave_out(path, "a link that leads nowhere")
             return False
         if not path.is_file():
             self.leave_out(path, "neither a file nor a folder")

@@ -40,7 +40,7 @@ class Synthia(Gta5):
     how_to_get = (
         "Download SYNTHIA-RAND-CITYSCAPES (CVPR16) from https://synthia-dataset.net/downloads and unpack it, so that the"
         " folder holds RGB/0000000.png ... and GT/LABELS/0000000.png ...; a split other than 'all' is a file"
-        " <split>.txt beside them with one file name a line."
+        " <split>.txt beside them with one file name per line."
     )
     photo_folder = "RGB"
     label_folder = "GT/LABELS"

@@ -93,8 +93,8 @@ def space_readme(spacefile: Spacefile) -> str:
 Networks trained on rendered streets, side by side on one photo: yours, or a street rendered here.
 
 This Space is generated from the project's Spacefile by `sim2street space deploy`; changes made here are overwritten.
-An uploaded photo is never kept: see the foot of the page. The code is under the Apache licence 2.0; of the checkpoints
-each has its own, which the page shows.
+An uploaded photo is never kept: see the foot of the page. The code is under the Apache licence 2.0; each checkpoint has
+its own licence, which the page shows.
 """
 
 

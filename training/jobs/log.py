@@ -67,7 +67,7 @@ def tail(path: Path, lines: int = 60) -> list[str]:
 
 
 def last_attempt(path: Path) -> list[str]:
-    """The last lines of the latest attempt alone."""
+    """The last lines of the latest attempt only."""
     lines = tail(path, 400)
     starts = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
     return lines[starts[-1] + 1 :] if starts else lines

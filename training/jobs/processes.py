@@ -19,7 +19,7 @@ def identify(pid: int) -> ProcessIdentity | None:
     if not PROC.is_dir():
         return _identify_by_ps(pid)
     try:
-        # The name in brackets may hold anything, so count from its end: state is field 3, start time field 22.
+        # The name in brackets may contain anything, so count from its end: state is field 3, start time field 22.
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

@@ -119,7 +119,7 @@ class JobStore:
         place = self.place(job)
         if not place.is_dir():
             known = ", ".join(self._names(self.folder)[:8]) or "none yet"
-            raise JobError(f"There is no job {job!r}. Known are {known}.")
+            raise JobError(f"There is no job {job!r}; known jobs are {known}.")
         return self._read(place)
 
     def config(self, job: str) -> RunConfig:

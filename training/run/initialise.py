@@ -69,7 +69,7 @@ def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) 
         ConfigError: they belong to another network.
     """
     if isinstance(segmenter.core, HRDANetwork) and not any(key.startswith("attention.") for key in weights):
-        # DAFormer's encoder and head have the same names; only the attention starts at random.
+        # DAFormer's encoder and head have the same names; only the attention starts from random weights.
         own = segmenter.core.attention.state_dict().items()
         weights = {**weights, **{f"attention.{key}": value for key, value in own}}
     try:

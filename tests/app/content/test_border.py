@@ -75,7 +75,7 @@ def test_a_large_upload_or_one_of_unknown_size_is_not_read() -> None:
 def test_other_bodies_are_bounded_whatever_their_header_says() -> None:
     answer = server(Told()).post("/page", content=chunks(border.MAX_BODY // 2**16 + 1))
     assert answer.status_code == 413
-    assert "larger than the 4 MB" in answer.text
+    assert "larger than the limit of 4 MB" in answer.text
     assert "content-security-policy" in answer.headers
 
 

@@ -175,7 +175,7 @@ def test_a_tensor_that_comes_twice_is_not_lost_in_silence(refusal: Attempt, dafo
         (lambda weight: weight.to("meta"), "sparse, nested or empty tensor"),
         (lambda weight: weight.to(torch.float8_e4m3fn), "holds float8_e4m3fn numbers"),
         (lambda weight: weight.to(torch.complex64), "holds complex64 numbers"),
-        (lambda weight: weight.double() * 1e300, "not numbers"),  # finite in the file, infinite in fp32
+        (lambda weight: weight.double() * 1e300, "NaN or infinite"),  # finite in the file, infinite in fp32
     ],
 )
 def test_tensors_of_other_kinds(

@@ -164,7 +164,7 @@ def test_catalog_lists_the_broken_with_their_reason(
     assert "config.json is missing" in str(entries["broken"].error)
     assert entries["finished"].checkpoint is not None
     assert entries["finished"].checkpoint.name == "finished"
-    assert "no such folder" in str(entries[str(absent)].error)
+    assert "does not exist" in str(entries[str(absent)].error)
     assert not entries.keys() & {"unfinished", "no checkpoint at all"}
     assert find_checkpoint("test").path == find_checkpoint(str(checkpoint.path)).path
     assert find_checkpoint("finished").path == find_checkpoint(str(tmp_path / "finished")).path

@@ -125,7 +125,7 @@ def test_a_wrong_token_is_told_from_a_missing_repository(
     with pytest.raises(CheckpointError, match="does not accept the token"):
         find_checkpoint("maker/model")
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(CheckpointError, match="or it is private"):
+    with pytest.raises(CheckpointError, match="or is private"):
         find_checkpoint("maker/model")
 
 

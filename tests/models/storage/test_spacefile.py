@@ -52,16 +52,16 @@ def test_models_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ("just words", "holds a str"),
-        ("a: [", "no readable YAML"),
+        ("just words", "contains a str"),
+        ("a: [", "not valid YAML"),
         ({"v": 0, "micros": []}, "Deta Space"),
         ({"space": {}}, "schema is None"),
         (with_values(schema=2), "reads `schema: 1`"),
         (with_values(modles=[]), "did you mean 'models'"),
         (with_values(models=[]), "models is"),
-        (with_values(space={**GRADIO, "sdk": "streamlit", "python_version": "3.12"}), "took its streamlit SDK away"),
+        (with_values(space={**GRADIO, "sdk": "streamlit", "python_version": "3.12"}), "removed its streamlit SDK"),
         (with_values(space=GRADIO), "space.python_version is missing"),
-        (with_values(space={**DOCKER, "sdk_version": "6.0"}), "no meaning with sdk docker"),
+        (with_values(space={**DOCKER, "sdk_version": "6.0"}), "does not apply to sdk docker"),
         (with_values(space={**DOCKER, "id": "a b"}), "space.id"),
         (with_values(hardware={"flavor": "t5"}), "expected one of cpu-basic"),
         (with_values(space=DOCKER, hardware={"flavor": "zero-a10g"}), "runs Gradio Spaces only"),
@@ -75,12 +75,12 @@ def test_models_are_read(tmp_path: Path) -> None:
             "offers Python 3.10 and 3.12",
         ),
         (with_values(hardware={"flavor": "cpu-basic", "sleep_seconds": 600}), "cannot be set on cpu-basic"),
-        (with_values(secrets={"TOKEN": "hf_abc"}), "must never stand in this file"),
-        (with_values(secrets=["TOKEN"], variables={"TOKEN": "x"}), "a variable and a secret"),
-        (with_values(models=[{"repository": "maker/two"}]), "belong together"),
-        (with_values(models=[{"repository": "maker/two", "revision": "main"}]), "a branch or tag can move"),
+        (with_values(secrets={"TOKEN": "hf_abc"}), "must never be in this file"),
+        (with_values(secrets=["TOKEN"], variables={"TOKEN": "x"}), "both a variable and a secret"),
+        (with_values(models=[{"repository": "maker/two"}]), "must be given together"),
+        (with_values(models=[{"repository": "maker/two", "revision": "main"}]), "because branches and tags can move"),
         (with_values(models=[{"path": "../secret"}]), "models.0.path"),
-        (with_values(models=[{"path": "a/../../b"}]), "leaves this repository"),
+        (with_values(models=[{"path": "a/../../b"}]), "points outside this repository"),
         (with_values(models=[{"path": "a"}, {"path": "a"}]), "listed twice"),
         (with_values(models=[{"path": "a/one"}, {"path": "b/one"}]), "two models are named one"),
         (with_values(models=[{}]), "expected a path"),
@@ -143,7 +143,7 @@ def test_what_cannot_be_edited_is_left_alone_and_said(tmp_path: Path) -> None:
         "- {path: models/shipped/three}", "- {<<: *one, path: models/shipped/three}"
     )
     path = write(tmp_path, text)
-    with pytest.raises(ConfigError, match="into entry 1 of models yourself"):
+    with pytest.raises(ConfigError, match="to entry 1 of models yourself"):
         record_publication(path, tmp_path / "models/shipped/one", "maker/one", "d" * 40)
     assert path.read_text() == text
 

@@ -292,5 +292,5 @@ def test_training_does_not_begin_without_a_token_that_may_write(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", READ)
     assert main([*TRAIN, "--out", str(tmp_path / "run"), "--publish", REPOSITORY]) == 2
-    assert "may only read" in capsys.readouterr().err
+    assert "is read-only" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

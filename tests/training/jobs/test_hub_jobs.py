@@ -122,7 +122,7 @@ def test_a_hub_that_is_away_changes_nothing(runner: HubRunner, hub: HubServer) -
     hub.faults.append(Fault("GET /api/jobs/maker/", "status", 503, times=50))
     away = runner.refresh(job.id)
     assert away.state is JobState.RUNNING
-    assert away.reason.startswith("The Hub was not reached")
+    assert away.reason.startswith("The Hub could not be reached")
     hub.faults.clear()
     assert runner.refresh(job.id).reason == ""
 
@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_there_is_a_failure(runner: HubRunner, hub: HubServ
     hub.jobs[job.hub_id]["status"] = {"stage": "COMPLETED", "message": None}
     failed = runner.refresh(job.id)
     assert failed.state is JobState.FAILED
-    assert "no whole checkpoint" in failed.reason
+    assert "is incomplete" in failed.reason
     assert not (runner.store.run(job.id) / "checkpoint").exists()
 
 
@@ -217,7 +217,7 @@ def test_a_record_whose_writer_died_finds_its_job_by_label(runner: HubRunner, hu
     assert runner.refresh(job.id).hub_id == job.hub_id
     runner.store.change(job.id, lambda found: found.having(hub_id="", attempt=0))
     hub.faults.append(Fault("GET /api/jobs/maker", "status", 503, times=50))
-    assert runner.refresh(job.id).reason.startswith("The Hub was not reached")
+    assert runner.refresh(job.id).reason.startswith("The Hub could not be reached")
     hub.faults.clear()
     hub.jobs.clear()
     lost = runner.refresh(job.id)
