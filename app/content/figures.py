@@ -10,6 +10,7 @@ from typing import Any, Final
 from sim2street.app.content import escape
 from sim2street.app.content.names import reports_by_title, source_title
 from sim2street.app.content.panes import Reading, Score
+from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import NETWORKS, encoder_name
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -145,7 +146,7 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "Data set": title,
             "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
-            "Classes": len(report["iou_per_class"]) if report.get("iou_per_class") else None,
+            "Classes": _class_count(report),
             "Photos": report.get("images"),
             "Calibration error": report.get("ece"),
             "Seconds a photo": report.get("seconds_per_image"),
@@ -168,6 +169,14 @@ def _sources(config: CheckpointConfig) -> set[str]:
 def encoder_of(config: CheckpointConfig) -> str:
     """What a checkpoint's features come from, such as "MiT-B0 × 0.75"."""
     return encoder_name(config.network, config.network_options)
+
+
+def _class_count(report: Mapping[str, Any]) -> int | None:
+    """How many classes a report is about: those that it lists, or those of the label space that it names."""
+    if report.get("iou_per_class"):
+        return len(report["iou_per_class"])
+    space = LABEL_SPACES.get(report.get("label_space", ""))
+    return None if space is None else space.count
 
 
 def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _reading(analysis: Analysis, titles: dict[str, str]) -> None:
     count, left = len(analysis.labelled), len(analysis.labelled) - len(analysis.photos)
     asked = f"Read {left} pictures" if left == count else f"Read the other {left}"
     if st.button(
-        f"{asked} with {titles[analysis.checkpoint.name]}",
+        f"{asked} with {escape.markdown(titles[analysis.checkpoint.name])}",
         icon=":material/play_arrow:",
         type="primary" if left == count else "secondary",
         key=f"begin_{analysis.checkpoint.name}",
@@ -128,7 +128,7 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
     done = len(analysis.photos) + len(analysis.problems)
     with st.container(horizontal=True, vertical_alignment="center"):
         waiting = task.state is TaskState.WAITING
-        words = "Waiting for another computation" if waiting else f"{title} reads, {done} of {task.total}"
+        words = "Waiting for another computation" if waiting else f"{escape.markdown(title)} reads, {done} of {task.total}"
         st.progress(min(1.0, done / task.total), words)
         if st.button(
             "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="What was read stays."

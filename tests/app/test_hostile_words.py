@@ -121,11 +121,21 @@ def machine(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-@pytest.mark.parametrize("view", ["compare", "benchmark", "checkpoints"])
-def test_pages_show_hostile_words_as_words(machine: Path, view: str) -> None:
+@pytest.mark.parametrize(
+    ("view", "room"),
+    [
+        ("compare", ""),
+        ("benchmark", "Measured here"),
+        ("benchmark", "Picture by picture"),
+        ("gap", ""),
+        ("checkpoints", ""),
+    ],
+)
+def test_pages_show_hostile_words_as_words(machine: Path, view: str, room: str) -> None:
     page = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=120)
     for name in ("checkpoint", "methods", "photo", "style"):
         page.query_params[name] = f"{IMAGE}{ELEMENT}"
+    page.query_params["show"] = room or "Published"
     page.run()
     if view != "compare":
         page.switch_page(f"views/{view}.py").run()

@@ -45,7 +45,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
         (lambda path: path.write_text(NESTED), "nested too deeply"),
         (lambda path: path.write_text("{"), "it is not JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe{}"), "it is not JSON"),
-        (lambda path: path.write_bytes(b" " * (LARGEST_JSON + 1)), "more than"),
+        (lambda path: path.write_bytes(b" " * (LARGEST_JSON + 1)), "larger than"),
     ],
 )
 def test_what_is_no_readable_json_is_said_at_once(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:

@@ -77,7 +77,7 @@ def test_settings_are_named_by_their_keys(tree: Path) -> None:
     before = beginning(recipe(tree))
     sgd = {"segmenter": {"kind": "sgd", "rate": 2e-2, "weight_decay": 5e-4, "head_factor": 10}}
     found = changes(before, beginning(recipe(tree, steps=9, optimisers=sgd)))
-    assert sorted(found) == ["optimisers.segmenter.rate was 0.01 and is 0.02", "steps was 6 and is 9"]
+    assert sorted(found) == ["optimisers.segmenter.rate was 0.01 and is now 0.02", "steps was 6 and is now 9"]
 
 
 def test_another_renderer_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +125,13 @@ def test_other_data_and_an_edited_config_are_refused_unless_allowed(
     (stopped / "config.json").write_text(json.dumps({**stored, "steps": 3}))
     assert main(["train", "--resume", str(stopped)]) == 2
     said = capsys.readouterr().err
-    assert "steps was 6 and is 3" in said
+    assert "steps was 6 and is now 3" in said
     assert "source cityscapes has as many pictures" in said
     assert "evaluation cityscapes/val has as many pictures" in said
     assert "--allow-changes" in said
     assert torch.load(stopped / STATE, weights_only=True)["step"] == 2
     assert main(["train", "--resume", str(stopped), "--allow-changes"]) == 0
-    assert "goes on although steps was 6 and is 3" in caplog.text
+    assert "goes on although steps was 6 and is now 3" in caplog.text
     assert len((recorded(stopped) or {})["changes"]) == 3
 
 
