@@ -128,7 +128,7 @@ class UploadFolder:
                 self._delete_unawaited(file)
 
     def sweep(self) -> None:
-        """Delete files that are too old."""
+        """Delete files that are too old, and the empty ones that Gradio leaves of each finished upload."""
         place, now = self.place, time.time()
         if place is None:
             return
@@ -136,10 +136,13 @@ class UploadFolder:
             for name in files:
                 file = os.path.join(folder, name)
                 with suppress(OSError):
-                    age = now - os.lstat(file).st_mtime
                     with self._lock:
+                        status = os.lstat(file)
+                        age = now - status.st_mtime
                         was_read = file in self._read and file not in self._awaited
-                        if age > self.age or (was_read and age > READ_SECONDS):
+                        # While something arrives, an empty file may be the beginning of an upload.
+                        is_left = not status.st_size and not self._arriving
+                        if is_left or age > self.age or (was_read and age > READ_SECONDS):
                             os.unlink(file)
                             self._read.discard(file)
                             self._awaited.pop(file, None)
