@@ -60,14 +60,18 @@ class PublishedResult(Options):
     setting: Literal["GTA5 → Cityscapes", "SYNTHIA → Cityscapes", "Several games → Cityscapes", "Labels of Cityscapes"]
     miou: float | None = Field(default=None, ge=0, le=100)
     miou16: float | None = Field(default=None, ge=0, le=100, description="Over SYNTHIA's 16 classes.")
-    miou13: float | None = Field(default=None, ge=0, le=100, description="Over 13 of them, without wall, fence and pole.")
+    miou13: float | None = Field(
+        default=None, ge=0, le=100, description="Over 13 of them, without wall, fence and pole."
+    )
     std: float | None = Field(default=None, ge=0, description="Over seeds, in points.")
     per_class: dict[str, float] = Field(default_factory=dict)
     source: str
     directness: Literal["primary", "secondary", "none"]
     note: str = ""
     evaluation: str = ""
-    licence: str = Field(default="", description="Licence of the weights, as far as known; empty if it was not checked.")
+    licence: str = Field(
+        default="", description="Licence of the weights, as far as known; empty if it was not checked."
+    )
     weights: Literal["", "public", "gated", "none", "not read"] = Field(
         default="", description="Whether the weights are available."
     )

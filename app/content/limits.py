@@ -48,7 +48,9 @@ class RateLimit:
                 times.popleft()
             if len(times) >= self.count:
                 wait = math.ceil(times[0] + self.seconds - now)
-                raise LimitError(f"Too many requests in a short time. Try again in {wait} s, or run Sim2Street yourself.")
+                raise LimitError(
+                    f"Too many requests in a short time. Try again in {wait} s, or run Sim2Street yourself."
+                )
             times.append(now)
 
 
