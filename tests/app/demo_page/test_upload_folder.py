@@ -94,8 +94,11 @@ def test_empty_files_of_finished_uploads_go_with_the_next_sweep(folder: UploadFo
     folder.sweep()
     assert empty.exists(), "while something arrives, it may be the beginning of an upload"
     folder.ended("/gradio_api/upload")
+    awaited = upload(folder)
+    awaited.write_bytes(b"")  # an empty file that a visitor sent, who is still to be told
     folder.sweep()
     assert not empty.exists()
+    assert awaited.exists()
 
 
 def test_folders_of_processes_that_are_gone_are_removed_and_other_files_stay(
