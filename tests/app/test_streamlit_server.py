@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from sim2street.app.admin import browser_key
 from sim2street.training.jobs.access import AccessError, Gate, set_password
@@ -45,23 +47,11 @@ def get(url: str, **headers: str) -> urllib.request.addinfourl:
 
 
 class Tab:
-    """A tab on the admin page as the server knows it: a WebSocket that sends events and receives what is drawn.
+    """A tab on the admin page as the server knows it: it sends events and receives what is drawn."""
 
-    Args:
-        url: of the server.
-        cookie: what the browser shows.
-        session: id of the session to resume.
-    """
-
-    def __init__(self, url: str, cookie: str, session: str = "") -> None:
-        self.socket = connect(
-            f"{url.replace('http', 'ws', 1)}/_stcore/stream",
-            subprotocols=["streamlit", "none", *([session] if session else [])],  # pyright: ignore[reportArgumentType]
-            additional_headers={"Cookie": cookie} if cookie else {},
-            max_size=None,
-        )
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
         self.session = ""
-        self.drawn = ""
         self.widgets: dict[str, str] = {}
 
     def run(self, *states: WidgetState) -> str:
@@ -72,7 +62,9 @@ class Tab:
         self.socket.send(event.SerializeToString())
         drawn: list[str] = []
         while True:
-            message = ForwardMsg.FromString(self.socket.recv(60))  # pyright: ignore[reportArgumentType]
+            data = self.socket.recv(120)
+            assert isinstance(data, bytes)
+            message = ForwardMsg.FromString(data)
             drawn.append(str(message))
             if message.WhichOneof("type") == "new_session":
                 self.session = message.new_session.initialize.session_id
@@ -90,6 +82,19 @@ class Tab:
         return self.run(password, WidgetState(id=self.widgets["Sign in"], trigger_value=True))
 
 
+@contextmanager
+def open_tab(url: str, cookie: str, session: str = "") -> Iterator[Tab]:
+    """Connect as a browser that shows this cookie and, where one is given, names the id of the session to resume."""
+    names = ["streamlit", "none", session] if session else ["streamlit", "none"]
+    with connect(
+        f"{url.replace('http', 'ws', 1)}/_stcore/stream",
+        subprotocols=[Subprotocol(name) for name in names],
+        additional_headers={"Cookie": cookie} if cookie else {},
+        max_size=None,
+    ) as socket:
+        yield Tab(socket)
+
+
 def key_of_a_browser(url: str) -> str:
     with get(url, Accept="text/html") as answer:
         return answer.headers["set-cookie"].partition(";")[0]
@@ -99,10 +104,9 @@ def key_of_a_browser(url: str) -> str:
 def admin(url: str) -> Iterator[tuple[str, Tab]]:
     """The cookie of a browser, and its tab, in which an admin has signed in."""
     cookie = key_of_a_browser(url)
-    tab = Tab(url, cookie)
-    assert "Sign out" in tab.sign_in()
-    yield cookie, tab
-    tab.socket.close()
+    with open_tab(url, cookie) as tab:
+        assert "Sign out" in tab.sign_in()
+        yield cookie, tab
 
 
 @pytest.mark.slow
@@ -112,9 +116,8 @@ def test_a_stranger_who_knows_the_id_of_a_live_session_gets_a_session_of_their_o
 ) -> None:
     cookie, tab = admin
     shown = {"nothing": "", "its own key": key_of_a_browser(url), "a forged key": f"{cookie[:-4]}AAAA"}[shows]
-    stranger = Tab(url, shown, tab.session)
-    drawn = stranger.run()
-    stranger.socket.close()
+    with open_tab(url, shown, tab.session) as stranger:
+        drawn = stranger.run()
     assert "Password" in drawn
     assert "Sign out" not in drawn
     assert stranger.session != tab.session
@@ -140,13 +143,11 @@ def test_a_stranger_cannot_upload_to_a_live_session(url: str, admin: tuple[str, 
 @pytest.mark.slow
 def test_the_same_browser_resumes_its_session(url: str) -> None:
     cookie = key_of_a_browser(url)
-    tab = Tab(url, cookie)
-    assert "Sign out" in tab.sign_in()
-    tab.socket.close()
-    again = Tab(url, cookie, tab.session)
-    assert "Sign out" in again.run()
-    assert again.session == tab.session
-    again.socket.close()
+    with open_tab(url, cookie) as tab:
+        assert "Sign out" in tab.sign_in()
+    with open_tab(url, cookie, tab.session) as again:
+        assert "Sign out" in again.run()
+        assert again.session == tab.session
 
 
 @pytest.mark.slow
