@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.response import addinfourl
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -42,7 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[s
         yield address
 
 
-def get(url: str, **headers: str) -> urllib.request.addinfourl:
+def get(url: str, **headers: str) -> addinfourl:
     return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
 
 
