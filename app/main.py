@@ -17,7 +17,7 @@ except (
     import checkout  # noqa: F401  # lies beside this file, whose folder Streamlit puts on the path
 
 from sim2street.app.admin.admission import who_is_admin
-from sim2street.app.admin.browser_key import cookie_for
+from sim2street.app.admin.browser_key import OWNERS, cookie_for, own_session
 from sim2street.app.content.border import Border
 from sim2street.app.views import uploads
 
@@ -28,6 +28,7 @@ def draw() -> None:
     """Navigation, and the page that was chosen."""
     st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.logo(str(HERE / "icon.svg"), size="large")
+    own_session()
     uploads.begin_run()
     st.navigation(
         [
@@ -53,7 +54,7 @@ def draw() -> None:
 if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(
         __file__,
-        middleware=[Middleware(Border, uploads=uploads.upload_route(), cookie=cookie_for)],
+        middleware=[Middleware(Border, uploads=uploads.upload_route(), cookie=cookie_for, admit=OWNERS.admit)],
         lifespan=uploads.UPLOADS.swept,
     )
 else:

@@ -113,20 +113,27 @@ class Border:
         app: the wrapped server.
         uploads: its upload route.
         cookie: returns a `Set-Cookie` value for a request that should get one, otherwise None.
+        admit: returns the request or WebSocket as it may go on, or None for a request that is refused.
     """
 
     app: App
     uploads: UploadRoute
     cookie: Callable[[Scope], str | None] = lambda scope: None
+    admit: Callable[[Scope], Scope | None] = lambda scope: scope
     rate: RateLimit = field(default_factory=lambda: RateLimit(*UPLOADS))
     budget: ByteBudget = field(default_factory=lambda: ByteBudget(ARRIVING))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        if scope["type"] == "websocket":
+            scope = self.admit(scope) or scope
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         answer = _Answer(send, self.cookie(scope))
+        if self.admit(scope) is None:
+            await answer.refuse(403, "This address belongs to a page that is open in another browser.")
+            return
         is_upload = scope["method"] == self.uploads.method and re.match(self.uploads.path, scope["path"])
         try:
             if is_upload:

@@ -128,21 +128,24 @@ class UploadFolder:
                 self._delete_unawaited(file)
 
     def sweep(self) -> None:
-        """Delete files that are too old."""
+        """Delete files that are too old, and the empty ones that Gradio leaves of each finished upload."""
         place, now = self.place, time.time()
         if place is None:
             return
         for folder, folders, files in os.walk(place, topdown=False):
             for name in files:
                 file = os.path.join(folder, name)
-                with suppress(OSError):
-                    age = now - os.lstat(file).st_mtime
-                    with self._lock:
-                        was_read = file in self._read and file not in self._awaited
-                        if age > self.age or (was_read and age > READ_SECONDS):
-                            os.unlink(file)
-                            self._read.discard(file)
-                            self._awaited.pop(file, None)
+                with suppress(OSError), self._lock:
+                    status = os.lstat(file)
+                    age = now - status.st_mtime
+                    is_awaited = file in self._awaited
+                    was_read = file in self._read and not is_awaited
+                    # While something arrives, an empty file may be the beginning of an upload.
+                    is_left = not status.st_size and not self._arriving and not is_awaited
+                    if is_left or age > self.age or (was_read and age > READ_SECONDS):
+                        os.unlink(file)
+                        self._read.discard(file)
+                        self._awaited.pop(file, None)
             for name in folders:
                 with suppress(OSError):  # not empty
                     child = os.path.join(folder, name)

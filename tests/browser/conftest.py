@@ -73,7 +73,7 @@ def running_app(folder: Path, **variables: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        for _ in range(480):  # two minutes, for a machine that is busy with other things
             try:
                 urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
                 break

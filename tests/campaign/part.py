@@ -38,12 +38,15 @@ class Outcome:
     slowest: float = 0.0
     note: str = ""
 
-    def attack(self, what: str, call: Callable[[], Any]) -> Any:
-        """Call and return the result; a sentence of ours is a refusal, anything else is a fault."""
+    def attack(self, what: str, call: Callable[[], Any], *, seconds: float = HANG) -> Any:
+        """Call and return the result; one of our own errors is a refusal, anything else is a fault.
+
+        `seconds` is the time after which the call counts as hung.
+        """
         self.tried += 1
         started = time.monotonic()
         try:
-            with _deadline(), warnings.catch_warnings():
+            with _deadline(seconds), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return call()
         except Sim2StreetError as error:
@@ -51,7 +54,7 @@ class Outcome:
             if not str(error).strip():
                 self.faults.append(f"{what}: refused without a reason")
         except Hang:
-            self.faults.append(f"{what}: hung for more than {HANG:.0f} s")
+            self.faults.append(f"{what}: hung for more than {seconds:.0f} s")
         except Exception as error:
             self.faults.append(f"{what}: {type(error).__name__}: {str(error)[:160]}")
         finally:
@@ -65,12 +68,12 @@ class Outcome:
 
 
 @contextmanager
-def _deadline() -> Iterator[None]:
+def _deadline(seconds: float) -> Iterator[None]:
     def give_up(_number: int, _frame: object) -> None:
         raise Hang
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, HANG)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from sim2street.app import demo
 from sim2street.app.content import border
 from sim2street.app.content.engine import Engine
 from sim2street.app.demo_page import demo_api
-from sim2street.app.demo_page.uploads import FOLDER_VARIABLE
+from sim2street.app.demo_page.uploads import FOLDER_VARIABLE, SWEEP_SECONDS
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
@@ -46,7 +46,7 @@ def uploads(count: int, rng: Random, folder: Path) -> Outcome:
             outcome.attack(f"upload {number}", lambda photo=photo: _labels(client, photo))
         growth = process.memory_info().rss - before
         outcome.expect(growth < GROWTH, f"memory grew by {growth / 1e6:.0f} MB")
-        time.sleep(1)
+        time.sleep(2 * SWEEP_SECONDS)
         left = [path for path in Path(os.environ[FOLDER_VARIABLE]).rglob("*") if path.is_file()]
         outcome.expect(not left, f"{len(left)} files are left")
     outcome.note = f"{before / 1e6:.0f} MB before, {growth / 1e6:+.0f} MB after"

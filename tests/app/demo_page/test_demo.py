@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -27,6 +28,7 @@ from sim2street.app.content import labelled_sets
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
+from sim2street.app.content.isolation import WORKERS
 from sim2street.app.demo_page import benchmark_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab, opened
@@ -35,6 +37,7 @@ from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Download
 from tests.app.conftest import save_tiny
+from tests.models.test_structure import SIDE, tiff
 
 GPS = 0x8825
 
@@ -57,7 +60,7 @@ def url(engine: Engine, temporary: Path, tiny_checkpoints: Path) -> Iterator[str
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(temporary)
     page = demos.build_demo(engine, lambda: entries)
-    options = {**demos.launch_options(), "max_file_size": "100kb", "mcp_server": False}
+    options = {**demos.launch_options(), "max_file_size": "5mb", "mcp_server": False}
     _, address, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     yield address
     page.close()
@@ -168,10 +171,36 @@ def test_whatever_is_wrong_with_an_upload_all_its_files_are_deleted(tmp_path: Pa
 
 def test_too_large_a_file_is_refused(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "street.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).save(path)
-    assert path.stat().st_size > 100_000
+    path.write_bytes(bytes(6_000_000))
     with pytest.raises(ValueError, match="exceeds the maximum file size"):
         client.predict(handle_file(str(path)), [], False, api_name="/segment")
+
+
+@pytest.mark.slow
+def test_pictures_of_very_many_pages_do_not_hold_up_another_visitor(
+    url: str, client: Client, photo: Path, tmp_path: Path
+) -> None:
+    """Four TIFFs of 35,000 pages at once; processor time, because the clock of a busy machine says little."""
+    server = psutil.Process()
+
+    def seconds() -> float:
+        return sum(sum(each.cpu_times()[:2]) for each in (server, *server.children(recursive=True)))
+
+    def segment(path: Path) -> tuple[int, int]:
+        answer = client.predict(handle_file(path), ["tiny_advent"], False, api_name="/segment")
+        return answer["width"], answer["height"]
+
+    pages = [tmp_path / f"{number}.tif" for number in range(4)]
+    for path in pages:
+        path.write_bytes(tiff(35_000))
+        assert path.stat().st_size > 3_900_000
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(segment, [photo] * WORKERS))  # the workers have started
+        before = seconds()
+        asked = [pool.submit(segment, path) for path in pages]
+        assert segment(photo) == (96, 64)
+        assert {answer.result(60) for answer in asked} == {(SIDE, SIDE)}
+    assert seconds() - before < 5
 
 
 def test_too_many_calls_are_refused_with_the_time_to_wait(

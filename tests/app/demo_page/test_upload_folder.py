@@ -86,6 +86,21 @@ def test_what_nobody_reads_goes_by_age_and_not_before(folder: UploadFolder, name
     assert not file.exists()
 
 
+def test_empty_files_of_finished_uploads_go_with_the_next_sweep(folder: UploadFolder) -> None:
+    assert folder.place is not None
+    empty = folder.place / "tmpfinished"
+    empty.touch()
+    folder.admit("/gradio_api/upload", 14)
+    folder.sweep()
+    assert empty.exists(), "while something arrives, it may be the beginning of an upload"
+    folder.ended("/gradio_api/upload")
+    awaited = upload(folder)
+    awaited.write_bytes(b"")  # an empty file that a visitor sent, who is still to be told
+    folder.sweep()
+    assert not empty.exists()
+    assert awaited.exists()
+
+
 def test_folders_of_processes_that_are_gone_are_removed_and_other_files_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
