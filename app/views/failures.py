@@ -128,7 +128,9 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
     done = len(analysis.photos) + len(analysis.problems)
     with st.container(horizontal=True, vertical_alignment="center"):
         waiting = task.state is TaskState.WAITING
-        words = "Waiting for another computation" if waiting else f"{escape.markdown(title)} reads, {done} of {task.total}"
+        words = (
+            "Waiting for another computation" if waiting else f"{escape.markdown(title)} reads, {done} of {task.total}"
+        )
         st.progress(min(1.0, done / task.total), words)
         if st.button(
             "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="What was read stays."

@@ -127,7 +127,6 @@ def machine(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         ("compare", ""),
         ("benchmark", "Measured here"),
         ("benchmark", "Picture by picture"),
-        ("gap", ""),
         ("checkpoints", ""),
     ],
 )
