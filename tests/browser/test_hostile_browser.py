@@ -71,7 +71,7 @@ def test_no_page_does_what_hostile_words_say(browser: Any, hostile_url: str, tmp
     watched.open(f"/?methods=![a](http://{EVIL}/3)&style=<img src=http://{EVIL}/4>")
     page.get_by_test_id("stPopoverButton").first.click()
     watched.check()
-    for path in ("/checkpoints", "/benchmark"):
+    for path in ("/checkpoints", "/benchmark?show=Measured here"):
         watched.open(path)
         page.get_by_text(EVIL).first.wait_for(state="attached")
         watched.check()
