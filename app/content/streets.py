@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 import threading
 from typing import Any, Final
 
@@ -18,6 +19,12 @@ STREETS: Final = 10_000
 STREET_BYTES: Final = 24 * 2**20
 """Number of rendered streets kept; one takes half a megabyte."""
 
+
+def shown(value: object) -> str:
+    """What a call or an address holds, as a sentence can show it."""
+    return textwrap.shorten(repr(value), 60, placeholder="…")
+
+
 _PAINTED: Final[ByteCache[Scene]] = ByteCache(STREET_BYTES)
 _PAINTING: Final = threading.Lock()
 
@@ -29,9 +36,10 @@ def rendered_scene(style: str, street: float | None) -> Scene:
         ConfigError: the style or street does not exist.
     """
     if style not in STYLES:
-        raise ConfigError(f"There is no style {style!r}; known are {', '.join(STYLES)}.")
-    if street is None or not 0 <= street < STREETS or street != int(street):
-        raise ConfigError(f"The street is {street}; expected a whole number from 0 to {STREETS - 1}.")
+        raise ConfigError(f"There is no style {shown(style)}; known are {', '.join(STYLES)}.")
+    number = isinstance(street, int | float) and not isinstance(street, bool)  # a call may hold anything
+    if not number or not 0 <= street < STREETS or street != int(street):
+        raise ConfigError(f"The street is {shown(street)}; expected a whole number from 0 to {STREETS - 1}.")
     return _painted(style, int(street))
 
 

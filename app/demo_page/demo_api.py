@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import gradio as gr
@@ -13,7 +13,7 @@ from sim2street.app.content.comparison import Comparison, compare
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.limits import RateLimit
-from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, rendered_scene
+from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, rendered_scene, shown
 from sim2street.app.demo_page import uploads
 from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
@@ -81,7 +81,7 @@ class DemoApi:
 
         Args:
             request: the request.
-            style: game, randomised, overcast, night, fog or rain.
+            style: game, randomised, overcast, night, fog, rain or streets.
             street: 0 to 9999; the same number gives the same street.
             methods: names from /methods; none or an empty list takes all.
 
@@ -106,18 +106,15 @@ class DemoApi:
             if entry.checkpoint is not None
         ]
 
-    def _answer(
-        self, request: gr.Request, read: Callable[[], Scene], methods: list[str] | None, flip: bool
-    ) -> dict[str, Any]:
+    def _answer(self, request: gr.Request, read: Callable[[], Scene], methods: object, flip: object) -> dict[str, Any]:
         visitor = f"call {id(request)} {request.session_hash}"
         try:
             self.rate.check(uploads.client_of(request))
             everyone = {entry.checkpoint.name: entry.checkpoint for entry in self.entries() if entry.checkpoint}
-            unknown = [name for name in methods or [] if name not in everyone]
-            if unknown:
-                raise Sim2StreetError(f"There is no method {unknown[0]!r}; known are {', '.join(everyone)}.")
-            chosen = [everyone[name] for name in methods or everyone]
-            *_, state = compare(self.engine, read(), chosen, list(everyone.values()), Settings(flip), visitor)
+            if not isinstance(flip, bool | None):
+                raise Sim2StreetError(f"flip is {shown(flip)}; expected true or false.")
+            chosen = [everyone[name] for name in _names(methods, everyone) or everyone]
+            *_, state = compare(self.engine, read(), chosen, list(everyone.values()), Settings(bool(flip)), visitor)
             return _plain(state)
         except Sim2StreetError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -125,18 +122,34 @@ class DemoApi:
             self.engine.forget(visitor)
 
 
+def _names(methods: object, known: Collection[str]) -> list[str]:
+    """The methods that a call names; JSON may hold anything.
+
+    Raises:
+        Sim2StreetError: it is not a list of known names.
+    """
+    if methods is None:
+        return []
+    if not isinstance(methods, list) or not all(isinstance(name, str) for name in methods):
+        raise Sim2StreetError(f"methods is {shown(methods)}; expected a list of names from /methods.")
+    for name in methods:
+        if name not in known:
+            raise Sim2StreetError(f"There is no method {shown(name)}; known are {', '.join(known)}.")
+    return list(dict.fromkeys(methods))
+
+
 def _plain(state: Comparison) -> dict[str, Any]:
     width, height = state.scene.photo.size
     methods = {}
     for entrant in state.entrants:
-        shown, score = entrant.reading.pane, entrant.score
-        names = shown.space.names
+        pane, score = entrant.reading.pane, entrant.score
+        names = pane.space.names
         answer: dict[str, Any] = {
             "title": entrant.reading.title,
-            "labels_png": base64.b64encode(panes.label_image(shown)).decode("ascii"),
-            "shares": dict(zip(names, shown.class_shares, strict=True)),
-            "mean_entropy": shown.mean_entropy,
-            "seconds": shown.seconds,
+            "labels_png": base64.b64encode(panes.label_image(pane)).decode("ascii"),
+            "shares": dict(zip(names, pane.class_shares, strict=True)),
+            "mean_entropy": pane.mean_entropy,
+            "seconds": pane.seconds,
         }
         if score is not None:
             values = [None if value != value else float(value) for value in score.iou]  # NaN is not equal to itself

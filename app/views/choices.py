@@ -109,6 +109,25 @@ def _explained(checkpoint: Checkpoint, title: str) -> str:
     )
 
 
+def keep_whole_number(key: str, least: int, most: int) -> bool:
+    """Take a parameter out of the address, and say so, unless it is a whole number in a range.
+
+    Returns:
+        Whether a widget may read it in this run: Streamlit's number input makes a float of it, and `1e999` stops the page.
+    """
+    for asked in st.query_params.get_all(key):
+        if not (asked.isascii() and asked.isdecimal() and len(asked) <= len(str(most)) and least <= int(asked) <= most):
+            said = escape.markdown(asked[:20])
+            st.toast(
+                f"The address asks for {key} “{said}”; expected a whole number from {least} to {most}.",
+                icon=":material/link_off:",
+                duration=12,
+            )
+            del st.query_params[key]
+            return False
+    return True
+
+
 def say_what_is_gone(key: str, known: Collection[str]) -> None:
     """Tell once what the address asks for and is not here."""
     told = st.session_state.setdefault("told", set())
@@ -185,6 +204,7 @@ def _rendered() -> Scene:
         asked = st.query_params.get("style")
         state.style = asked if asked in STYLES else FIRST_STYLE
     pictures, tools = picture_row()
+    usable = keep_whole_number("street", 0, STREETS - 1)
     with tools:
         number = st.number_input(
             "Street",
@@ -192,7 +212,7 @@ def _rendered() -> Scene:
             STREETS - 1,
             FIRST_STREET,
             key="street",
-            bind="query-params",
+            bind="query-params" if usable else None,
             width=125,
             label_visibility="collapsed",
         )

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,17 @@ def running_app(folder: Path, **variables: str) -> Iterator[str]:
         server.terminate()
         server.wait(timeout=60)
         log.close()
+
+
+@contextmanager
+def running_demo(engine: Any, entries: Any) -> Iterator[str]:
+    """Serve the hosted page in this process; see `build_demo`."""
+    from sim2street.app import demo
+
+    page = demo.build_demo(engine, entries)
+    options = {**demo.launch_options(), "mcp_server": False}
+    _, url, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    try:
+        yield url
+    finally:
+        page.close()

@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
+from tests.browser.conftest import running_demo
 
 pytestmark = pytest.mark.browser
 gradio = pytest.importorskip("gradio")
@@ -64,7 +65,6 @@ def hold() -> threading.Event:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Iterator[tuple[str, Any]]:
-    from sim2street.app import demo as demos
     from sim2street.app.content.engine import Engine, predict_pane
     from sim2street.models.storage.catalog import CatalogEntry
 
@@ -76,13 +76,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Ite
     folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"))
     names = ("tiny_source_only", "tiny_advent")
     entries = [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
-    page = demos.build_demo(engine, lambda: entries)
-    _, url, _ = page.launch(
-        **{**demos.launch_options(), "mcp_server": False}, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1"
-    )
-    yield url, engine
-    hold.set()
-    page.close()
+    with running_demo(engine, lambda: entries) as url:
+        yield url, engine
+        hold.set()
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import sim2street.models.storage.catalog
 from sim2street.app.content.benchmark_data import RESULTS_VARIABLE
 from sim2street.training.jobs.access import set_password
-from tests.app.hostile import EVIL, hostile_checkpoints, hostile_jobs, hostile_sweep
-from tests.browser.conftest import running_app
+from tests.app.hostile import ELEMENT, EVIL, IMAGE, hostile_checkpoints, hostile_jobs, hostile_sweep
+from tests.browser.conftest import running_app, running_demo
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -84,4 +86,46 @@ def test_no_page_does_what_hostile_words_say(browser: Any, hostile_url: str, tmp
         watched.settle()
         watched.check()
         page.screenshot(path=tmp_path / f"{room}.png")
+    context.close()
+
+
+@pytest.fixture
+def hostile_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    pytest.importorskip("gradio")
+    from sim2street.app.content.engine import Engine
+
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(sim2street.models.storage.catalog, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("SIM2STREET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(hostile_checkpoints(tmp_path / "own")))
+    monkeypatch.setenv(RESULTS_VARIABLE, str(hostile_sweep(tmp_path / "results")))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    entries = sim2street.models.storage.catalog.catalog(wait=False)
+    with running_demo(Engine(), lambda: entries) as url:
+        yield url
+
+
+def test_no_tab_of_the_hosted_page_does_what_hostile_words_say(browser: Any, hostile_demo: str, tmp_path: Path) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    watched = Watched(context.new_page(), hostile_demo)
+    page = watched.page
+    page.goto(f"{hostile_demo}?methods={IMAGE}&style={ELEMENT}")
+
+    page.locator("#viewer .pane canvas").nth(2).wait_for(timeout=120_000)  # photo, ground truth, a checkpoint
+    watched.check()
+    photo = tmp_path / f"{ELEMENT} {IMAGE}.png".replace("/", "|")
+    Image.new("RGB", (64, 48), (90, 120, 150)).save(photo)
+    page.locator("#source label", has_text="Your photo").click()
+    page.locator("#photo input[type=file]").set_input_files(photo)
+    page.locator("#own", has_text="read at 64×48").wait_for(timeout=120_000)
+    watched.check()
+    for tab, shown in (
+        *(("Benchmark", "#published"), ("Measured here", "#measured"), ("Picture by picture", "#measured")),
+        *(("Methods", "body"), ("Checkpoints", "body")),
+    ):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.locator(shown).first.wait_for(state="attached", timeout=60_000)
+        page.wait_for_timeout(500)
+        watched.check()
+    assert page.locator(f"text={EVIL}").count(), "the words are shown"
     context.close()

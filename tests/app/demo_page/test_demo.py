@@ -448,3 +448,25 @@ class TestRooms:
         event = SimpleNamespace(_data={"key": "7"})
         tabs, source, style, street, methods = opened("street_scenes/fog", "b", ["a"], event)  # pyright: ignore[reportArgumentType]
         assert (tabs["selected"], source, style, street, methods) == ("compare", RENDERED, "fog", 7, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("game", odd, None), "The street is .*; expected a whole number from 0 to")
+        for odd in (1e308, float("nan"), -1, 10**400, "3", True, None, [[]], {"a": 1})
+    ]
+    + [((odd, 3, None), "There is no style .*; known are game") for odd in (1.5, True, [[]], {"a": 1}, "x" * 1000)]
+    + [
+        (("game", 3, odd), "methods is .*; expected a list of names")
+        for odd in (1e308, True, "m1", {"a": 1}, [["m1"]], [1])
+    ]
+    + [(("game", 3, ["x" * 1000]), "There is no method .*; known are m0")],
+)
+def test_a_call_of_odd_types_is_answered_by_a_sentence(
+    ten: list[CatalogEntry], arguments: tuple[Any, ...], said: str
+) -> None:
+    api = demo_api.DemoApi(Engine(lambda *_: pytest.fail("nothing is read")), lambda: ten)
+    with pytest.raises(gr.Error, match=said) as raised:
+        api.segment_street(gr.Request(client={"host": "198.51.100.7"}, headers={}), *arguments)  # pyright: ignore[reportArgumentType]
+    assert len(str(raised.value)) < 400

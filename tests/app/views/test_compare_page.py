@@ -24,6 +24,7 @@ from sim2street.app.content import photo_offer
 from sim2street.app.content.engine import ENGINE
 from sim2street.app.content.identities import identity
 from sim2street.app.content.photo_offer import Offer, OfferedPhoto
+from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -359,6 +360,19 @@ def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path)
     assert not page.exception
     assert page.session_state["told"] == {("methods", "Gone"), ("style", "sepia")}
     assert bundle_of(page)["methods"]
+
+
+@pytest.mark.parametrize("street", ["1e999", "-1e999", "nan", "-5", "9" * 400, "abc", "10000", "٣", ""])
+def test_an_address_with_an_odd_street_shows_the_first_one(tiny_checkpoints: Path, street: str) -> None:
+    page = AppTest.from_file(str(ENTRY), default_timeout=120)
+    page.query_params["street"] = street
+    page.run()
+    assert not page.exception
+    assert page.number_input(key="street").value == FIRST_STREET
+    assert ["whole number from 0" in said.value for said in page.toast] == [True]
+    page.number_input(key="street").set_value(5).run()
+    assert not page.exception
+    assert page.number_input(key="street").value == 5
 
 
 def test_the_sentence_that_answers_stands_in_the_bundle(page: AppTest) -> None:
