@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -122,3 +123,19 @@ class Background:
 
 BACKGROUND: Final = Background()
 """One for the process, whichever page asks."""
+
+
+@contextmanager
+def repeating(work: Callable[[], object], name: str, seconds: float) -> Iterator[None]:
+    """Call `work` every so many seconds, in a thread called `name`, for as long as the block runs."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            work()
+
+    threading.Thread(target=repeat, name=name, daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sim2street.models.photo
 from sim2street.app.content import gallery
+from sim2street.app.content.background import repeating
 from sim2street.app.content.border import MULTIPART, UploadRoute
 from sim2street.app.content.engine import OwnPhoto
 from sim2street.app.content.limits import LimitError, client_address
@@ -155,17 +156,10 @@ class UploadFolder:
     @asynccontextmanager
     async def swept(self, _app: Any) -> AsyncIterator[None]:
         """Sweep in a background thread while the server runs; at the end, delete everything."""
-        stop = threading.Event()
-
-        def work() -> None:
-            while not stop.wait(SWEEP_SECONDS):
-                self.sweep()
-
-        threading.Thread(target=work, name="sweep uploads", daemon=True).start()
         try:
-            yield
+            with repeating(self.sweep, "sweep uploads", SWEEP_SECONDS):
+                yield
         finally:
-            stop.set()
             for item in self.place.iterdir() if self.place is not None and self.place.is_dir() else ():
                 shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from sim2street.app.content.background import repeating
 from sim2street.app.content.border import MULTIPART, UploadRoute
 from sim2street.app.content.limits import LimitError
 from sim2street.models.photo import MAX_BYTES
@@ -100,18 +101,9 @@ class SessionUploads:
 
     @asynccontextmanager
     async def swept(self, _app: Any) -> AsyncIterator[None]:
-        """Sweep for as long as the server runs, in a thread of its own."""
-        stop = threading.Event()
-
-        def work() -> None:
-            while not stop.wait(SWEEP_SECONDS):
-                self.sweep()
-
-        threading.Thread(target=work, name="sweep uploads", daemon=True).start()
-        try:
+        """Sweep in a background thread while the server runs."""
+        with repeating(self.sweep, "sweep uploads", SWEEP_SECONDS):
             yield
-        finally:
-            stop.set()
 
     def _files(self) -> dict[str, dict[str, Any]]:
         manager = self._manager()

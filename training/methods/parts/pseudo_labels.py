@@ -36,7 +36,7 @@ def pseudo_label(
     valid: Tensor | None = None,
     weighting: Weighting = "image",
 ) -> PseudoLabels:
-    """Turn a teacher's logits (B, C, H, W) for the unaugmented target images into pseudo-labels; see `pseudo_label`."""
+    """Turn a teacher's logits (B, C, H, W) for the unaugmented target images into pseudo-labels; see `label_of_probabilities`."""
     return label_of_probabilities(
         logits.detach().softmax(dim=1), threshold, ignore_top, ignore_bottom, valid, weighting
     )
