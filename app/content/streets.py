@@ -37,10 +37,11 @@ def rendered_scene(style: str, street: float | None) -> Scene:
     """
     if style not in STYLES:
         raise ConfigError(f"There is no style {shown(style)}; known are {', '.join(STYLES)}.")
-    number = isinstance(street, int | float) and not isinstance(street, bool)  # a call may hold anything
-    if not number or not 0 <= street < STREETS or street != int(street):
+    # A call may hold anything.
+    number = street if isinstance(street, int | float) and not isinstance(street, bool) else -1
+    if not 0 <= number < STREETS or number != int(number):
         raise ConfigError(f"The street is {shown(street)}; expected a whole number from 0 to {STREETS - 1}.")
-    return _painted(style, int(street))
+    return _painted(style, int(number))
 
 
 def style_strip(street: float | None, style: str) -> dict[str, Any]:
