@@ -279,14 +279,14 @@ def _store(path: Path, reading: DomainReading) -> None:
 
 
 INTRODUCTION: Final = (
-    "A gap between two domains shows in a network before any label is compared: it is less sure, its features tell the"
-    " domains apart, and its batch norm meets other statistics. Adaptation is meant to close it."
+    "A network shows a gap between two domains before any label is compared: it is less certain, its features separate the"
+    " domains, and its batch-norm layers see different statistics. Adaptation should close this gap."
 )
 HOW: Final = (
-    f"{PICTURES} pictures of each domain, {POSITIONS} positions of the deepest feature map of each, all of them at the size at"
-    " which Compare shows them. Rendered looks show the same streets, so that their gap is one of appearance alone. The"
-    " proxy A-distance is 2 (1 − 2ε), ε the error of a linear classifier on pictures that it was not fitted to: 0 where it"
-    " cannot tell the domains apart, 2 where it always can."
+    f"Computed from {PICTURES} pictures of each domain at Compare's display size, with {POSITIONS} positions of the deepest"
+    " feature map of each. Most rendered looks show the same streets, so the gap between them is one of appearance alone. The"
+    " proxy A-distance is 2 (1 − 2ε), where ε is the error of a linear classifier on held-out pictures: 0 if it cannot"
+    " separate the domains, 2 if it always can."
 )
 
 

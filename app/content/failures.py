@@ -24,8 +24,8 @@ MUCH: Final = 0.2
 """Share of a picture from which on the tint is half as strong."""
 
 INTRODUCTION: Final = (
-    "A checkpoint reads every picture of a labelled set; what it confuses opens as pictures, and each picture opens in"
-    " Compare."
+    "A checkpoint predicts every picture of a labelled set. Each confusion opens the pictures behind it, and each picture"
+    " opens in Compare."
 )
 
 
@@ -99,8 +99,8 @@ def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
     if not math.isnan(summary.detection):
         left = summary.sparsification
         said.append(
-            f"Its entropy finds its mistakes with an AUROC of {summary.detection:.2f} (0.5 is chance): without the 20 % of"
-            f" pixels that it is least sure of, the error falls from {100 * left[0]:.1f} to {100 * left[2]:.1f} %."
+            f"Entropy detects its errors with an AUROC of {summary.detection:.2f} (0.5 is chance). Without its 20 % least"
+            f" certain pixels, the error falls from {100 * left[0]:.1f} to {100 * left[2]:.1f} %."
         )
     gap = sum(share * abs(confidence - accuracy) for confidence, accuracy, share in summary.reliability)
     side = sum(share * (confidence - accuracy) for confidence, accuracy, share in summary.reliability)
@@ -113,6 +113,6 @@ def problems_in_words(analysis: Analysis) -> list[str]:
     reasons = Counter(problem.partition(": ")[2] for problem in analysis.problems)
     first = {problem.partition(": ")[2]: problem for problem in reversed(analysis.problems)}
     return [
-        first[reason] if number == 1 else f"{first[reason]} So it is with {number - 1} more."
+        first[reason] if number == 1 else f"{first[reason]} The same applies to {number - 1} more."
         for reason, number in reasons.items()
     ]

@@ -25,8 +25,8 @@ from sim2street.training.methods import METHODS
 from sim2street.training.methods.base import LossTerm, MethodEntry
 
 INTRODUCTION: Final = (
-    "From the same labelled renderings, each method takes another way to pictures that nobody has labelled. What it compares"
-    " with what is its whole difference; the code that computes it opens below."
+    "All methods start from the same labelled renderings and adapt to unlabelled pictures in their own way. They differ in"
+    " what they compare with what; the code of each comparison opens below."
 )
 ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 

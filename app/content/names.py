@@ -18,8 +18,8 @@ def data_set_title(name: str) -> str:
 
 
 def source_title(names: str) -> str:
-    """The same for several data sets joined as in configs: "game + randomised"."""
-    return " + ".join(data_set_title(name) for name in names.split(" + "))
+    """The same for several data sets joined as in configs, each once: "game + randomised"."""
+    return " + ".join(dict.fromkeys(data_set_title(name) for name in names.split(" + ")))
 
 
 def reports_by_title(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ AT_ONCE: Final = 12
 """Cards that are shown."""
 COMPARE: Final = "compare"
 """Name of the page's first tab."""
-NOBODY: Final = "nobody"
+NOBODY: Final = "no one"
 FIRST_SET: Final = "street_scenes/fog"
 ELSEWHERE: Final = (
     "Graphics cards are lent here by the photo, so that no set is read. `sim2street app` reads them on your machine."

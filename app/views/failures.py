@@ -75,7 +75,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
         against = st.selectbox(
             "Against",
             ["", *(other for other in names if other != name)],
-            format_func=lambda name: escape.markdown(titles.get(name, "nobody")),
+            format_func=lambda name: escape.markdown(titles.get(name, "no one")),
             key="against",
             width=330,
             help="Sorts pictures by what the first gains or loses against it, or by where the two disagree.",
@@ -150,7 +150,7 @@ def _show(analysis: Analysis, other: Analysis | None) -> None:
         )
         confusion_matrix(failures.matrix(summary, space, choice), key="matrix", on_choice=_take_cell)
     with right:
-        st.markdown("## How sure, how right")
+        st.markdown("## Confidence and accuracy")
         st.plotly_chart(charts.reliability(summary.reliability), config=charts.CONFIG, key="reliability")
         st.caption(" ".join(failures.figures_in_words(analysis, summary)))
     _pictures(analysis, other, cell)

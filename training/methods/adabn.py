@@ -79,9 +79,9 @@ ENTRY: Final = MethodEntry(
     idea="Train nothing; re-estimate batch-norm statistics on target images.",
     adapts=True,
     trains=False,
-    explanation="Batch norm scales activations by means and variances that were gathered on source pictures. Here they are"
-    " averaged anew over target pictures, and no weight changes. Part of what adversaries gain is this alone, so every table"
-    " has it beside them as a control.",
+    explanation="Batch norm scales activations by means and variances collected on source pictures. AdaBN collects them"
+    " again on target pictures and changes no weight. Part of what adversarial methods gain comes from this alone, so every"
+    " table lists it beside them as a control.",
     terms=(
         LossTerm(
             "activations of target pictures", "running means and variances", "average over all batches", recalibrate

@@ -153,9 +153,9 @@ ENTRY: Final = MethodEntry(
     " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
     idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
     adapts=True,
-    explanation="On source pictures a network is sure except along the edges of things; on target pictures it is unsure"
-    " all over. A discriminator sees the entropy of every class at every pixel, and the network learns to give target"
-    " pictures maps that pass for those of source pictures.",
+    explanation="On source pictures a network is certain except along object boundaries; on target pictures it is uncertain"
+    " everywhere. A discriminator sees the entropy of every class at every pixel, and the network learns to produce target"
+    " entropy maps that look like source ones.",
     terms=(
         LossTerm(*SUPERVISION_TERM, supervision),
         LossTerm(

@@ -277,9 +277,9 @@ ENTRY: Final = MethodEntry(
     " Adaptation. ICML 2018. arXiv:1711.03213",
     idea="Translate source images to the target's style, train on those, then align what the network predicts for both.",
     adapts=True,
-    explanation="Two generators learn to give pictures of one domain the look of the other; translating there and back"
-    " has to return the picture, so that its content survives and its labels stay right. The segmenter is trained on"
-    " translated source pictures. Then a discriminator of its scores aligns these with those of target pictures.",
+    explanation="Two generators learn to give pictures of one domain the look of the other. Translating there and back"
+    " must return the original picture, so its content survives and its labels stay valid. The segmenter is trained on"
+    " translated source pictures. A discriminator then aligns its scores on source and target pictures.",
     terms=(
         LossTerm("translated source pictures", "target pictures", "image discriminator", gan_loss, "forward_weight"),
         LossTerm(

@@ -193,10 +193,10 @@ ENTRY: Final = MethodEntry(
     idea="Self-training: a moving average of the network labels target images, onto which source objects are pasted.",
     adapts=True,
     mixes_labels=True,
-    explanation="The teacher is a moving average of the network, so it changes slowly and errs less. Half of a source"
-    " picture's classes are pasted, with their labels, onto a target picture that the teacher has labelled, and the network"
-    " learns from the mix. Features of things are held close to those of the encoder's pretraining, which knows rare things"
-    " that synthetic pictures would make it forget.",
+    explanation="The teacher is a moving average of the network, so it changes slowly and its labels are steadier. Half of a"
+    " source picture's classes are pasted, with their labels, onto a target picture that the teacher has labelled, and the"
+    " network learns from the mix. Features of objects are kept close to those of the pretrained encoder, so that training on"
+    " synthetic pictures does not erase what it knows of rare objects.",
     terms=(
         LossTerm(*SUPERVISION_TERM, DAFormer.supervise),
         LossTerm(

@@ -88,9 +88,9 @@ ENTRY: Final = MethodEntry(
     " of Neural Networks. JMLR 2016. arXiv:1505.07818",
     idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",
     adapts=True,
-    explanation="A discriminator learns to tell at every position of the feature map whether it comes from a source or a"
-    " target picture. Its gradient is reversed on the way back, so the features learn to hide what it looks for. How much of"
-    " it reaches them grows from nothing over the run.",
+    explanation="At every position of the feature map, a discriminator learns to tell whether the picture is from the source"
+    " or the target domain. Its gradient is reversed on the way back, so the encoder learns features that hide the domain. The"
+    " weight of the reversed gradient grows from zero during training.",
     terms=(
         LossTerm(*SUPERVISION_TERM, supervision),
         LossTerm(

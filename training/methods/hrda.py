@@ -132,9 +132,9 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     mixes_labels=True,
     networks=("hrda",),
-    explanation="Small things need resolution and large ones context, and memory does not allow both. The network sees the"
-    " whole crop shrunk and one window of it at full size, and learns an attention map that says which of the two to trust at"
-    " each pixel. The teacher fuses overlapping windows over the whole crop. The rest is DAFormer's self-training.",
+    explanation="Small objects need resolution and large ones need context, and memory does not allow both. The network sees"
+    " the whole crop downscaled and one window of it at full resolution, and learns an attention map that chooses between the"
+    " two at each pixel. The teacher fuses overlapping windows over the whole crop. The rest is DAFormer's self-training.",
     terms=(
         LossTerm("fused prediction of a source picture", "its labels", "cross-entropy", HRDA.supervise),
         LossTerm(

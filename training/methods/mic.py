@@ -95,9 +95,9 @@ ENTRY: Final = MethodEntry(
     idea="Hide most of a target image and ask for what the teacher sees in the whole.",
     adapts=True,
     mixes_labels=True,
-    explanation="The teacher labels the whole target picture; the network has to say the same of a picture of which most"
-    " blocks are hidden, so it learns to use what surrounds a place. This comes on top of HRDA's self-training, or of"
-    " DAFormer's on a network of one resolution.",
+    explanation="The teacher labels the whole target picture. The network must predict the same labels with most blocks of the"
+    " picture hidden, so it learns to use context. This is added to HRDA's self-training, or to DAFormer's on a network of one"
+    " resolution.",
     terms=(
         LossTerm("prediction of a source picture", "its labels", "cross-entropy", MIC.supervise),
         LossTerm(

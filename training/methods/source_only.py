@@ -51,7 +51,7 @@ ENTRY: Final = MethodEntry(
     paper="",
     idea="Train on labelled source images alone.",
     adapts=False,
-    explanation="The network never sees a target picture, so what it loses there is the gap that all other methods try to"
-    " close. With the target's labels as one more source the same training is the oracle.",
+    explanation="The network never sees a target picture. The accuracy it loses there is the gap that the other methods"
+    " try to close. The same training with the target's labels as a second source is the oracle.",
     terms=(LossTerm(*SUPERVISION_TERM, supervision),),
 )

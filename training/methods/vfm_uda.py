@@ -125,9 +125,9 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     networks=("vfm_uda",),
     mixes_labels=True,
-    explanation="Training starts from a vision foundation model instead of an encoder that knows ImageNet. On top of it come"
-    " a teacher's labels on target pictures with pasted source objects, as in DAFormer, and on target pictures of which the"
-    " network sees only some patches, as in MIC.",
+    explanation="Training starts from a vision foundation model instead of an ImageNet encoder. The network then learns from a"
+    " teacher's labels on target pictures with pasted source objects, as in DAFormer, and on target pictures with most patches"
+    " hidden, as in MIC.",
     terms=(
         LossTerm("prediction of a source picture", "its labels", "cross-entropy", VFMUDA.supervise),
         LossTerm(

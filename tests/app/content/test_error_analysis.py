@@ -153,7 +153,7 @@ def test_one_broken_picture_does_not_stop_the_others(labelled: LabelledSet, chec
 def test_a_checkpoint_that_fails_says_so_once(labelled: LabelledSet, checkpoint: Checkpoint) -> None:
     found = finished(Engine(lambda *_: Failure("The weights are gone.")), analysis_of(labelled, checkpoint))
     assert not found.photos
-    assert failures.problems_in_words(found) == ["a/1: The weights are gone. So it is with 3 more."]
+    assert failures.problems_in_words(found) == ["a/1: The weights are gone. The same applies to 3 more."]
 
 
 def test_stopped_goes_on_where_it_was(labelled: LabelledSet, checkpoint: Checkpoint) -> None:
