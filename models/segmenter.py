@@ -68,7 +68,6 @@ class Core(nn.Module):
 
     Attributes:
         has_encoder: whether encoder and head are apart, so that `encode` gives the stages without the cost of a head.
-        has_auxiliary: whether there is an auxiliary head.
     """
 
     has_encoder: ClassVar[bool] = False
