@@ -24,6 +24,12 @@ from tests.hub_server import WRITE, HubServer, running_hub
 # on machines with a graphics card too. What needs the card says so (tests/training/run/test_cuda.py).
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 
+# `pytest -n 2` runs the suite in processes that share the cores: each takes its part, for itself and for what it starts.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
 VECTORS = Path(__file__).parent / "vectors"
 TOLERANCES = json.loads((VECTORS / "tolerances.json").read_text())
 
