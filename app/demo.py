@@ -30,7 +30,7 @@ from sim2street.app.content.panes import Pane
 from sim2street.app.demo_page import uploads
 from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
 from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
-from sim2street.app.demo_page.demo_api import DemoApi
+from sim2street.app.demo_page.demo_api import AnsweringBlocks, DemoApi
 from sim2street.app.demo_page.failures_tab import COMPARE, FailuresTab, opened
 from sim2street.app.demo_page.gradio_theme import CSS, theme
 from sim2street.app.demo_page.methods_tab import build_methods_tab
@@ -54,7 +54,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     """
     listed = entries or recent_checkpoints
     uploads.FOLDER_OF_UPLOADS.claim()
-    with gr.Blocks(title="Sim2Street", analytics_enabled=False) as demo:
+    with AnsweringBlocks(title="Sim2Street", analytics_enabled=False) as demo:
         gr.HTML(_head(), elem_id="head")
         compare, failures = CompareTab(engine, listed), FailuresTab(engine, listed, reads=not ON_ZERO_GPU)
         with gr.Tabs() as tabs:

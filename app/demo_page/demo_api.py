@@ -22,6 +22,31 @@ RATE: Final = (30, 60.0)
 """Calls allowed per client, and the number of seconds."""
 
 
+class AnsweringBlocks(gr.Blocks):
+    """Blocks that answer a call of odd types by a sentence, where Gradio's own answer is `"error": null`.
+
+    Gradio checks the inputs of an endpoint before it calls the endpoint.
+    """
+
+    async def preprocess_data(self, *arguments: Any, **named: Any) -> list[Any]:
+        """Return the inputs as the endpoint takes them.
+
+        Raises:
+            gr.Error: if one does not fit its field.
+        """
+        try:
+            return await super().preprocess_data(*arguments, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(
+                "An input does not fit its field. A photo is given as the object that names an uploaded file: POST the"
+                ' file to /gradio_api/upload first, and pass {"path": the path that it answers, "meta": {"_type":'
+                ' "gradio.FileData"}}; gradio_client\'s handle_file does both. /gradio_api/info lists all fields.',
+                print_exception=False,
+            ) from error
+
+
 class DemoApi:
     """The page's endpoints for programs.
 

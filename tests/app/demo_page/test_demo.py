@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -470,3 +471,30 @@ def test_a_call_of_odd_types_is_answered_by_a_sentence(
     with pytest.raises(gr.Error, match=said) as raised:
         api.segment_street(gr.Request(client={"host": "198.51.100.7"}, headers={}), *arguments)  # pyright: ignore[reportArgumentType]
     assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        3,
+        True,
+        "x",
+        [],
+        [1],
+        {},
+        {"path": 3},
+        {"path": "photo.jpg"},
+        {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+        {"path": "../../../etc/passwd", "meta": {"_type": "gradio.FileData"}},
+        {"path": ["a"], "meta": {"_type": "gradio.FileData"}},
+        {"url": "http://127.0.0.1:1/a.jpg", "path": "a.jpg", "meta": {"_type": "gradio.FileData"}},
+    ],
+)
+def test_a_photo_that_was_not_uploaded_is_answered_by_a_sentence(url: str, odd: object) -> None:
+    begun = httpx.post(f"{url}gradio_api/call/segment", json={"data": [odd, [], False]}, timeout=30)
+    answer = begun.text
+    if begun.is_success:
+        answer = httpx.get(f"{url}gradio_api/call/segment/{begun.json()['event_id']}", timeout=30).text
+        assert "event: error" in answer
+    assert "does not fit its field" in answer or "no photo in the call" in answer
+    assert "passwd" not in answer
