@@ -1,4 +1,6 @@
-"""A checkpoint is a folder that holds everything needed to use a trained segmenter, and nothing that executes::
+"""A checkpoint is a folder that holds everything needed to use a trained segmenter, and nothing that executes.
+
+Its files::
 
     model.safetensors   weights, fp16 or fp32
     config.json         what they are: network, label space, window, method, recipe, seed, step, commit, licence, origin
