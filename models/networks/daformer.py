@@ -64,7 +64,7 @@ class DilatedDepthwise(nn.Conv2d):
             return super().forward(input)
         rows, columns = -(-height // dilation), -(-width // dilation)
         maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
-        # (B, rows, row in cell, columns, column in cell, D) -> one picture for each place in a cell.
+        # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
         cells = maps.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
         pictures = cells.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
         pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)

@@ -6,7 +6,7 @@ the last two stages (output stride 8), a second classifier on stage 3, batch-nor
 
 Two options make it fit a laptop: `width` slims every stage, and `detail_channels` adds a decoder that refines the
 classifier's features with stage 1's at stride 4 (the idea of DeepLab-v3+, arXiv:1802.02611). Without it, poles and people
-in a picture 320 pixels wide disappear at stride 8 or 16.
+in an image 320 pixels wide disappear at stride 8 or 16.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class TimmEncoder(nn.Module):
 class PyramidEncoder(nn.Module):
     """A plain vision transformer and a pyramid: normalised (B, 3, H, W) -> `stage1`..`stage4` at strides 4 to 32.
 
-    A picture whose sides are not multiples of the patch is resized to the nearest ones, and the maps to their strides, so
+    An image whose sides are not multiples of the patch is resized to the nearest ones, and the maps to their strides, so
     heads need not know about patches.
 
     Args:

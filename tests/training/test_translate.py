@@ -118,7 +118,7 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     useless = alone.model_copy(
         update={"method": "source_only", "method_options": {}, "extra_networks": str(run), "target": None}
     )
-    with pytest.raises(ConfigError, match="has no further networks to take over"):
+    with pytest.raises(ConfigError, match="has no extra networks"):
         train(useless, tmp_path / "useless")
 
 

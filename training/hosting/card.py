@@ -54,7 +54,7 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
     if all(_is_generated(part) for part in config.source.split(" + ")):
         # An encoder of timm may have begun with ImageNet's photos; the recipe says so, the config does not.
         began = "" if config.network_options.get("encoder") else ", and no pretrained weights were used"
-        lines += ["", f"No camera took the labelled pictures{began}."]
+        lines += ["", f"No camera took the labelled images{began}."]
     lines += [
         "",
         f"{_classes_in_words(config)} This is a demonstration of domain adaptation, not a component of a vehicle.",

@@ -1,6 +1,6 @@
 """Estimate how long a training takes and what it costs, from an earlier job if there is one, otherwise by counting.
 
-The count covers the segmenter's multiplications and additions at the recipe's crop, for one picture per domain, with the
+The count covers the segmenter's multiplications and additions at the recipe's crop, for one image per domain, with the
 backward pass counted as two forward passes; it is divided by the hardware's rate. Discriminators, loading and evaluations are
 left out, and hardware reaches only a fraction of its data sheet, so a counted estimate is a range.
 """
@@ -106,7 +106,7 @@ def surprise(job: Job, progress: Progress) -> str:
 
 
 def steps_worth(config: RunConfig) -> float:
-    """Optimiser steps, plus recalibration expressed in steps: one forward pass of target pictures per batch."""
+    """Optimiser steps, plus recalibration expressed in steps: one forward pass of target images per batch."""
     forward_passes = (
         3 * config.accumulate * (1 if config.target is None else 2)
     )  # share of a step, with the backward pass counted twice

@@ -93,7 +93,7 @@ def read_progress(config: RunConfig, run: Path) -> Progress:
 
 
 def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, Path]]]:
-    """Sample pictures by what they show, each with its step, earliest first."""
+    """Sample images by what they show, each with its step, earliest first."""
     found: dict[str, list[tuple[int, Path]]] = {}
     before = 0
     for name, steps in stages_of(config):

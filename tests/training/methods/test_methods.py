@@ -104,7 +104,7 @@ def make(name: str, options: dict[str, Any]) -> Method:
 
 def test_a_distance_of_features_needs_an_encoder() -> None:
     segmenter = build("fcn8s", options={"width": 0.0625})
-    with pytest.raises(ConfigError, match="this network has no encoder of its own"):
+    with pytest.raises(ConfigError, match="but this network has no separate encoder"):
         build_method("daformer", segmenter, {"distance": "rendered"})
     assert build_method("daformer", segmenter, {"distance": "none"})
 
