@@ -37,12 +37,14 @@ class DAFormerNetworkOptions(EncoderOptions):
         default=(1, 6, 12, 18),
         min_length=1,
         max_length=8,
-        description="Of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
+        description="Dilations of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
     )
     fuse_kernel: Literal[1, 3] = Field(
         default=3, description="Side of the convolution that fuses the branches; 3 in the paper, 1 for laptops."
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Probability of dropping a whole channel before the classifier."
+    )
 
 
 class DilatedDepthwise(nn.Conv2d):

@@ -32,7 +32,9 @@ class FCN8sOptions(Options):
     """Options of `fcn8s`; the defaults are the paper's network."""
 
     width: float = Field(default=1.0, gt=0, le=1, description="Factor on all channels; below 1 for laptops.")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="Whole channels dropped after each wide layer.")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="Probability of dropping a whole channel after each wide layer."
+    )
 
 
 class BilinearUpsampling(nn.Module):

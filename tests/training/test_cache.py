@@ -164,7 +164,7 @@ def test_the_cache_is_a_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    for named, words in ((str(tmp_path / "file"), "which is a file"), ("~no_such_user/x", "home")):
+    for named, words in ((str(tmp_path / "file"), "because it is a file"), ("~no_such_user/x", "home")):
         monkeypatch.setenv("SIM2STREET_CACHE", named)
         assert main(["cache", "list"]) == 2
         assert words in capsys.readouterr().err

@@ -112,7 +112,7 @@ def _entries(line: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _is_report(report: object) -> bool:
-    """Whether the pages can draw it: figures are numbers, or None where there is none."""
+    """Whether the pages can draw a report: all metrics are numbers or None."""
     if not isinstance(report, dict):
         return False
     classes = report.get("iou_per_class", {})

@@ -228,7 +228,7 @@ class Run:
         if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
             raise TrainingError(
                 f"Method {config.method} with these options draws its pairs one by one, so it needs one process and"
-                f" accumulate = 1; found {self.accelerator.num_processes} processes and accumulate = {config.accumulate}."
+                f" accumulate = 1; found processes = {self.accelerator.num_processes} and accumulate = {config.accumulate}."
             )
         if config.extra_networks and not self.method.extra_networks:
             raise ConfigError(

@@ -111,7 +111,13 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, caplog: pytes
         assert len(open_dataset("photos", tmp_path)) == count + 1
     (said,) = [record.message for record in caplog.records]
     assert "6 below" in said
-    for words in ("2 called .heic", "1 called .txt", "1 hidden", "a link that leads nowhere", "neither a file nor a folder"):
+    for words in (
+        "2 called .heic",
+        "1 called .txt",
+        "1 hidden",
+        "a link that leads nowhere",
+        "neither a file nor a folder",
+    ):
         assert words in said
     (part,) = inspect_dataset("photos", tmp_path)
     assert any("2 called .heic" in remark for remark in part.remarks)

@@ -104,13 +104,13 @@ def test_hrdas_distance_is_of_the_context() -> None:
 
 
 def test_hrda_refuses_other_networks_and_odd_crops() -> None:
-    with pytest.raises(ConfigError, match="needs the network hrda"):
+    with pytest.raises(ConfigError, match="needs a network with context and detail"):
         build_method("hrda", build("deeplab_v2", options=NETWORK))
     pair = make_pair()
     odd = DomainPair(
         pair.source_images[..., :90], pair.source_labels[..., :90], pair.target_images[..., :90], pair.source_members
     )
-    with pytest.raises(ConfigError, match="multiples of 8 pixels; these measure 90x64"):
+    with pytest.raises(ConfigError, match="multiples of 8 pixels; found 90x64"):
         list(make("hrda", QUIET).step(odd))
 
 

@@ -364,7 +364,7 @@ def test_the_anchor_is_what_it_is_called(distance: str, initialisation: str, fit
     if fits:
         options.check_start(initialisation)
     else:
-        with pytest.raises(ConfigError, match="The anchor is the encoder at the start"):
+        with pytest.raises(ConfigError, match="the anchor is the initial encoder"):
             options.check_start(initialisation)
 
 

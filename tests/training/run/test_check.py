@@ -84,7 +84,7 @@ steps = 1000
     assert "source cityscapes: cityscapes train: 6 labelled photos" in said
     assert "6 opened" not in said  # only a few
     assert re.search(r"peak memory [\d.]+ [MG]B of \d+ GB", said)
-    assert "for 1000 steps of one process" in said
+    assert "for 1000 steps in one process" in said
     assert "The run could start." in said
     assert not out.exists()
     assert not cache.exists()
@@ -259,7 +259,7 @@ def test_a_folder_that_holds_a_run_and_a_full_disk(
     found = problems(recipe(tree, sources=sources), tmp_path / "other")
     assert "1.1 GB in" in found["disk for states and checkpoint"]
     stored = finding(recipe(tree, sources=sources), tmp_path / "other", "disk for caches")
-    assert stored.text.startswith("147 kB in")  # 6 pictures of 96x64 pixels of 4 bytes
+    assert stored.text.startswith("needs 147 kB in")  # 6 pictures of 96x64 pixels of 4 bytes
 
 
 def test_check_is_for_new_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

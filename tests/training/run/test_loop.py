@@ -160,7 +160,7 @@ def test_a_run_of_an_older_version_is_gone_on_with(tree: Path, tmp_path: Path) -
 def test_a_discriminator_that_decides_who_steps_is_alone(tree: Path, tmp_path: Path) -> None:
     options = {"phase": "features", "translated": False}
     config = recipe(tree, "advent").model_copy(update={"method": "cycada", "method_options": options, "accumulate": 2})
-    with pytest.raises(TrainingError, match="in one process with accumulate = 1; here are 1 and 2"):
+    with pytest.raises(TrainingError, match="one process and accumulate = 1; found processes = 1 and accumulate = 2"):
         train(config, tmp_path / "run")
 
 
