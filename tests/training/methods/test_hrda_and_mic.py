@@ -212,7 +212,7 @@ def test_hrda_starts_from_daformers_checkpoint(tmp_path: Path) -> None:
         assert torch.equal(after[key], value), key
     for key, value in attention.items():
         assert torch.equal(after[key], value), key
-    with pytest.raises(ConfigError, match="holds another network"):
+    with pytest.raises(ConfigError, match="has weights of another network"):
         initialise(build("hrda", options={**TWICE, "channels": 24}), str(tmp_path / "start"), TWICE)
 
 

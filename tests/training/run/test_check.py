@@ -191,7 +191,7 @@ def test_networks_without_their_optimisers(tree: Path, tmp_path: Path, no_step: 
     ("changes", "words"),
     [
         ({"initialisation": "absent"}, "There is no checkpoint 'absent'"),
-        ({"initialisation": "source_only_game"}, "holds another network"),
+        ({"initialisation": "source_only_game"}, "has weights of another network"),
         ({"initialisation": "previous"}, "There is no checkpoint 'previous'"),
         ({"initialisation": "imagenet"}, "width 1"),
     ],
