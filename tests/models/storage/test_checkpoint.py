@@ -94,7 +94,7 @@ def test_damage_is_said_in_words(checkpoint: Checkpoint) -> None:
     with pytest.raises(CheckpointError, match="1 unknown"):
         Checkpoint.open(checkpoint.path).load()
     save_file({**tensors, first: torch.zeros(3)}, weights)
-    with pytest.raises(CheckpointError, match="1 of another shape"):
+    with pytest.raises(CheckpointError, match="1 of the wrong shape"):
         Checkpoint.open(checkpoint.path).load()
     weights.unlink()
     with pytest.raises(CheckpointError, match="safetensors is missing"):
