@@ -1,18 +1,18 @@
-"""LabelSpace: what the numbers of a mask mean, as written in a TOML or JSON file.
+"""LabelSpace: what the values of a mask mean, as written in a TOML or JSON file.
 
     name = "three_kinds"                 # letters, digits and _
-    ignore = [255]                       # stored values without a class; 255 always is one
+    ignore = [255]                       # stored values without a class; always includes 255
     ignore_colours = ["#000000"]         # the same for coloured label images
 
     [[classes]]                          # 2 to 255, in the order of their labels 0, 1, 2, ...
     name = "ground"
-    colour = "#804080"                   # or [128, 64, 128]; left out, one is chosen
-    values = [7, 8]                      # stored in greyscale or palette label images; left out, the class's place
+    colour = "#804080"                   # or [128, 64, 128]; chosen automatically if left out
+    values = [7, 8]                      # stored in greyscale or palette label images; by default the class's index
     thing = false                        # countable, such as cars and signs
     members = { cityscapes19 = ["road", "sidewalk"] }   # classes of finer spaces that make up this one
 
-`members` is how spaces are compared: probabilities of a finer space's classes are summed. A class that no finer class
-makes up has no members there. Two spaces that are made of the same finer one are compared through it.
+Spaces are compared through `members`: the probabilities of a finer space's classes are summed. A class without a
+counterpart in the finer space has no members there. Two spaces made of the same finer space are compared through it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from sim2street.models.options import Options
 IGNORE: Final = 255
 """Label of pixels that are neither trained on nor scored, in every space."""
 MAX_BYTES: Final = 2**20
-"""Largest file of a label space that is read."""
+"""Size limit in bytes of a label space's file."""
 
 Members = tuple[tuple[int, ...], ...]
 """For each class the labels of a finer space that make it up."""
 
 
 def _from_hex(value: Any) -> Any:
-    """`#rrggbb` as three numbers; everything else is left to the type's own check."""
+    """`#rrggbb` as three numbers; other values are passed on to the type's validation."""
     if not isinstance(value, str):
         return value
     digits = value.removeprefix("#")
@@ -62,13 +62,13 @@ class ClassOptions(Options):
     """One class of a label space's file."""
 
     name: str = Field(min_length=1, max_length=60)
-    colour: Colour | None = Field(default=None, description="RGB; none = one that no other class has.")
+    colour: Colour | None = Field(default=None, description="RGB; by default an unused colour.")
     values: tuple[Byte, ...] | None = Field(
-        default=None, min_length=1, description="Stored in label images; none = the place."
+        default=None, min_length=1, description="Values in label images; by default the class's index."
     )
-    thing: bool = Field(default=False, description="Countable; DAFormer's feature distance looks at these.")
+    thing: bool = Field(default=False, description="Countable; used by DAFormer's feature distance.")
     members: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="By a finer space's name, those of its classes that make up this one."
+        default_factory=dict, description="For each finer space, its classes that make up this one."
     )
 
 
@@ -77,7 +77,7 @@ class LabelSpaceOptions(Options):
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     classes: tuple[ClassOptions, ...] = Field(min_length=2, max_length=255)
-    ignore: tuple[Byte, ...] = Field(default=(), description="Stored values without a class, beside 255.")
+    ignore: tuple[Byte, ...] = Field(default=(), description="Stored values without a class, besides 255.")
     ignore_colours: tuple[Colour, ...] = Field(default=(), description="Colours without a class.")
 
     @model_validator(mode="after")
@@ -87,9 +87,11 @@ class LabelSpaceOptions(Options):
         _refuse_doubled("class has the value", (value for group in self._values() for value in group))
         taken = {value for group in self._values() for value in group}
         if stray := sorted(taken & {*self.ignore, IGNORE}):
-            raise ValueError(f"the value {stray[0]} is a class's and ignored at once")
+            raise ValueError(f"the value {stray[0]} belongs to a class and is also ignored; remove it from one of them")
         if stray := {entry.colour for entry in self.classes} & set(self.ignore_colours):
-            raise ValueError(f"the colour {hex_colour(stray.pop() or (0, 0, 0))} is a class's and ignored at once")
+            raise ValueError(
+                f"the colour {hex_colour(stray.pop() or (0, 0, 0))} belongs to a class and is also ignored; remove it from one of them"
+            )
         for space in {name for entry in self.classes for name in entry.members}:
             _refuse_doubled(
                 f"class is made of {space}'s",
@@ -117,9 +119,9 @@ class LabelSpaceOptions(Options):
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Names and colours of a set of classes, how files store them, and of which finer classes they are made.
+    """Names and colours of a set of classes, their values in files, and the finer classes that make them up.
 
-    Two spaces are equal if all of this is.
+    Two spaces are equal if all of these are.
 
     Attributes:
         name: as written in configs and reports.
@@ -129,7 +131,7 @@ class LabelSpace:
         ignored_values: stored values of pixels without a class.
         ignored_colours: the same in coloured label images.
         things: labels of countable classes.
-        made_of: by the name of a finer space, for each class the names of that space's classes that make it up.
+        made_of: for each finer space, by name, and for each class the names of the finer classes that make it up.
     """
 
     name: str
@@ -160,16 +162,16 @@ class LabelSpace:
 
     @property
     def meaning(self) -> dict[int, int]:
-        """Stored value -> label; values that are ignored become 255."""
+        """Stored value -> label; ignored values become 255."""
         labels = {value: label for label, group in enumerate(self.values) for value in group}
         return {**labels, **dict.fromkeys(self.ignored_values, IGNORE)}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str) -> LabelSpace:
-        """Check plain values, as they come out of TOML or JSON.
+        """Make a space from plain values, as read from TOML or JSON.
 
         Raises:
-            LabelError: a key or value is wrong, a class has none or two classes share one.
+            LabelError: a key or value is wrong, or two classes share a name, colour, value or member.
         """
         try:
             return LabelSpaceOptions.parse(values, where=where).build()
@@ -194,13 +196,13 @@ class LabelSpace:
         }  # fmt: skip
 
     def members_in(self, finer: LabelSpace) -> Members | None:
-        """For each class the labels of `finer`, or of a part of this space, that make it up; None if it is not made of them.
+        """For each class the labels of `finer`, or of a part of this space, that make it up; None if there is no mapping.
 
-        Where neither names the other, a space of which both are made decides: a class of `finer` belongs where all of
-        it lies, and to no class where nothing of it does.
+        If neither space names the other, they are compared through a finer space that makes up both: a class of `finer`
+        belongs to the class that contains all of its members, and to none if no class contains any.
 
         Raises:
-            LabelError: it is said to be made of a class that `finer` does not have.
+            LabelError: this space names a class of `finer` that does not exist.
         """
         if finer.is_part_of(self):
             return tuple((finer.names.index(name),) if name in finer.names else () for name in self.names)
@@ -216,7 +218,7 @@ class LabelSpace:
         return tuple(tuple(finer.names.index(name) for name in group) for group in groups)
 
     def _members_through(self, shared: str, finer: LabelSpace) -> Members | None:
-        """`members_in` by the classes of the space called `shared`; None where a class of `finer` is torn apart."""
+        """`members_in` through the space called `shared`; None if a class of `finer` would have to be split."""
         owners = {name: label for label, group in enumerate(self.made_of[shared]) for name in group}
         members: list[list[int]] = [[] for _ in self.names]
         for label, group in enumerate(finer.made_of[shared]):
@@ -229,25 +231,25 @@ class LabelSpace:
         return tuple(map(tuple, members)) if any(members) else None
 
     def members_or_refuse(self, finer: LabelSpace) -> Members:
-        """`members_in`, or `LabelError` that says how the two could be brought together."""
+        """`members_in`, or a `LabelError` that says how to define the mapping."""
         members = self.members_in(finer)
         if members is None:
             raise LabelError(
-                f"The {finer.count} classes of {finer.name} cannot be merged into the {self.count} of {self.name}: give"
-                f" the classes of {self.name} their members = {{ {finer.name} = [...] }}."
+                f"The {finer.count} classes of {finer.name} cannot be merged into the {self.count} of {self.name}. Add"
+                f" members = {{ {finer.name} = [...] }} to the classes of {self.name}."
             )
         return members
 
     def is_part_of(self, other: LabelSpace) -> bool:
-        """Whether this space only leaves out classes of `other`, as SYNTHIA's 16 do of Cityscapes' 19."""
+        """Whether this space is a subset of the classes of `other`, as SYNTHIA's 16 are of Cityscapes' 19."""
         return self == other or self.made_of.get(other.name) == tuple((name,) for name in self.names)
 
     def takes(self, other: LabelSpace) -> bool:
-        """Whether `relabel` can bring labels of `other` to this space."""
+        """Whether `relabel` can convert labels of `other` to this space."""
         return self.members_in(other) is not None
 
     def relabel(self, labels: NDArray[np.uint8], other: LabelSpace) -> NDArray[np.uint8]:
-        """Convert uint8 labels of any shape from a finer space, or a part of this one; what has no class is ignored.
+        """Convert uint8 labels of any shape from a finer space, or a part of this one; pixels without a class are ignored.
 
         Raises:
             LabelError: `other` is neither.
@@ -258,19 +260,19 @@ class LabelSpace:
         return table[labels]
 
     def colourise(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Paint (H, W) labels as (H, W, 3) uint8 RGB; ignored and unknown pixels are black."""
+        """Draw (H, W) labels as (H, W, 3) uint8 RGB; ignored and unknown pixels are black."""
         table = np.zeros((256, 3), np.uint8)
         table[: self.count] = self.palette
         return table[labels]
 
     def to_values(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert (H, W) uint8 labels to values that `from_values` reads as them."""
+        """Convert (H, W) uint8 labels to stored values, the inverse of `from_values`."""
         table = np.full(256, IGNORE, np.uint8)
         table[: self.count] = [group[0] for group in self.values]
         return table[labels]
 
     def from_values(self, stored: NDArray[np.uint8], *, source: str) -> NDArray[np.uint8]:
-        """Convert (H, W) uint8 values as label images store them to labels.
+        """Convert (H, W) uint8 values from label images to labels.
 
         Raises:
             LabelError: a value belongs to no class and is not ignored.
@@ -309,7 +311,7 @@ class LabelSpace:
             shown = ", ".join(map(str, foreign[:5]))
             raise LabelError(
                 f"Found the values {shown} in {source}; {self.name} has the classes 0 to {self.count - 1} and"
-                f" {IGNORE} for unlabelled. Is the image in another label space, or coloured?"
+                f" {IGNORE} for unlabelled. Check whether the image is in another label space, or coloured."
             )
 
     def _foreign_values(self, foreign: NDArray[np.uint8], source: str) -> str:
@@ -319,9 +321,9 @@ class LabelSpace:
         nearest = min(known, key=lambda value: abs(value - int(values[0])))
         owner = next(name for name, group in zip(self.names, self.values, strict=True) if nearest in group)
         return (
-            f"Found the values {shown} in {source}; {self.name} stores {_shown(known)}, and"
-            f" {', '.join(map(str, self.ignored_values))} for no class. Nearest to {values[0]} is {nearest},"
-            f" {owner!r}. Is it an image of another data set? Otherwise add the values to a class, or to ignore."
+            f"Found the values {shown} in {source}; {self.name} has {_shown(known)}, and"
+            f" {', '.join(map(str, self.ignored_values))} for no class. The nearest to {values[0]} is {nearest},"
+            f" {owner!r}. Check whether the image belongs to another data set, or add the values to a class or to ignore."
         )
 
     def _foreign_colours(self, foreign: NDArray[np.int32], counts: NDArray[np.int64], pixels: int, source: str) -> str:
@@ -334,12 +336,12 @@ class LabelSpace:
             shown.append(
                 f"{hex_colour(colour)} ({count} pixels, nearest is {self.names[near]!r}, {hex_colour(self.colours[near])})"
             )
-        hint = " So many colours come from a lossy file such as JPEG, or from resizing." if len(foreign) > 64 else ""
+        hint = " This many colours suggest a lossy format such as JPEG, or resizing." if len(foreign) > 64 else ""
         if (foreign % 0x010101 == 0).all():
-            hint = ' All of them are grey: where they are numbers of classes, set read_by = "value".'
+            hint = ' All of them are grey: if they are class numbers, set read_by = "value".'
         return (
-            f"Found {len(foreign)} colours in {source} that no class of {self.name} has, {counts.sum()} of {pixels}"
-            f" pixels: {', '.join(shown)}.{hint} Give a class that colour, or add it to ignore_colours."
+            f"Found {len(foreign)} colours in {source} that no class of {self.name} has, in {counts.sum()} of {pixels}"
+            f" pixels: {', '.join(shown)}.{hint} Add them to classes or to ignore_colours."
         )
 
 
@@ -347,28 +349,30 @@ def read_label_space(path: str | Path) -> LabelSpace:
     """Read a label space's TOML or JSON file.
 
     Raises:
-        LabelError: the file cannot be read, or what it says is wrong.
+        LabelError: the file cannot be read, or its content is invalid.
     """
     return LabelSpace.parse(read_table(path), where=str(path))
 
 
 def read_table(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file, or a JSON file by its suffix, as a table.
+    """Read a TOML file, or a JSON file if its suffix says so, as a table.
 
     Raises:
-        LabelError: there is none, or it is something else.
+        LabelError: the file cannot be read, or is not a table.
     """
     path = Path(path)
     kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise LabelError(f"{path} has {path.stat().st_size / 2**20:.0f} MB; up to 1 MB are read as {kind}.")
+            raise LabelError(f"{path} has {path.stat().st_size / 2**20:.0f} MB; the limit for {kind} is 1 MB.")
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise LabelError(f"{path} cannot be read as {kind}: {error}.") from error
     if not isinstance(content, dict):
-        raise LabelError(f"{path} holds a {type(content).__name__}; expected a table with the keys name and classes.")
+        raise LabelError(
+            f"{path} contains a {type(content).__name__}; expected a table with the keys name and classes."
+        )
     return content
 
 
@@ -380,7 +384,7 @@ def hex_colour(colour: tuple[int, int, int]) -> str:
 def _completed(
     given: list[tuple[int, int, int] | None], taken: Iterable[tuple[int, int, int]]
 ) -> tuple[tuple[int, int, int], ...]:
-    """The colours given, and for the others some that are far apart in hue and differ from all of them."""
+    """The given colours, with missing ones replaced by unused colours of distinct hues."""
     used = {(0, 0, 0), *taken, *(colour for colour in given if colour is not None)}
     drawn = _hues()
     colours = []
@@ -392,7 +396,7 @@ def _completed(
 
 
 def _hues() -> Iterable[tuple[int, int, int]]:
-    """Endless colours; each hue is a golden section of the circle away from the one before."""
+    """Endless colours; consecutive hues differ by the golden ratio of the colour circle."""
     number = 0
     while True:
         lightness = (0.5, 0.35, 0.65)[number // 12 % 3]
@@ -402,7 +406,7 @@ def _hues() -> Iterable[tuple[int, int, int]]:
 
 
 def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """(..., 3) uint8 RGB as one number a pixel."""
+    """(..., 3) uint8 RGB as one number per pixel."""
     wide = pixels.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
@@ -411,11 +415,11 @@ def _refuse_doubled(what: str, values: Iterable[object]) -> None:
     doubled = [value for value, count in Counter(values).items() if count > 1]
     if doubled:
         shown = hex_colour(doubled[0]) if isinstance(doubled[0], tuple) else repr(doubled[0])  # pyright: ignore[reportArgumentType]
-        raise ValueError(f"more than one {what} {shown}; each must be one class's alone")
+        raise ValueError(f"more than one {what} {shown}; each may belong to one class only")
 
 
 def _shown(values: list[int]) -> str:
-    """Numbers in order, as `0 to 18` where none is left out."""
+    """Sorted numbers as text, as `0 to 18` if they are consecutive."""
     if values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(map(str, values[:30])) + (", ..." if len(values) > 30 else "")

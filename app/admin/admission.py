@@ -1,4 +1,4 @@
-"""Who is signed in, asked of the server's gate each time; the browser's session holds a token and nothing else."""
+"""Who is signed in, as checked by the server's gate each time; the browser's session holds only a token."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ ATTEMPT: Final = "admin_password"
 
 
 def gate() -> Gate:
-    """The one gate of this server process, kept out of Streamlit's caches: those any visitor's browser can clear."""
+    """The only gate of this server process, kept out of Streamlit's caches, which any visitor's browser can clear."""
     return access.GATE
 
 
 def who_is_admin(*, touch: bool = True) -> str | None:
-    """Name of the admin whose session this is, or None; `touch` counts as being there."""
+    """Name of the signed-in admin, or None; `touch` resets the idle time."""
     try:
         return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
-    except Sim2StreetError:  # also where the stored hash is damaged: nobody is an admin then
+    except Sim2StreetError:  # also if the stored hash is damaged: then nobody is an admin
         return None
 
 
 def require_admin(*, touch: bool = True) -> str:
-    """Name of the admin.
+    """Name of the signed-in admin.
 
     Raises:
-        AccessError: the session is nobody's, or has been idle for too long.
+        AccessError: nobody is signed in, or the session was idle for too long.
     """
     return gate().check(st.session_state.get(TOKEN), holder=shown_key(), touch=touch)
 
 
 def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
-    """Make a handler of `action(who, ...)`: checked on the server whenever it is called, its words kept for the page."""
+    """Make a handler of `action(who, ...)` that checks access on the server and keeps the returned message for the page."""
 
     @functools.wraps(action)
     def handle(*arguments: Any, **named: Any) -> None:
@@ -57,13 +57,16 @@ def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
             st.session_state[NOTICE] = ("error", str(error))
         except OSError as error:
             LOGGER.exception("an admin's action failed")
-            st.session_state[NOTICE] = ("error", f"The server could not do that: {error.strerror or error}.")
+            st.session_state[NOTICE] = (
+                "error",
+                f"The server could not complete the action: {error.strerror or error}.",
+            )
 
     return handle
 
 
 def show_notice() -> None:
-    """Say once what the last action came to."""
+    """Show the last action's message once."""
     kind, words = st.session_state.pop(NOTICE, (None, ""))
     if kind == "done":
         st.toast(escape.markdown(words), icon=":material/check_circle:")
@@ -72,20 +75,20 @@ def show_notice() -> None:
 
 
 def pass_on_notice() -> None:
-    """Draw the whole page if an action has left words: a fragment is redrawn alone, and they stand outside of it."""
+    """Redraw the whole page if an action left a message, because the message is outside the fragment."""
     if NOTICE in st.session_state:
         st.rerun()
 
 
 def sign_out() -> None:
-    """End the session, and the provider's where there is one."""
+    """End the session, and the provider's if there is one."""
     gate().sign_out(st.session_state.pop(TOKEN, None))
     if _vouched_for() is not None:
         st.logout()
 
 
 def show_sign_in() -> None:
-    """Ask for the password or for a provider's word, or explain that neither was set up."""
+    """Offer the sign-in by password or provider, or explain how to set one up."""
     try:
         has_password = stored_hash() is not None
     except Sim2StreetError as error:
@@ -107,7 +110,7 @@ def show_sign_in() -> None:
                     st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_try_password)
             if provider:
                 _offer_provider()
-        st.caption("Trainings are started here. Sessions end after half an hour without a click.")
+        st.caption("Admins start trainings here. Sessions end after half an hour without a click.")
 
 
 def _try_password() -> None:
@@ -128,23 +131,27 @@ def _offer_provider() -> None:
         st.button("Sign in with your organisation", icon=":material/login:", width="stretch", on_click=st.login)
         return
     st.button(
-        f"Go on as {escape.markdown(person)}", icon=":material/login:", width="stretch", on_click=_admit, args=(person,)
+        f"Continue as {escape.markdown(person)}",
+        icon=":material/login:",
+        width="stretch",
+        on_click=_admit,
+        args=(person,),
     )
-    st.button("Sign in as somebody else", type="tertiary", on_click=st.logout)
+    st.button("Sign in as someone else", type="tertiary", on_click=st.logout)
 
 
 def _admit(_shown: str) -> None:
-    person = _vouched_for()  # asked anew: what the button carried is the browser's word
+    person = _vouched_for()  # looked up again, because the button's argument comes from the browser
     try:
         if person is None:
-            raise AccessError("The provider knows nobody here; sign in again.")
+            raise AccessError("The provider's session has ended; sign in again.")
         st.session_state[TOKEN] = gate().admit(person, address=_address(), holder=shown_key())
     except Sim2StreetError as error:
         st.session_state[NOTICE] = ("error", str(error))
 
 
 def _address() -> str:
-    """Where the visitor's connection comes from, for the audit log; Streamlit has none for this machine itself."""
+    """The visitor's IP address, for the audit log; Streamlit has none for local connections."""
     address = st.context.ip_address
     return address if isinstance(address, str) else "this machine"
 
@@ -157,7 +164,7 @@ def _has_provider() -> bool:
 
 
 def _vouched_for() -> str | None:
-    """E-mail address for which Streamlit's OpenID Connect cookie vouches, if the provider has verified it."""
+    """E-mail address from Streamlit's OpenID Connect cookie, if the provider has verified it."""
     if not _has_provider() or not st.user.get("is_logged_in"):
         return None
     email = st.user.get("email")
@@ -165,11 +172,11 @@ def _vouched_for() -> str | None:
 
 
 def _explain() -> None:
-    st.info("The admin page is shut: nobody has been given the key yet.", icon=":material/lock:")
+    st.info("The admin page is locked, because no password or admin has been set up yet.", icon=":material/lock:")
     st.markdown(
         "On the machine that runs this server, **set a password**:\n\n"
         "```sh\nsim2street admin set-password\n```\n\n"
-        f"or pass its hash in `{HASH_VARIABLE}`. There is no default one.\n\n"
+        f"or pass its hash in `{HASH_VARIABLE}`. There is no default password.\n\n"
         f"To **sign in with your organisation** instead, fill `[auth]` in `app/.streamlit/secrets.toml` (OpenID Connect) and"
         f" list the admins' e-mail addresses in `{MEMBERS_VARIABLE}`."
     )

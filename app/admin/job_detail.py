@@ -1,4 +1,4 @@
-"""One job as it runs and when it has run: how far, how well, what it printed, and what can be done with it."""
+"""One job, running or finished: progress, metrics, output, and actions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATES: Final = {
 
 
 def show_job(store: JobStore, name: str) -> None:
-    """Draw one job, again every other second while it is under way."""
+    """Draw one job, refreshed every two seconds while it is active."""
     job = store.get(name)
     try:
         config = store.config(name)
@@ -80,7 +80,7 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
         _samples(store, job, config)
     with printed:
         lines = log.tail(store.place(name) / LOG, 80)
-        st.code("\n".join(lines) or "Nothing has been printed yet.", language=None, height=380, wrap_lines=True)
+        st.code("\n".join(lines) or "No output yet.", language=None, height=380, wrap_lines=True)
     with recipe:
         st.json(config.model_dump(mode="json", exclude_defaults=True), expanded=1)
 
@@ -96,7 +96,7 @@ def _headline(job: Job, method: str) -> None:
         st.markdown(f"## {escape.markdown(job.title)}", width="content")
         st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
     where = f"Hugging Face Jobs, {job.flavour}" if job.where == "hub" else "this machine"
-    said = f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'nobody named'}"
+    said = f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'unknown'}"
     st.caption(escape.markdown(said))
     if job.reason:
         show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
@@ -115,7 +115,7 @@ def _actions(store: JobStore, job: Job) -> None:
             st.button(
                 "Stopping" if job.cancel_asked else "Cancel",
                 icon=":material/stop:",
-                help="Saves its state, then stops.",
+                help="Saves the state, then stops.",
                 disabled=job.cancel_asked,
                 on_click=_cancel,
                 args=(job.id,),
@@ -138,9 +138,11 @@ def _delete_button(job: Job) -> None:
 
 
 def _promote_form(job: Job) -> None:
-    with st.popover("Promote", icon=":material/star:", type="primary", help="Into the catalog that Compare shows."):
+    with st.popover(
+        "Promote", icon=":material/star:", type="primary", help="Adds the checkpoint to the catalog that Compare shows."
+    ):
         st.text_input("Name in the catalog", job.id.replace("-", "_"), key=f"promote/{job.id}", max_chars=80)
-        st.button("Put it into the catalog", on_click=_promote, args=(job.id,), key="promote", type="primary")
+        st.button("Add to the catalog", on_click=_promote, args=(job.id,), key="promote", type="primary")
 
 
 def _evaluate_form(job: Job) -> None:
@@ -150,10 +152,10 @@ def _evaluate_form(job: Job) -> None:
         chosen = st.selectbox("Data set", labelled, key=f"set/{job.id}", format_func=lambda name: DATASETS[name].title)
         if DATASETS[chosen].generated:
             st.selectbox("Look", STYLES, key=f"style/{job.id}")
-            st.number_input("Scenes", 1, 1000, 100, key=f"count/{job.id}", help="Of streets that no recipe trains on.")
+            st.number_input("Scenes", 1, 1000, 100, key=f"count/{job.id}", help="Streets that no recipe trains on.")
         else:
             st.text_input("Split", "val", key=f"split/{job.id}", max_chars=40)
-        st.button("Score it", on_click=_evaluate, args=(job.id,), key="evaluate", type="primary")
+        st.button("Evaluate", on_click=_evaluate, args=(job.id,), key="evaluate", type="primary")
 
 
 def _publish_form(job: Job) -> None:
@@ -181,7 +183,7 @@ def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
         "Step": f"{progress.step:,} of {progress.steps:,}".replace(",", "\u2009"),
         "Left": left,
         "Spent": in_words(seconds) if seconds else None,
-        "A step": None if pace is None else f"{pace:.2f} s" if pace >= 0.1 else f"{1000 * pace:.0f} ms",
+        "Per step": None if pace is None else f"{pace:.2f} s" if pace >= 0.1 else f"{1000 * pace:.0f} ms",
         "GPU memory" if progress.gpu_memory_mb else "Memory": None if not memory else f"{memory / 1024:.1f} GB",
     }
     with st.container(horizontal=True, gap="medium"):
@@ -193,7 +195,8 @@ def _numbers(store: JobStore, job: Job, progress: Progress) -> None:
     silent = pulse.get("silent_seconds", 0.0)
     if running and silent > 60:
         st.caption(
-            f":material/hearing_disabled: Nothing heard for {in_words(silent)}; ended after {in_words(job.patience_seconds)}."
+            f":material/hearing_disabled: No sign of progress for {in_words(silent)}; the job is ended after"
+            f" {in_words(job.patience_seconds)}."
         )
 
 
@@ -212,7 +215,7 @@ def _quality(progress: Progress) -> None:
 
 
 def _scores(store: JobStore, job: Job) -> None:
-    """What the finished checkpoint scored, at the end of training and wherever it was evaluated since."""
+    """Scores of the finished checkpoint, from the end of training and from later evaluations."""
     try:
         metrics = read_json(store.run(job.id) / RUN_FOLDER / METRICS)
         rows = [
@@ -222,7 +225,7 @@ def _scores(store: JobStore, job: Job) -> None:
     except (UnreadableError, KeyError, TypeError, AttributeError):  # none yet, or being replaced
         return
     if rows:
-        st.markdown("**The finished checkpoint**")
+        st.markdown("**Finished checkpoint**")
         columns = {"mIoU, %": st.column_config.NumberColumn(format="%.1f")}
         st.dataframe(rows, hide_index=True, placeholder="–", column_config=columns)
 
@@ -230,13 +233,13 @@ def _scores(store: JobStore, job: Job) -> None:
 def _samples(store: JobStore, job: Job, config: RunConfig) -> None:
     pictures = sample_pictures(config, store.run(job.id))
     if not pictures:
-        st.caption("Samples are drawn at each evaluation.")
+        st.caption("Samples appear after the first evaluation.")
         return
     steps = sorted({step for series in pictures.values() for step, _ in series})
     step = steps[0]
     if len(steps) > 1:
         step = st.select_slider("Step", steps, value=steps[-1], key=f"samples/{job.id}/{len(steps)}")
-    st.caption("Photo, prediction, ground truth.")
+    st.caption("Photo, prediction and ground truth")
     for series in pictures.values():
         path = dict(series).get(step)
         if path is not None:
@@ -248,7 +251,7 @@ def _cancel(who: str, job: str) -> str:
     store = JobStore()
     HubRunner(store).cancel(job) if store.get(job).where == "hub" else local.cancel(store, job)
     audit(who, "cancelled", job=job)
-    return "It saves and stops."
+    return "The job saves its state and stops."
 
 
 @for_admins
@@ -256,16 +259,16 @@ def _retry(who: str, job: str) -> str:
     store = JobStore()
     HubRunner(store).retry(job) if store.get(job).where == "hub" else local.retry(store, job)
     audit(who, "resumed", job=job)
-    return "It goes on from its last state."
+    return "The job resumes from its last state."
 
 
 @for_admins
 def _promote(who: str, job: str) -> str:
     name = str(st.session_state.get(f"promote/{job}", "")).strip()
     checkpoint = JobStore().promote(job, name)
-    session.checkpoints.clear()  # Compare and Checkpoints have it with their next drawing
+    session.checkpoints.clear()  # so that Compare and Checkpoints show it when they are next drawn
     audit(who, "promoted", job=job, name=name, sha256=checkpoint.config.weights_sha256)
-    return f"{checkpoint.config.title} is on Compare now."
+    return f"{checkpoint.config.title} is now available on Compare."
 
 
 @for_admins
@@ -277,7 +280,7 @@ def _evaluate(who: str, job: str) -> str:
         wish = {"dataset": chosen, "style": state.get(f"style/{job}", ""), "count": state.get(f"count/{job}", 100)}
     ask_to_evaluate(JobStore(), job, **wish)
     audit(who, "asked for an evaluation", job=job, dataset=chosen)
-    return "It is scored as soon as no training needs the machine."
+    return "The evaluation starts as soon as no training needs the machine."
 
 
 @for_admins
@@ -285,7 +288,7 @@ def _publish(who: str, job: str) -> str:
     repository = str(st.session_state.get(f"repository/{job}", "")).strip()
     ask_to_publish(JobStore(), job, repository, private=bool(st.session_state.get(f"private/{job}", True)))
     audit(who, "asked for publication", job=job, repository=repository)
-    return f"On its way to {repository}."
+    return f"The checkpoint will be published to {repository}."
 
 
 @for_admins
@@ -293,4 +296,4 @@ def _delete(who: str, job: str) -> str:
     JobStore().delete(job)
     audit(who, "deleted", job=job)
     st.session_state.pop(CHOSEN, None)
-    return "In the trash, under Storage, until that is emptied."
+    return "The job was moved to the trash, under Storage."

@@ -1,4 +1,4 @@
-"""The room of jobs: all of them at the left, the chosen one beside; and runs laid over each other."""
+"""The jobs tab: the list on the left, the selected job next to it; and the comparison of runs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ LIST_STYLE: Final = """<style>
 [class*="st-key-choose-"] button { justify-content: flex-start; text-align: left; padding: 0.35rem 0.75rem; }
 [class*="st-key-choose-"] button > div { justify-content: flex-start; width: 100%; }
 </style>"""
-"""Streamlit centres what is on a button; a list reads from the left."""
+"""Streamlit centres button labels; a list is left-aligned."""
 REDRAW: Final = "admin_redraw"
-"""Set by a click in the list, since the detail stands outside the list's own fragment."""
+"""Set by a click in the list, because the detail is outside the list's fragment."""
 
 
 def show_jobs(store: JobStore) -> None:
-    """List and detail."""
+    """Draw the list of jobs and the selected job."""
     local.attend(store)
     st.html(LIST_STYLE)
     jobs = store.jobs()
     if not jobs:
-        st.info("There are no jobs yet. Put one together under Train.", icon=":material/model_training:")
+        st.info("There are no jobs yet. Start one under Train.", icon=":material/model_training:")
         return
     names = [job.id for job in jobs]
     if st.session_state.get(CHOSEN) not in names:
@@ -57,9 +57,7 @@ def _list(store: JobStore) -> None:
         st.rerun()
     jobs = store.jobs()
     running = sum(not job.state.ended for job in jobs)
-    st.caption(
-        f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}, {running} under way" if running else f"{len(jobs)} ended"
-    )
+    st.caption(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}, {running} active" if running else f"{len(jobs)} ended")
     for job in jobs[:SHOWN]:
         chosen = job.id == st.session_state.get(CHOSEN)
         icon, _ = STATES[job.state]
@@ -76,7 +74,7 @@ def _list(store: JobStore) -> None:
             args=(job.id,),
         )
     if len(jobs) > SHOWN:
-        st.caption(f"and {len(jobs) - SHOWN} older ones: `sim2street jobs list`")
+        st.caption(f"{len(jobs) - SHOWN} older jobs are listed by `sim2street jobs list`.")
 
 
 def _choose(job: str) -> None:
@@ -85,10 +83,10 @@ def _choose(job: str) -> None:
 
 
 def show_comparison(store: JobStore) -> None:
-    """Curves and last figures of several runs."""
+    """Draw curves and latest metrics of several runs."""
     jobs = {job.id: job for job in store.jobs() if _progress(store, job).step > 0}
     if len(jobs) < 2:
-        st.info("Two jobs that have begun can be compared.", icon=":material/stacked_line_chart:")
+        st.info("Comparing needs at least two jobs that have started.", icon=":material/stacked_line_chart:")
         return
     chosen = st.multiselect(
         "Runs",
@@ -112,7 +110,7 @@ def show_comparison(store: JobStore) -> None:
             }
             st.plotly_chart(curves.iou_curves(lines), config=charts.CONFIG, key=f"compare/{label}")
         if not labels:
-            st.caption("None of these has been evaluated yet.")
+            st.caption("None of these runs has been evaluated yet.")
     with right:
         term = st.selectbox("Loss", terms, key="compared_term") if terms else None
         if term is not None:
@@ -124,11 +122,13 @@ def show_comparison(store: JobStore) -> None:
         placeholder="–",
         column_config={label: st.column_config.NumberColumn(f"{label}, %", format="%.1f") for label in labels},
     )
-    st.caption("mIoU at each run's latest evaluation; runs that differ in steps are at different points of learning.")
+    st.caption(
+        "mIoU at each run's latest evaluation; runs with different numbers of steps are not directly comparable."
+    )
 
 
 def run_name(job: Job) -> str:
-    """Short and unlike any other's."""
+    """A short, unique name."""
     return f"{job.id.partition('-')[0].lstrip('0')} · {job.title}"
 
 

@@ -1,4 +1,4 @@
-"""The room in which a training is put together: recipe, values, data, hardware, estimate, launch."""
+"""The train tab: recipe, values, data, hardware, estimate, launch."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ HERE: Final = "This machine"
 HUB: Final = "Hugging Face Jobs"
 FIRST_RECIPE: Final = "try_one_minute"
 FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
-"""Values that everybody looks at; the rest of the run's own are folded away."""
+"""Values that are always visible; the other values of the run are collapsed."""
 CHECKED: Final = 30
-"""Seconds for which a look at the data sets holds."""
+"""Seconds for which a check of the data sets is cached."""
 
 
 def show_launch_form(store: JobStore) -> None:
-    """Draw the room; nothing is started but by the launch button's handler."""
+    """Draw the tab; only the launch button's handler starts anything."""
     left, right = st.columns([3, 2], gap="large")
     with left:
         names = recipe_names()
         recipe = st.selectbox(
-            "Recipe", names, index=names.index(FIRST_RECIPE), key=RECIPE, help="All values of a training."
+            "Recipe", names, index=names.index(FIRST_RECIPE), key=RECIPE, help="A recipe sets all values of a training."
         )
         config = shipped_recipe(recipe)
         _introduce(config)
@@ -88,7 +88,7 @@ def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> Non
 
 
 def _part_title(config: RunConfig, part: str) -> str:
-    """What a numbered or named part of a group is: a network's name, or a data set's."""
+    """Title of a part of a group: a network's or a data set's name."""
     group, _, name = part.partition(".")
     return getattr(config, group)[int(name)].label if name.isdecimal() else name.replace("_", " ")
 
@@ -101,7 +101,7 @@ def _grid(fields: list[FormField], recipe: str) -> None:
 
 
 def _widget(recipe: str, field: FormField) -> None:
-    """One value: its name, what the recipe or the paper says where that differs, and its help."""
+    """Draw one value with its name, the recipe's or paper's value if different, and its help."""
     key = _key(recipe, field)
     entered = _entered(recipe, field)
     label = escape.markdown(field.label.replace("_", " ").capitalize())
@@ -137,7 +137,7 @@ def _key(recipe: str, field: FormField) -> str:
 
 
 def _entered(recipe: str, field: FormField) -> Any:
-    """The value that stands in the form; what cannot be read is handed on for the sentence that it gets."""
+    """The value in the form; an invalid one is returned as it is, so that `prepare` reports it."""
     raw = st.session_state.get(_key(recipe, field), field.value)
     try:
         return field.read(raw)
@@ -151,7 +151,7 @@ def _entered_values(recipe: str, fields: list[FormField]) -> dict[str, Any]:
 
 
 def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
-    """What would run, on what, for how long; then the button."""
+    """Draw what would run, on which hardware and for how long, and the launch button."""
     entered = _entered_values(recipe, fields)
     try:
         config = prepare(recipe, entered)
@@ -175,7 +175,7 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
     _show_estimate(expected)
     missing = [finding for finding in findings if not finding.there]
     if missing and where == HERE:
-        st.caption(":material/block: Some data is missing, so this cannot start here.")
+        st.caption(":material/block: Some data is missing, so the run cannot start here.")
     st.button(
         "Launch",
         type="primary",
@@ -192,15 +192,13 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
     mine = [item for item in found if item.value != item.recipe]
     papers = [item for item in found if item.paper]
     if not mine:
-        st.caption("As the recipe says.")
+        st.caption("No changes to the recipe.")
     for item in mine:
         st.markdown(
             f"{escape.code(item.key)} :primary[**{escape.markdown(item.value)}**] :gray[instead of {escape.markdown(item.recipe)}]"
         )
     if papers:
-        with st.popover(
-            f"{len(papers)} options differ from the papers' own", type="tertiary", icon=":material/menu_book:"
-        ):
+        with st.popover(f"{len(papers)} options differ from the papers", type="tertiary", icon=":material/menu_book:"):
             for item in papers:
                 st.markdown(
                     f"{escape.code(item.key)} **{escape.markdown(item.value)}** :gray[paper: {escape.markdown(item.paper)}]"
@@ -219,10 +217,10 @@ def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
     cards = _cards()
     if cards > 1:
-        st.number_input("Graphics cards", 1, cards, 1, key="processes")
+        st.number_input("GPUs", 1, cards, 1, key="processes")
     else:
         cores = os.cpu_count() or 1
-        st.caption(f"On its {'graphics card' if cards else f'processor, {cores} cores'}. Jobs wait for each other.")
+        st.caption(f"Runs on the {'GPU' if cards else f'CPU, {cores} cores'}. Jobs run one after another.")
     return True, estimate(config, store, processes=int(st.session_state.get("processes", 1)))
 
 
@@ -230,7 +228,7 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
     try:
         image()
         if get_token() is None:
-            raise JobError("Nobody is signed in to the Hub on this server: hf auth login, or HF_TOKEN.")
+            raise JobError("This server is not signed in to the Hub. Run hf auth login, or set HF_TOKEN.")
         flavours = _flavours()
     except Sim2StreetError as error:
         st.caption(f":material/info: {escape.markdown(str(error))}")
@@ -239,22 +237,22 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
     name = st.selectbox("Hardware", list(by_name), format_func=lambda key: _flavour_line(by_name[key]), key="flavour")
     st.text_input("Repository for the checkpoint", placeholder="owner/name", key="hub_repository", max_chars=96)
     left, right = st.columns(2)
-    left.text_input("Paid by", placeholder="the token's owner", key="hub_namespace", max_chars=96)
-    right.number_input("Ends after, minutes", 5, 7 * 24 * 60, 240, step=30, key="hub_timeout")
+    left.text_input("Paid by", placeholder="owner of the token", key="hub_namespace", max_chars=96)
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, 240, step=30, key="hub_timeout")
     expected = estimate(config, store, flavour=by_name[name])
     if expected is not None and expected.seconds[1] > 60 * st.session_state["hub_timeout"]:
-        st.caption(":material/timer_off: :orange[It may not be through by then; a job that is cut off is paid for.]")
+        st.caption(":material/timer_off: :orange[The job may not finish in time; an interrupted job is still charged.]")
     return bool(st.session_state.get("hub_repository")), expected
 
 
 def _flavour_line(flavour: Flavour) -> str:
-    card = f"{flavour.gpus} × {flavour.gpu}" if flavour.gpus else "no graphics card"
-    return f"{flavour.title}: {card}, ${flavour.dollars_per_hour:.2f} an hour"
+    card = f"{flavour.gpus} × {flavour.gpu}" if flavour.gpus else "no GPU"
+    return f"{flavour.title}: {card}, ${flavour.dollars_per_hour:.2f} per hour"
 
 
 def _show_estimate(expected: Estimate | None) -> None:
     if expected is None:
-        st.caption(":material/schedule: How long it takes on this hardware is not known.")
+        st.caption(":material/schedule: The duration on this hardware is unknown.")
         return
     shortest, longest = map(in_words, expected.seconds)
     cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
@@ -265,7 +263,7 @@ def _show_estimate(expected: Estimate | None) -> None:
 
 @for_admins
 def _launch(who: str) -> str:
-    """Everything is read and checked again on the server; the page only suggested it."""
+    """Start the job; all values are read and validated again on the server."""
     state, store = st.session_state, JobStore()
     recipe = state[RECIPE]
     config = prepare(recipe, _entered_values(recipe, fields_of(shipped_recipe(recipe))))

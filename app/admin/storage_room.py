@@ -1,4 +1,4 @@
-"""The room of storage: what takes how much, what is in the catalog, what can be brought back."""
+"""The storage tab: disk usage, promoted checkpoints, and the trash."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sim2street.training.jobs.access import audit
 from sim2street.training.jobs.store import TRASH, JobStore, promoted_names
 
 UNUSED_DAYS: Final = 7
-"""Stored data sets that no run used for so long are offered for removal."""
+"""Days after which unused stored data sets are offered for removal."""
 
 
 def show_storage(store: JobStore) -> None:
-    """Overview, stored data sets, promoted checkpoints, trash."""
+    """Draw the overview, stored data sets, promoted checkpoints and the trash."""
     jobs, trash = store.jobs(), store.trash()
     sizes = {job.id: size_of(store.place(job.id)) for job in jobs}
     in_trash = size_of(store.folder / TRASH)
@@ -36,7 +36,7 @@ def show_storage(store: JobStore) -> None:
         ):
             st.metric(label, in_units(value), border=True)
     if disk.free < 2 * 2**30:
-        st.warning("Less than 2 GB are free: a training could stop at its next save.", icon=":material/disc_full:")
+        st.warning("Less than 2 GB is free, so a training could fail at its next save.", icon=":material/disc_full:")
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("### Jobs by size")
@@ -45,32 +45,32 @@ def show_storage(store: JobStore) -> None:
         if rows:
             st.dataframe(rows, hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.1f")})
         else:
-            st.caption("There are none.")
-        st.caption(f"All of it lies in {escape.code(str(runs_folder()))}.")
+            st.caption("There are no jobs.")
+        st.caption(f"Stored in {escape.code(str(runs_folder()))}.")
         st.markdown("### Stored data sets")
         unused = sum(entry.size for entry in cached if entry.days_unused() >= UNUSED_DAYS)
         st.caption(
-            f"Copies in {escape.code(str(cache_folder()))} that trainings read; one that is needed again is made again."
-            + ("" if unused else f" None was left unused for {UNUSED_DAYS} days.")
+            f"Copies in {escape.code(str(cache_folder()))} that trainings read; a removed copy is made again when needed."
+            + ("" if unused else f" All were used within the last {UNUSED_DAYS} days.")
         )
         if unused:
-            words = f"Remove those unused for {UNUSED_DAYS} days ({in_units(unused)})"
+            words = f"Remove copies unused for {UNUSED_DAYS} days ({in_units(unused)})"
             st.button(words, icon=":material/delete_sweep:", on_click=_remove_unused, key="remove_unused")
     with right:
-        st.markdown("### Promoted")
+        st.markdown("### Promoted checkpoints")
         for name in promoted_names():
-            _row(name, "Take out", ":material/remove_circle:", _withdraw)
+            _row(name, "Remove", ":material/remove_circle:", _withdraw)
         if not promoted_names():
-            st.caption("No checkpoint of a job is in the catalog yet.")
+            st.caption("No checkpoint has been promoted yet.")
         st.markdown("### Trash")
         for job in trash:
-            _row(job.id, "Bring back", ":material/undo:", _restore)
+            _row(job.id, "Restore", ":material/undo:", _restore)
         if trash:
             with st.popover(f"Empty the trash ({in_units(in_trash)})", icon=":material/delete_forever:"):
-                st.markdown("States and checkpoints in it are gone for good then.")
-                st.button("Empty it", type="primary", on_click=_empty, key="empty_trash")
+                st.markdown("This permanently deletes the states and checkpoints in it.")
+                st.button("Empty the trash", type="primary", on_click=_empty, key="empty_trash")
         else:
-            st.caption("It is empty.")
+            st.caption("The trash is empty.")
 
 
 def _row(name: str, words: str, icon: str, action: object) -> None:
@@ -91,7 +91,7 @@ def _withdraw(who: str, name: str) -> str:
 def _restore(who: str, job: str) -> str:
     JobStore().restore(job)
     audit(who, "restored", job=job)
-    return f"{job} is back."
+    return f"{job} was restored."
 
 
 @for_admins

@@ -148,10 +148,12 @@ def _check(key: str, value: Tensor, shape: torch.Size, title: str) -> None:
     if key.endswith(BATCHES):
         # Moving averages include counters, which turns them into floats.
         if value.is_floating_point() and not (is_finite(value.float()) and bool((value >= 0).all())):
-            raise CheckpointError(f"{key} holds {float(value):g}; expected a count.")
+            raise CheckpointError(f"{key} is {float(value):g}; expected a count.")
         return
     if value.dtype not in FLOATS:
-        raise CheckpointError(f"{key} holds {str(value.dtype).removeprefix('torch.')} numbers; expected floats.")
+        raise CheckpointError(
+            f"{key} has the type {str(value.dtype).removeprefix('torch.')}; expected floating-point numbers."
+        )
     if not is_finite(value.float()):  # checked as stored: a double may overflow fp32
         raise CheckpointError(f"{key} contains NaN or infinite values. The file cannot be used.")
     if key.endswith(VARIANCE) and bool((value < 0).any()):

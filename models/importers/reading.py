@@ -33,7 +33,7 @@ from sim2street.models.importers.keys import renamed
 from sim2street.models.storage.files import is_litter
 
 MAX_BYTES: Final = 8 * 2**30
-"""Largest file accepted; the authors' largest, with optimiser and three copies of MiT-B5, has about 2 GB."""
+"""Largest file accepted; the authors' largest, with optimiser and three copies of MiT-B5, is about 2 GB."""
 MAX_EXPANSION: Final = 20
 """Largest expansion of an archive; compression hardly shrinks trained weights."""
 SMALL_BYTES: Final = 64 * 2**20

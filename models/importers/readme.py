@@ -26,7 +26,7 @@ def card_of(config: CheckpointConfig, family: Family) -> str:
         *(f"- **Left out:** {count} tensors: {reason}" for reason, count in record.left_out.items()),
     ]
     if record.reported_miou is not None:
-        lines.append(f"- **Reported by the authors:** mIoU {record.reported_miou:.1f}; not measured here")
+        lines.append(f"- **Reported by the authors:** mIoU {record.reported_miou:.1f} (not measured here)")
     size = "any" if protocol.size is None else f"{protocol.size[0]}x{protocol.size[1]}"
     lines += [
         "",

@@ -1,7 +1,7 @@
 """Released weights by name: what they are, what their authors report, and where to get them.
 
 `url` is set if the authors give a direct link. The others require a person to confirm something on a page (Google Drive,
-OneDrive), so that page is named instead. Links are those of the authors' READMEs; figures are the authors', in percent on
+OneDrive), so that page is named instead. Links are those of the authors' READMEs; mIoU values are the authors', in percent on
 Cityscapes val, single scale.
 """
 

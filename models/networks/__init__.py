@@ -35,7 +35,7 @@ def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, An
 def encoder_name(name: str, options: Mapping[str, Any]) -> str:
     """Name of a network's encoder, such as "MiT-B0 × 0.75" for three quarters of its channels.
 
-    Comparing the figures of two checkpoints says something about their training only if this is the same.
+    Comparing the metrics of two checkpoints says something about their training only if this is the same.
     """
     network = NETWORKS[name]
     return network.encoder(network.options.parse(options, where=f"network {name}"))

@@ -37,12 +37,14 @@ class DAFormerNetworkOptions(EncoderOptions):
         default=(1, 6, 12, 18),
         min_length=1,
         max_length=8,
-        description="Of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
+        description="Dilations of the head's parallel convolutions; 1 is a plain 1x1 convolution.",
     )
     fuse_kernel: Literal[1, 3] = Field(
         default=3, description="Side of the convolution that fuses the branches; 3 in the paper, 1 for laptops."
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Probability of dropping a whole channel before the classifier."
+    )
 
 
 class DilatedDepthwise(nn.Conv2d):
@@ -64,7 +66,7 @@ class DilatedDepthwise(nn.Conv2d):
             return super().forward(input)
         rows, columns = -(-height // dilation), -(-width // dilation)
         maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
-        # (B, rows, row in cell, columns, column in cell, D) -> one picture for each place in a cell.
+        # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
         cells = maps.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
         pictures = cells.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
         pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)

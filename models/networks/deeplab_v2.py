@@ -6,7 +6,7 @@ the last two stages (output stride 8), a second classifier on stage 3, batch-nor
 
 Two options make it fit a laptop: `width` slims every stage, and `detail_channels` adds a decoder that refines the
 classifier's features with stage 1's at stride 4 (the idea of DeepLab-v3+, arXiv:1802.02611). Without it, poles and people
-in a picture 320 pixels wide disappear at stride 8 or 16.
+in an image 320 pixels wide disappear at stride 8 or 16.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DeepLabV2Options(Options):
     encoder: str = Field(
         default="",
         description="A timm model with feature maps, such as tf_efficientnet_lite0, in place of the ResNet; `backbone`,"
-        " `width` and `caffe_style` are the latter's.",
+        " `width` and `caffe_style` apply to the ResNet only.",
     )
     width: float = Field(default=1.0, gt=0, le=1, description="Factor on the channels of all four stages.")
     output_stride: Literal[8, 16, 32] = Field(
@@ -46,7 +46,7 @@ class DeepLabV2Options(Options):
         default=(6, 12, 18, 24),
         min_length=1,
         max_length=8,
-        description="Of the classifier's parallel convolutions; AdaptSegNet's released code uses 6 and 12 only.",
+        description="Dilations of the classifier's parallel convolutions; AdaptSegNet's released code uses 6 and 12 only.",
     )
     auxiliary: bool = Field(default=True, description="Whether stage 3 has a classifier too.")
     caffe_style: bool = Field(
@@ -66,7 +66,7 @@ class DeepLabV2Options(Options):
     @model_validator(mode="after")
     def _strides_of_a_resnet(self) -> Self:
         if not self.encoder and self.output_stride == 32:
-            raise ValueError("output_stride 32 needs an encoder of timm; a ResNet here takes 8 or 16")
+            raise ValueError("output_stride 32 needs a timm encoder; the ResNet supports 8 or 16")
         return self
 
 

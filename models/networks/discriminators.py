@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class PatchDiscriminator(nn.Sequential):
     """ADVENT's fully convolutional discriminator (also AdaptSegNet's): five 4x4 convolutions of stride 2.
 
-    (B, channels, H, W) -> logits (B, 1, H/32, W/32), no norm, no sigmoid, LeakyReLU 0.2 between; a picture of
+    (B, channels, H, W) -> logits (B, 1, H/32, W/32), no norm, no sigmoid, LeakyReLU 0.2 between; an image of
     1024x512 gives a map of 32x16. Initialisation is PyTorch's, as in the authors' code. Keys are those of the
     released code (0, 2, 4, 6, 8).
 

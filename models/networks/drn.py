@@ -136,7 +136,7 @@ class DRN(Core):
 
 def drn(labels: LabelSpace, options: DRNOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    # The authors upsample with aligned corners (eightfold, to the picture's size).
+    # The authors upsample with aligned corners (eightfold, to the image's size).
     return Segmenter(DRN(labels.count, options or DRNOptions()), labels, IMAGENET, align_corners=True)
 
 

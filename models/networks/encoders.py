@@ -39,7 +39,7 @@ class EncoderOptions(MixTransformerOptions, TuningOptions):
         default="",
         description="A timm model with feature maps, such as tf_efficientnet_lite0, or a plain vision transformer, such"
         " as vit_base_patch14_dinov2, in place of the Mix Transformer;"
-        " `variant`, `width` and `norm_epsilon` are the latter's and stay at their defaults.",
+        " `variant`, `width` and `norm_epsilon` apply to the Mix Transformer only.",
     )
 
     @model_validator(mode="after")
@@ -47,9 +47,7 @@ class EncoderOptions(MixTransformerOptions, TuningOptions):
         foreign = sorted(self.model_fields_set & {"variant", "width", "norm_epsilon"}) if self.encoder else []
         foreign = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
         if foreign:
-            raise ValueError(
-                f"{', '.join(foreign)} belongs to the Mix Transformer, not to {self.encoder}; leave it out"
-            )
+            raise ValueError(f"{', '.join(foreign)} belongs to the Mix Transformer, not to {self.encoder}; remove it")
         if self.tuning != "full" and not is_plain(self.encoder):
             raise ValueError(
                 f"tuning {self.tuning} needs a vision transformer as encoder, such as vit_base_patch14_dinov2"
@@ -99,7 +97,7 @@ class TimmEncoder(nn.Module):
 class PyramidEncoder(nn.Module):
     """A plain vision transformer and a pyramid: normalised (B, 3, H, W) -> `stage1`..`stage4` at strides 4 to 32.
 
-    A picture whose sides are not multiples of the patch is resized to the nearest ones, and the maps to their strides, so
+    An image whose sides are not multiples of the patch is resized to the nearest ones, and the maps to their strides, so
     heads need not know about patches.
 
     Args:
@@ -175,7 +173,7 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
     """
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:4]) if name.isprintable() else ""
-        hint = f" Close to it are {near}." if near else ""
+        hint = f" Similar names: {near}." if near else ""
         raise ConfigError(f"timm {timm.__version__} has no model {name[:60]!r}; timm.list_models() lists them.{hint}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     options |= {} if output_stride == 32 else {"output_stride": output_stride}

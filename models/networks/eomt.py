@@ -37,7 +37,7 @@ class EoMTOptions(Options):
         default="vit_large_patch14_reg4_dinov2",
         description="A timm vision transformer whose position embedding is added to patches only.",
     )
-    size: int = Field(default=1024, ge=32, le=4096, description="Side of the square pictures; the grid is fixed to it.")
+    size: int = Field(default=1024, ge=32, le=4096, description="Side of the square images; the grid is fixed to it.")
     patch: int = Field(default=16, ge=4, le=64, description="Side of a patch.")
     queries: int = Field(default=100, ge=1, le=1000, description="Number of proposed masks.")
     query_blocks: int = Field(
@@ -93,7 +93,7 @@ class EoMTNetwork(Core):
         self.upscale = nn.Sequential(Upscale(width), Upscale(width))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Resize pictures to the fixed grid's size; `main` has that size."""
+        """Resize images to the fixed grid's size; `main` has that size."""
         net = self.encoder
         tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(resized(images, self.size)))))
         for block in net.blocks[: self.first]:

@@ -32,7 +32,9 @@ class FCN8sOptions(Options):
     """Options of `fcn8s`; the defaults are the paper's network."""
 
     width: float = Field(default=1.0, gt=0, le=1, description="Factor on all channels; below 1 for laptops.")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="Whole channels dropped after each wide layer.")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="Probability of dropping a whole channel after each wide layer."
+    )
 
 
 class BilinearUpsampling(nn.Module):
@@ -59,7 +61,7 @@ class BilinearUpsampling(nn.Module):
 class FCN8s(Core):
     """Bare network: normalised (B, 3, H, W) -> `main` (B, C, H, W), `stage1`..`stage5` after each pooling, and `fc7`.
 
-    Stages refer to the padded picture. `fc7`, the last map before the classifier, is the input of CyCADA's feature
+    Stages refer to the padded image. `fc7`, the last map before the classifier, is the input of CyCADA's feature
     discriminator. Keys are those of the authors' code, except the upsampling kernels.
     """
 
@@ -95,7 +97,7 @@ class FCN8s(Core):
         self.upscore8 = BilinearUpsampling(classes, 8)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Scores at the picture's own size."""
+        """Scores at the image's own size."""
         maps = F.pad(images, (PADDING,) * 4)
         outputs: dict[str, Tensor] = {}
         for index, layer in enumerate(self.vgg):
@@ -123,7 +125,7 @@ def _cropped(maps: Tensor, to: Tensor, offset: int) -> Tensor:
 
 def fcn8s(labels: LabelSpace, options: FCN8sOptions | None = None) -> Segmenter:
     """Build the segmenter; weights are random until a checkpoint is loaded."""
-    # Scores already have the picture's size, so the kind of upsampling does not matter.
+    # Scores already have the image's size, so the kind of upsampling does not matter.
     return Segmenter(FCN8s(labels.count, options or FCN8sOptions()), labels, IMAGENET)
 
 

@@ -1,12 +1,12 @@
-"""HRDA: context from a downscaled picture, detail from windows at full size, fused by learned attention.
+"""HRDA: context from a downscaled image, detail from windows at full size, fused by learned attention.
 
 Hoyer et al., "HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation", ECCV 2022, arXiv:2204.13132.
 
-context    the whole picture at half size through encoder and head; a second, light head turns the same features into
+context    the whole image at half size through encoder and head; a second, light head turns the same features into
            an attention map per class: how far to trust the detail                                    Sec. 3.2, 3.3
-detail     windows of the picture at full size through the same encoder and head; where windows overlap their logits
+detail     windows of the image at full size through the same encoder and head; where windows overlap their logits
            are averaged                                                                               Sec. 3.4
-fusion     up((1 - a) * context) + up(a) * detail, at stride 4 of the full picture                    Eq. 7
+fusion     up((1 - a) * context) + up(a) * detail, at stride 4 of the full image                    Eq. 7
 
 Training uses one random window (`detail`, and `fuse` with its box), inference all of them (`detail_windows`).
 """
@@ -35,7 +35,7 @@ from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.segmenter import Core, Segmenter
 
 CONTEXT_SCALE: Final = 0.5
-"""Size of the context picture relative to the detail's."""
+"""Size of the context image relative to the detail's."""
 STRIDE: Final = 4
 """Pixels per logit of the detail; the context has twice as many."""
 WINDOW_BATCH: Final = 4
@@ -67,7 +67,7 @@ class HRDANetworkOptions(DAFormerNetworkOptions):
 
 
 class Box(NamedTuple):
-    """A window within a picture, in pixels: rows `top` to `bottom`, columns `left` to `right`, ends excluded."""
+    """A window within an image, in pixels: rows `top` to `bottom`, columns `left` to `right`, ends excluded."""
 
     top: int
     bottom: int
@@ -84,10 +84,10 @@ class Box(NamedTuple):
 
 
 class Context(NamedTuple):
-    """Outputs for the downscaled picture, all at a stride of 8 pixels of the full picture except `features`.
+    """Outputs for the downscaled image, all at a stride of 8 pixels of the full image except `features`.
 
     Attributes:
-        features: `stage1`..`stage4` of the downscaled picture.
+        features: `stage1`..`stage4` of the downscaled image.
         logits: (B, C, H/8, W/8).
         attention: (B, C, H/8, W/8) in [0,1], how much to trust the detail instead.
     """
@@ -186,7 +186,7 @@ class HRDANetwork(Core):
         return total / visits
 
     def boxes(self, height: int, width: int) -> list[Box]:
-        """Windows that cover a picture, row by row; the last ones are shifted to end at its border."""
+        """Windows that cover an image, row by row; the last ones are shifted to end at its border."""
         return [
             Box(top, bottom, left, right)
             for top, bottom in _spans(height, self.detail_crop[0], overlap=self.overlap)
@@ -194,12 +194,12 @@ class HRDANetwork(Core):
         ]
 
     def fuse(self, context: Context, detail: Tensor, box: Box | None = None) -> Tensor:
-        """Fuse context and detail at stride 4 of the full picture, (B, C, H/4, W/4).
+        """Fuse context and detail at stride 4 of the full image, (B, C, H/4, W/4).
 
         Args:
-            context: outputs for the whole picture.
-            detail: logits of the whole picture, or of the window `box` alone.
-            box: the window in pixels of the full picture, multiples of 8; outside it only the context counts.
+            context: outputs for the whole image.
+            detail: logits of the whole image, or of the window `box` alone.
+            box: the window in pixels of the full image, multiples of 8; outside it only the context counts.
         """
         attention = context.attention
         if box is not None:

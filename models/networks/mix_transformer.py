@@ -24,7 +24,7 @@ HEADS: Final = (1, 2, 5, 8)
 REDUCTIONS: Final = (8, 4, 2, 1)
 EXPANSION: Final = 4
 EMBED_EPSILON: Final = 1e-5
-"""Of the norms after patch embeddings and reductions, which the authors left at PyTorch's default."""
+"""Epsilon of the norms after patch embeddings and reductions, which the authors left at PyTorch's default."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MixTransformerOptions(Options):
     norm_epsilon: float = Field(
         default=1e-6,
         gt=0,
-        description="Of the layer norms in blocks and at stage ends; the SegFormer port of transformers uses 1e-5.",
+        description="Epsilon of the layer norms in blocks and at stage ends; the SegFormer port of transformers uses 1e-5.",
     )
     drop_path: float = Field(
         default=0.1, ge=0, lt=1, description="Stochastic depth of the last block; the first has 0."

@@ -20,7 +20,9 @@ class SegFormerOptions(EncoderOptions):
     channels: int = Field(
         default=768, ge=8, le=2048, description="Width of the head: 256 for B0 and B1, 768 for B2 to B5."
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Whole channels dropped before the classifier.")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Probability of dropping a whole channel before the classifier."
+    )
 
 
 class SegFormerHead(nn.Module):

@@ -39,7 +39,7 @@ class VFMUDANetworkOptions(TuningOptions):
         default=1024,
         ge=28,
         le=4096,
-        description="Side of the square crops in pixels. Every picture is resized to about the corresponding area.",
+        description="Side of the square crops in pixels. Every image is resized to about the corresponding area.",
     )
     drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth of the last block.")
 
@@ -102,9 +102,9 @@ def encoder_side(size: int, patch: int) -> int:
 
 
 def input_size(size: tuple[int, int], side: int, patch: int) -> tuple[int, int]:
-    """(height, width) at which the encoder sees a picture: `side` for squares, the same area at their aspect ratio otherwise.
+    """(height, width) at which the encoder sees an image: `side` for squares, the same area at their aspect ratio otherwise.
 
-    The authors only use squares. With the area fixed, no picture costs more than a square.
+    The authors only use squares. With the area fixed, no image costs more than a square.
     """
     height, width = size
     shape = math.sqrt(height / width)

@@ -124,7 +124,7 @@ class VisionTransformer(nn.Module):
             attention.proj = LowRankLinear(cast(nn.Linear, attention.proj), rank)
 
     def forward(self, images: Tensor, hide: float = 0.0) -> Tensor:
-        """Encode pictures whose sides are multiples of the patch.
+        """Encode images whose sides are multiples of the patch.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -136,7 +136,7 @@ class VisionTransformer(nn.Module):
         height, width = images.shape[-2:]
         if height % self.patch or width % self.patch:
             raise ConfigError(
-                f"{self.name} cuts pictures into patches of {self.patch}x{self.patch} pixels, but this one measures"
+                f"{self.name} cuts images into patches of {self.patch}x{self.patch} pixels, but this one measures"
                 f" {width}x{height}. Resize it to multiples of {self.patch}, such as"
                 f" {'x'.join(str(to_multiple(side, self.patch)) for side in (width, height))}."
             )

@@ -1,8 +1,8 @@
-"""Where things lie that can be fetched or computed again, what is there, and how it is removed.
+"""The cache of data that can be downloaded or computed again: its location, its contents, and how to remove them.
 
-Each kind of thing has a folder below it: `samples` are data sets stored at one size, `statistics` tell how often classes
-occur, `analyses` what a checkpoint read on a set, `gaps` how two domains compare, `weights` are files of the authors. Only what has a name that this project gives is ever listed or removed: the
-folder may be one that holds other things too.
+Each kind of entry has its own folder: `samples` has data sets stored at one size, `statistics` class frequencies,
+`analyses` the evaluations of checkpoints on sets, `gaps` the comparisons of two domains, `weights` the authors' files. Only
+entries with names that this project gives are ever listed or removed, because the folder may contain other files.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ OWN_NAMES: Final = {
     GAPS: re.compile(r"([\w.+-]+)\.npz"),
     FETCHED: re.compile(r"([0-9a-f]{12})"),
 }
-"""By kind: names of the files, or of the folder, that one thing is made of; the group is what they have in common."""
+"""By kind: pattern of the names of an entry's files or folder; the group is what they have in common."""
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One thing in the cache.
+    """One entry of the cache.
 
     Args:
-        kind: a key of `OWN_NAMES`, as its folder is called.
-        name: what it is: a data set's settings, size and digest; a file's name.
-        paths: the files or the folder that it is made of.
+        kind: a key of `OWN_NAMES`, which is also the name of its folder.
+        name: a data set's settings, size and digest, or a file's name.
+        paths: its files or its folder.
         size: bytes on disk.
-        used: when it was used last, in seconds since 1970.
+        used: time of its last use, in seconds since 1970.
     """
 
     kind: str
@@ -53,14 +53,14 @@ class CacheEntry:
     used: float
 
     def days_unused(self) -> float:
-        """Days since it was used last; 0 where the clock was set back."""
+        """Days since its last use; 0 if the clock was set back."""
         return max(0.0, time.time() - self.used) / 86400
 
     def remove(self) -> None:
-        """Remove it. Who has its files open, reads on; what is removed is made or fetched anew when it is needed.
+        """Remove it. Processes with open files can still read them; the entry is made or downloaded again when needed.
 
         Raises:
-            OSError: somebody else's, or in use on a system that locks open files.
+            OSError: it belongs to another user, or is in use on a system that locks open files.
         """
         for path in self.paths:
             if path.is_dir():
@@ -70,23 +70,25 @@ class CacheEntry:
 
 
 def cache_folder() -> Path:
-    """Folder for what can be had again: SIM2STREET_CACHE, else ~/.cache/sim2street.
+    """The cache's folder: SIM2STREET_CACHE, or ~/.cache/sim2street if not set.
 
     Raises:
-        ConfigError: it is no folder, or the home that it names is nobody's.
+        ConfigError: it is not a folder, or it names the home of an unknown user.
     """
     named = os.environ.get("SIM2STREET_CACHE") or "~/.cache/sim2street"
     try:
         folder = Path(named).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"The cache cannot lie in {named}: {error}. Set SIM2STREET_CACHE to a folder.") from error
+        raise ConfigError(f"{named} cannot be the cache folder: {error}. Set SIM2STREET_CACHE to a folder.") from error
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The cache cannot lie in {folder}, which is a file. Set SIM2STREET_CACHE to a folder.")
+        raise ConfigError(
+            f"{folder} cannot be the cache folder, because it is a file. Set SIM2STREET_CACHE to a folder."
+        )
     return folder
 
 
 def mark_used(path: Path) -> None:
-    """Remember that a file of the cache was used now; a cache that may only be read keeps no such record."""
+    """Record that a file of the cache was used now; in a read-only cache this has no effect."""
     try:
         os.utime(path)
     except OSError:
@@ -94,9 +96,9 @@ def mark_used(path: Path) -> None:
 
 
 def cache_entries() -> list[CacheEntry]:
-    """All that is in the cache, the largest first.
+    """All entries of the cache, largest first.
 
-    Left out are sets that are being stored and files that are being fetched, links, and whatever else lies there.
+    Sets being stored, files being downloaded, links and other files are left out.
     """
     folder = cache_folder()
     found = [_entry(kind, name, paths) for kind in OWN_NAMES for name, paths in _things(folder / kind, kind)]
@@ -104,21 +106,21 @@ def cache_entries() -> list[CacheEntry]:
 
 
 def remove_entries(entries: Iterable[CacheEntry]) -> tuple[list[CacheEntry], list[str]]:
-    """Remove what can be removed; return that, and for each of the others a sentence on why it stayed."""
+    """Remove entries; return those that were removed, and for each of the others the reason why it was kept."""
     removed: list[CacheEntry] = []
     stayed: list[str] = []
     for entry in entries:
         try:
             entry.remove()
         except OSError as error:
-            stayed.append(f"kept {entry.name}: {error.strerror or error}.")
+            stayed.append(f"{entry.name} could not be removed: {error.strerror or error}.")
         else:
             removed.append(entry)
     return removed, stayed
 
 
 def _things(folder: Path, kind: str) -> Iterator[tuple[str, list[Path]]]:
-    """Name and paths of each thing of a kind."""
+    """Name and paths of each entry of a kind."""
     things: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         half = HALF_WRITTEN.fullmatch(path.name)
@@ -147,7 +149,7 @@ def _is_held(lock: Path) -> bool:
             return False
     except TimeoutError:
         return True
-    except OSError:  # somebody else's folder, in which nothing can be removed either
+    except OSError:  # another user's folder, where nothing can be removed anyway
         return False
 
 

@@ -68,7 +68,7 @@ def find_checkpoint(source: str) -> Checkpoint:
     places, _ = _survey()
     if source in places:
         return Checkpoint.open(places[source])
-    # `runs/mistyped` also reads as owner/name: where the owner is a folder here, a path was meant.
+    # `runs/mistyped` also looks like owner/name; if the owner is a local folder, a path was meant.
     if is_repository(source) and not path.parent.is_dir():
         return download_checkpoint(source)
     names = ", ".join(places) or "none"
@@ -78,7 +78,7 @@ def find_checkpoint(source: str) -> Checkpoint:
 
 
 def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
-    """The Spacefile's repositories, except those whose folder is here."""
+    """The Spacefile's repositories, except those whose folder exists locally."""
     if not SPACEFILE.exists():  # installed without the repository around it
         return []
     try:
@@ -101,7 +101,7 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
             continue
         state = DOWNLOADS.ask(model.source)
         on_its_way = state.checkpoint is None and state.failure is None
-        reason = f"Being fetched from {model.repository} on the Hub." if on_its_way else state.failure
+        reason = f"Downloading from {model.repository} on the Hub." if on_its_way else state.failure
         entries.append(CatalogEntry(name, state.checkpoint, reason, state if on_its_way else None))
     return entries
 

@@ -5,11 +5,11 @@ Its files::
     model.safetensors   weights, fp16 or fp32
     config.json         what they are: network, label space, window, method, recipe, seed, step, commit, licence, origin
     metrics.json        what `sim2street evaluate` printed for exactly these weights (may be missing)
-    README.md           the card
+    README.md           the model card
 
-Opening is strict: every file is checked before a weight is used, and a folder that is damaged, incomplete or foreign
-raises `CheckpointError` with the reason. A folder is written beside its place and moved there whole. PyTorch is imported
-once weights are loaded or saved.
+Opening is strict: every file is checked before any weight is used, and a folder that is damaged, incomplete or not a
+checkpoint raises `CheckpointError` with the reason. A folder is written under a temporary name and then renamed. PyTorch is
+imported only when weights are loaded or saved.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from sim2street.models.segmenter import Segmenter
 
 FORMAT: Final = 1
-"""Version of the folder's layout; a newer one is refused by name rather than misread."""
+"""Version of the folder's layout; a newer one is refused rather than misread."""
 PICKLES: Final = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
-"""Suffixes of files that run code when they are opened carelessly; never opened as a checkpoint."""
+"""Suffixes of files that can run code when opened; never opened as a checkpoint."""
 
 
 class Window(Options):
-    """How a photo is shown to the network, part of the protocol under which figures hold."""
+    """How a photo is presented to the network, part of the evaluation protocol."""
 
     short_side: int | None = Field(
         default=None, ge=32, le=4096, description="The photo is resized so that its shorter side has this many pixels."
@@ -67,27 +67,27 @@ class Window(Options):
     )
     resampling: Literal["bicubic", "bilinear", "pillow_bilinear"] = Field(
         default="bicubic",
-        description="How the photo is resized: Pillow's bicubic or bilinear filter, which widen when they shrink, or four"
-        " neighbours as in OpenCV (bilinear), which the mmsegmentation line of papers uses.",
+        description="How the photo is resized: Pillow's antialiased bicubic or bilinear filter, or OpenCV's bilinear filter"
+        " of four neighbours (bilinear), which papers based on mmsegmentation use.",
     )
     spread: bool = Field(
         default=False,
-        description="Whether as few windows as cover a side are spread evenly along it, in place of a stride.",
+        description="Whether the fewest windows that cover a side are spread evenly along it, in place of a stride.",
     )
     averaging: Literal["logits", "probabilities", "scores"] = Field(
         default="logits",
-        description="What is averaged where windows overlap, and brought to the photo's size: logits, their softmax, or"
-        " what they are the logarithm of (EoMT).",
+        description="What is averaged where windows overlap and resized to the photo: logits, their softmax, or their"
+        " exponential (EoMT).",
     )
     upsample_twice: bool = Field(
         default=False,
-        description="Whether logits of a whole photo go to the network's input size first and to the photo's from there.",
+        description="Whether logits of a whole photo are first upsampled to the network's input size, then to the photo's.",
     )
 
     @model_validator(mode="after")
     def _covers(self) -> Self:
         if self.crop is None and (self.spread or self.averaging != "logits"):
-            raise ValueError("spread and averaging are of windows: give a crop")
+            raise ValueError("spread and averaging apply to windows only; give a crop")
         if self.stride is not None:
             if self.spread:
                 raise ValueError("windows are spread evenly or have a stride, not both")
@@ -114,10 +114,11 @@ class CheckpointConfig(Options):
     network: str
     network_options: dict[str, Any] = Field(default_factory=dict)
     labels: str | LabelSpaceOptions = Field(
-        default="cityscapes19", description="The classes: the name of one of the project's label spaces, or one's own."
+        default="cityscapes19",
+        description="The classes: the name of one of the project's label spaces, or a table of your own.",
     )
     window: Window = Window()
-    source: str = Field(description="What the labels came from, such as street_scenes/game.")
+    source: str = Field(description="Labelled source data, such as street_scenes/game.")
     target: str | None = Field(default=None, description="Unlabelled domain adapted to; none for source-only.")
     recipe: str = ""
     seed: int = 0
@@ -125,8 +126,10 @@ class CheckpointConfig(Options):
     commit: str = Field(default="", description="Revision of this repository that trained it.")
     licence: str = "apache-2.0"
     origin: Literal["trained", "imported"] = "trained"
-    initialisation: str = Field(default="random", description="What the weights were before training.")
-    imported: ImportRecord | None = Field(default=None, description="Whence imported weights come, and their protocol.")
+    initialisation: str = Field(default="random", description="The initial weights.")
+    imported: ImportRecord | None = Field(
+        default=None, description="Origin and evaluation protocol of imported weights."
+    )
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @field_validator("network")
@@ -134,7 +137,7 @@ class CheckpointConfig(Options):
     def _known_network(cls, value: str) -> str:
         if value in NETWORK_NAMES:
             return value
-        from sim2street.models.networks import NETWORKS  # PyTorch comes with it; a package may have added the name
+        from sim2street.models.networks import NETWORKS  # imports PyTorch; a package may have added the name
 
         if value not in NETWORKS:
             said = [
@@ -160,13 +163,13 @@ class CheckpointConfig(Options):
 
 
 class Checkpoint:
-    """A validated folder; the network is built when asked for.
+    """A validated checkpoint folder; the network is built on demand.
 
     Attributes:
         path: the folder.
         config: parsed `config.json`.
         metrics: parsed `metrics.json`, `{"<data set>/<split>": {"miou": ..., "iou_per_class": {...}, ...}}`.
-        repository: `owner/name@commit` where it came from the Hub, else None.
+        repository: `owner/name@commit` if it came from the Hub, otherwise None.
     """
 
     def __init__(
@@ -179,17 +182,17 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """By which catalog and command line know it: its repository's, its folder's, or its run's for `RUN/checkpoint`."""
+        """Its name in the catalog: that of its repository, of its folder, or of the run for `RUN/checkpoint`."""
         if self.repository is not None:
             return self.repository.partition("@")[0].rpartition("/")[2]
         return self.path.parent.name if self.path.name == RUN_FOLDER else self.path.name
 
     @classmethod
     def open(cls, source: str | Path, *, repository: str | None = None) -> Self:
-        """Open and check a folder; `repository` says which one on the Hub it is a copy of.
+        """Open and check a folder; `repository` names the repository on the Hub that it is a copy of.
 
         Raises:
-            CheckpointError: a file is missing, truncated, foreign, or does not match its recorded sha256.
+            CheckpointError: a file is missing, truncated, invalid, or does not match its recorded sha256.
         """
         path = Path(source).resolve()
         try:
@@ -204,8 +207,8 @@ class Checkpoint:
         for required in (CONFIG, WEIGHTS):
             if not (path / required).is_file():
                 pickles = [item.name for item in visible(path) if item.suffix in PICKLES]
-                hint = f" It holds {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
-                raise CheckpointError(f"{path} is no checkpoint: {required} is missing.{hint}")
+                hint = f" It contains {pickles[0]}, a pickle, which is never opened as a checkpoint." if pickles else ""
+                raise CheckpointError(f"{path} is not a checkpoint: {required} is missing.{hint}")
         try:
             config = CheckpointConfig.parse(_read_json(path / CONFIG), where=str(path / CONFIG))
         except (ConfigError, LabelError) as error:
@@ -221,7 +224,7 @@ class Checkpoint:
 
     @cached_property
     def segmenter(self) -> Segmenter:
-        """The network as `load` gives it, loaded once and kept; who changes it should `load` one of their own."""
+        """The network from `load`, loaded once and shared; to modify a network, `load` a separate one."""
         return self.load()
 
     def load(self) -> Segmenter:
@@ -230,7 +233,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights file is damaged or does not fit the network that the config names.
         """
-        # Here rather than above, so that listing checkpoints does not wait for PyTorch.
+        # Imported here, so that listing checkpoints does not wait for PyTorch.
         from safetensors.torch import load_file
 
         from sim2street.models.networks import build_unfilled, fill, is_finite
@@ -240,11 +243,11 @@ class Checkpoint:
             weights = load_file(self.path / WEIGHTS)
         except Sim2StreetError as error:
             raise CheckpointError(f"{self.path / CONFIG}: {error}") from error
-        except (RuntimeError, MemoryError) as error:  # a config can ask for more than memory holds
+        except (RuntimeError, MemoryError) as error:  # a config can ask for more memory than there is
             raise CheckpointError(f"The network of {self.path / CONFIG} cannot be built: {error}") from error
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{self.path / WEIGHTS} is no readable safetensors file ({error}). Download or train it again."
+                f"{self.path / WEIGHTS} is not a readable safetensors file ({error}). Download or train it again."
             ) from error
         expected = segmenter.core.state_dict()
         missing = sorted(expected.keys() - weights.keys())
@@ -253,11 +256,13 @@ class Checkpoint:
         if missing or foreign or misshapen:
             raise CheckpointError(
                 f"{self.path / WEIGHTS} does not fit {self.config.network}: {len(missing)} tensors missing"
-                f"{_some(missing)}, {len(foreign)} unknown{_some(foreign)}, {len(misshapen)} of another shape{_some(misshapen)}."
+                f"{_some(missing)}, {len(foreign)} unknown{_some(foreign)}, {len(misshapen)} of the wrong shape{_some(misshapen)}."
             )
         broken = [key for key, value in weights.items() if value.is_floating_point() and not is_finite(value)]
         if broken:
-            raise CheckpointError(f"{self.path / WEIGHTS} holds values that are not numbers{_some(broken)}.")
+            raise CheckpointError(
+                f"{self.path / WEIGHTS} contains NaN or infinite values{_some(broken)}. Download or train it again."
+            )
         fill(segmenter.core, weights)
         return segmenter.eval()
 
@@ -272,16 +277,16 @@ class Checkpoint:
         card: str = "",
         half: bool = True,
     ) -> Self:
-        """Write the folder, replacing an older one at `path` in one rename.
+        """Write the folder, replacing an older one at `path` atomically.
 
         Args:
-            path: the folder to be.
+            path: the new folder.
             segmenter: its core's weights are stored.
             config: `weights_sha256` is filled in here.
             metrics: content of metrics.json.
             card: content of README.md.
             half: store floating-point weights in fp16, which halves the file; running statistics of batch norm stay
-                fp32, since small variances would lose most of their digits.
+                fp32, because small variances would lose most of their digits.
         """
         from safetensors.torch import save_file
 
@@ -306,7 +311,7 @@ class Checkpoint:
             write_json(partial / METRICS, metrics or {})
             (partial / CARD).write_text(card, encoding="utf-8")
             written = cls.open(partial)
-            written.load()  # what cannot be opened again is never put in place
+            written.load()  # a folder that cannot be opened again must not replace the old one
             replace_folder(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -320,7 +325,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except UnreadableError as error:
         raise CheckpointError(str(error)) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; expected an object.")
+        raise CheckpointError(f"{path} contains a {type(content).__name__}; expected an object.")
     return content
 
 
@@ -334,14 +339,14 @@ def _read_metrics(path: Path) -> dict[str, Any]:
         fits = isinstance(per_class, dict) and all(_is_figure(value) for value in per_class.values())
         if not (fits and _is_figure(report.get("ece"))):
             raise CheckpointError(
-                f"{path}: the report {name[:60]!r} is damaged; expected miou, ece and iou_per_class as shares"
-                " or null, and images as a count."
+                f"{path}: the report {name[:60]!r} is damaged; expected miou, ece and iou_per_class as numbers from 0"
+                " to 100 or null, and images as a count."
             )
     return metrics
 
 
 def _is_figure(value: Any) -> bool:
-    """Whether a figure is absent or a number such as a share or a percentage, not infinite and not NaN."""
+    """Whether a metric is None or a finite number from 0 to 100."""
     return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value <= 100)
 
 

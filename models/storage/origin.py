@@ -18,12 +18,12 @@ class ImportedFile(Options):
 
 
 class Protocol(Options):
-    """The authors' evaluation protocol, in words and figures; `window` and the network's options reproduce it."""
+    """The authors' evaluation protocol, in words and numbers; `window` and the network's options reproduce it."""
 
     size: tuple[int, int] | None = Field(
         description="(width, height) of a Cityscapes photo at the network's input; none = any."
     )
-    normalisation: str = Field(description="Of the input.")
+    normalisation: str = Field(description="Normalisation of the input.")
     align_corners: bool = Field(description="Whether upsampling aligns the corner pixels.")
     branches: tuple[int, ...] | None = Field(
         default=None, description="Dilations of the parallel convolutions that count."

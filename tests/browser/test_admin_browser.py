@@ -48,7 +48,7 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_test_id("stTextInputField").wait_for(timeout=PATIENCE)  # the server loads torch first
     page.get_by_test_id("stTextInputField").fill("not the password")
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_text("That is not the password.").wait_for()
+    page.get_by_text("Wrong password.").wait_for()
     settle(page)  # the field is emptied by the server
     assert page.get_by_role("link", name="Admin").count() == 0
     page.get_by_test_id("stTextInputField").fill(PASSWORD)
@@ -57,7 +57,7 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_role("button", name="Launch").wait_for(timeout=PATIENCE)
     settle(page)
     page.get_by_role("button", name="Launch").click()
-    page.get_by_text("1 job, 1 under way").wait_for()
+    page.get_by_text("1 job, 1 active").wait_for()
     page.get_by_text(re.compile(r"^[1-9]\d* of 240$")).wait_for(timeout=PATIENCE)
     page.locator(".js-plotly-plot").first.wait_for(timeout=PATIENCE)
 
@@ -82,8 +82,8 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_role("button", name="Promote").click()
     page.get_by_role("textbox", name="Name in the catalog").fill("one_minute")
     page.get_by_role("textbox", name="Name in the catalog").press("Enter")
-    page.get_by_role("button", name="Put it into the catalog").click()
-    page.get_by_text("One minute is on Compare now.").wait_for()
+    page.get_by_role("button", name="Add to the catalog").click()
+    page.get_by_text("One minute is now available on Compare.").wait_for()
     page.get_by_role("link", name="Compare", exact=True).click()
     page.locator('.pane[data-key="one_minute"] canvas').wait_for(timeout=PATIENCE)
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_an_encoder_is_refused_in_a_sentence(options: dict[str, A
 
 
 def test_a_resnet_of_stride_32_is_refused() -> None:
-    with pytest.raises(ConfigError, match="output_stride 32 needs an encoder of timm"):
+    with pytest.raises(ConfigError, match="output_stride 32 needs a timm encoder"):
         build("deeplab_v2", options={"output_stride": 32})
 
 

@@ -46,7 +46,7 @@ def rewrite_a_photo(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (add_a_photo, "pictures in"),
+        (add_a_photo, "images in"),
         (rewrite_a_photo, "names, sizes or modification times"),
         (lambda tree: photo_of(tree).rename(photo_of(tree).with_name("zzz_leftImg8bit.png")), "names, sizes"),
     ],
@@ -126,12 +126,12 @@ def test_other_data_and_an_edited_config_are_refused_unless_allowed(
     assert main(["train", "--resume", str(stopped)]) == 2
     said = capsys.readouterr().err
     assert "steps was 6 and is now 3" in said
-    assert "source cityscapes has as many pictures" in said
-    assert "evaluation cityscapes/val has as many pictures" in said
+    assert "source cityscapes has as many images" in said
+    assert "evaluation cityscapes/val has as many images" in said
     assert "--allow-changes" in said
     assert torch.load(stopped / STATE, weights_only=True)["step"] == 2
     assert main(["train", "--resume", str(stopped), "--allow-changes"]) == 0
-    assert "goes on although steps was 6 and is now 3" in caplog.text
+    assert "continues with a change: steps was 6 and is now 3" in caplog.text
     assert len((recorded(stopped) or {})["changes"]) == 3
 
 
@@ -140,7 +140,7 @@ def test_a_state_of_an_older_version_keeps_no_record(stopped: Path, caplog: pyte
     del state["began"]
     torch.save(state, stopped / STATE)
     train(RunConfig.read(stopped / "config.json"), stopped, resume=True)
-    assert "keeps no record" in caplog.text
+    assert "has no record" in caplog.text
 
 
 def test_stages_go_on_with_what_the_whole_run_began_with(tree: Path, tmp_path: Path) -> None:

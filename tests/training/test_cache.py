@@ -134,7 +134,8 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(
     monkeypatch.setattr(Path, "unlink", unlink)
     assert main(["cache", "remove", "--all"]) == 2
     said = capsys.readouterr()
-    assert "kept street_scenes_fog" in said.err
+    assert "street_scenes_fog" in said.err
+    assert "could not be removed: Permission denied" in said.err
     assert "2 entries" in said.out
     assert len(cache_entries()) == 1
 
@@ -164,7 +165,7 @@ def test_the_cache_is_a_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    for named, words in ((str(tmp_path / "file"), "which is a file"), ("~no_such_user/x", "home")):
+    for named, words in ((str(tmp_path / "file"), "because it is a file"), ("~no_such_user/x", "home")):
         monkeypatch.setenv("SIM2STREET_CACHE", named)
         assert main(["cache", "list"]) == 2
         assert words in capsys.readouterr().err

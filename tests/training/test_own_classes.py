@@ -113,7 +113,7 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
     report = json.loads(figures.read_text(encoding="utf-8"))[str(run)]
     assert (report["label_space"], report["images"], set(report["iou_per_class"])) == ("five", 6, set(NAMES))
     assert main([*scored, "--checkpoint", "source_only_game"]) == 2
-    assert "cannot be merged into the 5 of five: give the classes of five their members" in capsys.readouterr().err
+    assert "cannot be merged into the 5 of five. Add members" in capsys.readouterr().err
 
     out = tmp_path / "predicted"
     photo = str(root / "images" / "real" / "0.png")

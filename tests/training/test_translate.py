@@ -106,7 +106,7 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     second = {key: value for key, value in STAGES[1].items() if key != "stage_name"}
     options = {**PAINTERS, "phase": "segmentation"}
     alone = staged(tree, **{**second, "stages": [], "method_options": options})
-    with pytest.raises(TrainingError, match="needs to_target of an earlier run"):
+    with pytest.raises(TrainingError, match="needs to_target from an earlier run"):
         train(alone, tmp_path / "alone")
     nowhere = alone.model_copy(update={"extra_networks": str(tmp_path)})
     with pytest.raises(CheckpointError, match=r"to_target\.safetensors is missing"):
@@ -118,7 +118,7 @@ def test_a_stage_that_needs_generators_says_so(tree: Path, run: Path, tmp_path: 
     useless = alone.model_copy(
         update={"method": "source_only", "method_options": {}, "extra_networks": str(run), "target": None}
     )
-    with pytest.raises(ConfigError, match="has no further networks to take over"):
+    with pytest.raises(ConfigError, match="has no extra networks"):
         train(useless, tmp_path / "useless")
 
 

@@ -1,7 +1,7 @@
-"""The card of a checkpoint: what it is, how it was trained, what it reaches, what it is not for.
+"""The model card of a checkpoint: what it is, how it was trained, its metrics and its limits.
 
-`write_card` is what lies beside the weights; `publication_card` adds what a stranger on the Hub needs: metadata with
-every figure, how to use it, figures of every class, calibration, terms of the data and whom to cite.
+`write_card` makes the card that is stored with the weights; `publication_card` adds what users on the Hub need: metadata
+with all metrics, usage, IoU of every class, calibration, terms of the data and the citation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
 
     Args:
         config: content of its config.json.
-        about: the recipe's own words.
+        about: the recipe's description.
         metrics: content of its metrics.json.
     """
     entry = METHODS.get(config.method)
@@ -34,27 +34,27 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
     lines += [
         f"- Method: {entry.title if entry else config.method}" + (f". {entry.idea}" if entry else ""),
         f"- Network: {config.network}, {', '.join(f'{key} {value}' for key, value in config.network_options.items())}",
-        f"- Labels learnt from: {config.source}",
+        f"- Labelled source: {config.source}",
         f"- Unlabelled target: {config.target or 'none'}",
-        f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last iterate), commit {config.commit or 'unknown'}",
+        f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last step), commit {config.commit or 'unknown'}",
         f"- Licence: {config.licence}",
     ]
     target = DATASETS.get((config.target or "").partition("/")[0])
     if target is not None and not target.generated:
-        lines.append(f"- {target.title}'s training photos were used without their labels; the photos are not included.")
+        lines.append(f"- The training photos of {target.title} were used without their labels and are not included.")
     if config.initialisation != "random":
-        before = "the recipe's stage before" if config.initialisation == PREVIOUS else config.initialisation
-        lines.append(f"- Started from: {before}")
+        before = "the recipe's previous stage" if config.initialisation == PREVIOUS else config.initialisation
+        lines.append(f"- Initialised from: {before}")
     if entry and entry.paper:
         lines.append(f"- Paper: {entry.paper}")
     if metrics:
-        lines += ["", "| measured on | mIoU | images | ECE |", "|---|---|---|---|"]
+        lines += ["", "| evaluated on | mIoU (%) | images | ECE |", "|---|---|---|---|"]
         for name, report in metrics.items():
             lines.append(f"| {name} | {_percent(report['miou'])} | {report['images']} | {_number(report['ece'])} |")
     if all(_is_generated(part) for part in config.source.split(" + ")):
-        # An encoder of timm may have begun with ImageNet's photos; the recipe says so, the config does not.
+        # A timm encoder may have started from ImageNet weights; the recipe records this, the config does not.
         began = "" if config.network_options.get("encoder") else ", and no pretrained weights were used"
-        lines += ["", f"No camera took the labelled pictures{began}."]
+        lines += ["", f"All labelled images are rendered{began}."]
     lines += [
         "",
         f"{_classes_in_words(config)} This is a demonstration of domain adaptation, not a component of a vehicle.",
@@ -76,9 +76,9 @@ def publication_card(checkpoint: Checkpoint, repository: str, about: str) -> str
     The same checkpoint always gives the same text, so that publishing it again changes nothing.
 
     Args:
-        checkpoint: with its figures.
-        repository: `owner/name` where it will stand.
-        about: the recipe's own words.
+        checkpoint: with its metrics.
+        repository: `owner/name` on the Hub.
+        about: the recipe's description.
     """
     config, metrics = checkpoint.config, checkpoint.metrics
     body = write_card(config, about, metrics).rstrip()
@@ -159,7 +159,7 @@ def _classes(metrics: Mapping[str, Any]) -> list[str]:
         means = [f"**{_percent(metrics[name]['miou'])}**" for name in names]
         lines.append(f"| **mean** | {' | '.join(means)} |")
         sections.append("\n".join(lines))
-    note = "IoU in percent over all images of a set; – is a class that is neither in the set nor predicted."
+    note = "IoU in percent over all images of a set; – marks a class that is neither in the set nor predicted."
     return [f"## IoU of every class\n\n{note}", *sections] if sections else []
 
 
@@ -169,11 +169,14 @@ def _calibration(metrics: Mapping[str, Any]) -> list[str]:
         return []
     best, worst = min(measured, key=measured.__getitem__), max(measured, key=measured.__getitem__)
     text = (
-        "## Calibration\n\nExpected calibration error (15 bins, most probable class, labelled pixels) is the gap between how"
-        f" sure the network is and how often it is right: {measured[best]:.3f} on {best}"
+        "## Calibration\n\nThe expected calibration error (15 bins, most probable class, labelled pixels) is the gap between"
+        f" confidence and accuracy: {measured[best]:.3f} on {best}"
     )
     if best != worst:
-        text += f", {measured[worst]:.3f} on {worst}. The further a photo is from what it was trained on, the less its confidence means"
+        text += (
+            f", {measured[worst]:.3f} on {worst}. The more a photo differs from the training data, the less reliable the"
+            " confidence"
+        )
     return [text + "."]
 
 
@@ -191,21 +194,21 @@ def _data(config: CheckpointConfig) -> str:
 
 
 def _terms(name: str) -> str:
-    """Terms of the data behind a checkpoint; nothing of the data is in it."""
+    """Terms of the data that a checkpoint was trained on."""
     kind = DATASETS.get(name)
     if kind is None:
-        return "terms unknown to this project; ask the trainer."
+        return "terms unknown to this project; ask the checkpoint's author."
     return f"{kind.title} ({kind.paper}): {kind.terms}" if kind.paper else kind.terms
 
 
 def _limits(config: CheckpointConfig) -> str:
     return f"""## Limits
 
-- Not for driving, surveillance or anything on which somebody's safety depends.
-- One seed ({config.seed}), the last step, never one that was picked by its score.
-- Trained for the look of {config.target or config.source}; other countries, weather, night and cameras lower every figure.
-- Thin, rare and distant things (poles, signs, riders, trains) are the weakest; see the table of classes.
-- Recognises kinds of things, never persons or number plates."""
+- Not for driving, surveillance or any safety-critical use.
+- A single seed ({config.seed}), evaluated at the last step; no step was selected by its score.
+- Trained for images like those of {config.target or config.source}; expect lower accuracy in other countries, weather, lighting and with other cameras.
+- Thin, rare and distant objects (poles, signs, riders, trains) are segmented worst; see the IoU of every class.
+- Predicts classes only; it does not identify people or number plates."""
 
 
 def _citation(config: CheckpointConfig) -> list[str]:
@@ -214,7 +217,7 @@ def _citation(config: CheckpointConfig) -> list[str]:
         return []
     paper = _arxiv(config)
     link = f" https://arxiv.org/abs/{paper}" if paper else ""
-    return [f"## Cite\n\nThe method is theirs; please cite them:\n\n> {entry.paper}{link}"]
+    return [f"## Cite\n\nPlease cite the authors of the method:\n\n> {entry.paper}{link}"]
 
 
 def _arxiv(config: CheckpointConfig) -> str | None:

@@ -50,6 +50,6 @@ def gather(spacefile: Spacefile, *, token: str | None = None) -> tuple[str, list
             api.add_collection_item(made.slug, item_id, kind, exists_ok=True)  # pyright: ignore[reportArgumentType]
     except HUB_ERRORS as error:
         raise PublishError(
-            f"{hub_sentence(error, title)} Items added so far remain; run the same command again."
+            f"{hub_sentence(error, title)} Items added so far remain. Run the same command again."
         ) from error
     return f"{api.endpoint}/collections/{made.slug}", items

@@ -30,7 +30,7 @@ UNTOUCHED: Final = (".gitattributes", CARD, "LICENSE")
 
 
 class PublishError(Sim2StreetError):
-    """A checkpoint that cannot be published; says whether anything was changed on the Hub and what to do."""
+    """A checkpoint cannot be published; the message says whether the Hub was changed and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def publish(
         checkpoint: its `metrics.json`, if any, must belong to exactly these weights.
         repo_id: `owner/name`; created if missing.
         private: make the repository private.
-        tag: such as `v1`; refused if it points to other content.
-        dry_run: check everything that can be checked without the Hub, and stop there.
+        tag: for example `v1`; refused if it already points to other content.
+        dry_run: only check what can be checked without the Hub.
         token: by default that of `hf auth login` or HF_TOKEN.
 
     Raises:
@@ -105,7 +105,7 @@ def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]
     """Check a checkpoint and return the future contents of the repository by file name.
 
     Raises:
-        PublishError: it is damaged, has no licence, or its figures belong to other weights.
+        PublishError: it is damaged, has no licence, or its metrics belong to other weights.
     """
     try:
         checkpoint = Checkpoint.open(checkpoint.path)
@@ -123,13 +123,13 @@ def publication(checkpoint: Checkpoint, repo_id: str) -> dict[str, Path | bytes]
     ]
     if strangers:
         raise PublishError(
-            f"The figures for {strangers[0]} in {METRICS} belong to other weights. Measure them again with"
+            f"The metrics for {strangers[0]} in {METRICS} belong to other weights. Measure them again with"
             " `sim2street evaluate`, or remove them."
         )
     for name, report in checkpoint.metrics.items():
         if missing := [field.name for field in fields(Report) if field.name not in report]:
             raise PublishError(
-                f"The figures for {name} in {METRICS} lack {', '.join(missing)}. Measure them with `sim2street evaluate`."
+                f"The metrics for {name} in {METRICS} lack {', '.join(missing)}. Measure them with `sim2street evaluate`."
             )
     card = publication_card(checkpoint, repo_id, _about(checkpoint))
     metrics = json.dumps(checkpoint.metrics, indent=2, ensure_ascii=False) + "\n"
@@ -145,7 +145,7 @@ def check_names(repo_id: str, tag: str | None = None) -> None:
     """Refuse a repository id or tag that the Hub would not accept.
 
     Raises:
-        PublishError: says what is wrong with it.
+        PublishError: the id or tag is invalid.
     """
     try:
         validate_repo_id(repo_id)
@@ -209,14 +209,14 @@ def _refuse_foreign(api: HfApi, info: ModelInfo, repo_id: str) -> None:
 def _refuse_moved_tag(
     api: HfApi, info: ModelInfo, repo_id: str, tag: str | None, files: dict[str, Path | bytes]
 ) -> None:
-    """Stop before anything is sent if the tag points to other content."""
+    """Refuse a tag that already points to other content, before anything is sent."""
     if tag is None:
         return
     places = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id).tags}
     if tag not in places or (places[tag] == info.sha and _same_files(info, files)):
         return
     raise PublishError(
-        f"Tag {tag} of {repo_id} points to commit {places[tag][:12]} with other content, and people may rely on it."
+        f"Tag {tag} of {repo_id} already points to commit {places[tag][:12]} with other content, which others may use."
         " Choose a new tag. Nothing was published."
     )
 
@@ -233,7 +233,7 @@ def _same_files(info: ModelInfo, files: dict[str, Path | bytes]) -> bool:
 
 
 def _about(checkpoint: Checkpoint) -> str:
-    """The recipe's own description: that of the run the checkpoint is in, otherwise that of the recipe it names."""
+    """The recipe's description: from the run that contains the checkpoint, otherwise from the recipe it names."""
     run = checkpoint.path.parent / CONFIG
     try:
         if checkpoint.path.name == RUN_FOLDER and run.exists():

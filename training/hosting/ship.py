@@ -1,12 +1,12 @@
-"""Ship: a finished run -> `models/shipped/<name>` with the figures of exactly the stored weights.
+"""Ship: a finished run -> `models/shipped/<name>`, with metrics measured on exactly the stored weights.
 
     python -m sim2street.training.hosting.ship NAME --run RUN [--cityscapes DIR] [--camvid DIR]
-    python -m sim2street.training.hosting.ship NAME [--cityscapes DIR] [--camvid DIR]      # scores what is shipped again
+    python -m sim2street.training.hosting.ship NAME [--cityscapes DIR] [--camvid DIR]      # scores shipped weights again
 
-The weights are stored in fp16 first and then scored, so that metrics.json holds what anyone measures who downloads
-the folder. Scored are a hundred streets that no recipe trains on, in five looks, the first eight of them again on their
-own (a test repeats these), and the val photos of Cityscapes and CamVid where they are to be had; figures on photos that
-are not at hand stay as they are, as long as the weights do.
+The weights are first stored in fp16 and then scored, so that anyone who downloads the folder can reproduce metrics.json.
+The test sets are a hundred streets that no recipe trains on, in five looks, the first eight of them again on their own (a
+test repeats these), and the val photos of Cityscapes and CamVid if available; metrics on unavailable photos are kept as
+long as the weights do not change.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ SCENE_COUNT: Final = 100
 SCENE_SIZE: Final = (512, 256)
 STYLES: Final = ("streets", "game", "randomised", "fog", "night")
 PHOTOS: Final = ("cityscapes", "camvid")
-"""Sets of real photos whose val split is scored."""
+"""Sets of real photos; their val splits are scored."""
 REPEATED: Final = 8
 """Scenes that the drift test renders and scores again."""
 
 
 def measured_sets(roots: Mapping[str, str | None]) -> dict[str, SegmentationDataset]:
-    """The labelled sets of metrics.json by the names under which their figures stand; `roots` are folders of `PHOTOS`."""
+    """The labelled test sets, by their names in metrics.json; `roots` are the folders of `PHOTOS`."""
     sets = {f"{name}/val": open_dataset(name, root, "val") for name, root in roots.items() if root}
     for style in STYLES:
         sets[f"street_scenes/{style}"] = scenes(style, SCENE_COUNT)
@@ -56,14 +56,14 @@ def scenes(style: str, count: int) -> SegmentationDataset:
 def ship(run: Path, name: str, roots: Mapping[str, str | None]) -> Checkpoint:
     """Copy the run's checkpoint to `models/shipped/<name>`, score it and write its card."""
     trained = Checkpoint.open(run / RUN_FOLDER)
-    # The run may have started from a folder of this machine; the recipe names what that was.
+    # The run may have started from a local folder; the recipe has the public name.
     config = trained.config.model_copy(update={"initialisation": load_recipe(trained.config.recipe).initialisation})
     Checkpoint.save(SHIPPED / name, trained.load(), config)
     return measure(name, RunConfig.read(run / CONFIG).about, roots)
 
 
 def measure(name: str, about: str, roots: Mapping[str, str | None]) -> Checkpoint:
-    """Score `models/shipped/<name>` and write its figures and card."""
+    """Score `models/shipped/<name>` and write its metrics and card."""
     shipped = Checkpoint.open(SHIPPED / name)
     sha = shipped.config.weights_sha256
     predictor = Predictor.from_checkpoint(shipped, device="cpu")
@@ -83,12 +83,12 @@ def measure(name: str, about: str, roots: Mapping[str, str | None]) -> Checkpoin
 def main() -> int:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="of the folder in models/shipped")
+    parser.add_argument("name", help="name of the folder in models/shipped")
     parser.add_argument(
-        "--run", type=Path, help="folder of a finished run; without it, what is shipped is scored again"
+        "--run", type=Path, help="folder of a finished run; without it, the shipped weights are scored again"
     )
     for name in PHOTOS:
-        parser.add_argument(f"--{name}", metavar="DIR", help=f"folder of {name}, whose val photos are scored too")
+        parser.add_argument(f"--{name}", metavar="DIR", help=f"folder of {name}; its val photos are scored too")
     options = parser.parse_args()
     roots = {name: getattr(options, name) for name in PHOTOS}
     if options.run is not None:

@@ -30,7 +30,7 @@ PACKAGES: Final = {"app": (*CODE, ".json"), "models": CODE, "training": CODE}
 """Folders, and the files a Space needs from each; checkpoints named in the Spacefile bring their own JSON."""
 DOCKER_FILES: Final = ("Dockerfile", ".dockerignore", "app/container.sh", "pyproject.toml", "setup.py")
 PACKAGE: Final = Path(sim2street.__file__).parent
-"""Makes the three folders one importable package: beside them in a checkout, around them when installed."""
+"""Makes the three folders importable as one package."""
 GENERATED: Final = ROOT / "space"
 """Where this repository keeps the generated files, so that their changes can be reviewed."""
 WAIT_SECONDS: Final = 1800.0
@@ -90,18 +90,18 @@ def space_readme(spacefile: Spacefile) -> str:
 
 # {space.title}
 
-Networks trained on rendered streets, side by side on one photo: yours, or a street rendered here.
+Compare networks trained on rendered streets side by side, on your photo or on a street rendered here.
 
 This Space is generated from the project's Spacefile by `sim2street space deploy`; changes made here are overwritten.
-An uploaded photo is never kept: see the foot of the page. The code is under the Apache licence 2.0; each checkpoint has
-its own licence, which the page shows.
+Uploaded photos are not kept: see the foot of the page. The code is under the Apache License 2.0; each checkpoint has its
+own licence, which the page shows.
 """
 
 
 def space_requirements(spacefile: Spacefile, root: Path = ROOT) -> str:
     """requirements.txt of a Gradio Space: the project's dependencies, in the versions that the host offers.
 
-    Gradio itself comes by `sdk_version` of the front matter.
+    Gradio itself is set by `sdk_version` in the front matter.
 
     Raises:
         SpaceError: the Spacefile asks for a version that the project does not run on.
@@ -187,7 +187,7 @@ def declared_state(spacefile: Spacefile, files: dict[str, bytes]) -> SpaceState:
     hardware, port = spacefile.hardware, spacefile.space.app_port
     return SpaceState(
         {path: _digest(path, data) for path, data in files.items()},
-        # The container serves where PORT says, the Hub looks where app_port says.
+        # The container serves on PORT, and the Hub connects to app_port.
         ({} if port is None else {"PORT": str(port)}) | spacefile.variables,
         frozenset(spacefile.secrets),
         hardware.flavor,

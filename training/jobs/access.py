@@ -1,6 +1,6 @@
-"""Who may start jobs: the admin's password, sessions that end by themselves, a lock-out and an audit log.
+"""Who may start jobs: the admin's password, sessions that expire, a lock-out and an audit log.
 
-There is no default password: without one that was set nobody is an admin. Nothing here knows a UI.
+There is no default password: until one is set, nobody is an admin. This module is independent of any UI.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"
 SETTINGS: Final = "admin.json"
 AUDIT: Final = "audit.jsonl"
 LOCKOUT: Final = "lockout.json"
-"""Wrong passwords so far and until when nobody may try, kept over restarts."""
+"""Number of wrong passwords and end of the lock-out, kept across restarts."""
 
 SHORTEST: Final = 12
 LONGEST: Final = 1024
@@ -39,39 +39,39 @@ COST: Final = (2**15, 8, 3)
 
 IDLE_SECONDS: Final = 30 * 60.0
 FREE_FAILURES: Final = 5
-"""Wrong passwords before the lock-out begins, over all visitors."""
+"""Wrong passwords before the lock-out begins, counted over all visitors."""
 LOCK_SECONDS: Final = 30.0
-"""First lock-out; every further failure doubles it."""
+"""Seconds of the first lock-out; every further failure doubles it."""
 LONGEST_LOCK: Final = 15 * 60.0
 MOST_FAILURES: Final = 1_000_000
 AUDIT_BYTES: Final = 8 * 2**20
 
 
 class AccessError(Sim2StreetError):
-    """Somebody who may not, or not now."""
+    """Access was denied, permanently or for now."""
 
 
 def hash_password(password: str) -> str:
     """Return `scrypt$N$r$p$salt$key` of a password.
 
     Raises:
-        ConfigError: it is too short, or longer than anybody types.
+        ConfigError: it is too short or too long.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise ConfigError(f"A password has {SHORTEST} to {LONGEST} characters; found {len(password)}.")
+        raise ConfigError(f"A password must have {SHORTEST} to {LONGEST} characters; found {len(password)}.")
     salt = secrets.token_bytes(16)
     parts = [base64.b64encode(part).decode("ascii") for part in (salt, _derive(password, salt, COST))]
     return "$".join(["scrypt", *map(str, COST), *parts])
 
 
 def is_password(password: str, stored: str) -> bool:
-    """Compare in time that does not depend on where they differ."""
+    """Whether a password matches a stored hash, compared in constant time."""
     cost, salt, key = _parse(stored)
     return hmac.compare_digest(_derive(password[:LONGEST], salt, cost), key)
 
 
 def set_password(password: str) -> Path:
-    """Store the hash in the runs folder, readable by its owner alone; sessions under the old one end."""
+    """Store the hash in the runs folder, readable by its owner only; sessions under the old password end."""
     path = runs_folder() / SETTINGS
     path.parent.mkdir(parents=True, exist_ok=True)
     hashed = hash_password(password)
@@ -84,10 +84,10 @@ def set_password(password: str) -> Path:
 
 
 def stored_hash() -> str | None:
-    """The hash that is in force: of the environment, else of the runs folder; None where none was set.
+    """The current hash, from the environment or else from the runs folder; None if none is set.
 
     Raises:
-        ConfigError: what is there is no hash.
+        ConfigError: the stored value is not a valid hash.
     """
     named = os.environ.get(HASH_VARIABLE)
     if named:
@@ -99,13 +99,15 @@ def stored_hash() -> str | None:
     try:
         found = read_json(path)["password_hash"]
     except (UnreadableError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); set the password again.") from error
+        raise ConfigError(
+            f"{path} cannot be read ({error}). Set the password again: sim2street admin set-password"
+        ) from error
     _parse(found)
     return found
 
 
 def members() -> frozenset[str]:
-    """Who may be an admin by signing in elsewhere, in lower case."""
+    """Identities that may sign in as admin through a provider, in lower case."""
     return frozenset(part.strip().lower() for part in os.environ.get(MEMBERS_VARIABLE, "").split(",") if part.strip())
 
 
@@ -122,7 +124,7 @@ class Gate:
     """Sessions and lock-out of one server process, shared by all its visitors.
 
     Args:
-        clock: seconds that only ever grow, so that setting the time opens nothing.
+        clock: monotonic seconds, so that changing the system time unlocks nothing.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -133,16 +135,16 @@ class Gate:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sign_in(self, password: str, *, address: str = "", holder: str = "") -> str:
-        """Return a new session's token, good for its holder alone: a secret that the browser has to show again.
+        """Return a new session's token, valid only for `holder`: a secret that the browser has to present again.
 
         Raises:
-            AccessError: no password was set, it is wrong, or too many were.
+            AccessError: no password is set, it is wrong, or there were too many wrong ones.
         """
-        with self._lock:  # one at a time: guesses cannot run side by side, nor use up memory
+        with self._lock:  # one attempt at a time: guesses cannot run in parallel or exhaust memory
             self._remember()
             stored = stored_hash()
             if stored is None:
-                raise AccessError("No password has been set: sim2street admin set-password")
+                raise AccessError("No password is set. Set one: sim2street admin set-password")
             wait = self.locked_until - self.clock()
             if wait > 0:
                 raise AccessError(f"Too many wrong passwords. Try again in {_minutes(wait)}.")
@@ -153,13 +155,13 @@ class Gate:
                     self.locked_until = self.clock() + min(LOCK_SECONDS * 2 ** min(over, 20), LONGEST_LOCK)
                 self._keep()
                 audit("password", "sign in refused", address=address, failures=self.failures)
-                raise AccessError("That is not the password.")
+                raise AccessError("Wrong password.")
             self.failures, self.locked_until = 0, 0.0
             self._keep()
             return self._open("password", _fingerprint(stored), address, holder)
 
     def _remember(self) -> None:
-        """Take failures and lock-out over from an earlier process, once: a restart gives nobody five more guesses."""
+        """Load failures and lock-out of an earlier process, once, so that a restart grants no further guesses."""
         if self._remembered:
             return
         self._remembered = True
@@ -169,7 +171,7 @@ class Gate:
         except (UnreadableError, KeyError, TypeError, ValueError, OverflowError):
             return
         self.failures = max(self.failures, min(failures, MOST_FAILURES))
-        # The file has the time of day, which somebody may have set: nobody waits longer than the longest lock.
+        # The file has the time of day, which may have been changed; no wait exceeds the longest lock-out.
         wait = min(max(until - time.time(), 0.0), LONGEST_LOCK)
         self.locked_until = max(self.locked_until, self.clock() + wait if wait else 0.0)
 
@@ -182,22 +184,23 @@ class Gate:
             LOGGER.error("%s could not be written: %s", runs_folder() / LOCKOUT, error.strerror)
 
     def admit(self, who: str, *, address: str = "", holder: str = "") -> str:
-        """Return a new session's token for somebody whom a provider has vouched for.
+        """Return a new session's token for somebody whose identity a provider has verified.
 
         Raises:
-            AccessError: the allow-list does not name them.
+            AccessError: they are not on the allow-list.
         """
         if who.strip().lower() not in members():
             audit(who, "sign in refused", address=address)
-            raise AccessError(f"{who} is not among the admins ({MEMBERS_VARIABLE}).")
+            raise AccessError(f"{who} is not one of the admins listed in {MEMBERS_VARIABLE}.")
         with self._lock:
             return self._open(who, "member", address, holder)
 
     def check(self, token: object, *, holder: str = "", touch: bool = True) -> str:
-        """Return whose session a token is of; `touch` starts its idle time anew, as a page that redraws by itself must not.
+        """Return who a token's session belongs to; `touch` resets its idle time, which automatic refreshes must not do.
 
         Raises:
-            AccessError: nobody does, it has been idle for too long, or the right to it has gone.
+            AccessError: there is no such session, it was idle for too long, its rights were withdrawn, or it belongs to
+                another browser.
         """
         with self._lock:
             session = self._sessions.get(token) if isinstance(token, str) else None
@@ -207,7 +210,7 @@ class Gate:
                 del self._sessions[str(token)]
                 raise AccessError("The session has ended; sign in again.")
             if not hmac.compare_digest(session.holder.encode(), holder.encode()):
-                # The session stays open for whom it belongs to: a stranger who knows its id must not end it either.
+                # The session stays open for its owner: a stranger who knows its id must not be able to end it.
                 raise AccessError("This session belongs to another browser; sign in here.")
             if touch:
                 session.seen = self.clock()
@@ -254,7 +257,7 @@ def audit(who: str, action: str, **details: Any) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        # A full disk must not keep out the one person who can empty the trash; the line goes to the server's own log.
+        # A full disk must not lock out the person who can empty the trash; the line goes to the server's log instead.
         LOGGER.error("%s could not be written (%s): %s", path, error.strerror, text.strip())
 
 
@@ -271,7 +274,9 @@ def _parse(stored: str) -> tuple[tuple[int, int, int], bytes, bytes]:
             raise ValueError(f"{kind} with cost {cost}")
         return cost, base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
     except (ValueError, AttributeError) as error:
-        raise ConfigError("The admin's password hash is none; make one with: sim2street admin set-password") from error
+        raise ConfigError(
+            "The admin's password hash is not valid. Make one with: sim2street admin set-password --print"
+        ) from error
 
 
 def _fingerprint(stored: str) -> str:

@@ -85,7 +85,7 @@ def _in_words(ending: Ending) -> str:
 
 def _stopped(lines: list[str]) -> str:
     """The loop's message when it stopped, without its advice for a terminal."""
-    return _last(lines, "Stopped at").partition(" Go on with:")[0]
+    return _last(lines, "Stopped at").partition(" Continue with:")[0]
 
 
 def _last(lines: list[str], beginning: str) -> str:

@@ -1,6 +1,6 @@
 """Estimate how long a training takes and what it costs, from an earlier job if there is one, otherwise by counting.
 
-The count covers the segmenter's multiplications and additions at the recipe's crop, for one picture per domain, with the
+The count covers the segmenter's multiplications and additions at the recipe's crop, for one image per domain, with the
 backward pass counted as two forward passes; it is divided by the hardware's rate. Discriminators, loading and evaluations are
 left out, and hardware reaches only a fraction of its data sheet, so a counted estimate is a range.
 """
@@ -44,7 +44,7 @@ LOADED: Final = (0.4, 1.0)
 
 @dataclass(frozen=True)
 class Estimate:
-    """Shortest and longest seconds, likewise dollars on paid hardware, and where the figures come from."""
+    """Shortest and longest time in seconds, cost in dollars on paid hardware, and the basis of the estimate."""
 
     seconds: tuple[float, float]
     dollars: tuple[float, float] | None
@@ -54,11 +54,11 @@ class Estimate:
 def estimate(
     config: RunConfig, store: JobStore, *, processes: int = 1, flavour: Flavour | None = None
 ) -> Estimate | None:
-    """How long `config` would train; None on unknown hardware.
+    """Estimate how long `config` would train; None on unknown hardware.
 
     Args:
-        config: what would run.
-        store: earlier jobs, whose pace on the same hardware is preferred to counting.
+        config: the recipe to estimate.
+        store: earlier jobs, whose speed on the same hardware is preferred to counting.
         processes: number of processes that train together on this machine.
         flavour: hardware on the Hub; None for this machine.
     """
@@ -68,7 +68,7 @@ def estimate(
     if known is not None:
         pace, job = known
         seconds = (steps * pace, steps * pace * 1.15)
-        grounds = f"At the pace of job {job.id}."
+        grounds = f"Based on the speed of job {job.id}."
     else:
         work = sum(steps_worth(stage) * step_flops(stage) for stage in stages)
         rates = _rates(config, flavour)
@@ -84,29 +84,32 @@ def estimate(
 
 
 def surprise(job: Job, progress: Progress) -> str:
-    """Why a training took more than twice as long as the longest estimate, or less than half of the shortest, in words.
+    """Explain why a training took more than twice the longest estimate, or less than half of the shortest.
 
-    Empty where it did not, was not estimated, or has not succeeded.
+    Empty if it did not, was not estimated, or has not succeeded.
     """
     if job.expected_seconds is None or job.state is not JobState.SUCCEEDED or not job.seconds:
         return ""
     shortest, longest = job.expected_seconds
     if shortest / 2 <= job.seconds <= 2 * longest:
         return ""
-    said = f"Estimated were {in_words(shortest)} to {in_words(longest)}, and it took {in_words(job.seconds)}."
+    said = f"The estimate was {in_words(shortest)} to {in_words(longest)}; it took {in_words(job.seconds)}."
     stepping = 0.0 if progress.seconds_per_step is None else progress.steps * progress.seconds_per_step
     if job.seconds > 2 * longest and stepping <= longest:
         beside = in_words(job.seconds - stepping)
-        return f"{said} Its steps took {in_words(stepping)}; {beside} went into storing data, evaluations and the start, which no estimate counts."
+        return (
+            f"{said} Its steps took {in_words(stepping)}; storing data, evaluations and the start, which estimates do not"
+            f" include, took {beside}."
+        )
     than = "longer" if job.seconds > longest else "shorter"
     return (
-        f"{said} A step took {than} than was counted on: other work on the machine, its memory and its cores are not known"
-        " beforehand. The next estimate goes by the pace of this job."
+        f"{said} A step took {than} than estimated, for example because of other work on the machine, its memory or its"
+        " cores. The next estimate uses the speed of this job."
     )
 
 
 def steps_worth(config: RunConfig) -> float:
-    """Optimiser steps, plus recalibration expressed in steps: one forward pass of target pictures per batch."""
+    """Optimiser steps, plus recalibration expressed in steps: one forward pass of target images per batch."""
     forward_passes = (
         3 * config.accumulate * (1 if config.target is None else 2)
     )  # share of a step, with the backward pass counted twice
@@ -135,7 +138,7 @@ def processor_rate() -> float:
 
 
 def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavour | None) -> tuple[float, Job] | None:
-    """Seconds per step of the latest job that did the same work on the same hardware."""
+    """Seconds per step of the latest job with the same work on the same hardware."""
     same = ("method", "network", "network_options", "batch", "accumulate", "precision", "source_transform")
     for job in store.jobs():
         hardware = (job.where == "local", job.flavour, job.processes.count)

@@ -39,7 +39,7 @@ def ask_to_evaluate(store: JobStore, job: str, **wish: Any) -> Job:
 
 
 def evaluate_job(store: JobStore, job: str) -> Evaluation:
-    """Score, add the figures to the checkpoint's metrics, and record the result."""
+    """Score the checkpoint, update its metrics, and record the result."""
     from sim2street.models.predictor import Predictor
     from sim2street.models.storage.checkpoint import Checkpoint
     from sim2street.training.datasets import DATASETS, open_dataset

@@ -1,7 +1,7 @@
-"""Fields: a recipe as a list of single values with kind, range and help, read off the typed config.
+"""Fields: a recipe as a list of single values with kind, range and help, derived from the typed config.
 
-A form is drawn from this list and nothing else, and only what stands in it can be changed: no path to a folder, no
-name of a class, nothing that a recipe does not have already.
+Forms are drawn from this list alone, and only its fields can be changed: no paths, no class names, and no keys that the
+recipe does not have.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sim2street.training.methods import METHODS
 
 Kind = Literal["whole", "number", "switch", "choice", "text", "numbers"]
 
-# What a recipe is made of is chosen by choosing the recipe; folders are set by environment variables on the server
-# or, as with extra_networks, by recipes of one's own on the command line.
+# The recipe determines its components; folders are set by environment variables on the server or, as with
+# extra_networks, in the user's own recipes on the command line.
 FIXED: Final = frozenset(
     {"name", "method", "network", "stages", "root", "dataset", "licence", "about", "extra_networks", "encoder"}
 )
@@ -39,8 +39,8 @@ GROUPS: Final = {
     "optimisers": "Optimisers",
     "sources": "Source data",
     "target": "Target data",
-    "source_transform": "Source pictures",
-    "target_transform": "Target pictures",
+    "source_transform": "Source images",
+    "target_transform": "Target images",
     "rare_class": "Rare class sampling",
     "network_options": "Network",
     "window": "How photos are shown",
@@ -48,7 +48,7 @@ GROUPS: Final = {
 }
 """Groups in the order of the form; a value of the recipe itself is in `run`."""
 PAPERS: Final = {"recalibration": 0}
-"""Values of the recipe itself that are the same in every paper."""
+"""Top-level values of the recipe that are the same in every paper."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class FormField:
     """One value of a recipe.
 
     Attributes:
-        key: dotted, as `sim2street train --set` takes it.
-        label: last part of it, for people.
+        key: dotted, as in `sim2street train --set`.
+        label: display name, the last part of the key.
         group: key of `GROUPS`.
-        kind: which widget and which values.
-        value: in the recipe.
-        paper: the default of a method's or network's option, which is the paper's, or one of `PAPERS`; None elsewhere.
-        help: the config's own description.
-        minimum, maximum: of numbers, None where there is none.
-        choices: of a choice.
-        whole: whether the numbers of a list are whole.
-        length: of a list of numbers, None for any.
-        optional: whether it may be none.
+        kind: determines the widget and the valid values.
+        value: the recipe's value.
+        paper: the paper's value: the default of a method's or network's option, or one of `PAPERS`; otherwise None.
+        help: the config's description.
+        minimum, maximum: bounds of a number, None if there are none.
+        choices: the options of a choice.
+        whole: whether the numbers of a list are integers.
+        length: required length of a list of numbers, None for any.
+        optional: whether it may be empty.
     """
 
     key: str
@@ -85,10 +85,10 @@ class FormField:
     optional: bool = False
 
     def read(self, entered: Any) -> Any:
-        """Turn what was entered into a value of this field.
+        """Convert input to a value of this field.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: the input is not a valid value.
         """
         if self.optional and (entered is None or (isinstance(entered, str) and not entered.strip())):
             return None
@@ -124,9 +124,9 @@ class FormField:
         parts = re.split(r"[,;×x\s]+", entered.strip()) if isinstance(entered, str) else list(entered)
         numbers = [self._parse(part, whole=self.whole) for part in parts if part != ""]
         if self.length is not None and len(numbers) != self.length:
-            raise ConfigError(f"{self.key} takes {self.length} numbers; found {len(numbers)}.")
+            raise ConfigError(f"{self.key} has {len(numbers)} numbers; expected {self.length}.")
         if len(numbers) > 32:
-            raise ConfigError(f"{self.key} takes up to 32 numbers; found {len(numbers)}.")
+            raise ConfigError(f"{self.key} has {len(numbers)} numbers; expected at most 32.")
         return numbers
 
     def _parse(self, entered: Any, *, whole: bool) -> int | float:
@@ -151,7 +151,7 @@ class FormField:
 
     def _text(self, entered: Any) -> str:
         if not isinstance(entered, str) or any(not letter.isprintable() for letter in entered):
-            raise ConfigError(f"{self.key} takes a line of text.")
+            raise ConfigError(f"{self.key} must be one line of text.")
         if self.label == "split" and entered != self.value and not SPLIT.match(entered):
             raise ConfigError(f"{self.key} is {entered[:40]!r}; expected a name such as train or val.")
         return entered.strip()
@@ -162,7 +162,7 @@ def form_fields(config: RunConfig, starts: tuple[str, ...] = ("random", "imagene
 
     Args:
         config: the recipe.
-        starts: what `initialisation` may be, beside what the recipe says.
+        starts: further choices for `initialisation` besides the recipe's own.
     """
     fields: list[FormField] = []
     values = config.model_dump(mode="json")
@@ -213,7 +213,7 @@ def _of_model(
 
 
 def _of_dataset(model: type[Options], values: Mapping[str, Any], prefix: str, group: str) -> list[FormField]:
-    """Those values that the data set takes when it is opened; rendered streets have no split to choose."""
+    """The values that the data set uses when it is opened; rendered streets have no split."""
     kind = DATASETS.find(values["dataset"])
     left_out = {"style", "count", "seed", "size", "classes"} - set(kind.parameters())
     left_out |= {"split"} if kind.generated else set()
@@ -228,7 +228,7 @@ def _of_dataset(model: type[Options], values: Mapping[str, Any], prefix: str, gr
 
 
 def _of_label_space(key: str, group: str, value: str | None, help_: str) -> FormField:
-    """The project's spaces, and what the recipe names: a file can be named in a recipe alone."""
+    """The project's label spaces and the recipe's own; only a recipe can name a file."""
     choices = tuple(dict.fromkeys((None, *LABEL_SPACES, value)))
     label = key.rpartition(".")[2]
     return FormField(key, label, group, "choice", value, help=help_, choices=choices, optional=True)
@@ -245,7 +245,7 @@ def _of_info(info: FieldInfo, key: str, value: Any, group: str, *, paper: Any = 
 
 
 def _kind(annotation: Any) -> tuple[Kind, dict[str, Any]]:
-    """Widget and details of a type; types that no form can show are a mistake in the config."""
+    """Widget and details of a type; a type without a widget is an error in the config."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         kind, extra = _kind(arguments[0])

@@ -293,7 +293,7 @@ class HubRunner:
                     endpoint=os.environ.get("HF_ENDPOINT"),
                 )
         except JobError as error:
-            reason = f"It is done, but its checkpoint could not be fetched yet: {error}"
+            reason = f"The job has finished, but its checkpoint could not be fetched yet: {error}"
             return self.store.change(record.id, lambda found: found.having(reason=reason))
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         try:

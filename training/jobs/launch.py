@@ -102,7 +102,7 @@ class DataFinding:
 
 
 def check_data(config: RunConfig) -> list[DataFinding]:
-    """Open every data set that a run would read, without reading its pictures."""
+    """Open every data set that a run would read, without reading its images."""
     roles: list[tuple[str, DatasetConfig, bool]] = [("Source", item, True) for item in config.sources]
     if config.target is not None:
         roles.append(("Target", config.target, False))

@@ -43,7 +43,7 @@ PULSE_EVERY: Final = 3.0
 LINGER: Final = 1.0
 """Seconds for which an idle runner waits for more work before it exits."""
 WAITS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0, 1800.0, 3600.0, 3600.0, 3600.0)
-"""Seconds between attempts to publish while the Hub is down; after the last one a person must ask again."""
+"""Seconds between attempts to publish while the Hub is down; after the last one, publishing must be requested again."""
 FOLLOW_UP: Final = ".follow_up"
 """Lock in a job's folder: one process at a time scores or publishes it."""
 PATIENCE: Final = 86400.0
@@ -355,8 +355,8 @@ class Runner:
         def note(found: Job) -> Job:
             if found.may_become(state):
                 return found.to(state, **ended)
-            # Whatever was written into the record meanwhile, the next job must not wait for it.
-            LOGGER.warning("%s is %s in its record; left so", job.id, found.state.value)
+            # If the record was changed meanwhile, the next job must not wait for this one.
+            LOGGER.warning("%s is %s in its record; left unchanged", job.id, found.state.value)
             return found
 
         self.store.change(job.id, note)

@@ -93,7 +93,7 @@ def read_progress(config: RunConfig, run: Path) -> Progress:
 
 
 def sample_pictures(config: RunConfig, run: Path) -> dict[str, list[tuple[int, Path]]]:
-    """Sample pictures by what they show, each with its step, earliest first."""
+    """Sample images by what they show, each with its step, earliest first."""
     found: dict[str, list[tuple[int, Path]]] = {}
     before = 0
     for name, steps in stages_of(config):
@@ -112,7 +112,7 @@ def _entries(line: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _is_report(report: object) -> bool:
-    """Whether the pages can draw it: figures are numbers, or None where there is none."""
+    """Whether the pages can draw a report: all metrics are numbers or None."""
     if not isinstance(report, dict):
         return False
     classes = report.get("iou_per_class", {})

@@ -106,7 +106,7 @@ class Publication(_Wish):
 
 
 class Evaluation(_Wish):
-    """A request to score the checkpoint on a labelled set; the figures are added to its metrics.json."""
+    """A request to score the checkpoint on a labelled set; the results are added to its metrics.json."""
 
     dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
@@ -143,18 +143,20 @@ class Job(Options):
         description="Time a trainer has to save and stop before it is killed; a running evaluation finishes first.",
     )
     expected_seconds: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
-        default=None, description="From shortest to longest, as it was estimated when it was launched."
+        default=None, description="Shortest and longest estimate at launch."
     )
     processes: Processes = Processes()
     trainer: ProcessIdentity | None = None
     publication: Publication | None = None
     evaluation: Evaluation | None = None
     flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
-    timeout_minutes: int = Field(default=240, ge=5, le=7 * 24 * 60, description="Of a job on Hugging Face Jobs.")
+    timeout_minutes: int = Field(
+        default=240, ge=5, le=7 * 24 * 60, description="Time limit of a job on Hugging Face Jobs."
+    )
     namespace: str = Field(
         default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Account that pays for it there."
     )
-    hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its name there.")
+    hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its id on Hugging Face Jobs.")
 
     def may_become(self, state: JobState) -> bool:
         """Whether that state can follow the current one."""

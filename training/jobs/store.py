@@ -150,11 +150,11 @@ class JobStore:
             return {}
 
     def activity(self, job: str) -> Activity | None:
-        """What the trainer of a running job does beside its steps, such as storing a data set."""
+        """What the trainer of a running job does besides its steps, such as storing a data set."""
         return read_activity(self.place(job) / ACTIVITY)
 
     def begin_attempt(self, job: str) -> None:
-        """Forget what was noted of the trainer of an earlier attempt."""
+        """Delete the notes about an earlier attempt's trainer."""
         for name in (PULSE, ACTIVITY):
             clear(self.place(job) / name)
 
@@ -206,7 +206,7 @@ class JobStore:
         from sim2street.models.storage.checkpoint import Checkpoint
 
         if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > 80:
-            raise JobError(f"A checkpoint's name consists of up to 80 letters, digits and _; found {name[:90]!r}.")
+            raise JobError(f"A checkpoint's name may have up to 80 letters, digits and _; found {name[:90]!r}.")
         trained = Checkpoint.open(self.run(job) / RUN_FOLDER)
         place = promoted_folder() / name
         with self.locked():

@@ -1,8 +1,8 @@
 """AdaBN: batch-norm statistics re-estimated on target images (Li et al., 2016, arXiv:1603.04779).
 
 Nothing is trained: each step passes a batch of target images through the network, and running means and variances
-become the plain average over all of them. Part of what adversaries gain is this alone, which is why every table has it
-beside them.
+become the plain average over all batches. Part of what adversarial methods gain comes from this alone, so every table
+lists it as a control.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sim2street.training.pair import DomainPair
 
 
 class AdaBNOptions(MethodOptions):
-    """Nothing beyond what all methods have."""
+    """No options beyond those of all methods."""
 
 
 class AdaBN(Method):
-    """Forget the source's statistics and average the target's."""
+    """Discard the source's statistics and average the target's."""
 
     in_step = False  # statistics of several processes would not be averaged
 
@@ -36,23 +36,23 @@ class AdaBN(Method):
             norm.momentum = None  # the plain average over all batches seen
 
     def train(self, mode: bool = True) -> AdaBN:
-        """Switch modes: only batch norms are ever in training, so that nothing is dropped at random."""
+        """Switch modes: only batch norms ever train, so dropout stays off."""
         super().train(False)
         for norm in batch_norms(self.segmenter):
             norm.train(mode)
         return self
 
     def step(self, pair: DomainPair) -> Iterator[Update]:
-        """Show the network one batch of target images."""
+        """Pass one batch of target images through the network."""
         with torch.no_grad():
             self.segmenter(pair.target_images)
         yield Update()
 
 
 def recalibrate(segmenter: Segmenter, pairs: Iterable[DomainPair]) -> None:
-    """Replace the batch-norm statistics of a trained segmenter by those of the pairs' target images.
+    """Replace the batch-norm statistics of a trained segmenter with those of the pairs' target images.
 
-    Statistics that training gathered are also of mixed and masked images, which no photo looks like.
+    Statistics gathered in training also include mixed and masked images, which do not look like photos.
     """
     method = AdaBN(segmenter, AdaBNOptions())
     method.train()
@@ -79,12 +79,12 @@ ENTRY: Final = MethodEntry(
     idea="Train nothing; re-estimate batch-norm statistics on target images.",
     adapts=True,
     trains=False,
-    explanation="Batch norm scales activations by means and variances collected on source pictures. AdaBN collects them"
-    " again on target pictures and changes no weight. Part of what adversarial methods gain comes from this alone, so every"
+    explanation="Batch norm scales activations by means and variances collected on source images. AdaBN collects them"
+    " again on target images and changes no weight. Part of what adversarial methods gain comes from this alone, so every"
     " table lists it beside them as a control.",
     terms=(
         LossTerm(
-            "activations of target pictures", "running means and variances", "average over all batches", recalibrate
+            "activations of target images", "running means and variances", "average over all batches", recalibrate
         ),
     ),
 )

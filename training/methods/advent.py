@@ -7,13 +7,13 @@ segmenter      CE(S(x_s), y_s) + w_adv · BCE(D(I(x_t)), source)                
                                + w_cp  · sum_c max(0, mu · p_s(c) - mean_hw P_t(c))                     class prior
 discriminator  1/2 BCE(D(I(x_s)), source) + 1/2 BCE(D(I(x_t)), target)
 
-Every term but the prior is applied to the auxiliary classifier as well, with a fifth of the weight and its own
+Every term except the prior also applies to the auxiliary classifier, with a fifth of the weight and its own
 discriminator. Labels follow the authors' code, source 0 and target 1; the paper's equations number them the other
-way round, and the game is the same. The published 45.5 ("AdvEnt+MinEnt") averages the logits of two trained
-networks; training both terms at once is possible here and is something else.
+way round, which is equivalent. The published 45.5 ("AdvEnt+MinEnt") averages the logits of two trained networks;
+training with both terms at once, which is possible here, is not the same.
 
-Options that deviate are the variants of this project's brief: `map = "probability_times_entropy"` (P_c times the
-total entropy) and `saturating = true` (maximise the discriminator's loss instead of minimising it on flipped labels).
+Two options are variants of this project: `map = "probability_times_entropy"` (P_c times the total entropy) and
+`saturating = true` (maximise the discriminator's loss instead of minimising it on flipped labels).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ADVENT(Method):
         self.register_buffer("source_counts", torch.zeros(segmenter.labels.count, dtype=torch.int64))
 
     def step(self, pair: DomainPair) -> Iterator[Update]:
-        """Source supervision, target terms, discriminators; one optimiser step for all at the end."""
+        """Source supervision, target terms, discriminators; all optimisers step once at the end."""
         options = self.options
         source = self.segmenter(pair.source_images)
         yield Update(supervision(source, pair, options))
@@ -153,14 +153,14 @@ ENTRY: Final = MethodEntry(
     " Semantic Segmentation. CVPR 2019. arXiv:1811.12833",
     idea="Make the entropy maps of target predictions indistinguishable from those of source predictions.",
     adapts=True,
-    explanation="On source pictures a network is certain except along object boundaries; on target pictures it is uncertain"
+    explanation="On source images a network is certain except along object boundaries; on target images it is uncertain"
     " everywhere. A discriminator sees the entropy of every class at every pixel, and the network learns to produce target"
     " entropy maps that look like source ones.",
     terms=(
         LossTerm(*SUPERVISION_TERM, supervision),
         LossTerm(
-            "entropy maps of target pictures",
-            "entropy maps of source pictures",
+            "entropy maps of target images",
+            "entropy maps of source images",
             "discriminator",
             ADVENT.discriminator_input,
             "adversarial_weight",

@@ -1,4 +1,4 @@
-"""What a method is to the loop: named networks, and a step that says what to minimise and whom to update.
+"""The interface between a method and the loop: named networks, and a step that yields losses and networks to update.
 
     for update in method.step(pair):
         backward(sum of update.losses)                   # gradients accumulate
@@ -36,7 +36,7 @@ class Update:
 
     Attributes:
         losses: named scalars, already weighted; their sum is minimised. May be empty.
-        step: networks whose optimisers are stepped and zeroed afterwards; none = gradients go on accumulating.
+        step: networks whose optimisers are stepped and zeroed afterwards; if empty, gradients keep accumulating.
     """
 
     losses: dict[str, Tensor] = field(default_factory=dict)
@@ -55,25 +55,25 @@ class MethodOptions(Options):
 
     @property
     def trains_segmenter(self) -> bool:
-        """Whether gradients change the segmenter with these options, where the method trains anything."""
+        """Whether training changes the segmenter with these options."""
         return True
 
     def check_start(self, initialisation: str) -> None:
-        """Refuse with `ConfigError` a start of the run that these options cannot go with."""
+        """Raise `ConfigError` if these options do not allow this initialisation."""
 
 
 class Method(nn.Module, ABC):
     """Base of all methods.
 
     Args:
-        segmenter: the network that is trained for use.
-        networks: further trained networks, each with an optimiser of its name.
+        segmenter: the network that the checkpoint will contain.
+        networks: further trained networks, each with an optimiser of the same name.
 
     Attributes:
-        progress: share of the run's steps that are done, in [0,1); the loop sets it before every step.
+        progress: fraction of the run's steps taken, in [0,1); the loop sets it before every step.
         needs_extra_networks: whether its extra networks must come from an earlier run.
-        in_step: whether all pairs give the same updates, each network's optimiser stepping once. Where not, nothing can
-            be averaged over several processes or accumulated pairs.
+        in_step: whether all pairs give the same updates, with each network's optimiser stepping once. If not, gradients
+            cannot be averaged over several processes or accumulated pairs.
     """
 
     progress: float = 0.0
@@ -94,7 +94,7 @@ class Method(nn.Module, ABC):
 
     @property
     def extra_networks(self) -> dict[str, nn.Module]:
-        """Networks beside the segmenter that are of use after the run: kept with it, and taken over by later stages."""
+        """Further networks that are useful after the run: saved with it, and loaded by later stages."""
         return {}
 
     @abstractmethod
@@ -102,19 +102,19 @@ class Method(nn.Module, ABC):
         """Yield the updates of one training step."""
 
     def after_step(self, step: int) -> None:
-        """Called once the optimisers of step number `step` have stepped; teachers move here."""
+        """Called after the optimisers of step number `step` have stepped; teachers are updated here."""
 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One thing that a method compares, for people; what is minimised is what `code` computes.
+    """A readable description of one loss term; `code` computes the term itself.
 
     Attributes:
-        of: what is compared, such as "prediction of a source picture".
-        against: what it should be like, such as "its labels".
+        of: what is compared, such as "prediction of a source image".
+        against: what it is compared with, such as "its labels".
         by: how the difference is measured, such as "cross-entropy".
         code: the function or method that computes it.
-        weight: option that weighs it; empty where nothing does.
+        weight: name of the option that weights it; empty if there is none.
     """
 
     of: str
@@ -126,23 +126,23 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """All that is known of a method beyond its code: one per file, as `ENTRY`.
+    """A method's description beyond its code: one per file, as `ENTRY`.
 
     Attributes:
         name: key in recipes, configs and `METHODS`.
         method: the class, called with a segmenter and its options.
-        options: their class; the defaults are the paper's.
-        title: as people write it.
-        paper: citation in a line, empty where there is no single one.
-        idea: one sentence.
+        options: class of the options; the defaults are the paper's.
+        title: display name.
+        paper: one-line citation, empty if there is no single paper.
+        idea: the idea in one sentence.
         adapts: whether it needs unlabelled target images.
-        colour: CSS hex colour on every page; empty takes one that depends on the name alone.
-        year: of the paper, by which methods are listed; None stands first.
+        colour: CSS hex colour on every page; if empty, a colour is derived from the name.
+        year: year of the paper, by which methods are sorted; None sorts first.
         trains: whether gradients change any weight.
-        networks: those that it can train; empty for all.
+        networks: names of the networks that it can train; empty for all.
         mixes_labels: whether source labels are mixed with pseudo labels, so that both need the same classes.
         explanation: how it works, in two or three sentences after the idea.
-        terms: what it compares, in the order of the paper; pages draw them as a figure.
+        terms: what it compares, in the order of the paper; pages draw them as a diagram.
     """
 
     name: str
@@ -162,7 +162,7 @@ class MethodEntry:
 
 
 def fault_of_entry(entry: Any) -> str | None:
-    """What keeps an object of another package from being a method's entry, in words; None if nothing does."""
+    """Why an object of another package cannot be used as a method's entry; None if it can."""
     if not isinstance(entry, MethodEntry):
         return f"its entry point leads to a {type(entry).__name__}, expected a MethodEntry"
     if not (isinstance(entry.options, type) and issubclass(entry.options, MethodOptions)):
@@ -170,8 +170,8 @@ def fault_of_entry(entry: Any) -> str | None:
     return None
 
 
-SUPERVISION_TERM = "prediction of a source picture", "its labels", "cross-entropy"
-"""What all methods but AdaBN compare first: the arguments of a `LossTerm` up to its code."""
+SUPERVISION_TERM = "prediction of a source image", "its labels", "cross-entropy"
+"""The first loss term of all methods except AdaBN: the arguments of a `LossTerm` before its code."""
 
 
 def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOptions) -> dict[str, Tensor]:
@@ -187,17 +187,19 @@ def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOption
 
 
 def feature_channels(segmenter: Segmenter, name: str) -> int:
-    """Channels of the feature map of that name, found out on a blank picture.
+    """Channels of the named feature map, determined by running the network on a blank image.
 
     Raises:
-        ConfigError: the network has none of that name.
+        ConfigError: the network has no feature map of that name.
     """
     was_training = segmenter.training
     with torch.no_grad():
         features = segmenter.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)).features
     segmenter.train(was_training)
     if name not in features:
-        raise ConfigError(f"The network has no features {name!r} for a discriminator; it has {', '.join(features)}.")
+        raise ConfigError(
+            f"The network has no features {name!r} for a discriminator. Choose one of {', '.join(features)}."
+        )
     return features[name].shape[1]
 
 

@@ -1,22 +1,23 @@
-"""CyCADA: source images translated as target ones, and features that do not tell them apart (Hoffman et al., ICML 2018).
+"""CyCADA: translate source images to the target's style and align the features of both (Hoffman et al., ICML 2018).
 
-arXiv:1711.03213. G: source -> target and F: target -> source are the generators, D_T and D_S the
-discriminators of images, f the segmenter and D the discriminator of its scores. The five losses, with the constants of the authors' code:
+arXiv:1711.03213. G: source -> target and F: target -> source are the generators, D_T and D_S the image discriminators,
+f the segmenter and D the discriminator of its scores. The five losses, with the constants of the authors' code:
 
 task      CE(f(G(x_s)), y_s)                                                                        Eq. 1, on G(x_s)
-image     2 · gan(D_T(G(x_s)), real) + gan(D_S(F(x_t)), real), against discriminators that learn the contrary        Eq. 2
+image     2 · gan(D_T(G(x_s)), real) + gan(D_S(F(x_t)), real), against discriminators trained for the opposite       Eq. 2
 cycle     10 · (|F(G(x_s)) - x_s| + |G(F(x_t)) - x_t|) + 5 · (|G(x_t) - x_t| + |F(x_s) - x_s|)                Eq. 3
 semantic  CE(f_S(G(x_s)), y_s) + CE(f_S(F(x_t)), argmax f_S(x_t)), f_S the frozen source segmenter           Eq. 4
 feature   0.1 · CE(D(f(x_t)), source), against D that tells f(G(x_s)) from f(x_t)                            Eq. 5
 
 The paper's GTA5 experiment trains in stages, here the stages of a recipe: `phase = "translation"` (image and cycle; the
-semantic loss is off, for want of memory), then "segmentation" on translated images, then "features". "joint" takes all
-in every step, in the order of the authors' code. Every sub-step has its own optimiser step and reaches only what it
-steps: the task loss does not train G.
+semantic loss is off for lack of memory), then "segmentation" on translated images, then "features". "joint" trains all of
+them in every step, in the order of the authors' code. Every sub-step has its own optimiser step and affects only the
+networks that it steps: the task loss does not train G.
 
 Labels of D are source 1, target 0. f learns from D only while D is right at more than 60 % of the positions, averaged
-over its last 100 steps: a discriminator at chance level has nothing to teach. The authors translate the whole data set once;
-here a crop is translated as it is drawn, by the same frozen G. `sim2street translate` translates whole pictures.
+over its last 100 steps, because a discriminator at chance level gives no useful gradient. The authors translate the whole
+data set once; here each crop is translated as it is drawn, by the same frozen G. `sim2street translate` translates whole
+images.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from sim2street.training.pair import DomainPair
 GENERATORS = ("to_target", "to_source")
 DISCRIMINATORS = ("discriminator_target", "discriminator_source")
 REMEMBERED = 100
-"""Steps over which the accuracy of the discriminator of features is averaged."""
+"""Steps over which the feature discriminator's accuracy is averaged."""
 
 
 class CyCADAOptions(MethodOptions):
@@ -63,34 +64,43 @@ class CyCADAOptions(MethodOptions):
     gan: Literal["lsgan", "log"] = Field(
         default="lsgan", description="Squared errors as in the code, or the paper's logs."
     )
-    forward_weight: float = Field(default=2.0, ge=0, description="Of the image loss source -> target; 1 in the paper.")
-    cycle_weight: float = Field(default=10.0, ge=0, description="Of the cycle loss.")
+    forward_weight: float = Field(
+        default=2.0, ge=0, description="Weight of the image loss source -> target; 1 in the paper."
+    )
+    cycle_weight: float = Field(default=10.0, ge=0, description="Weight of the cycle loss.")
     identity_weight: float = Field(
         default=0.5, ge=0, description="Weight of the identity loss, relative to the cycle's."
     )
     semantic: Literal["labels", "hard", "soft"] = Field(
         default="labels",
-        description="What f_S should say of translated source images: their labels, as in the code; hard: what it says of"
-        " the originals, the paper's equation; soft: the same with probabilities. Of targets always the originals'.",
+        description="Target of f_S on translated source images: labels as in the code; hard: its predictions for the"
+        " originals, as in the paper's equation; soft: the same with probabilities. Target images always use the latter two.",
     )
-    semantic_weight: float = Field(default=0.0, ge=0, description="0 for GTA5, 1 for the paper's digits.")
-    semantic_gate: float = Field(default=1.0, gt=0, description="Loss of f_S above which it has no say.")
-    feature_weight: float = Field(default=0.1, ge=0, description="Of the feature loss in the segmenter.")
-    accuracy_gate: float = Field(default=0.6, ge=0, le=1, description="Accuracy that D must exceed to be listened to.")
+    semantic_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the semantic loss: 0 for GTA5, 1 for the paper's digits."
+    )
+    semantic_gate: float = Field(default=1.0, gt=0, description="Loss of f_S above which the semantic loss is off.")
+    feature_weight: float = Field(default=0.1, ge=0, description="Weight of the feature loss in the segmenter.")
+    accuracy_gate: float = Field(
+        default=0.6, ge=0, le=1, description="Accuracy that D must exceed before f learns from it."
+    )
     discriminator_input: Literal["scores", "fc7"] = Field(
-        default="scores", description="What D sees: scores as with DRN, or FCN-8s' last features."
+        default="scores", description="Input of D: scores as with DRN, or the last features of FCN-8s."
     )
     discriminator_cell: int = Field(
-        default=1, ge=1, le=64, description="Pixels to a side over which D's input is averaged; above 1 for laptops."
+        default=1,
+        ge=1,
+        le=64,
+        description="Side in pixels of the cells over which D's input is averaged; above 1 for laptops.",
     )
     generator_width: int = Field(default=64, ge=4, le=128, description="Channels of the generators' first convolution.")
-    generator_blocks: int = Field(default=9, ge=1, le=16, description="Their residual blocks.")
-    generator_dropout: bool = Field(default=True, description="Half of each block's activations dropped in training.")
+    generator_blocks: int = Field(default=9, ge=1, le=16, description="Residual blocks of the generators.")
+    generator_dropout: bool = Field(default=True, description="Drop half of each block's activations in training.")
     discriminator_width: int = Field(
-        default=64, ge=4, le=128, description="Channels of the picture discriminators' first convolution."
+        default=64, ge=4, le=128, description="Channels of the image discriminators' first convolution."
     )
     pool: int = Field(
-        default=50, ge=0, le=1000, description="Earlier translations that the picture discriminators see again."
+        default=50, ge=0, le=1000, description="Earlier translations that the image discriminators see again."
     )
 
     @property
@@ -122,8 +132,11 @@ class CyCADA(Method):
             )
         super().__init__(segmenter, **networks)
         self.options = options
-        self.in_step = o.phase not in ("features", "joint")  # there the discriminator's accuracy decides who steps
-        # Translates, and is trained in an earlier stage.
+        self.in_step = o.phase not in (
+            "features",
+            "joint",
+        )  # in these phases the discriminator's accuracy decides which networks step
+        # Used for translation; trained in an earlier stage.
         self.needs_extra_networks = o.phase in ("segmentation", "features") and o.translated
         if self.needs_extra_networks:
             self.to_target = Generator(o.generator_width, o.generator_blocks, dropout=o.generator_dropout)
@@ -147,7 +160,7 @@ class CyCADA(Method):
         return {name: self.get_submodule(name) for name in GENERATORS if hasattr(self, name)}
 
     def train(self, mode: bool = True) -> CyCADA:
-        """Switch modes; what is not trained stays as it was evaluated."""
+        """Switch modes; networks that are not trained stay in evaluation mode."""
         super().train(mode)
         if self.source_segmenter is not None:
             self.source_segmenter.eval()
@@ -169,7 +182,7 @@ class CyCADA(Method):
         yield Update(supervision(self.segmenter(translated), pair, self.options), step=("segmenter",))
 
     def translation(self, pair: DomainPair) -> Iterator[Update]:
-        """Generators against frozen picture discriminators, then each discriminator on new and earlier translations."""
+        """Generators against frozen image discriminators, then each discriminator on new and earlier translations."""
         o, gan = self.options, self.options.gan
         source, target = 2 * pair.source_images - 1, 2 * pair.target_images - 1
         to_target, to_source = (self.get_submodule(name) for name in GENERATORS)
@@ -204,7 +217,7 @@ class CyCADA(Method):
     def semantic_loss(
         self, source_segmenter: Segmenter, pair: DomainPair, as_target: Tensor, as_source: Tensor
     ) -> Tensor:
-        """How far f_S changes its mind when images (B, 3, H, W) in [0,1] are translated; 0 while it is poor itself."""
+        """Disagreement of f_S on images (B, 3, H, W) in [0,1] and their translations; 0 while its own loss is too high."""
         with torch.no_grad():
             said_of_source, said_of_target = (
                 source_segmenter(pair.source_images).logits,
@@ -225,11 +238,11 @@ class CyCADA(Method):
         return of_source + of_target
 
     def feature_adaptation(self, pair: DomainPair, translated: Tensor) -> Iterator[Update]:
-        """The discriminator of features; then, if it has been right often enough, the segmenter against it."""
+        """Train the feature discriminator; then, if it is accurate enough, the segmenter against it."""
         discriminator = self.get_submodule("discriminator")
         with torch.no_grad():
             source = self.seen(self.segmenter(translated))
-        # Before torch 2.11 autocast gives the next pass weights that it has cast here, without a gradient.
+        # Before torch 2.11, autocast would reuse the weights cast here, which have no gradient.
         torch.clear_autocast_cache()
         target = self.seen(self.segmenter(pair.target_images))
         of_source, of_target = discriminator(source), discriminator(target.detach())
@@ -245,18 +258,18 @@ class CyCADA(Method):
 
     @property
     def accuracy(self) -> float:
-        """Of the discriminator of features, averaged over its last 100 steps or as many as there were."""
+        """Accuracy of the feature discriminator, averaged over its last 100 steps or fewer."""
         return float(self.accuracies.sum() / self.discriminator_steps.clamp(1, REMEMBERED))
 
     def seen(self, output: SegmenterOutput) -> Tensor:
-        """What the discriminator of features sees of an output, (B, C, h, w)."""
+        """The feature discriminator's input for an output, (B, C, h, w)."""
         maps = output.logits if self.options.discriminator_input == "scores" else output.features["fc7"]
         cell = self.options.discriminator_cell
         return maps if cell == 1 else F.avg_pool2d(maps, cell, ceil_mode=True)
 
     @torch.no_grad()
     def translated(self, pair: DomainPair) -> Tensor:
-        """Source images as G paints them, (B, 3, H, W) in [0,1], without a graph."""
+        """Source images translated by G, (B, 3, H, W) in [0,1], without a graph."""
         if not self.options.translated:
             return pair.source_images
         generator = self.get_submodule("to_target")
@@ -277,29 +290,29 @@ ENTRY: Final = MethodEntry(
     " Adaptation. ICML 2018. arXiv:1711.03213",
     idea="Translate source images to the target's style, train on those, then align what the network predicts for both.",
     adapts=True,
-    explanation="Two generators learn to give pictures of one domain the look of the other. Translating there and back"
-    " must return the original picture, so its content survives and its labels stay valid. The segmenter is trained on"
-    " translated source pictures. A discriminator then aligns its scores on source and target pictures.",
+    explanation="Two generators learn to give images of one domain the look of the other. Translating there and back"
+    " must return the original image, so its content survives and its labels stay valid. The segmenter is trained on"
+    " translated source images. A discriminator then aligns its scores on source and target images.",
     terms=(
-        LossTerm("translated source pictures", "target pictures", "image discriminator", gan_loss, "forward_weight"),
+        LossTerm("translated source images", "target images", "image discriminator", gan_loss, "forward_weight"),
         LossTerm(
-            "pictures translated there and back",
-            "the pictures",
+            "images translated there and back",
+            "the images",
             "mean absolute difference",
             CyCADA.translation,
             "cycle_weight",
         ),
         LossTerm(
-            "prediction of a translated picture",
-            "what is known of the original",
+            "prediction of a translated image",
+            "labels or prediction of the original",
             "cross-entropy",
             CyCADA.semantic_loss,
             "semantic_weight",
         ),
-        LossTerm("prediction of a translated source picture", "its labels", "cross-entropy", supervision),
+        LossTerm("prediction of a translated source image", "its labels", "cross-entropy", supervision),
         LossTerm(
-            "scores of target pictures",
-            "scores of translated source pictures",
+            "scores of target images",
+            "scores of translated source images",
             "discriminator",
             CyCADA.feature_adaptation,
             "feature_weight",

@@ -1,4 +1,4 @@
-"""DAFormer: self-training that keeps a transformer's knowledge of rare things (Hoyer et al., CVPR 2022, arXiv:2111.14887).
+"""DAFormer: self-training that preserves a transformer's features of rare things (Hoyer et al., CVPR 2022, arXiv:2111.14887).
 
 teacher h      parameters follow the student g: h <- a h + (1 - a) g, a = min(1 - 1/(t+1), 0.999)          Eq. 4
 pseudo labels  y_t = argmax h(x_t), one weight q = share of pixels with max h(x_t) >= 0.968                Eq. 2, 3
@@ -7,15 +7,15 @@ mix            half of the source's classes pasted onto the target, then colour 
 student g      CE(g(x_s), y_s) + 0.005 · mean over thing cells of |F_g(x_s) - F_anchor(x_s)|               Eq. 5 to 8
                + q-weighted CE(g(x_mix), y_mix)                                                            Eq. 1
 
-q is one number for the whole batch, as in the authors' code; `weighting` "pixel" is an option of this project, which gives
-each pixel a weight by its own confidence.
+q is one number for the whole batch, as in the authors' code; `weighting = "pixel"`, which weights each pixel by its own
+confidence, is a variant of this project.
 
 Both cross-entropies are means over *all* pixels, ignored ones included, as in the authors' code. Rare class sampling
 and the warm-up of the learning rate, the paper's other two strategies, are settings of the recipe.
 
-The anchor of the feature distance is the encoder that the run started from. With ImageNet's weights that is the
-paper's ("imagenet"); where the start was pretrained on rendered scenes it is called what it is ("rendered").
-"class_mean" is the variant of this project's brief: class means of source and target, no anchor.
+The anchor of the feature distance is the encoder that the run started from: "imagenet", as in the paper, for ImageNet
+weights, and "rendered" for a start that was pretrained on rendered scenes. "class_mean", a variant of this project,
+compares class means of source and target and has no anchor.
 """
 
 from __future__ import annotations
@@ -53,16 +53,20 @@ class DAFormerOptions(MethodOptions):
     """The defaults are the paper's for GTA5 -> Cityscapes; lengths in pixels belong to 512x512 crops."""
 
     reduction: Reduction = Field(default="all", description="Pixels that a cross-entropy is averaged over.")
-    teacher_momentum: float = Field(default=0.999, ge=0, lt=1, description="a: how slowly the teacher follows.")
+    teacher_momentum: float = Field(default=0.999, ge=0, lt=1, description="a: momentum of the teacher.")
     threshold: float = Field(default=0.968, gt=0, le=1, description="Top probability of a confident pixel.")
     weighting: Weighting = Field(
-        default="image", description="Whom confidence weighs: all pixels by its share, or each pixel by its own."
+        default="image",
+        description="How confidence weights pixels: all by the share of confident ones, or each by its own confidence.",
     )
-    ignore_top: int = Field(default=15, ge=0, description="Rows of the target crop that are given no weight.")
-    ignore_bottom: int = Field(default=120, ge=0, description="The same at the lower edge: the camera's own car.")
+    ignore_top: int = Field(default=15, ge=0, description="Rows at the top of the target crop with weight 0.")
+    ignore_bottom: int = Field(
+        default=120, ge=0, description="Rows at the bottom with weight 0, which show the camera's own car."
+    )
     jitter: float = Field(default=0.2, ge=0, le=0.5, description="Strength of the mixed images' colour jitter.")
     distance: Literal["imagenet", "rendered", "class_mean", "none"] = Field(
-        default="imagenet", description="What thing features are held to; see the head of training/methods/daformer.py."
+        default="imagenet",
+        description="Anchor of the features of things; see the head of training/methods/daformer.py.",
     )
     distance_weight: float = Field(default=0.005, ge=0, description="Weight of the feature distance.")
     distance_stage: Literal["stage1", "stage2", "stage3", "stage4"] = Field(
@@ -70,13 +74,13 @@ class DAFormerOptions(MethodOptions):
     )
 
     def check_start(self, initialisation: str) -> None:
-        """The anchor must be what its name says."""
+        """Check that the initialisation is what the anchor's name says."""
         is_checkpoint = initialisation not in ("random", "imagenet")
         fits = {"imagenet": initialisation == "imagenet", "rendered": is_checkpoint}
         if self.distance_weight > 0 and not fits.get(self.distance, True):
             raise ConfigError(
-                f"method_options.distance is {self.distance!r} and the run starts from {initialisation!r}. The anchor is"
-                " the encoder at the start: use imagenet with initialisation imagenet, rendered with a checkpoint"
+                f"method_options.distance is {self.distance!r}, but the run starts from {initialisation!r}, and the anchor"
+                " is the initial encoder. Use imagenet with initialisation imagenet, rendered with a checkpoint"
                 " trained on rendered scenes, or class_mean or none."
             )
 
@@ -87,8 +91,8 @@ class DAFormer(Method):
     def __init__(self, segmenter: Segmenter, options: DAFormerOptions) -> None:
         if options.distance != "none" and options.distance_weight > 0 and not segmenter.core.has_encoder:
             raise ConfigError(
-                f"method_options.distance is {options.distance!r}, and this network has no encoder of its own whose features"
-                " could be compared. Set it to none, or take the network daformer, segformer, hrda or deeplab_v2."
+                f"method_options.distance is {options.distance!r}, but this network has no separate encoder whose features"
+                " could be compared. Set it to none, or use the network daformer, segformer, hrda or deeplab_v2."
             )
         super().__init__(segmenter)
         self.options = options
@@ -97,7 +101,7 @@ class DAFormer(Method):
         self.anchor = copy.deepcopy(segmenter).requires_grad_(False) if anchored else None
 
     def train(self, mode: bool = True) -> DAFormer:
-        """Switch modes; the anchor stays as it was evaluated."""
+        """Switch modes; the anchor stays in evaluation mode."""
         super().train(mode)
         if self.anchor is not None:
             self.anchor.eval()
@@ -120,13 +124,13 @@ class DAFormer(Method):
         yield from self.adapt(pair, pseudo)
 
     def adapt(self, pair: DomainPair, pseudo: PseudoLabels) -> Iterator[Update]:
-        """What is learnt from the teacher; the optimiser steps at the end."""
+        """Losses on pseudo labels; the optimiser steps at the end."""
         images, labels, weights = self.mixed(pair, pseudo)
         images = augment(images, self.options.jitter)
         yield Update(self.imitate("self_training", images, labels, weights), step=("segmenter",))
 
     def pseudo_labels(self, pair: DomainPair) -> PseudoLabels:
-        """What the teacher says of the plain target images."""
+        """The teacher's pseudo labels for the unaugmented target images."""
         options = self.options
         logits = self.teacher(pair.target_images).logits
         return pseudo_label(
@@ -144,7 +148,7 @@ class DAFormer(Method):
         return supervision(output, pair, self.options), output.features
 
     def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """The student's loss under the name `term` on images (B, 3, H, W) whose labels (B, H, W) weigh `weights`."""
+        """The student's loss, named `term`, on images (B, 3, H, W) with labels and pixel weights (B, H, W)."""
         return {term: weighted_cross_entropy(self.segmenter(images).logits, labels, weights)}
 
     def feature_distance(self, by_stage: dict[str, Tensor], pair: DomainPair, pseudo: PseudoLabels) -> Tensor:
@@ -158,7 +162,7 @@ class DAFormer(Method):
         return feature_distance(features, anchor, pair.source_labels, self.segmenter.labels)
 
     def mixed(self, pair: DomainPair, pseudo: PseudoLabels) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W), labels and weights (B, H, W) of target images with source classes pasted onto them."""
+        """Target images (B, 3, H, W) with source classes pasted onto them, and their labels and weights (B, H, W)."""
         self.refuse_sizes(pair)
         mask = class_mask(pair.source_labels, choose_classes(pair.source_labels))
         return (
@@ -169,15 +173,15 @@ class DAFormer(Method):
 
     @staticmethod
     def refuse_sizes(pair: DomainPair) -> None:
-        """Raise `ConfigError` where source pixels cannot be pasted onto target images."""
+        """Raise `ConfigError` if source pixels cannot be pasted onto target images."""
         if pair.source_images.shape != pair.target_images.shape:
             raise ConfigError(
-                f"DAFormer pastes source pixels onto target images: crops must be alike, and they measure"
+                "DAFormer pastes source pixels onto target images, so their crops must have the same size; found"
                 f" {tuple(pair.source_images.shape[2:])} and {tuple(pair.target_images.shape[2:])}."
             )
 
     def after_step(self, step: int) -> None:
-        """Move the teacher, as the authors do at the start of the next step."""
+        """Update the teacher, as the authors do at the start of the next step."""
         self.teacher.follow(self.segmenter, step + 1)
 
 
@@ -194,19 +198,19 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     mixes_labels=True,
     explanation="The teacher is a moving average of the network, so it changes slowly and its labels are steadier. Half of a"
-    " source picture's classes are pasted, with their labels, onto a target picture that the teacher has labelled, and the"
+    " source image's classes are pasted, with their labels, onto a target image that the teacher has labelled, and the"
     " network learns from the mix. Features of objects are kept close to those of the pretrained encoder, so that training on"
-    " synthetic pictures does not erase what it knows of rare objects.",
+    " synthetic images does not erase what it knows of rare objects.",
     terms=(
         LossTerm(*SUPERVISION_TERM, DAFormer.supervise),
         LossTerm(
-            "prediction of a mixed picture",
-            "source labels and the teacher's, mixed alike",
-            "cross-entropy, weighed by the teacher's confidence",
+            "prediction of a mixed image",
+            "source labels and the teacher's, mixed the same way",
+            "cross-entropy, weighted by the teacher's confidence",
             DAFormer.imitate,
         ),
         LossTerm(
-            "features of things in source pictures",
+            "features of things in source images",
             "the same in the pretrained encoder",
             "Euclidean distance",
             DAFormer.feature_distance,

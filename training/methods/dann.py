@@ -7,9 +7,9 @@ A gradient reversal R between f and d makes that one minimisation:
     R passes f(x) on and multiplies the gradient that comes back by -w_d · lambda
     lambda = 2 / (1 + exp(-gamma p)) - 1 at share p of the run                                               Eq. 14
 
-The paper classifies whole pictures. Here the discriminator sees the deepest feature map position by position, as in FCNs in the
-Wild (Hoffman et al., 2016, arXiv:1612.02649), in the shape of CyCADA's discriminator of features. No paper reports this
-benchmark; w_d is ours, and it stands in R alone, so that the discriminator learns at full strength whatever it is.
+The paper classifies whole images. Here the discriminator sees the deepest feature map position by position, as in FCNs in the
+Wild (Hoffman et al., 2016, arXiv:1612.02649), with the architecture of CyCADA's feature discriminator. No paper reports
+this benchmark. w_d is ours and applies in R only, so the discriminator's own gradient does not depend on it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DANNOptions(MethodOptions):
     adversarial_weight: float = Field(
         default=0.01,
         ge=0,
-        description="w_d: how much of the discriminator's gradient reaches the features when lambda is 1.",
+        description="w_d: factor on the discriminator's gradient in the features when lambda is 1.",
     )
     gamma: float = Field(default=10.0, gt=0, description="How fast lambda rises from 0 to 1.")
     stage: Literal["stage3", "stage4"] = Field(default="stage4", description="Features that the discriminator sees.")
@@ -53,7 +53,7 @@ class DANNOptions(MethodOptions):
 
 
 class DANN(Method):
-    """Source supervision and one discriminator of features behind a gradient reversal."""
+    """Source supervision and a feature discriminator behind a gradient reversal."""
 
     def __init__(self, segmenter: Segmenter, options: DANNOptions) -> None:
         channels = feature_channels(segmenter, options.stage)
@@ -61,7 +61,7 @@ class DANN(Method):
         self.options = options
 
     def step(self, pair: DomainPair) -> Iterator[Update]:
-        """Source with its half of the discriminator's loss, then the target's half; one optimiser step for both networks."""
+        """The source with its half of the discriminator's loss, then the target's half; both optimisers step at the end."""
         source = self.segmenter(pair.source_images)
         losses = supervision(source, pair, self.options)
         losses["discriminator/source"] = 0.5 * self.discriminator_loss(
@@ -72,7 +72,7 @@ class DANN(Method):
         yield Update({"discriminator/target": 0.5 * self.discriminator_loss(target, Domain.TARGET)}, step=self.trained)
 
     def discriminator_loss(self, features: Tensor, domain: Domain) -> Tensor:
-        """The discriminator's loss on features (B, D, h, w) of one domain; what it learns, they unlearn."""
+        """The discriminator's loss on features (B, D, h, w) of one domain, with the gradient reversed for the features."""
         factor = self.options.adversarial_weight * reversal_factor(self.progress, self.options.gamma)
         return position_loss(self.get_submodule("discriminator")(reverse_gradient(features, factor)), domain)
 
@@ -88,7 +88,7 @@ ENTRY: Final = MethodEntry(
     " of Neural Networks. JMLR 2016. arXiv:1505.07818",
     idea="Learn features from which a discriminator cannot tell, at any pixel, which domain they come from.",
     adapts=True,
-    explanation="At every position of the feature map, a discriminator learns to tell whether the picture is from the source"
+    explanation="At every position of the feature map, a discriminator learns to tell whether the image is from the source"
     " or the target domain. Its gradient is reversed on the way back, so the encoder learns features that hide the domain. The"
     " weight of the reversed gradient grows from zero during training.",
     terms=(

@@ -1,14 +1,14 @@
 """HRDA: DAFormer's self-training at two resolutions (Hoyer et al., ECCV 2022, arXiv:2204.13132).
 
-student g   of a crop the shrunk whole (context) and one random window at full size (detail), fused by attention
-teacher h   of the same crop the context and *all* overlapping windows, fused everywhere                    Sec. 3.4
+student g   sees the downscaled crop (context) and one random window at full size (detail), fused by attention
+teacher h   sees the context and *all* overlapping windows of the same crop, fused everywhere               Sec. 3.4
 
     0.9 · CE(fused, y) + 0.1 · CE(detail, y in its window)             for source and mixed images          Eq. 9
     + 0.005 · feature distance of the context's encoder
 
 Everything else is DAFormer's, in training/methods/daformer.py; the network is models/networks/hrda.py. Weights of mixed
-images are cut with the window. Margins of the target are those of the whole photo, before it is cropped: the recipe's
-`target_transform.margins`, with DAFormer's rows of the crop switched off.
+images are cropped with the window. Margins of the target refer to the whole photo before cropping: the recipe's
+`target_transform.margins` replaces DAFormer's rows of the crop.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ GRID = 8
 class HRDAOptions(DAFormerOptions):
     """DAFormer's options; the defaults are the paper's for GTA5 -> Cityscapes with crops of 1024x1024."""
 
-    ignore_top: int = Field(default=0, ge=0, description="Rows of the target crop without weight; see the margins.")
-    ignore_bottom: int = Field(default=0, ge=0, description="The same at the lower edge.")
+    ignore_top: int = Field(
+        default=0, ge=0, description="Rows at the top of the target crop with weight 0; see the margins."
+    )
+    ignore_bottom: int = Field(default=0, ge=0, description="Rows at the bottom with weight 0.")
     detail_weight: float = Field(
-        default=0.1, ge=0, le=1, description="Share of the detail's own loss; the rest is fused."
+        default=0.1, ge=0, le=1, description="Weight of the detail loss; the fused loss has the rest."
     )
 
 
 @dataclass(frozen=True)
 class TwoScaleOutput:
-    """What the student says of a batch at two resolutions.
+    """The student's output for a batch at two resolutions.
 
     Attributes:
         features: of the context, by stage.
@@ -60,7 +62,7 @@ class TwoScaleOutput:
 
 
 class HRDA(DAFormer):
-    """DAFormer whose student looks twice."""
+    """DAFormer with a student at two resolutions."""
 
     def __init__(self, segmenter: Segmenter, options: HRDAOptions) -> None:
         self.check_network(segmenter)
@@ -69,9 +71,9 @@ class HRDA(DAFormer):
 
     @staticmethod
     def check_network(segmenter: Segmenter) -> None:
-        """Refuse with `ConfigError` a network that the method cannot train."""
+        """Raise `ConfigError` for a network that the method cannot train."""
         if not isinstance(segmenter.core, HRDANetwork):
-            raise ConfigError("Method hrda needs the network hrda, which looks at context and detail; set network.")
+            raise ConfigError('Method hrda needs a network with context and detail: set network = "hrda".')
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Fused and detail loss on source images, and the context's features."""
@@ -93,12 +95,12 @@ class HRDA(DAFormer):
         return {term: (1 - self.detail_weight) * fused, f"{term}/detail": self.detail_weight * detail}
 
     def two_scales(self, images: Tensor) -> TwoScaleOutput:
-        """The student on (B, 3, H, W) RGB in [0,1]: the whole shrunk, one random window at full size."""
+        """Run the student on (B, 3, H, W) RGB in [0,1]: the downscaled crop, and one random window at full size."""
         core = self.segmenter.core
         assert isinstance(core, HRDANetwork)
         height, width = images.shape[-2:]
         if height % GRID or width % GRID:
-            raise ConfigError(f"HRDA trains on crops of multiples of {GRID} pixels; these measure {width}x{height}.")
+            raise ConfigError(f"HRDA needs crops whose sides are multiples of {GRID} pixels; found {width}x{height}.")
         normalised = self.segmenter.normalise(images)
         context = core.context(normalised)
         box = random_window(height, width, core.detail_crop)
@@ -110,7 +112,7 @@ class HRDA(DAFormer):
 
 
 def random_window(height: int, width: int, crop: tuple[int, int]) -> Box:
-    """A window of (height, width) `crop`, at most the picture's own size, at a random place on the grid."""
+    """A window of (height, width) `crop`, at most the image's own size, at a random place on the grid."""
     sides = []
     for length, wanted in ((height, crop[0]), (width, crop[1])):
         side = min(length, wanted)
@@ -136,18 +138,18 @@ ENTRY: Final = MethodEntry(
     " the whole crop downscaled and one window of it at full resolution, and learns an attention map that chooses between the"
     " two at each pixel. The teacher fuses overlapping windows over the whole crop. The rest is DAFormer's self-training.",
     terms=(
-        LossTerm("fused prediction of a source picture", "its labels", "cross-entropy", HRDA.supervise),
+        LossTerm("fused prediction of a source image", "its labels", "cross-entropy", HRDA.supervise),
         LossTerm(
-            "fused prediction of a mixed picture",
-            "source labels and the teacher's, mixed alike",
-            "cross-entropy, weighed by the teacher's confidence",
+            "fused prediction of a mixed image",
+            "source labels and the teacher's, mixed the same way",
+            "cross-entropy, weighted by the teacher's confidence",
             HRDA.imitate,
         ),
         LossTerm(
             "prediction of the window alone", "the labels in the window", "cross-entropy", HRDA.shared, "detail_weight"
         ),
         LossTerm(
-            "features of things in source pictures",
+            "features of things in source images",
             "the same in the pretrained encoder",
             "Euclidean distance",
             HRDA.feature_distance,

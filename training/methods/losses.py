@@ -34,18 +34,18 @@ def cross_entropy(
     Args:
         logits: (B, C, H, W).
         labels: (B, H, W) int64, 255 ignored.
-        members: for each picture None, or by label the classes that it merges (CamVid's): it is supervised through
-            the sum of their probabilities, and where it has none, not at all. Empty means None throughout.
-        reduction: "valid" averages over the labelled pixels, as ADVENT's code does; "all" over all pixels, which
-            ignored ones dilute, as DAFormer's does.
+        members: for each image None, or for each label the classes that it merges (CamVid): the label is then
+            supervised through the sum of their probabilities, and ignored if it merges none. Empty means None throughout.
+        reduction: "valid" averages over the labelled pixels, as ADVENT's code does; "all" averages over all pixels,
+            ignored ones included, as DAFormer's does.
 
     Returns:
-        Scalar; 0 with a gradient of 0 where every pixel is ignored.
+        Scalar; 0 with a gradient of 0 if every pixel is ignored.
     """
     pixels = labels.numel() if reduction == "all" else (labels != IGNORE).sum().clamp(min=1)
     if all(groups is None for groups in members):
         return F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="sum") / pixels
-    # Sums over an image do not fit into half precision, whatever autocast gave.
+    # In fp32, because sums over an image overflow half precision.
     total = logits.new_zeros((), dtype=torch.float32)
     for picture, truth, groups in zip(logits.float().log_softmax(dim=1), labels, members, strict=True):
         if groups is not None:
@@ -55,7 +55,7 @@ def cross_entropy(
 
 
 def _merged(picture: Tensor, truth: Tensor, groups: Members) -> tuple[Tensor, Tensor]:
-    """Log probabilities (C, H, W) as those of merged classes, and labels (H, W) without the classes that merge none."""
+    """Log probabilities (C, H, W) of merged classes, and labels (H, W) with classes that merge none ignored."""
     nothing = torch.tensor([label for label, group in enumerate(groups) if not group], device=truth.device)
     truth = torch.where(torch.isin(truth, nothing), IGNORE, truth)
     merged = [picture[list(group)].logsumexp(dim=0) if group else torch.zeros_like(picture[0]) for group in groups]
@@ -67,7 +67,7 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> T
 
     Args:
         logits: (B, C, H, W).
-        labels: (B, H, W) int64, 255 counts 0.
+        labels: (B, H, W) int64; pixels with 255 count as 0.
         weights: (B, H, W).
     """
     losses = F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="none")
@@ -75,9 +75,9 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> T
 
 
 def _rows(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One pixel a row, (B * H * W, C) and (B * H * W).
+    """Flatten to one pixel per row, (B * H * W, C) and (B * H * W).
 
-    Of channels-last logits that is a view; log_softmax over dim 1 would first copy them into another order.
+    For channels-last logits this is a view, whereas log_softmax over dim 1 would first copy them into another order.
     """
     return logits.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
@@ -103,14 +103,14 @@ def domain_loss(verdict: Tensor, domain: Domain) -> Tensor:
 def position_loss(verdict: Tensor, domain: Domain) -> Tensor:
     """Cross-entropy of a two-way discriminator (B, 2, h, w) against one domain throughout, averaged over all positions.
 
-    Class 1 is the source and class 0 the target, as in CyCADA's released code; the other way round is the same game.
+    Class 1 is the source and class 0 the target, as in CyCADA's released code; the other way round is equivalent.
     """
     truth = torch.full_like(verdict[:, 0], 1 if domain is Domain.SOURCE else 0, dtype=torch.int64)
     return F.cross_entropy(verdict.float(), truth)
 
 
 def gan_loss(verdict: Tensor, real: bool, form: Literal["lsgan", "log"] = "lsgan") -> Tensor:
-    """How far a discriminator's scores, any shape, are from real (1) or painted (0).
+    """Distance of a discriminator's scores, any shape, from real (1) or generated (0).
 
     Squared error as in CycleGAN's code ("lsgan"), or the binary cross-entropy of logits ("log").
     """

@@ -1,11 +1,11 @@
-"""MIC: predict from a target image with holes what the teacher says of the whole (Hoyer et al., CVPR 2023, arXiv:2212.01322).
+"""MIC: predict the teacher's labels of a target image from a masked copy of it (Hoyer et al., CVPR 2023, arXiv:2212.01322).
 
     x_m = M · augment(x_t), M keeps each block of 64x64 pixels with probability 0.3                    Eq. 4, 5
-    + q-weighted CE(g(x_m), y_t), y_t and q the teacher's of the unmasked x_t                          Eq. 6, 7
+    + q-weighted CE(g(x_m), y_t), with the teacher's y_t and q for the unmasked x_t                    Eq. 6, 7
 
-A third loss on top of HRDA where the network is hrda, and of DAFormer on any other; everything else stays as it is there.
-Hidden blocks are zero after normalisation, which is the mean colour of the network's statistics. The colour jitter and
-blur of the masked image are drawn apart from those of the mixed one.
+The loss is added to HRDA's if the network is hrda, and to DAFormer's on any other; everything else is unchanged. Masked
+blocks are zero after normalisation, which is the mean colour of the network's statistics. The colour jitter and blur of
+the masked image are drawn independently of those of the mixed one.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from sim2street.training.pair import DomainPair
 
 
 class MICOptions(HRDAOptions):
-    """HRDA's options and the mask; its lengths belong to 1024x1024 crops (HRDA) and 512x512 crops (DAFormer) alike."""
+    """HRDA's options and the mask, whose lengths apply to both 1024x1024 crops (HRDA) and 512x512 crops (DAFormer)."""
 
-    mask_block: int = Field(default=64, ge=1, le=1024, description="Side of the blocks that are kept or hidden.")
-    mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a block is hidden.")
+    mask_block: int = Field(
+        default=64, ge=1, le=1024, description="Side in pixels of the blocks that are kept or masked."
+    )
+    mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a block is masked.")
     mask_weight: float = Field(default=1.0, ge=0, description="Weight of the masked loss.")
 
 
 class MIC(HRDA):
-    """HRDA or DAFormer, by the network, with masked consistency."""
+    """HRDA or DAFormer, depending on the network, with masked image consistency."""
 
     def __init__(self, segmenter: Segmenter, options: MICOptions) -> None:
         super().__init__(segmenter, options)
@@ -76,7 +78,7 @@ class MIC(HRDA):
 
 
 def block_mask(images: Tensor, block: int, ratio: float) -> Tensor:
-    """Which pixels are kept, (B, 1, H, W) bool: whole blocks, each hidden with probability `ratio` on its own."""
+    """Which pixels are kept, (B, 1, H, W) bool: whole blocks, each masked independently with probability `ratio`."""
     batch, _, height, width = images.shape
     cells = (max(1, round(height / block)), max(1, round(width / block)))
     kept = torch.rand(batch, 1, *cells, device=images.device) > ratio
@@ -92,29 +94,29 @@ ENTRY: Final = MethodEntry(
     colour="#d1495b",
     paper="Hoyer, Dai, Wang, Van Gool. MIC: Masked Image Consistency for Context-Enhanced Domain Adaptation."
     " CVPR 2023. arXiv:2212.01322",
-    idea="Hide most of a target image and ask for what the teacher sees in the whole.",
+    idea="Mask most of a target image and predict what the teacher sees in the whole image.",
     adapts=True,
     mixes_labels=True,
-    explanation="The teacher labels the whole target picture. The network must predict the same labels with most blocks of the"
-    " picture hidden, so it learns to use context. This is added to HRDA's self-training, or to DAFormer's on a network of one"
+    explanation="The teacher labels the whole target image. The network must predict the same labels with most blocks of the"
+    " image masked, so it learns to use context. This is added to HRDA's self-training, or to DAFormer's on a network with one"
     " resolution.",
     terms=(
-        LossTerm("prediction of a source picture", "its labels", "cross-entropy", MIC.supervise),
+        LossTerm("prediction of a source image", "its labels", "cross-entropy", MIC.supervise),
         LossTerm(
-            "prediction of a mixed picture",
-            "source labels and the teacher's, mixed alike",
-            "cross-entropy, weighed by the teacher's confidence",
+            "prediction of a mixed image",
+            "source labels and the teacher's, mixed the same way",
+            "cross-entropy, weighted by the teacher's confidence",
             MIC.imitate,
         ),
         LossTerm(
-            "prediction of a target picture with hidden blocks",
-            "the teacher's labels of the whole picture",
-            "cross-entropy, weighed by the teacher's confidence",
+            "prediction of a target image with masked blocks",
+            "the teacher's labels of the whole image",
+            "cross-entropy, weighted by the teacher's confidence",
             MIC.adapt,
             "mask_weight",
         ),
         LossTerm(
-            "features of things in source pictures",
+            "features of things in source images",
             "the same in the pretrained encoder",
             "Euclidean distance",
             MIC.feature_distance,

@@ -26,11 +26,11 @@ from sim2street.training.pair import DomainPair
 
 
 class SourceOnlyOptions(MethodOptions):
-    """Nothing beyond what all methods have."""
+    """No options beyond those of all methods."""
 
 
 class SourceOnly(Method):
-    """Minimise the source cross-entropy; target images are not looked at."""
+    """Minimise the source cross-entropy; target images are ignored."""
 
     def __init__(self, segmenter: Segmenter, options: SourceOnlyOptions) -> None:
         super().__init__(segmenter)
@@ -51,7 +51,7 @@ ENTRY: Final = MethodEntry(
     paper="",
     idea="Train on labelled source images alone.",
     adapts=False,
-    explanation="The network never sees a target picture. The accuracy it loses there is the gap that the other methods"
+    explanation="The network never sees a target image. The accuracy it loses there is the gap that the other methods"
     " try to close. The same training with the target's labels as a second source is the oracle.",
     terms=(LossTerm(*SUPERVISION_TERM, supervision),),
 )

@@ -4,11 +4,11 @@
     mixed    q-weighted CE(g(augment(mix(x_s, jitter(x_t)))), mix(y_s, y_t))                as DAFormer, Eq. 1
     masked   q-weighted CE(g(augment(x_t), tokens hidden), y_t)                             as MIC, Eq. 6, 7
 
-y_t and q come from the teacher's mean over a target image and its mirror. Differences from the two: there is no feature
-distance, tokens of patches are hidden instead of blocks of pixels, pasted pixels without a label weigh nothing, and source
-and target have a colour jitter of their own before all else, which the pasted source has not.
+y_t and q come from the teacher's mean over a target image and its mirror image. Differences from DAFormer and MIC: there
+is no feature distance, tokens of patches are masked instead of blocks of pixels, pasted pixels without a label have weight
+0, and source and target images first get their own colour jitter, except for pasted source pixels.
 
-The constants are those of the authors' released configuration. Each of the three losses is a backward pass of its own.
+The constants are those of the authors' released configuration. Each of the three losses has its own backward pass.
 """
 
 from __future__ import annotations
@@ -32,23 +32,21 @@ from sim2street.training.methods.parts.strong_augmentation import augment, jitte
 from sim2street.training.pair import DomainPair
 
 JITTER_PROBABILITY: Final = 0.9
-"""That an image has the first jitter."""
+"""Probability that an image gets the first jitter."""
 JITTER: Final = (32 / 255, 0.5, 0.5, 0.05)
-"""How far brightness, contrast, saturation and hue move in it."""
+"""Strength of its brightness, contrast, saturation and hue changes."""
 
 
 class VFMUDAOptions(DAFormerOptions):
     """The defaults are the released configuration's for 1024x1024 crops; the border is `target_transform.margins`."""
 
-    reduction: Reduction = Field(
-        default="valid", description="Pixels that the source's cross-entropy is averaged over."
-    )
-    ignore_top: int = Field(default=0, ge=0, description="Rows of the target crop that are given no weight.")
-    ignore_bottom: int = Field(default=0, ge=0, description="The same at the lower edge.")
+    reduction: Reduction = Field(default="valid", description="Pixels over which the source cross-entropy is averaged.")
+    ignore_top: int = Field(default=0, ge=0, description="Rows at the top of the target crop with weight 0.")
+    ignore_bottom: int = Field(default=0, ge=0, description="Rows at the bottom with weight 0.")
     distance: Literal["imagenet", "rendered", "class_mean", "none"] = Field(
         default="none", description="As DAFormer's; the released configuration has none."
     )
-    mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a patch's token is hidden.")
+    mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a patch's token is masked.")
     mask_weight: float = Field(default=1.0, ge=0, description="Weight of the masked loss.")
 
 
@@ -60,7 +58,7 @@ class VFMUDA(DAFormer):
         self.mask = options
 
     def pseudo_labels(self, pair: DomainPair) -> PseudoLabels:
-        """What the teacher says of the plain target images and their mirrors, on average."""
+        """The teacher's pseudo labels, averaged over the unaugmented target images and their mirror images."""
         images, options = pair.target_images, self.options
         plain = self.teacher(images).logits.softmax(dim=1)
         mirrored = self.teacher(images.flip(-1)).logits.softmax(dim=1).flip(-1)
@@ -74,7 +72,7 @@ class VFMUDA(DAFormer):
         )
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The student's loss on jittered source images, and its features of them."""
+        """The student's loss on jittered source images, and its features for them."""
         output = self.segmenter(often_jittered(pair.source_images))
         return supervision(output, pair, self.options), output.features
 
@@ -98,7 +96,7 @@ class VFMUDA(DAFormer):
         yield Update({"masked": self.mask.mask_weight * loss}, step=("segmenter",))
 
     def masked_logits(self, images: Tensor) -> Tensor:
-        """What the student says of (B, 3, H, W) RGB in [0,1] of which it sees only some patches; (B, C, H, W)."""
+        """The student's logits (B, C, H, W) for (B, 3, H, W) RGB in [0,1] with masked patches."""
         core = cast(VFMUDANetwork, self.segmenter.core)
         outputs = core(self.segmenter.normalise(images), hide=self.mask.mask_ratio)
         return self.segmenter.upsample(outputs["main"], images.shape[-2:])
@@ -121,25 +119,25 @@ ENTRY: Final = MethodEntry(
     colour="#7a4fc0",
     paper="Englert, Piva, Kerssies, de Geus, Dubbelman. Exploring the Benefits of Vision Foundation Models for"
     " Unsupervised Domain Adaptation. CVPR Workshops 2024. arXiv:2406.09896",
-    idea="Start from a vision foundation model; self-training with pasted source objects and hidden patches.",
+    idea="Start from a vision foundation model; self-training with pasted source objects and masked patches.",
     adapts=True,
     networks=("vfm_uda",),
     mixes_labels=True,
     explanation="Training starts from a vision foundation model instead of an ImageNet encoder. The network then learns from a"
-    " teacher's labels on target pictures with pasted source objects, as in DAFormer, and on target pictures with most patches"
-    " hidden, as in MIC.",
+    " teacher's labels on target images with pasted source objects, as in DAFormer, and on target images with most patches"
+    " masked, as in MIC.",
     terms=(
-        LossTerm("prediction of a source picture", "its labels", "cross-entropy", VFMUDA.supervise),
+        LossTerm("prediction of a source image", "its labels", "cross-entropy", VFMUDA.supervise),
         LossTerm(
-            "prediction of a mixed picture",
-            "source labels and the teacher's, mixed alike",
-            "cross-entropy, weighed by the teacher's confidence",
+            "prediction of a mixed image",
+            "source labels and the teacher's, mixed the same way",
+            "cross-entropy, weighted by the teacher's confidence",
             VFMUDA.imitate,
         ),
         LossTerm(
-            "prediction of a target picture with hidden patches",
-            "the teacher's labels of the whole picture",
-            "cross-entropy, weighed by the teacher's confidence",
+            "prediction of a target image with masked patches",
+            "the teacher's labels of the whole image",
+            "cross-entropy, weighted by the teacher's confidence",
             VFMUDA.adapt,
             "mask_weight",
         ),

@@ -21,7 +21,7 @@ KEY: Final = "began"
 
 
 def beginning(config: RunConfig) -> dict[str, Any]:
-    """Record settings and data of a run, including all stages; opens every data set but reads no picture.
+    """Record settings and data of a run, including all stages; opens every data set but reads no image.
 
     Raises:
         DatasetError: files are missing.
@@ -50,7 +50,7 @@ def recorded(out: Path) -> dict[str, Any] | None:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name every difference between two records, one clause each.
+    """Describe every difference between two records, one clause each.
 
     A moved folder with the same files is not a difference.
     """
@@ -63,11 +63,11 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             found.append(f"this version renders {name} differently")
         elif was["pictures"] != item["pictures"]:
             found.append(
-                f"{name} had {was['pictures']} pictures in {was['root']} and now has {item['pictures']} in {item['root']}"
+                f"{name} had {was['pictures']} images in {was['root']} and now has {item['pictures']} in {item['root']}"
             )
         else:
             found.append(
-                f"{name} has as many pictures in {item['root']} as it had in {was['root']}, but names, sizes or modification"
+                f"{name} has as many images in {item['root']} as it had in {was['root']}, but names, sizes or modification"
                 " times of its files differ"
             )
     return found

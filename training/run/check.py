@@ -1,7 +1,7 @@
-"""Check: could a run start, what would it take, and what cannot be known before; nothing is trained, stored or fetched.
+"""Check whether a run could start, what it would cost, and what stays unknown; nothing is trained, stored or downloaded.
 
-Everything that a run needs is looked at in the order in which it would fail: its folder, the networks and their
-optimisers, the weights it starts from, its data; then a step is rehearsed on this machine.
+A run's requirements are checked in the order in which they would fail: its folder, the networks and their optimisers,
+the initial weights, the data; then a step is rehearsed on this machine.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from sim2street.training.run.rehearsal import Rehearsal, TooSlow, rehearse
 from sim2street.training.selection import open_selection, predicted_space
 
 OPENED: Final = 3
-"""Pictures of each data set that are opened."""
+"""Images opened of each data set."""
 TIMEOUT: Final = 10
-"""Seconds that the Hub has to answer."""
+"""Seconds to wait for the Hub."""
 
 
 class Verdict(Enum):
@@ -54,12 +54,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         verdict: whether the run could start with it.
-        subject: what was looked at.
-        text: what was found, in a sentence.
+        subject: what was checked.
+        text: what was found, in one sentence.
     """
 
     verdict: Verdict
@@ -68,11 +68,11 @@ class Finding:
 
 
 def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
-    """Look at everything that a run needs, one finding after the other.
+    """Check everything that a run needs, one finding after another.
 
     Args:
-        config: what would run, with or without stages.
-        out: folder of the run to be.
+        config: the recipe to run, with or without stages.
+        out: folder of the future run.
 
     Yields:
         Findings; the run could start if none is a `Verdict.PROBLEM`.
@@ -100,17 +100,17 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
             yield Finding(finding.verdict, f"{prefix}{finding.subject}", finding.text)
             costs += [] if cost is None else [(stage, cost)]
         else:
-            yield Finding(Verdict.UNKNOWN, f"{prefix}step", "not taken, since the networks cannot be trained.")
+            yield Finding(Verdict.UNKNOWN, f"{prefix}step", "not taken, because the networks cannot be trained.")
         before = stage
     yield from _sum_up(costs, whole=len(costs) == len(stages))
     yield from _check_disk(costs, data.to_store, out)
     if len(costs) < len(stages):
-        yield Finding(Verdict.UNKNOWN, "disk", "what was not rehearsed is left out of it.")
+        yield Finding(Verdict.UNKNOWN, "disk", "stages that were not rehearsed are not included.")
     yield from _name_unknowns(list(stages.values()))
 
 
 def _check_networks(config: RunConfig) -> Finding:
-    """Networks and optimisers, built without memory for their weights."""
+    """Whether networks and optimisers can be built; allocates no memory for their weights."""
     try:
         segmenter = build_unfilled(config.network, predicted_space(config), config.network_options)
         with torch.device("meta"):
@@ -119,7 +119,7 @@ def _check_networks(config: RunConfig) -> Finding:
     except Sim2StreetError as error:
         return Finding(Verdict.PROBLEM, "networks", str(error))
     millions = sum(parameter.numel() for parameter in segmenter.parameters()) / 1e6
-    trained = ", ".join(optimisers) or "nothing, by gradients"
+    trained = ", ".join(optimisers) or "nothing by gradient descent"
     return Finding(
         Verdict.FINE,
         "networks",
@@ -128,7 +128,7 @@ def _check_networks(config: RunConfig) -> Finding:
 
 
 def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
-    """Whether the weights that the run starts from are there and fit."""
+    """Whether the initial weights exist and fit."""
     source = config.initialisation
     try:
         if source == "random":
@@ -151,16 +151,16 @@ def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:
 
 
 def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
-    """Whether ImageNet's weights are in the Hub's cache, or can be had from the Hub."""
+    """Whether the ImageNet weights are installed, cached, or available on the Hub."""
     encoder = timm_encoder_of(segmenter)
     package = None if encoder is None else PACKAGES.get(encoder.name)
     if package is not None and installed_package(package) is not None:
-        return Finding(Verdict.FINE, "start", f"ImageNet's weights, in the installed package {package.distribution}")
+        return Finding(Verdict.FINE, "start", f"ImageNet weights, in the installed package {package.distribution}")
     repository = imagenet_repository(segmenter, config.network_options)
     for file in FILES_OF_PORT:
         cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):
-            return Finding(Verdict.FINE, "start", f"ImageNet's weights {repository}, in the cache: {cached}")
+            return Finding(Verdict.FINE, "start", f"ImageNet weights {repository}, in the cache: {cached}")
     if encoder is not None:
         refuse_licence(encoder.name)
     for file in FILES_OF_PORT:
@@ -171,15 +171,15 @@ def _find_imagenet(segmenter: Segmenter, config: RunConfig) -> Finding:
             continue
         except Exception as error:  # whatever the network layer raises
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            text = f"ImageNet's weights {repository} are not in the cache, and {url} cannot be reached: {reason}"
+            text = f"The ImageNet weights {repository} are not in the cache, and {url} cannot be reached: {reason}"
             return Finding(Verdict.PROBLEM, "start", text)
         weight = "" if size is None else f" ({in_units(size)})"
-        return Finding(Verdict.FINE, "start", f"ImageNet's weights will be fetched from {url}{weight}")
-    return Finding(Verdict.PROBLEM, "start", f"{repository} holds neither {' nor '.join(FILES_OF_PORT)}.")
+        return Finding(Verdict.FINE, "start", f"ImageNet weights, to be downloaded from {url}{weight}")
+    return Finding(Verdict.PROBLEM, "start", f"{repository} contains neither {' nor '.join(FILES_OF_PORT)}.")
 
 
 class _Data:
-    """What was found of the data sets, each looked at once however many stages use it.
+    """Findings about the data sets; each set is checked once, however many stages use it.
 
     Attributes:
         to_store: bytes that stored copies will take, by data set and size.
@@ -190,7 +190,7 @@ class _Data:
         self.to_store: dict[tuple[DatasetConfig, bool], int] = {}
 
     def check(self, config: RunConfig) -> Iterator[Finding]:
-        """Look at the sets of a stage that no stage before had."""
+        """Check the sets of a stage that no earlier stage used."""
         for role, item in _roles(config):
             key = (item, role != "target")
             if key not in self.findings:
@@ -198,7 +198,7 @@ class _Data:
                 yield self.findings[key]
 
     def has(self, config: RunConfig) -> bool:
-        """Whether the pictures that a stage learns from are there."""
+        """Whether the images that a stage trains on were found."""
         return not any(
             self.findings[item, role != "target"].verdict is Verdict.PROBLEM
             for role, item in _roles(config)
@@ -234,7 +234,7 @@ def _roles(config: RunConfig) -> list[tuple[str, DatasetConfig]]:
 
 
 def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
-    """The further networks that the recipe takes over from a run by name; those of an earlier stage are still to come."""
+    """Whether the run named by `extra_networks` has any; those from an earlier stage do not exist yet."""
     if config.extra_networks is None:
         return
     folder = extra_networks_of(Path(config.extra_networks))
@@ -243,23 +243,23 @@ def _check_extra_networks(config: RunConfig) -> Iterator[Finding]:
         yield Finding(Verdict.FINE, "extra_networks", f"{', '.join(found)} of {config.extra_networks}")
     else:
         yield Finding(
-            Verdict.PROBLEM, "extra_networks", f"There are no networks in {folder}; expected a finished run's."
+            Verdict.PROBLEM, "extra_networks", f"There are no networks in {folder}; expected those of a finished run."
         )
 
 
 def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsal | None]:
-    """Take a step and say what it cost."""
+    """Take a step and report its cost."""
     try:
         cost = rehearse(config, on_noise=on_noise)
     except TooSlow as error:
         return Finding(Verdict.UNKNOWN, "step", str(error)), None
     except Sim2StreetError as error:
         return Finding(Verdict.PROBLEM, "step", str(error)), None
-    memory = "memory unknown" if cost.memory is None else f"{in_units(cost.memory)} of memory at its peak"
+    memory = "memory unknown" if cost.memory is None else f"peak memory {in_units(cost.memory)}"
     if cost.memory is not None and cost.available is not None:
         memory += f" of {in_units(cost.available)}"
-    loading = "" if cost.loading is None else f"; its pictures take one process {in_words(cost.loading)} to load"
-    noise = ", on noise of the recipe's size since the data is not there" if on_noise else ""
+    loading = "" if cost.loading is None else f"; loading its images takes one process {in_words(cost.loading)}"
+    noise = ", on noise of the recipe's size because the data is missing" if on_noise else ""
     words = f"{in_words(cost.seconds)} on {cost.device} ({cost.hardware}), {memory}{loading}{noise}"
     return Finding(Verdict.FINE, "step", words), cost
 
@@ -267,25 +267,25 @@ def _check_step(config: RunConfig, *, on_noise: bool) -> tuple[Finding, Rehearsa
 def _sum_up(costs: list[tuple[RunConfig, Rehearsal]], *, whole: bool) -> Iterator[Finding]:
     """Time of all steps."""
     if not whole:
-        yield Finding(Verdict.UNKNOWN, "time", "not known without a step of each stage.")
+        yield Finding(Verdict.UNKNOWN, "time", "unknown, because not every stage could be rehearsed.")
         return
     seconds = sum(config.steps * cost.pace(config.workers) for config, cost in costs)
     steps = sum(config.steps for config, _ in costs)
-    yield Finding(Verdict.FINE, "time", f"about {in_words(seconds)} for {steps} steps of one process on this machine")
+    yield Finding(Verdict.FINE, "time", f"about {in_words(seconds)} for {steps} steps in one process on this machine")
 
 
 def _check_disk(
     costs: list[tuple[RunConfig, Rehearsal]], to_store: dict[tuple[DatasetConfig, bool], int], out: Path
 ) -> Iterator[Finding]:
-    """Room for stored data sets, and for states and checkpoints."""
-    # A state is written whole beside the one that it replaces; each stage keeps its last one.
+    """Disk space for stored data sets, and for states and checkpoints."""
+    # A new state is written in full before it replaces the old one; each stage keeps its last one.
     states = sum(cost.state + cost.weights for _, cost in costs) + max((cost.state for _, cost in costs), default=0)
     needs = [("caches", cache_folder(), sum(to_store.values())), ("states and checkpoint", out, states)]
     together = len({_existing(folder).stat().st_dev for _, folder, _ in needs}) == 1
     for subject, folder, needed in needs:
         free = shutil.disk_usage(_existing(folder)).free
         limit = sum(need for _, _, need in needs) if together else needed
-        words = f"{in_units(needed)} in {folder}, where {in_units(free)} are free"
+        words = f"needs {in_units(needed)} in {folder}, which has {in_units(free)} free"
         if limit > free and together:
             words += f"; both together need {in_units(limit)}"
         yield Finding(Verdict.PROBLEM if limit > free else Verdict.FINE, f"disk for {subject}", words)
@@ -293,15 +293,15 @@ def _check_disk(
 
 def _name_unknowns(stages: list[RunConfig]) -> Iterator[Finding]:
     if any(stage.evaluations for stage in stages):
-        yield Finding(Verdict.UNKNOWN, "evaluations", "their time comes on top; so does that of storing data sets.")
+        yield Finding(Verdict.UNKNOWN, "evaluations", "the time does not include them, nor storing data sets.")
     if any(stage.sampling == "rare_class" for stage in stages):
-        text = "classes are counted before the first step, which reads every label once, unless that was done before."
+        text = "class frequencies are counted before the first step, unless cached, which reads every label once."
         yield Finding(Verdict.UNKNOWN, "rare classes", text)
-    text = f"only {OPENED} pictures of each set were opened: `sim2street datasets check` opens more."
-    yield Finding(Verdict.UNKNOWN, "pictures", text)
+    text = f"only {OPENED} images of each set were opened; `sim2street datasets check` opens more."
+    yield Finding(Verdict.UNKNOWN, "images", text)
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest existing parent."""
     folder = folder.absolute()
     return next(place for place in (folder, *folder.parents) if place.is_dir())

@@ -33,7 +33,7 @@ def sole_use(out: Path) -> Iterator[None]:
     Of several processes that train one network, only the first takes the lock. A folder created only for the lock is removed.
 
     Raises:
-        RunFolderError: another process holds it.
+        RunFolderError: another process holds the lock.
     """
     if os.environ.get("RANK", "0") != "0":
         yield

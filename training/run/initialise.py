@@ -75,7 +75,7 @@ def fill_from(segmenter: Segmenter, weights: Mapping[str, Tensor], source: str) 
     try:
         segmenter.core.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise ConfigError(f"initialisation {source!r} holds another network: {error}") from error
+        raise ConfigError(f"initialisation {source!r} has weights of another network: {error}") from error
 
 
 def imagenet_repository(segmenter: Segmenter, options: Mapping[str, Any]) -> str:

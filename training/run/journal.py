@@ -1,4 +1,4 @@
-"""The journal of a run: its log as JSON lines, TensorBoard curves and sample pictures."""
+"""The journal of a run: its log as JSON lines, TensorBoard curves and sample images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sim2street.training.run.folder import SAMPLES
 
 @dataclass
 class Journal:
-    """Writes `progress.jsonl`, TensorBoard and sample pictures; entries after `step` are dropped on resuming."""
+    """Writes `progress.jsonl`, TensorBoard and sample images; entries after `step` are dropped on resuming."""
 
     out: Path
     step: int
@@ -44,7 +44,7 @@ class Journal:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **content}) + "\n")
 
     def has_figures(self, step: int) -> bool:
-        """Whether a line with figures of this step was written."""
+        """Whether the journal already has metrics of this step."""
         path = self.out / PROGRESS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return any(_step_of(line) == step and "figures" in json.loads(line) for line in lines)
@@ -55,7 +55,7 @@ class Journal:
             self.board.add_scalar(f"miou/{label}", miou, step)
 
     def picture(self, item: DatasetConfig, index: int, pixels: np.ndarray[Any, Any], step: int) -> None:
-        """Keep a sample picture."""
+        """Write a sample image."""
         name = f"{item.label.replace('/', '_')}_{index}"
         folder = self.out / SAMPLES
         folder.mkdir(exist_ok=True)

@@ -3,17 +3,17 @@
 A run is a folder:
 
     config.json      the resolved recipe
-    state.pt         everything needed to go on, replaced atomically; loadable with `weights_only=True`
-    progress.jsonl   one line per log or evaluation: step, losses, rates, seconds, figures
-    tensorboard/     the same as curves, and sample pictures
+    state.pt         everything needed to resume, replaced atomically; loadable with `weights_only=True`
+    progress.jsonl   one line per log or evaluation: step, losses, rates, seconds, metrics
+    tensorboard/     the same as curves, and sample images
     samples/         photo, prediction and ground truth side by side
-    extra_networks/      networks beside the segmenter that are of use later (training/run/extra_networks.py), of few methods
-    checkpoint/      the finished `Checkpoint`: the last iterate, never a step picked by its figures
+    extra_networks/  further networks for later use (training/run/extra_networks.py); few methods have any
+    checkpoint/      the finished `Checkpoint`: always the last step, never one selected by its metrics
 
-Nothing random is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
-so a resumed run on CPU continues bit for bit (on the same number of threads). Networks are not wrapped for several
-processes; gradients are averaged over them right before an optimiser steps, which serves any number of networks and
-backward passes alike.
+No random state is carried from step to step: pair k and the dropout masks of step k are functions of (seed, k, rank),
+so a resumed run on CPU continues bit for bit (with the same number of threads). Networks are not wrapped for several
+processes; gradients are averaged over the processes right before an optimiser steps, which works for any number of
+networks and backward passes.
 """
 
 from __future__ import annotations
@@ -71,38 +71,38 @@ from sim2street.training.selection import open_pairs, open_selection, predicted_
 LOGGER: Final = logging.getLogger(__name__)
 STATE_FORMAT: Final = 1
 SAMPLES: Final = 3
-"""Pictures of each evaluation set that are drawn as samples."""
+"""Sample images saved of each evaluation set."""
 
 
 class TrainingError(Sim2StreetError):
-    """A run that cannot start or cannot go on; the text says what is left of it."""
+    """A run cannot start or continue; the message says what was saved."""
 
 
 class _EvaluationStopped(Exception):
-    """A stop was asked for between two photos of an evaluation."""
+    """A stop was requested between two photos of an evaluation."""
 
 
 def train(config: RunConfig, out: Path, *, resume: bool = False, allow_changes: bool = False) -> Checkpoint | None:
     """Run `config` to its last step and write `out/checkpoint`.
 
     Args:
-        config: what to run.
-        out: folder of the run, made if missing.
-        resume: go on from `out/state.pt`; settings and data must be those that the run began with.
-        allow_changes: go on although some are not; what differs is written into the state.
+        config: the recipe to run.
+        out: folder of the run, created if missing.
+        resume: continue from `out/state.pt`; settings and data must be those that the run began with.
+        allow_changes: continue even if some differ; the differences are recorded in the state.
 
     Returns:
         The finished checkpoint; None on all but the first of several processes.
 
     Raises:
-        TrainingError: the folder holds another run, something has changed since it began, the loss is no number, the
-            disk is full.
+        TrainingError: the folder contains another run, something has changed since it began, a loss is not finite, or
+            the disk is full.
         RunFolderError: another process is writing into the folder.
-        Interrupted: the run was asked to stop; resuming goes on where it was.
+        Interrupted: the run was asked to stop; it can be resumed from there.
     """
     config = config.rooted()
     with sole_use(out):
-        if resume and is_finished(out):  # figures were added to it since, perhaps
+        if resume and is_finished(out):  # metrics may have been added to it since
             check_folder(config, out, resume, began=True)
             return Checkpoint.open(out / RUN_FOLDER) if os.environ.get("RANK", "0") == "0" else None
         check_folder(config, out, resume, began=(out / (CONFIG if config.stages else STATE)).exists())
@@ -117,30 +117,30 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, allow_changes: 
 
 
 def changes_since(out: Path, now: dict[str, Any], allowed: bool) -> list[str]:
-    """Everything in which a run differs from what it began with, changes that were allowed before included.
+    """All differences from what a run began with, including those that were allowed earlier.
 
     Raises:
-        TrainingError: something has changed, and that is not allowed.
+        TrainingError: something has changed, and `allowed` is false.
     """
     before = recorded(out)
     if before is None:
-        LOGGER.warning("%s keeps no record of its data, so nobody can tell whether it is still the same.", out)
+        LOGGER.warning("%s has no record of its data, so changes to it cannot be detected.", out)
         return []
     found = changes(before, now)
     if found and not allowed:
         raise TrainingError(
-            f"{out} would not go on with what it began with: {'; '.join(found)}. Put back what was changed, or go on all"
-            f" the same: sim2street train --resume {out} --allow-changes"
+            f"The settings or data of {out} have changed since it began: {'; '.join(found)}. Undo the changes, or accept"
+            f" them: sim2street train --resume {out} --allow-changes"
         )
     for change in found:
-        LOGGER.warning("%s goes on although %s.", out, change)
+        LOGGER.warning("%s continues with a change: %s.", out, change)
     return [*before["changes"], *found]
 
 
 def train_stages(config: RunConfig, out: Path, began: dict[str, Any]) -> Checkpoint | None:
-    """Run a recipe's stages in folders of their names below `out`; the last one's checkpoint becomes the run's.
+    """Run a recipe's stages in `out/<stage>`; the last stage's checkpoint becomes that of the run.
 
-    Stages that have their checkpoint are not run again; the one that was interrupted goes on where it was.
+    Finished stages are skipped; an interrupted one is resumed.
     """
     before: Path | None = None
     checkpoint: Checkpoint | None = None
@@ -151,22 +151,22 @@ def train_stages(config: RunConfig, out: Path, began: dict[str, Any]) -> Checkpo
             checkpoint = Checkpoint.open(place / RUN_FOLDER)
             continue
         if began["changes"] and (place / STATE).exists() and os.environ.get("RANK", "0") == "0":
-            write_json(place / CONFIG, stage.model_dump(mode="json"))  # what was allowed holds for the stage as well
+            write_json(place / CONFIG, stage.model_dump(mode="json"))  # allowed changes apply to the stage as well
         run = Run(stage, place, resume=(place / STATE).exists(), before=previous, whole=out, began=began)
         if run.is_main:
             write_json(out / CONFIG, config.model_dump(mode="json"))
         run.to_the_end()
         checkpoint = run.finish()
         run.accelerator.wait_for_everyone()
-        del run  # its networks and optimisers, before those of the next stage are built
+        del run  # free its networks and optimisers before the next stage builds its own
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # a stage that was finished already was read by all
+    if checkpoint is None or os.environ.get("RANK", "0") != "0":  # all processes opened a finished stage
         return None
     if before is not None and (kept := extra_networks_of(before)).is_dir():
         shutil.copytree(kept, out / EXTRA_NETWORKS, dirs_exist_ok=True)
     card = (checkpoint.path / CARD).read_text(encoding="utf-8")
-    # Stored in fp16 already: storing it again changes nothing.
+    # It is already stored in fp16, so saving it again is lossless.
     return Checkpoint.save(out / RUN_FOLDER, checkpoint.load(), checkpoint.config, card=card)
 
 
@@ -174,16 +174,16 @@ class Run:
     """One process's share of a run: method, optimisers and step counter.
 
     Args:
-        config: what to run.
+        config: the recipe to run.
         out: folder of the run.
-        resume: go on from its state.
-        before: folder of the stage before, whose checkpoint and extra networks this one may start from.
-        whole: folder that a person resumes, where this is one stage of it.
-        began: record of settings and data, to be kept with the state.
+        resume: continue from its state.
+        before: folder of the previous stage, whose checkpoint and extra networks this one may start from.
+        whole: folder of the whole run, if this is one of its stages.
+        began: record of settings and data, saved with the state.
 
     Attributes:
-        step: optimiser steps done.
-        method: networks and equations.
+        step: optimiser steps taken.
+        method: networks and losses.
         optimisers: by the name of the network that they train.
     """
 
@@ -205,16 +205,16 @@ class Run:
         if precision == "fp16" and best_device().type != "cuda":
             raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
         if precision == "bf16" and best_device().type == "cuda" and not has_bf16():
-            raise TrainingError("This graphics card has no bf16 of its own; use precision fp16 or fp32 here.")
-        # The first process evaluates and fills caches while the others wait, far longer than the ten minutes allowed.
+            raise TrainingError("This GPU does not support bf16 natively; use precision fp16 or fp32 here.")
+        # The others wait while the first process evaluates and fills caches, far longer than the default ten minutes.
         patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
         self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         if launched != self.accelerator.num_processes:
-            # Each would train alone and write over the other's files.
+            # Each would train alone and overwrite the other's files.
             raise TrainingError(
-                f"{launched} processes were launched and accelerate sees {self.accelerator.num_processes}. On CPU set"
-                " ACCELERATE_USE_CPU=true and launch with torchrun; on GPUs use accelerate launch --multi_gpu."
+                f"{launched} processes were launched, but accelerate sees {self.accelerator.num_processes}. On CPU, set"
+                " ACCELERATE_USE_CPU=true and launch with torchrun; on GPUs, use accelerate launch --multi_gpu."
             )
         self.step = 0
         check_folder(config, out, resume, began=(out / STATE).exists())
@@ -227,21 +227,21 @@ class Run:
         self.method: Method = build_method(config.method, segmenter, config.method_options)
         if not self.method.in_step and self.accelerator.num_processes * config.accumulate > 1:
             raise TrainingError(
-                f"Method {config.method} with these options takes its pairs one by one: train it in one process with"
-                f" accumulate = 1; here are {self.accelerator.num_processes} and {config.accumulate}."
+                f"Method {config.method} with these options draws its pairs one by one, so it needs one process and"
+                f" accumulate = 1; found processes = {self.accelerator.num_processes} and accumulate = {config.accumulate}."
             )
         if config.extra_networks and not self.method.extra_networks:
             raise ConfigError(
-                f"extra_networks is {config.extra_networks!r}, and method {config.method} with these options has no further"
-                " networks to take over: leave it out."
+                f"extra_networks is {config.extra_networks!r}, but method {config.method} with these options has no extra"
+                " networks. Remove the key."
             )
         if config.recalibration and not batch_norms(segmenter):
             raise ConfigError(
-                f"recalibration is {config.recalibration}, and network {config.network} has no batch norm."
+                f"recalibration is {config.recalibration}, but network {config.network} has no batch norm. Remove the key."
             )
         if not resume:
             self.take_over(Path(config.extra_networks) if config.extra_networks else before)
-        # Channels last is what convolutions on CPU and tensor cores work in.
+        # Convolutions on CPU and tensor cores are fastest in channels-last order.
         self.method.to(self.accelerator.device)
         self.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
         self.optimisers = build_optimisers(config, self.method)
@@ -259,23 +259,23 @@ class Run:
             self.journal = Journal(out, self.step)
 
     def take_over(self, earlier: Path | None) -> None:
-        """Fill the method's extra networks from an earlier run, where there is one that has them.
+        """Load the method's extra networks from an earlier run, if there is one that has them.
 
         Raises:
             TrainingError: the method needs them and there is no earlier run.
-            CheckpointError: a file of them is missing or does not fit.
+            CheckpointError: one of their files is missing or does not fit.
         """
         asked = self.method.needs_extra_networks or self.config.extra_networks is not None
         if earlier is not None and (asked or extra_networks_of(earlier).is_dir()):
             load_extra_networks(self.method.extra_networks, earlier)
         elif self.method.needs_extra_networks:
             raise TrainingError(
-                f"Method {self.config.method} needs {', '.join(self.method.extra_networks)} of an earlier run with these"
-                " options: set extra_networks to its folder, or make this a stage after the one that trains them."
+                f"Method {self.config.method} with these options needs {', '.join(self.method.extra_networks)} from an"
+                " earlier run: set extra_networks to its folder, or make this a stage after the one that trains them."
             )
 
     def open_pairs(self) -> PairStream:
-        """Open what the recipe trains on, this process's share of it."""
+        """Open this process's share of the training data."""
         processes = self.accelerator
         return open_pairs(self.config, rank=processes.process_index, ranks=processes.num_processes)
 
@@ -286,21 +286,21 @@ class Run:
 
     @property
     def segmenter(self) -> Segmenter:
-        """The network that is trained for use."""
+        """The network that the checkpoint will contain."""
         return self.method.segmenter
 
     @property
     def due(self) -> bool:
-        """Whether the weights of this step are to be scored on the way; those of the last step are by `finish`."""
+        """Whether to evaluate at this step; `finish` evaluates the last step."""
         every = self.config.evaluate_every
         return bool(every) and 0 < self.step < self.config.steps and self.step % every == 0
 
     def to_the_end(self) -> None:
-        """Take all remaining steps, logging, evaluating and saving on the way.
+        """Take all remaining steps, logging, evaluating and saving as configured.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; the state of the step under way is saved first.
-            TrainingError: a loss or weight is no number, or the disk is full.
+            Interrupted: SIGINT or SIGTERM was received; the current step is finished and saved first.
+            TrainingError: a loss or weight is not finite, or the disk is full.
         """
         with stop_signals() as stopped:
             self._steps(stopped)
@@ -334,11 +334,11 @@ class Run:
                 if asked and self.step < config.steps:
                     raise Interrupted(
                         f"Stopped at step {self.step} of {config.steps}; the state is saved."
-                        f" Go on with: sim2street train --resume {self.whole}"
+                        f" Continue with: sim2street train --resume {self.whole}"
                     )
 
     def take_step(self, stream: Iterator[DomainPair]) -> dict[str, float]:
-        """Draw pairs, follow the method's updates, step the optimisers; return the losses' values."""
+        """Draw pairs, apply the method's updates, step the optimisers; return the losses."""
         config, values = self.config, dict[str, float]()
         for name, optimiser in self.optimisers.items():
             set_rates(optimiser, config.optimisers[name], self.step, config.steps)
@@ -347,7 +347,7 @@ class Run:
         for micro in range(config.accumulate):
             last = micro == config.accumulate - 1
             pair = next(stream).to(self.accelerator.device)
-            # Dropout and the like depend on the step and the process, not on what was drawn before.
+            # Dropout and the like depend only on the step and the process.
             torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
             updates = self.method.step(channels_last(pair))
             while True:
@@ -363,7 +363,7 @@ class Run:
                 if last:
                     self.step_optimisers(update.step)
         if config.accumulate > 1 and self.accelerator.scaler is not None:
-            # Not before: gradients of earlier pairs, of networks that have not stepped yet, carry the old scale.
+            # Only here, because gradients accumulated from earlier pairs carry the old scale.
             self.accelerator.scaler.update()
         self.method.after_step(self.step)
         self.step += 1
@@ -384,12 +384,12 @@ class Run:
             else:
                 scaler.step(optimiser)
             optimiser.zero_grad(set_to_none=True)
-        # Once for all: the scale must not change between two networks whose gradients carry the same one.
+        # Once for all networks: the scale must not change between two whose gradients share it.
         if scaler is not None and names and self.config.accumulate == 1:
             scaler.update()
 
     def average_gradients(self, network: nn.Module) -> list[nn.Parameter]:
-        """Make a network's gradients the mean over the processes; return the parameters that have one."""
+        """Average a network's gradients over the processes; return the parameters that have gradients."""
         parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
         if self.accelerator.num_processes > 1 and parameters:
             flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
@@ -400,30 +400,30 @@ class Run:
         return parameters
 
     def refuse_nonsense(self, losses: dict[str, Tensor]) -> None:
-        """Stop before a loss that is no number reaches the weights."""
+        """Raise before a loss that is not finite reaches the weights."""
         for term, loss in losses.items():
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise TrainingError(f"The run diverged: {term} is {value} at step {self.step}. {self._advice()}")
 
     def _advice(self) -> str:
-        """What is left of a run that diverged, and what to try. States with weights that are no numbers are never saved."""
+        """What was saved of a run that diverged, and what to try. States with non-finite weights are never saved."""
         whole = (self.out / STATE).exists()
-        kept = f"The last whole state is {self.out / STATE}." if whole else "No state was saved yet."
-        return f"{kept} Start anew in another folder with a lower learning rate or loss weight, with clip, or in fp32."
+        kept = f"The last valid state is {self.out / STATE}." if whole else "No state was saved yet."
+        return f"{kept} Start again in another folder with a lower learning rate or loss weight, with clip, or in fp32."
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process raised `flag`, so that all of them stop at the same step."""
+        """Whether `flag` is set in any process, so that all of them stop at the same step."""
         if self.accelerator.num_processes == 1:
             return flag
         raised = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), reduction="sum")
         return bool(torch.as_tensor(raised) > 0)
 
     def evaluate(self, stopped: threading.Event | None = None) -> None:
-        """Score the evaluation sets with the current weights and draw samples; the first process only.
+        """Score the evaluation sets with the current weights and save samples; the first process only.
 
-        What the journal has of this step is not made again. Once `stopped` is set nothing more is scored and nothing
-        is written down, so that resuming makes up for it.
+        Does nothing if the journal already has metrics of this step. If `stopped` is set, evaluation ends without
+        writing metrics, and resuming repeats it.
         """
         if self.is_main and self.journal is not None and not self.journal.has_figures(self.step):
             with contextlib.suppress(_EvaluationStopped):
@@ -466,7 +466,7 @@ class Run:
         ruined = [key for key, value in self.method.state_dict().items() if not is_finite(value)]
         if ruined:
             raise TrainingError(
-                f"The run diverged: {ruined[0]} holds no numbers after step {self.step}. {self._advice()}"
+                f"The run diverged: {ruined[0]} has non-finite values after step {self.step}. {self._advice()}"
             )
         scaler = self.accelerator.scaler
         state = {
@@ -489,18 +489,18 @@ class Run:
             if "CUDA" in str(error):
                 raise
             raise TrainingError(
-                f"The state of step {self.step} could not be written to {self.out} ({error}); the one before is whole."
-                " Free some space and go on with --resume."
+                f"The state of step {self.step} could not be written to {self.out} ({error}); the previous state is intact."
+                " Free some space and continue with --resume."
             ) from error
 
     def load_state(self) -> None:
-        """Take weights, optimisers and step from `state.pt`."""
+        """Load weights, optimisers and step from `state.pt`."""
         path = self.out / STATE
         try:
-            # On the processor: a second copy of everything need not fit the card, and loading copies it there.
+            # On the CPU, because a second copy may not fit on the GPU; loading copies it there.
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] != STATE_FORMAT:
-                raise TrainingError(f"{path} has format {state['format']}; this version reads {STATE_FORMAT}.")
+                raise TrainingError(f"{path} has format {state['format']}; this version reads format {STATE_FORMAT}.")
             self.method.load_state_dict(with_todays_names(state["method"]), strict=True)
             states = {TODAY.get(name, name): kept for name, kept in state["optimisers"].items()}
             for name, optimiser in self.optimisers.items():
@@ -513,11 +513,11 @@ class Run:
         except Exception as error:  # whatever a damaged file makes torch raise
             why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise TrainingError(
-                f"{path} cannot be resumed from: {why}. Remove it, and the run can be started anew with --out {self.out}."
+                f"Cannot resume from {path}: {why}. Remove it to start the run again with --out {self.out}."
             ) from error
 
     def finish(self) -> Checkpoint | None:
-        """Re-estimate batch-norm statistics where the recipe says so, evaluate, and write the checkpoint folder."""
+        """Re-estimate batch-norm statistics if the recipe says so, evaluate, and write the checkpoint folder."""
         if self.is_main and self.config.recalibration:
             self.recalibrate()
         self.evaluate()
@@ -548,7 +548,7 @@ class Run:
         return checkpoint
 
     def recalibrate(self) -> None:
-        """Show the network the target pictures of the steps that would come next."""
+        """Re-estimate batch-norm statistics on the target images that the next steps would draw."""
         count, device = self.config.recalibration, self.accelerator.device
         stream = self.pairs.stream(self.step * self.config.accumulate, workers=self.config.workers)
         with contextlib.closing(stream), self.accelerator.autocast():
@@ -557,14 +557,16 @@ class Run:
 
 
 def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> None:
-    """Refuse to overwrite another run or to resume a different one; `began` says whether the folder holds one."""
+    """Refuse to overwrite another run or to resume a different one; `began` says whether the folder has one."""
     if not resume:
         if began:
-            raise TrainingError(f"{out} holds a run already. Go on with --resume {out}, or choose another --out.")
+            raise TrainingError(
+                f"{out} already contains a run. Continue it with --resume {out}, or choose another --out."
+            )
         return
     if not began:
         raise TrainingError(f"There is nothing to resume in {out}: no state was saved. Start with --out {out}.")
-    # Parsed, not compared as text: keys that came to recipes since then have their defaults in both.
+    # Compared after parsing, so that keys added to recipes since then have their defaults in both.
     before, given = (
         RunConfig.read(out / CONFIG).rooted().model_dump(mode="json"),
         config.rooted().model_dump(mode="json"),
@@ -572,20 +574,20 @@ def check_folder(config: RunConfig, out: Path, resume: bool, *, began: bool) -> 
     differing = sorted(key for key in given if before[key] != given[key])
     if differing:
         raise TrainingError(
-            f"{out} was started with other settings: {', '.join(differing)} differ. Resume it without a recipe, or"
+            f"{out} was started with different values of {', '.join(differing)}. Resume it without a recipe, or"
             " start a new run with another --out."
         )
 
 
 def stored_space(space: LabelSpace) -> str | LabelSpaceOptions:
-    """A label space as a checkpoint keeps it: the name of one of the project's, else the whole of it."""
+    """A label space as a checkpoint stores it: its name if it is one of the project's, otherwise all of it."""
     if LABEL_SPACES.get(space.name) == space:
         return space.name
     return LabelSpaceOptions.parse(space.to_json(), where=space.name)
 
 
 def channels_last(pair: DomainPair) -> DomainPair:
-    """The same pair with images in the memory order that the networks work in."""
+    """The same pair with images in channels-last memory order."""
     order = torch.channels_last
     return DomainPair(
         pair.source_images.contiguous(memory_format=order),
@@ -597,7 +599,7 @@ def channels_last(pair: DomainPair) -> DomainPair:
 
 
 def current_commit() -> str:
-    """Revision of this repository, with `+` where files differ from it; empty outside a checkout."""
+    """Revision of this repository, with `+` appended if files differ from it; empty outside a checkout."""
     here = Path(__file__).parent
     try:
         command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]

@@ -22,7 +22,7 @@ def build_optimisers(config: RunConfig, method: Method) -> dict[str, Optimizer]:
     if set(config.optimisers) != set(method.networks):
         raise ConfigError(
             f"The recipe has optimisers for {', '.join(sorted(config.optimisers))}; method {config.method} trains"
-            f" {', '.join(sorted(method.networks))}. There must be one for each."
+            f" {', '.join(sorted(method.networks))}. Give exactly one optimiser for each network."
         )
     return {name: _optimiser(config.optimisers[name], network) for name, network in method.networks.items()}
 
@@ -74,7 +74,7 @@ def layer_shares(network: nn.Module, decay: float) -> dict[int, float]:
 
 
 def set_rates(optimiser: Optimizer, config: OptimiserConfig, step: int, steps: int) -> None:
-    """Set every group's rate for `step`."""
+    """Set the learning rate of every group for `step`."""
     factor = poly(
         step,
         config.horizon or steps,

@@ -1,6 +1,6 @@
 """ImageNet weights of encoders: from the Hub or its cache or, offline, from an installed package.
 
-`PACKAGES` lists Python packages that contain the weights of a timm model. Their files hold the same tensors in
+`PACKAGES` lists Python packages that contain the weights of a timm model. Their files contain the same tensors in
 the same order under other names; a file is read only if its sha256 matches the one recorded here.
 """
 
@@ -161,7 +161,7 @@ def renamed(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], source: st
     )
     if not fits:
         raise ConfigError(
-            f"{source} holds {len(theirs)} tensors that do not match the {len(ours)} of the timm model: these are the"
+            f"{source} contains {len(theirs)} tensors that do not match the {len(ours)} of the timm model: these are the"
             " weights of another architecture."
         )
     return dict(zip(ours, theirs.values(), strict=True))

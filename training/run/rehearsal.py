@@ -1,8 +1,8 @@
-"""Rehearsal: the first steps of a run, taken for real on this machine, for what they cost in seconds and bytes.
+"""Rehearsal: take the first steps of a run on this machine, to measure their cost in seconds and bytes.
 
-The steps are the loop's own, with method, precision and optimisers of the recipe, on pictures of its data or, while that
-is missing, on noise of the same size; weights are random. They are taken in a process of its own: a step that asks for
-more memory than there is ends that process and no other, and its peak is nobody else's.
+The steps are those of the training loop, with the recipe's method, precision and optimisers, on images of its data or, if
+that is missing, on noise of the same size; weights are random. They run in a separate process, so that running out of
+memory ends only that process, and its peak memory is that of the steps alone.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from sim2street.training.run.loop import Run, TrainingError
 from sim2street.training.selection import predicted_space
 
 PATIENCE: Final = 60.0
-"""Seconds: a first step that took longer than this is believed, though it is slower than those that follow."""
+"""Seconds: if the first step takes longer, no second one is timed, although the first is usually the slowest."""
 LONGEST: Final = 180.0
-"""Seconds after which a rehearsal is given up: at such a pace nobody trains, as with a paper's recipe on a CPU."""
+"""Seconds after which a rehearsal is stopped, since training this slowly is impractical (a paper's recipe on a CPU)."""
 
 
 class TooSlow(TrainingError):
-    """No step was over within `LONGEST`."""
+    """The steps did not finish within `LONGEST`."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a step of a run costs here, in one process.
+    """The cost of one step on this machine, in one process.
 
     Attributes:
-        device: on which it was taken, as PyTorch calls it: "cpu", "cuda".
-        hardware: name of the GPU, or how many threads worked.
-        seconds: of one optimiser step, without loading.
-        loading: seconds in which one process reads, decodes and crops the pairs of one step; None on noise.
-        memory: peak in bytes: of what PyTorch holds of a GPU, or of the whole process on a CPU; None where unknown.
-        available: bytes of memory that the device has in all; None where unknown.
+        device: PyTorch's name for the device: "cpu", "cuda".
+        hardware: name of the GPU, or the number of CPU threads.
+        seconds: time of one optimiser step, without loading.
+        loading: seconds one process needs to read, decode and crop the pairs of one step; None on noise.
+        memory: peak in bytes, as reserved by PyTorch on a GPU, or of the whole process on a CPU; None if unknown.
+        available: total memory of the device in bytes; None if unknown.
         state: bytes of a saved state, weights and optimisers.
         weights: bytes of the finished checkpoint.
     """
@@ -65,26 +65,26 @@ class Rehearsal:
     weights: int
 
     def pace(self, workers: int) -> float:
-        """Seconds per step of training with that many loader processes, which work while the network does."""
+        """Seconds per training step with this many loader processes, which run in parallel with the network."""
         loading = self.loading or 0.0
         return max(self.seconds, loading / workers) if workers else self.seconds + loading
 
 
 def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
-    """Take the first steps of a run without stages, and throw them away.
+    """Take the first steps of a run without stages, and discard the result.
 
     Args:
-        config: what would run.
-        on_noise: do not look at its data.
+        config: the recipe to rehearse.
+        on_noise: use noise instead of the recipe's data.
 
     Raises:
-        TooSlow: the steps were not over within `LONGEST`; they are stopped.
-        TrainingError: a step cannot be taken, for lack of memory or because the recipe does not fit together.
-        ConfigError: noise was asked for, and the recipe does not say at which size.
-        DatasetError: a picture cannot be read.
+        TooSlow: the steps did not finish within `LONGEST` and were stopped.
+        TrainingError: a step failed, for lack of memory or because parts of the recipe do not fit together.
+        ConfigError: noise was requested, but the recipe does not determine its size.
+        DatasetError: an image cannot be read.
     """
     began = time.monotonic()
-    # The folder is this process's, since the other may be gone before it can tidy up.
+    # This process owns the folder, because the other may be killed before it can clean up.
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -94,28 +94,28 @@ def rehearse(config: RunConfig, *, on_noise: bool = False) -> Rehearsal:
         except BrokenProcessPool as error:
             if time.monotonic() - began >= LONGEST:
                 raise TooSlow(
-                    f"not over within {in_words(LONGEST)} on this machine's {best_device().type}, and given up: train this"
-                    " on a faster one, or with a smaller network, crop or batch."
+                    f"stopped, because it took longer than {in_words(LONGEST)} on this machine's {best_device().type}."
+                    " Train on a faster machine, or with a smaller network, crop or batch."
                 ) from error
             raise TrainingError(
-                "The first step was killed, most likely because it needs more memory than this machine has: try a"
-                " smaller crop or batch (with accumulate to make up for it)."
+                "The first step was killed, most likely because it needs more memory than this machine has. Try a"
+                " smaller crop, or a smaller batch with a larger accumulate."
             ) from error
         except torch.OutOfMemoryError as error:
             raise TrainingError(
-                f"The first step needs more memory than the GPU has left ({str(error).split('. ')[0]}): try a smaller"
-                " crop or batch (with accumulate to make up for it), or bf16."
+                f"The first step needs more memory than the GPU has free ({str(error).split('. ')[0]}). Try a smaller"
+                " crop, a smaller batch with a larger accumulate, or bf16."
             ) from error
         except Sim2StreetError:
             raise
         except Exception as error:  # whatever PyTorch makes of a recipe whose parts do not fit together
             if isinstance(error, MemoryError) or "memory" in str(error):
-                raise TrainingError(f"The first step asks for more memory than this machine has. {error}") from error
-            raise TrainingError(f"The first step cannot be taken: {error} ({type(error).__name__}).") from error
+                raise TrainingError(f"The first step needs more memory than this machine has: {error}") from error
+            raise TrainingError(f"The first step failed: {error} ({type(error).__name__}).") from error
 
 
 def _rehearse(config: RunConfig, on_noise: bool, out: Path, longest: float) -> Rehearsal:
-    # A step cannot be interrupted from within Python, so the process leaves; the one that waits reads the clock.
+    # Python cannot interrupt a step, so the process exits; the waiting process tells by the time why.
     leave = threading.Timer(longest, os._exit, (1,))
     leave.daemon = True
     leave.start()
@@ -126,7 +126,7 @@ def _rehearse(config: RunConfig, on_noise: bool, out: Path, longest: float) -> R
 
 
 class _Rehearsing(Run):
-    """A run whose folder is thrown away, that starts from random weights and fills no cache."""
+    """A run in a temporary folder that starts from random weights and fills no cache."""
 
     def __init__(self, config: RunConfig, out: Path, *, on_noise: bool) -> None:
         self.on_noise = on_noise
@@ -138,7 +138,7 @@ class _Rehearsing(Run):
         return _Noise(self.recipe) if self.on_noise else super().open_pairs()
 
     def take_over(self, earlier: Path | None) -> None:
-        """Leave extra networks as they are: their weights cost nothing to rehearse with."""
+        """Load no extra networks: their weights do not affect the cost of a step."""
 
     def measure(self) -> Rehearsal:
         """Draw pairs, then take steps on them."""
@@ -146,7 +146,7 @@ class _Rehearsing(Run):
         drawn, loading = self._draw(count), None
         if not self.on_noise and not any(item.store for item in _inputs(self.recipe)):
             began = time.perf_counter()
-            drawn = self._draw(count)  # once more: the first pictures paid for opened files and imports
+            drawn = self._draw(count)  # again, because the first images include the time for opening files and imports
             loading = time.perf_counter() - began
         stream = itertools.cycle(drawn)
         cuda = self.accelerator.device.type == "cuda"
@@ -178,7 +178,7 @@ class _Rehearsing(Run):
 
 
 class _Noise:
-    """Pairs of the recipe's size whose pictures are noise and whose labels are blocks of all classes."""
+    """Pairs of the recipe's size with noise as images and blocks of all classes as labels."""
 
     def __init__(self, config: RunConfig) -> None:
         self.batch = config.batch
@@ -187,7 +187,7 @@ class _Noise:
         self.target = None if config.target is None else size_at_network(config.target_transform, config.target)
 
     def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
-        """Yield the same pair for ever, whatever `start` and `workers`."""
+        """Yield the same pair forever, whatever `start` and `workers`."""
         width, height = self.source
         blocks = torch.randint(0, self.count, (self.batch, -(-height // 64), -(-width // 64)))
         labels = blocks.repeat_interleave(64, 1).repeat_interleave(64, 2)[:, :height, :width]
@@ -199,9 +199,9 @@ class _Noise:
 
 
 def as_rehearsed(config: RunConfig) -> RunConfig:
-    """The recipe without what takes long before its first step and does not change what the step costs.
+    """The recipe without slow preparations that do not affect the cost of a step.
 
-    Nothing is stored on disk, evaluated or fetched, and pictures are drawn uniformly, for which no classes need counting.
+    Nothing is stored on disk, evaluated or downloaded, and images are drawn uniformly, so no classes need counting.
     """
     return config.model_copy(
         update={
@@ -217,31 +217,31 @@ def as_rehearsed(config: RunConfig) -> RunConfig:
 
 
 def _resized(transform: TransformOptions, dataset: DatasetConfig) -> TransformOptions:
-    """The transform with the resizing that a stored copy would have had behind it."""
+    """The transform with the resizing that a stored copy already includes."""
     return transform.model_copy(update={"resize": transform.resize or dataset.store})
 
 
 def size_at_network(transform: TransformOptions, dataset: DatasetConfig) -> tuple[int, int]:
-    """(width, height) of the pictures that a step sees, where the recipe alone says it.
+    """(width, height) of the images that a step sees, as determined by the recipe alone.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: the recipe does not determine it.
     """
     rendered = dataset.size if dataset.kind.generated else None
     size = transform.crop or transform.resize or dataset.store or rendered
     if size is None or (transform.crop is None and transform.scale is not None):
-        raise ConfigError(f"At which size {dataset.label} is trained on is known once its photos are there.")
+        raise ConfigError(f"The training size of {dataset.label} depends on its photos, which are missing.")
     return size
 
 
 def peak_of_process() -> int | None:
-    """Most memory in bytes that this process has had at a time; None where the system does not say."""
-    # getrusage is of no use: a process begins with the peak of the one that started it.
+    """Peak memory of this process in bytes; None if the system does not report it."""
+    # getrusage does not help: a process inherits the peak of its parent.
     return _kilobytes(Path("/proc/self/status"), "VmHWM")
 
 
 def memory_of_machine() -> int | None:
-    """Bytes of memory that the machine has in all; None where the system does not say."""
+    """Total memory of the machine in bytes; None if the system does not report it."""
     return _kilobytes(Path("/proc/meminfo"), "MemTotal")
 
 

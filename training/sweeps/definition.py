@@ -62,7 +62,7 @@ class SweepTest(DatasetConfig):
 
 
 class SweepConfig(Options):
-    """Rows and tests."""
+    """The rows and tests of a sweep."""
 
     title: str = Field(min_length=1, max_length=80)
     about: str = ""
@@ -79,7 +79,7 @@ class SweepConfig(Options):
         names += [f"{row.role} of group {row.group}" for row in self.rows if row.role in ("source_only", "oracle")]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise ConfigError(f"A sweep has one {twice[0]}; this one has {Counter(names)[twice[0]]}.")
+            raise ConfigError(f"A sweep may have only one {twice[0]}; this one has {Counter(names)[twice[0]]}.")
         return self
 
 

@@ -3,7 +3,7 @@
 Its rows and tests are defined in a file (`training/sweeps/definition.py`).
 
     FOLDER/<row>/<seed>/              a run as `sim2street train` makes it; an existing one is reused or resumed
-    FOLDER/<row>/<seed>/scores.json   its figures, each tied to weights, window and test set
+    FOLDER/<row>/<seed>/scores.json   its metrics, each tied to weights, window and test set
     FOLDER/<row>/<seed>/failure.json  why it has no checkpoint
     FOLDER/<sweep>.json and .csv      the table (`training/sweeps/table.py`), replaced after every run
 
@@ -59,7 +59,7 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """Row and seed, for messages."""
+        """The row and seed, for messages."""
         return f"{self.row.name}, seed {self.seed}"
 
     @property
@@ -163,8 +163,8 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
     """Finished runs by row and seed from an earlier table.
 
     Raises:
-        ConfigError: it is not a table, or its figures were measured on other test sets than the sweep's, because the
-            renderer or the folder of a data set has changed since.
+        ConfigError: it is not a table, or it was measured on other test sets than the sweep's, because the renderer or
+            the folder of a data set has changed since.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -177,7 +177,7 @@ def earlier_runs(path: Path, sweep: SweepConfig, known_by: dict[str, str]) -> di
     try:
         if table["format"] != FORMAT:
             raise ConfigError(
-                f"{path} has the format {table['format']!r}; this version reads {FORMAT}. Run the sweep again."
+                f"{path} has format {table['format']!r}; this version reads format {FORMAT}. Run the sweep again."
             )
         measured_on = {test["name"]: test["fingerprint"] for test in table["tests"]}
         runs = [_earlier_run(run, measured_on.keys()) for row in table["rows"] for run in row["runs"]]
@@ -207,7 +207,7 @@ def _earlier_run(values: dict[str, Any], tests: Iterable[str]) -> RunResult:
     """A run from a table that may have been edited: every value is checked, and none is silently dropped.
 
     Raises:
-        TypeError, ValueError: a key is unknown, missing or of another type, or figures are invalid.
+        TypeError, ValueError: a key is unknown, missing or of another type, or scores are invalid.
     """
     if unknown := values.keys() - RunResult.__dataclass_fields__.keys():
         raise TypeError(f"unknown {', '.join(sorted(unknown))}")
@@ -223,7 +223,7 @@ def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dic
 
 
 def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
-    """State and reason of a run according to its folder, before anything is done."""
+    """State and reason of a run as found in its folder."""
     failure = _read(run.out / FAILURE)
     if run.is_finished:
         return "finished", None
@@ -262,7 +262,7 @@ def _settle(run: PlannedRun, tests: dict[str, tuple[SweepTest, SegmentationDatas
 def _scores(
     run: PlannedRun, checkpoint: Checkpoint, tests: dict[str, tuple[SweepTest, SegmentationDataset]]
 ) -> dict[str, dict[str, Any]]:
-    """Figures by test; those in the run's folder are reused if weights, window and set are unchanged."""
+    """Scores by test; those in the run's folder are reused if weights, window and set are unchanged."""
     kept = _read(run.out / SCORES)
     predictor: Predictor | None = None
     for name, (_, dataset) in tests.items():
@@ -302,7 +302,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_report(found: Any) -> bool:
-    """Whether figures have the form and range that `Report.to_json` writes."""
+    """Whether scores have the form and range that `Report.to_json` writes."""
     if not isinstance(found, dict) or not isinstance(found.get("iou_per_class"), dict):
         return False
     values = [found.get("miou", math.nan), *found["iou_per_class"].values()]

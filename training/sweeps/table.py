@@ -1,9 +1,9 @@
-"""The table of a sweep: for each row and test, the figures of all seeds, their mean and deviation, and the share of the gap.
+"""The table of a sweep: for each row and test, the mIoU of all seeds, its mean and deviation, and the share of the gap.
 
     share of the gap = (row - source-only of its group) / (oracle of its group - source-only)
 
-It is computed from means over seeds, as fractions, and is undefined (None) if the gap is under 8 points or one end is missing,
-for the ends themselves, and on tests outside the target domain. Deviations are sample standard deviations (n - 1).
+The share is computed from means over seeds. It is undefined (None) if the gap is under 8 points or one end is missing, for
+the ends themselves, and on tests outside the target domain. Deviations are sample standard deviations (n - 1).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sim2street.training.sweeps.definition import SweepConfig, SweepRow, SweepTe
 FORMAT: Final = 1
 Standing = Literal["finished", "failed", "missing"]
 SMALLEST_GAP: Final = 0.08
-"""If the gap from source-only to oracle is below this mIoU, a share of it is mostly noise."""
+"""In mIoU: a share of a smaller gap from source-only to oracle is mostly noise."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _row(row: SweepRow, sweep: SweepConfig, results: list[RunResult]) -> dict[st
 
 
 def summarise(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean, deviation and per-class means over seeds; None if no seed has a figure. A deviation needs two seeds."""
+    """Mean, deviation and per-class means over seeds; None if no seed has a score. A deviation needs two seeds."""
     mious = [report["miou"] for report in reports if report["miou"] is not None]
     classes = list(dict.fromkeys(name for report in reports for name in report["iou_per_class"]))
     per_class: dict[str, float | None] = {}
@@ -125,7 +125,7 @@ def write_table(stem: Path, table: dict[str, Any]) -> None:
 
 
 def to_csv(table: dict[str, Any]) -> str:
-    """One line per row and test; figures are fractions, an empty cell means unknown."""
+    """One line per row and test; values are fractions, an empty cell means unknown."""
     classes = dict.fromkeys(
         name for row in table["rows"] for figures in row["figures"].values() for name in figures["iou_per_class"]
     )

@@ -104,7 +104,7 @@ def finished() -> Job:
 def test_without_a_key_the_page_explains_how_to_set_one(runs: Path) -> None:
     page = open_page()
     assert not page.exception
-    assert "nobody has been given the key" in page.info[0].value
+    assert "no password or admin has been set up" in page.info[0].value
     assert "sim2street admin set-password" in words_of(page)
     assert not page.text_input
 
@@ -117,7 +117,7 @@ def test_the_door_is_all_that_a_stranger_sees(runs: Path) -> None:
     assert "Tiny" not in words_of(page)
     page.text_input(key=admission.ATTEMPT).set_value("wrong password")
     button(page, "Sign in").click().run()
-    assert said(page) == "That is not the password."
+    assert said(page) == "Wrong password."
     assert [item.label for item in page.button] == ["Sign in"]
     assert PASSWORD not in (runs / access.AUDIT).read_text()
 
@@ -222,13 +222,13 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     page = room(signed_in(), "Jobs")
     assert "street_scenes/game" in words_of(page)
     page.text_input(key=f"promote/{job.id}").set_value("../../evil").run()
-    button(page, "Put it into the catalog").click().run()
+    button(page, "Add to the catalog").click().run()
     assert "letters, digits and _" in said(page)
     page.text_input(key=f"promote/{job.id}").set_value("mine").run()
-    button(page, "Put it into the catalog").click().run()
+    button(page, "Add to the catalog").click().run()
     assert promoted_names() == ["mine"]
     page.number_input(key=f"count/{job.id}").set_value(2).run()
-    button(page, "Score it").click().run()
+    button(page, "Evaluate").click().run()
     wish = JobStore().get(job.id).evaluation
     assert wish is not None
     assert (wish.dataset, wish.style, wish.state) == ("street_scenes", "game", "waiting")
@@ -242,9 +242,9 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     button(page, "Delete").click().run()
     assert JobStore().jobs() == []
     room(page, "Storage")
-    button(page, "Bring back").click().run()
+    button(page, "Restore").click().run()
     assert [found.id for found in JobStore().jobs()] == [job.id]
-    button(page, "Take out").click().run()
+    button(page, "Remove").click().run()
     assert promoted_names() == []
 
 
@@ -258,15 +258,15 @@ def test_stored_data_sets_that_no_run_used_for_long_can_be_removed(runs: Path, t
         os.utime(path, (when, when))
     page = room(signed_in(), "Storage")
     assert "Stored data sets" in [metric.label for metric in page.metric]
-    button(page, "Remove those unused for 7 days (2.0 kB)").click().run()
+    button(page, "Remove copies unused for 7 days (2.0 kB)").click().run()
     assert [path.name for path in folder.iterdir()] == ["fresh.photos.npy"]
-    assert not [found for found in page.button if found.label.startswith("Remove those")]
+    assert not [found for found in page.button if found.label.startswith("Remove copies")]
 
 
 def test_runs_are_compared(runs: Path) -> None:
     finished()
     page = room(signed_in(), "Compare runs")
-    assert "Two jobs" in page.info[0].value
+    assert "at least two jobs" in page.info[0].value
     finished()
     room(page, "Train")
     room(page, "Compare runs")
@@ -311,7 +311,7 @@ def test_a_damaged_hash_makes_nobody_an_admin(runs: Path) -> None:
     (runs / access.SETTINGS).write_text("{")
     page.run()
     assert not page.exception
-    assert "set the password again" in said(page)
+    assert "Set the password again" in said(page)
     assert not page.button
 
 
@@ -344,6 +344,6 @@ def test_organisation_sign_in_needs_a_verified_address_on_the_list(runs: Path, m
         page.user = {"is_logged_in": True, "email": "ada@example.org", "email_verified": verified}
         page.run()
         page.switch_page("views/admin.py").run()
-        assert any(item.label == "Go on as ada@example.org" for item in page.button) is offered
-    button(page, "Go on as ada@example.org").click().run()
+        assert any(item.label == "Continue as ada@example.org" for item in page.button) is offered
+    button(page, "Continue as ada@example.org").click().run()
     assert button(page, "Sign out ada@example.org")

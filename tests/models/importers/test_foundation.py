@@ -286,5 +286,5 @@ def test_a_file_of_the_teacher_alone_is_refused(vfm_weights: Weights, tmp_path: 
     ],
 )
 def test_windows_that_contradict_themselves(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"windows are|are of windows"):
+    with pytest.raises(ConfigError, match=r"windows are|apply to windows"):
         Window.parse(values, where="window")

@@ -196,7 +196,7 @@ def test_pages_do_not_wait_for_downloads(hosted: str, hub: HubServer) -> None:
     first, _ = catalog(wait=False)
     assert first.checkpoint is None
     assert first.download is not None
-    assert first.error == "Being fetched from maker/two on the Hub."
+    assert first.error == "Downloading from maker/two on the Hub."
     wait_for(hosted, catalogs.DOWNLOADS)
     wait_for(f"maker/gone@{COMMIT}", catalogs.DOWNLOADS)
     good, gone = catalog(wait=False)

@@ -221,5 +221,5 @@ def test_fcn8s_discriminator_sees_its_last_features() -> None:
     assert terms == ["discriminator", "feature", "segmentation"]
     first = networks(method, "discriminator")[0].D[0]
     assert (first.in_channels, first.out_channels) == (256, 512)
-    with pytest.raises(ConfigError, match="no features 'fc7' for a discriminator; it has stage1"):
+    with pytest.raises(ConfigError, match=r"no features 'fc7' for a discriminator\. Choose one of stage1"):
         make("cycada", options)

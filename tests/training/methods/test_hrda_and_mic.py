@@ -104,13 +104,13 @@ def test_hrdas_distance_is_of_the_context() -> None:
 
 
 def test_hrda_refuses_other_networks_and_odd_crops() -> None:
-    with pytest.raises(ConfigError, match="needs the network hrda"):
+    with pytest.raises(ConfigError, match="needs a network with context and detail"):
         build_method("hrda", build("deeplab_v2", options=NETWORK))
     pair = make_pair()
     odd = DomainPair(
         pair.source_images[..., :90], pair.source_labels[..., :90], pair.target_images[..., :90], pair.source_members
     )
-    with pytest.raises(ConfigError, match="multiples of 8 pixels; these measure 90x64"):
+    with pytest.raises(ConfigError, match="multiples of 8 pixels; found 90x64"):
         list(make("hrda", QUIET).step(odd))
 
 
@@ -212,7 +212,7 @@ def test_hrda_starts_from_daformers_checkpoint(tmp_path: Path) -> None:
         assert torch.equal(after[key], value), key
     for key, value in attention.items():
         assert torch.equal(after[key], value), key
-    with pytest.raises(ConfigError, match="holds another network"):
+    with pytest.raises(ConfigError, match="has weights of another network"):
         initialise(build("hrda", options={**TWICE, "channels": 24}), str(tmp_path / "start"), TWICE)
 
 

@@ -104,7 +104,7 @@ def make(name: str, options: dict[str, Any]) -> Method:
 
 def test_a_distance_of_features_needs_an_encoder() -> None:
     segmenter = build("fcn8s", options={"width": 0.0625})
-    with pytest.raises(ConfigError, match="this network has no encoder of its own"):
+    with pytest.raises(ConfigError, match="but this network has no separate encoder"):
         build_method("daformer", segmenter, {"distance": "rendered"})
     assert build_method("daformer", segmenter, {"distance": "none"})
 
@@ -364,7 +364,7 @@ def test_the_anchor_is_what_it_is_called(distance: str, initialisation: str, fit
     if fits:
         options.check_start(initialisation)
     else:
-        with pytest.raises(ConfigError, match="The anchor is the encoder at the start"):
+        with pytest.raises(ConfigError, match="the anchor is the initial encoder"):
             options.check_start(initialisation)
 
 

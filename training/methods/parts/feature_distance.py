@@ -1,4 +1,4 @@
-"""Feature distances on thing classes: keep what a pretrained encoder knows of cars and people (DAFormer Sec. 3.4)."""
+"""Feature distances on thing classes, which preserve a pretrained encoder's features of cars and people (DAFormer Sec. 3.4)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MINIMUM_RATIO = 0.75
 
 
 def cell_labels(labels: Tensor, size: tuple[int, int], count: int) -> Tensor:
-    """Labels (B, H, W) of `count` classes as a feature map of (height, width) sees them: (B, h, w), 255 where no class fills its cell.
+    """Downsample labels (B, H, W) of `count` classes to a feature map of (height, width): (B, h, w), 255 for mixed cells.
 
-    A cell takes the class that covers at least three quarters of its pixels, ignored ones counted among them.
+    A cell takes the class that covers at least three quarters of its pixels, ignored pixels included in the count.
     """
     classes = torch.where(labels == IGNORE, count, labels)
-    # Not F.one_hot: its eight bytes a class and pixel took a tenth of a training step on a CPU.
+    # Not F.one_hot, whose eight bytes per class and pixel took a tenth of a training step on a CPU.
     shares = (classes[:, None] == torch.arange(count + 1, device=classes.device)[:, None, None]).float()
     share, label = F.adaptive_avg_pool2d(shares, size).max(dim=1)
     return torch.where((share < MINIMUM_RATIO) | (label == count), IGNORE, label)
 
 
 def is_thing(cells: Tensor, space: LabelSpace) -> Tensor:
-    """Where cell labels are of a thing class: bool, the same shape."""
+    """Which cell labels belong to thing classes: bool, the same shape."""
     return torch.isin(cells, torch.tensor(space.things, device=cells.device))
 
 
@@ -35,10 +35,10 @@ def feature_distance(features: Tensor, anchor: Tensor, labels: Tensor, space: La
         features: (B, D, h, w) of the student.
         anchor: (B, D, h, w) of the frozen encoder for the same images.
         labels: (B, H, W) of these images, in `space`.
-        space: says which classes are things.
+        space: defines which classes are things.
 
     Returns:
-        Scalar; 0 without a gradient where there is no such cell. The authors' code gives NaN there.
+        Scalar; 0 without a gradient if there is no such cell, where the authors' code gives NaN.
     """
     things = is_thing(cell_labels(labels, (features.shape[-2], features.shape[-1]), space.count), space)
     if not things.any():
@@ -51,18 +51,18 @@ def class_mean_distance(
 ) -> Tensor:
     """Mean over thing classes of the distance between the class's mean feature in the source and in the target.
 
-    The variant of this project's brief, not the paper's. Target labels are pseudo labels; classes that either side
-    lacks are skipped.
+    A variant of this project, not the paper's. Target labels are pseudo labels; classes missing on either side are
+    skipped.
 
     Args:
         source: (B, D, h, w) features of source images.
         source_labels: (B, H, W).
         target: (B, D, h, w) features of target images.
         target_labels: (B, H', W') pseudo labels.
-        space: of both labels; says which classes are things.
+        space: label space of both; defines which classes are things.
 
     Returns:
-        Scalar; 0 without a gradient where no thing class is on both sides.
+        Scalar; 0 without a gradient if no thing class is on both sides.
     """
     means = [
         class_means(features, cell_labels(labels, (features.shape[-2], features.shape[-1]), space.count), space)

@@ -30,5 +30,5 @@ def reverse_gradient(maps: Tensor, factor: float) -> Tensor:
 
 
 def reversal_factor(progress: float, gamma: float = 10.0) -> float:
-    """Lambda at a share `progress` in [0,1] of the run: 2 / (1 + exp(-gamma p)) - 1, from 0 towards 1."""
+    """Lambda at the fraction `progress` in [0,1] of the run: 2 / (1 + exp(-gamma p)) - 1, rising from 0 towards 1."""
     return 2 / (1 + math.exp(-gamma * progress)) - 1

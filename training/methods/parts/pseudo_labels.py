@@ -54,13 +54,13 @@ def label_of_probabilities(
 
     Args:
         probabilities: (B, C, H, W), for the unaugmented target images.
-        threshold: a pixel counts as confident from this top probability on.
+        threshold: lowest top probability of a confident pixel.
         ignore_top: rows at the top of the crop with weight 0.
-        ignore_bottom: the same at the bottom, which shows the camera's own car.
+        ignore_bottom: rows at the bottom with weight 0, which show the camera's own car.
         valid: (B, H, W) bool, False in the margins of the photo and in padding: these also get weight 0.
         weighting: "image" weights every pixel by the share of confident ones (DACS, DAFormer); "pixel" weights
             confident pixels by 1 and others by 0 (as FixMatch does with whole images, arXiv:2001.07685, Eq. 4), so that
-            only the source teaches what the teacher is unsure of.
+            pixels of which the teacher is unsure are learnt from the source only.
     """
     highest, labels = probabilities.max(dim=1)
     confident = (highest >= threshold).float()  # in bf16 a share would have only two digits
