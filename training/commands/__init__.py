@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from sim2street.training.commands import (
+    adapt,
     admin,
     app,
     cache,
@@ -41,6 +42,7 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     sweep,
     evaluate,
     predict,
+    adapt,
     translate,
     import_weights,
     datasets,
