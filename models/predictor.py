@@ -123,6 +123,20 @@ class Predictor:
         prediction = Prediction.of(source, self.segmenter.labels, 0.0, space)
         return replace(prediction, seconds=time.perf_counter() - start)
 
+    def shown(self, pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
+        """What the network is shown of an (H, W, 3) uint8 photo: all of it, or group after group of its windows.
+
+        Yields:
+            (B, 3, h, w) float32 RGB in [0,1] on the device.
+        """
+        image = self._image(pixels, 1.0, False)
+        if self.window.crop is None:
+            yield image
+            return
+        height, width = min(self.window.crop[0], image.shape[-2]), min(self.window.crop[1], image.shape[-1])
+        for group in self._windows(image):
+            yield torch.cat([image[..., y : y + height, x : x + width] for y, x in group])
+
     def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
         """Resized photo as (1, 3, h, w) float32 in [0,1] on the device."""
         height, width = pixels.shape[:2]
@@ -155,17 +169,23 @@ class Predictor:
             return self.segmenter.upsample(logits, image.shape[-2:]) if self.window.upsample_twice else logits
         height, width = image.shape[-2:]
         crop_height, crop_width = min(self.window.crop[0], height), min(self.window.crop[1], width)
-        rows, columns = self._places(height, crop_height, 0), self._places(width, crop_width, 1)
-        places = [(y, x) for y in rows for x in columns]
         total = image.new_zeros((1, self.segmenter.labels.count, height, width))
         visits = image.new_zeros((1, 1, height, width))
-        for group in _batches(places, WINDOW_BATCH):
+        for group in self._windows(image):
             crops = torch.cat([image[..., y : y + crop_height, x : x + crop_width] for y, x in group])
             said = AVERAGED[self.window.averaging](self.segmenter(crops).logits.float())
             for (y, x), logits in zip(group, said, strict=True):
                 total[0, :, y : y + crop_height, x : x + crop_width] += logits
                 visits[..., y : y + crop_height, x : x + crop_width] += 1
         return total / visits
+
+    def _windows(self, image: Tensor) -> Iterator[list[tuple[int, int]]]:
+        """Top left corners of the windows of an image, as (row, column), in groups that fit through the network at once."""
+        assert self.window.crop is not None
+        height, width = image.shape[-2:]
+        rows = self._places(height, min(self.window.crop[0], height), 0)
+        columns = self._places(width, min(self.window.crop[1], width), 1)
+        return _batches([(y, x) for y in rows for x in columns], WINDOW_BATCH)
 
     def _places(self, length: int, crop: int, axis: Literal[0, 1]) -> list[int]:
         """First pixels of the windows along the height (axis 0) or the width (axis 1) of a picture."""

@@ -4,13 +4,18 @@ DIR/<photo>/<checkpoint>/labels.png    train ids at the upright photo's size
 DIR/<photo>/<checkpoint>/overlay.png   the same in colour, laid over the photo
 DIR/<photo>/<checkpoint>/entropy.png   normalised entropy as a heatmap, dark 0 to bright 1
 DIR/summary.json                       class shares, mean entropy and seconds of every pair
+
+A call that was cut off goes on where it was: a photo whose pictures are whole, made of the same bytes by the same weights
+and settings, is not read again. Nothing that is written holds metadata of the photo.
 """
 
 from __future__ import annotations
 
+import glob
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,39 +24,62 @@ import torch
 from PIL import Image
 
 from sim2street.models.drawing import heatmap, overlay
-from sim2street.models.errors import PhotoError, Sim2StreetError
-from sim2street.models.photo import read_photo
+from sim2street.models.errors import PhotoError, Sim2StreetError, UnreadableError
+from sim2street.models.photo import SUFFIXES, read_photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
-from sim2street.models.storage.files import write_json, written_whole
+from sim2street.models.storage.files import read_json, sha256_of, write_json, written_whole
 from sim2street.training.datasets.listing import Listing, say_once
+from sim2street.training.datasets.writer import is_whole_png
 
 LOGGER: Final = logging.getLogger(__name__)
+PICTURES: Final = ("labels", "overlay", "entropy")
+SUMMARY: Final = "summary.json"
+SUMMARY_SECONDS: Final = 5.0
+"""How often the summary is written while photos are read; of ten thousand it takes a second."""
 
 
-def photos_of(sources: Sequence[str]) -> list[str]:
-    """The photos that the arguments name: files themselves, and all photos below folders.
+def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+    """The photos that the arguments name: files themselves, all photos below folders, and those that a pattern matches.
 
-    Skipped files of a folder are logged once.
+    `*`, `?` and `[...]` stand for parts of a name and `**` for folders at any depth; a file that is called like a pattern
+    is that file. Skipped files of a folder are logged once.
 
     Raises:
-        PhotoError: a folder contains no photo.
+        PhotoError: a folder contains no photo, or a pattern matches none.
     """
     photos: list[str] = []
     for source in sources:
         folder = Path(source)
-        if not folder.is_dir():
+        if folder.is_dir():
+            photos += _below(folder, suffixes)
+        elif glob.has_magic(source) and not folder.exists():
+            matched = sorted(path for path in glob.glob(source, recursive=True) if Path(path).is_file())
+            found = [path for path in matched if Path(path).suffix.lower() in suffixes]
+            if not found:
+                raise PhotoError(
+                    f"{source} matches {len(matched)} files and no photo. ** stands for folders at any depth."
+                )
+            photos += found
+        else:
             photos.append(source)
-            continue
-        listing = Listing()
-        found = listing.photos(folder)
-        remark = listing.remark(folder)
-        if not found:
-            raise PhotoError(f"{folder} contains no photo. {remark or 'It is empty.'}")
-        if remark:
-            say_once(remark)
-        photos += map(str, found)
     return photos
+
+
+def _below(folder: Path, suffixes: Sequence[str]) -> list[str]:
+    listing = Listing()
+    found: list[str] = []
+    for path in listing.files(folder):
+        if path.suffix.lower() in suffixes:
+            found.append(str(path))
+        else:
+            listing.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
+    remark = listing.remark(folder)
+    if not found:
+        raise PhotoError(f"{folder} contains no photo. {remark or 'It is empty.'}")
+    if remark:
+        say_once(remark)
+    return found
 
 
 def predict_photos(
@@ -59,6 +87,7 @@ def predict_photos(
     predictors: Mapping[str, Predictor],
     out: Path,
     *,
+    made_by: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Segment every photo with every predictor.
@@ -67,6 +96,8 @@ def predict_photos(
         photos: files.
         predictors: by the checkpoint's name as given.
         out: folder, created if missing; files of earlier calls with the same names are replaced.
+        made_by: by the same names what identifies weights and settings. What they have made of the same photo, and is
+            whole, is not made again; without it everything is.
         progress: called with the photos done and the total.
 
     Returns:
@@ -77,32 +108,79 @@ def predict_photos(
     """
     failures: list[str] = []
     summary: dict[str, Any] = {}
-    photo_folders: set[str] = set()
-    checkpoint_folders: set[str] = set()
-    folders = {name: _free_name(_last_part(name), checkpoint_folders) for name in predictors}
+    before = _summary_in(out)
+    folders = checkpoint_folders(predictors)
     out.mkdir(parents=True, exist_ok=True)
-    for number, source in enumerate(photos):
+    written = time.monotonic()
+    for number, (source, folder) in enumerate(zip(photos, free_names(photos), strict=True)):
         try:
-            photo = read_photo(source)
-            folder = _free_name(Path(source).stem, photo_folders)
-            entry: dict[str, Any] = {"folder": folder, "size": photo.size, "remarks": photo.remarks, "checkpoints": {}}
-            for name, predictor in predictors.items():
-                prediction = predictor(photo)
-                _write_pictures(prediction, photo.pixels, out / folder / folders[name])
-                entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
-            summary[source] = entry
-            for remark in photo.remarks:
-                LOGGER.warning("%s: %s.", source, remark)
+            wanted = {"folder": folder, "made_by": dict(made_by or {})}
+            if made_by is not None and _is_done(
+                before.get(source), source, wanted, [out / folder / each for each in folders.values()]
+            ):
+                summary[source] = before[source]
+            else:
+                summary[source] = {**_predict_photo(source, predictors, out / folder, folders), **wanted}
         except Sim2StreetError as error:
             failures.append(str(error))
             summary[source] = {"error": str(error)}
         except (MemoryError, torch.OutOfMemoryError) as error:
             failures.append(f"{source} does not fit into memory ({error}); shrink it, or use --device cpu.")
             summary[source] = {"error": failures[-1]}
-        write_json(out / "summary.json", summary)
+        if number + 1 == len(photos) or time.monotonic() - written > SUMMARY_SECONDS:
+            write_json(out / SUMMARY, summary)
+            written = time.monotonic()
         if progress is not None:
             progress(number + 1, len(photos))
     return failures
+
+
+def checkpoint_folders(names: Iterable[str]) -> dict[str, str]:
+    """A folder's name for each checkpoint by the name as given."""
+    taken: set[str] = set()
+    return {name: _free_name(_last_part(name), taken) for name in names}
+
+
+def free_names(sources: Iterable[str]) -> list[str]:
+    """A name for each photo, after its file's; where several are called alike, the later ones get a number."""
+    taken: set[str] = set()
+    return [_free_name(Path(source).stem, taken) for source in sources]
+
+
+def _predict_photo(
+    source: str, predictors: Mapping[str, Predictor], place: Path, folders: Mapping[str, str]
+) -> dict[str, Any]:
+    photo = read_photo(source)
+    entry: dict[str, Any] = {
+        "photo_sha256": photo.digest,
+        "size": photo.size,
+        "remarks": photo.remarks,
+        "checkpoints": {},
+    }
+    for name, predictor in predictors.items():
+        prediction = predictor(photo)
+        _write_pictures(prediction, photo.pixels, place / folders[name])
+        entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
+    for remark in photo.remarks:
+        LOGGER.warning("%s: %s.", source, remark)
+    return entry
+
+
+def _summary_in(out: Path) -> dict[str, Any]:
+    """What an earlier call says that it made; nothing where it says nothing that can be read."""
+    try:
+        found = read_json(out / SUMMARY) if (out / SUMMARY).is_file() else {}
+    except UnreadableError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_done(entry: Any, source: str, wanted: Mapping[str, Any], places: Sequence[Path]) -> bool:
+    """Whether an earlier call made all of a photo as it would be made now."""
+    if not isinstance(entry, dict) or any(entry.get(key) != value for key, value in wanted.items()):
+        return False
+    whole = all(is_whole_png(place / f"{name}.png") for place in places for name in PICTURES)
+    return whole and Path(source).is_file() and entry.get("photo_sha256") == sha256_of(Path(source))
 
 
 def describe(prediction: Prediction) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import OWN, Scene
 from sim2street.app.viewer.report import html_report
 from sim2street.app.views import choices, components, session
+from sim2street.app.views.adapting import adapted_to
+from sim2street.app.views.own_photos import all_own
 
 
 def main() -> None:
@@ -40,6 +42,9 @@ def main() -> None:
 
     others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    if source == OWN:
+        checkpoints = adapted_to(all_own(), checkpoints)
+        everyone += [each for each in checkpoints if each not in everyone]
     state = session.known_so_far(scene, checkpoints, everyone, settings, others)
     scene, entrants, bundle = state.scene, state.entrants, state.bundle
     components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")

@@ -15,7 +15,7 @@ from sim2street.app.views import uploads
 from sim2street.app.views.components import VIEWER, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
-from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES
+from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
 from sim2street.models.storage.files import in_units
 
 SHRUNK: Final = VIEWER / "uploader.css"
@@ -53,6 +53,7 @@ def choose_own() -> Scene | None:
     uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
+    st.session_state.own_photos = [each.scene.photo for each in photos]
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
             ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
@@ -75,6 +76,11 @@ def choose_own() -> Scene | None:
     with pictures:
         picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take)
     return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
+
+
+def all_own() -> list[Photo]:
+    """The photos of the filmstrip, as it was drawn last."""
+    return st.session_state.get("own_photos", [])
 
 
 def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:

@@ -43,12 +43,12 @@ def known_so_far(
     others: Mapping[str, PredictionFolder],
 ) -> Comparison:
     """Collect what was already read, and `others`' predictions by name."""
-    return comparison.known_so_far(ENGINE, scene, checkpoints, everyone, settings, _visitor(), others)
+    return comparison.known_so_far(ENGINE, scene, checkpoints, everyone, settings, visitor(), others)
 
 
 def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:
     """Read a photo with a checkpoint, one at a time over all visitors, and remember the answer."""
-    return ENGINE.read(scene_for(scene, checkpoint.config.space), checkpoint, settings, _visitor())
+    return ENGINE.read(scene_for(scene, checkpoint.config.space), checkpoint, settings, visitor())
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
@@ -108,7 +108,8 @@ class _Visit:
         weakref.finalize(self, _GONE.put, self.name)
 
 
-def _visitor() -> str:
+def visitor() -> str:
+    """Name of this session, under which the engine keeps what is the visitor's own."""
     if "visit" not in st.session_state:
         st.session_state.visit = _Visit()
     return st.session_state.visit.name

@@ -121,6 +121,18 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert set(summary[photo]["checkpoints"][str(run)]["class_shares"]) == set(NAMES)
 
+    photos = str(root / "images" / "real")
+    adapted = tmp_path / "adapted"
+    assert main(["adapt", str(run), photos, "--method", "tent", "--labelled", str(root), "--out", str(adapted)]) == 0
+    assert Checkpoint.open(adapted).config.space == space
+    assert Checkpoint.open(adapted).metrics[f"folder/{root.name}"]["label_space"] == "five"
+    sure = tmp_path / "sure"
+    assert main(["export-pseudo-labels", str(run), photos, "--threshold", "0.21", "--out", str(sure)]) == 0
+    again = open_dataset("folder", sure)
+    assert again.labels.names == space.names
+    assert set(np.unique(again.read(0).labels)) <= {0, 1, 2, 3, 4, 255}
+    assert (again.read(0).labels != 255).any()
+
     shown = compared([checkpoint, Checkpoint.open(SHIPPED / "source_only_game")], root)
     five, nineteen = shown.entrants
     assert "each has a legend of its own" in shown.bundle["answer"]
@@ -139,6 +151,11 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
         assert stored.getpalette()[:15] == [value for colour in space.colours for value in colour]
         assert "0 " + space.names[0] in files.read("README.txt").decode()
 
+    both = compared([checkpoint, Checkpoint.open(adapted)], root)
+    assert [entrant.score is not None for entrant in both.entrants] == [True, True]
+
+    assert main(["publish", str(adapted), "maker/five_adapted"]) == 0
+    assert find_checkpoint("maker/five_adapted").config.method == "tent"
     assert main(["publish", str(run), "maker/five"]) == 0
     assert find_checkpoint("maker/five").config.space == space
 

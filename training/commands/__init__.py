@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from sim2street.training.commands import (
+    adapt,
     admin,
     app,
     cache,
@@ -19,6 +20,7 @@ from sim2street.training.commands import (
     datasets,
     demo,
     evaluate,
+    export_pseudo_labels,
     import_weights,
     jobs,
     predict,
@@ -41,6 +43,8 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     sweep,
     evaluate,
     predict,
+    adapt,
+    export_pseudo_labels,
     translate,
     import_weights,
     datasets,

@@ -1,4 +1,4 @@
-"""sim2street predict: segment photos into a folder."""
+"""sim2street predict: segment photos and videos into a folder."""
 
 from __future__ import annotations
 
@@ -11,31 +11,55 @@ from sim2street.training.commands.arguments import check_device, chosen_checkpoi
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
-    parser = commands.add_parser("predict", help="segment photos")
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or folders of photos")
+    parser = commands.add_parser("predict", help="segment photos and videos")
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="photos or videos, folders of them, or patterns such as 'day/**/*.jpg'",
+    )
     parser.add_argument(
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default: the whole catalog"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into; resumable")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Segment photos into a folder."""
+    """Segment photos and videos into a folder."""
+    from sim2street.models.errors import Sim2StreetError
+    from sim2street.models.photo import SUFFIXES
     from sim2street.models.predictor import Predictor
-    from sim2street.training.predict import photos_of, predict_photos
+    from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos
     from sim2street.training.selection import progress_bar
+    from sim2street.training.video import VIDEO_SUFFIXES, is_video, predict_video
 
-    photos = photos_of(options.photos)
-    predictors = {
-        name: Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
-        for name, checkpoint in chosen_checkpoints(options.checkpoint)
-    }
-    with progress_bar("segmenting") as progress:
-        failures = predict_photos(photos, predictors, options.out, progress=progress)
+    sources = photos_of(options.photos, (*SUFFIXES, *VIDEO_SUFFIXES))
+    photos, videos = ([each for each in sources if is_video(each) == wanted] for wanted in (False, True))
+    predictors, made_by = {}, {}
+    for name, checkpoint in chosen_checkpoints(options.checkpoint):
+        predictors[name] = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
+        made_by[name] = f"{checkpoint.config.weights_sha256}{', flip' if options.flip else ''}"
+    failures: list[str] = []
+    if photos:
+        with progress_bar("segmenting") as progress:
+            failures = predict_photos(photos, predictors, options.out, made_by=made_by, progress=progress)
+        print(f"{options.out}: {len(photos) - len(failures)} of {len(photos)} photos segmented.")
+    folders = checkpoint_folders(predictors)
+    readers = {folders[name]: predictor for name, predictor in predictors.items()}
+    makers = {folders[name]: by for name, by in made_by.items()}
+    for video in videos:
+        place = options.out / Path(video).name
+        try:
+            with progress_bar(f"segmenting {Path(video).name}") as progress:
+                fault = predict_video(Path(video), readers, makers, place, progress=progress)
+        except Sim2StreetError as error:
+            failures.append(str(error))
+        else:
+            print(f"{place}: side_by_side.mp4, and of each checkpoint overlay.mp4 and labels.")
+            failures += [fault] if fault else []
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    print(f"{options.out}: {len(photos) - len(failures)} of {len(photos)} photos segmented.")
     return 2 if failures else 0

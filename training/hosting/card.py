@@ -16,6 +16,7 @@ from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.config import PREVIOUS
 from sim2street.training.datasets import DATASETS
+from sim2street.training.datasets.photo_folder import PhotoFolder
 from sim2street.training.methods import METHODS
 
 
@@ -39,9 +40,13 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
         f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last step), commit {config.commit or 'unknown'}",
         f"- Licence: {config.licence}",
     ]
-    target = DATASETS.get((config.target or "").partition("/")[0])
-    if target is not None and not target.generated:
-        lines.append(f"- The training photos of {target.title} were used without their labels and are not included.")
+    for name in _names(config.target):
+        target = DATASETS.get(name)
+        if target is not None and not target.generated:
+            whose = (
+                "photos chosen by whoever adapted it" if target is PhotoFolder else f"training photos of {target.title}"
+            )
+            lines.append(f"- The {whose} were used without their labels and are not included.")
     if config.initialisation != "random":
         before = "the recipe's previous stage" if config.initialisation == PREVIOUS else config.initialisation
         lines.append(f"- Initialised from: {before}")
@@ -181,8 +186,7 @@ def _calibration(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _data(config: CheckpointConfig) -> str:
-    labels = [part.partition("/")[0] for part in config.source.split(" + ")]
-    target = [] if config.target is None else [config.target.partition("/")[0]]
+    labels, target = _names(config.source), _names(config.target)
     lines = ["## Data and licences", ""]
     for name in dict.fromkeys([*labels, *target]):
         use = " and ".join(
@@ -191,6 +195,11 @@ def _data(config: CheckpointConfig) -> str:
         lines.append(f"- {name}, {use}: {_terms(name)}")
     lines.append(f"- These weights: {config.licence}.")
     return "\n".join(lines)
+
+
+def _names(sets: str | None) -> list[str]:
+    """Names of the data sets in a config's source or target, such as "cityscapes/train + photos"."""
+    return [part.partition("/")[0] for part in sets.split(" + ")] if sets else []
 
 
 def _terms(name: str) -> str:

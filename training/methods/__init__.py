@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from sim2street.models.registry import Registry
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods import adabn, advent, cycada, daformer, dann, hrda, mic, source_only, vfm_uda
+from sim2street.training.methods import adabn, advent, cycada, daformer, dann, hrda, mic, source_only, tent, vfm_uda
 from sim2street.training.methods.base import Method, MethodEntry, fault_of_entry
 
 METHODS: Final = Registry[MethodEntry](
     "method",
     "sim2street.methods",
-    [file.ENTRY for file in (source_only, adabn, dann, cycada, advent, daformer, hrda, mic, vfm_uda)],
+    [file.ENTRY for file in (source_only, adabn, dann, cycada, advent, tent, daformer, hrda, mic, vfm_uda)],
     fault=fault_of_entry,
     order=lambda entry: entry.year or 0,
 )

@@ -66,6 +66,7 @@ from sim2street.training.run.initialise import initialise
 from sim2street.training.run.journal import Journal, sample_picture
 from sim2street.training.run.optimisers import build_optimisers, set_rates
 from sim2street.training.run.signals import stop_signals
+from sim2street.training.run.trackers import Followers, chosen_trackers
 from sim2street.training.selection import open_pairs, open_selection, predicted_space
 
 LOGGER: Final = logging.getLogger(__name__)
@@ -208,7 +209,8 @@ class Run:
             raise TrainingError("This GPU does not support bf16 natively; use precision fp16 or fp32 here.")
         # The others wait while the first process evaluates and fills caches, far longer than the default ten minutes.
         patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
-        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
+        trackers: list[Any] = [*chosen_trackers()]
+        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[patience], log_with=trackers or None)
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         if launched != self.accelerator.num_processes:
             # Each would train alone and overwrite the other's files.
@@ -257,6 +259,7 @@ class Run:
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / CONFIG, config.model_dump(mode="json"))
             self.journal = Journal(out, self.step)
+        self.followers = Followers(self.accelerator, config, out)
 
     def take_over(self, earlier: Path | None) -> None:
         """Load the method's extra networks from an earlier run, if there is one that has them.
@@ -442,6 +445,7 @@ class Run:
             report = evaluate(predictor, dataset, progress=look_up)
             figures[item.label] = report.to_json()
             journal.figure(item.label, report.miou, self.step)
+            self.followers.log({} if report.miou is None else {f"miou/{item.label}": report.miou}, self.step)
             for index in range(min(SAMPLES, len(dataset))):
                 journal.picture(item, index, sample_picture(predictor, dataset, index), self.step)
         return figures
@@ -457,6 +461,8 @@ class Run:
                 self.journal.board.add_scalar(f"loss/{term}", value, self.step)
             for name, rate in rates.items():
                 self.journal.board.add_scalar(f"rate/{name}", rate, self.step)
+            curves = {f"loss/{term}": value for term, value in content["losses"].items()}
+            self.followers.log(curves | {f"rate/{name}": rate for name, rate in rates.items()}, self.step)
 
     def save_state(self) -> None:
         """Replace `state.pt` atomically; a full disk leaves the old one."""
@@ -545,6 +551,7 @@ class Run:
         checkpoint = Checkpoint.save(self.out / RUN_FOLDER, self.segmenter, details, card=card)
         if self.journal is not None:
             self.journal.close()
+        self.followers.close()
         return checkpoint
 
     def recalibrate(self) -> None:

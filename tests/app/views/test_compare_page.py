@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,11 +21,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
-from sim2street.app.content import photo_offer
+from sim2street.app.content import adapting, photo_offer
 from sim2street.app.content.engine import ENGINE
 from sim2street.app.content.identities import identity
 from sim2street.app.content.photo_offer import Offer, OfferedPhoto
 from sim2street.app.content.streets import FIRST_STREET
+from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
 from tests.app.conftest import save_tiny_pair
 
@@ -378,3 +380,44 @@ def test_an_address_with_an_odd_street_shows_the_first_one(tiny_checkpoints: Pat
 def test_the_sentence_that_answers_stands_in_the_bundle(page: AppTest) -> None:
     assert "mean IoU" in bundle_of(page)["answer"]
     assert "The two methods" in bundle_of(page)["answer"]
+
+
+def adapted(page: AppTest) -> AppTest:
+    """Press Adapt and wait until it is done."""
+    page.button(key="adapt").click().run()
+    for _ in range(100):
+        if not any(each.task.under_way for each in page.session_state["adaptations"].values()):
+            break
+        time.sleep(0.1)
+    return page.run()
+
+
+def test_a_method_is_adapted_to_the_uploaded_photos_and_undone(page: AppTest, street: np.ndarray) -> None:
+    assert not [button for button in page.button if button.key == "adapt"], "rendered streets are nobody's photos"
+    upload(page, png(street))
+    before = bundle_of(page)["methods"]
+    page.selectbox(key="adapt_from").set_value("tiny_source_only")
+    adapted(page)
+    assert not page.exception
+    assert not page.error
+    methods = {method["key"]: method for method in bundle_of(page)["methods"]}
+    assert list(methods) == ["tiny_source_only", "tiny_source_only_tent", "tiny_advent"]
+    assert methods["tiny_source_only_tent"]["title"] == "Source only, TENT on 1 photo"
+    said = " ".join(caption.value for caption in page.caption)
+    assert "Mean entropy" in said
+    assert "of the pixels changed class" in said
+
+    page.button(key="undo_tiny_source_only_tent").click().run()
+    assert [method["key"] for method in bundle_of(page)["methods"]] == [method["key"] for method in before]
+    assert not [button for button in page.button if button.key.startswith("undo_")]
+
+
+def test_an_adaptation_that_fails_says_why(page: AppTest, street: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConfigError("A batch norm is odd.")
+
+    monkeypatch.setattr(adapting, "adapt", fail)
+    upload(page, png(street))
+    adapted(page)
+    assert [error.value for error in page.error] == ["A batch norm is odd."]
+    assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only", "tiny_advent"]

@@ -1,0 +1,124 @@
+"""Prediction of folders, patterns and clips: what is found, what is made again, and what a broken clip gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sim2street.models.errors import PhotoError
+from sim2street.models.photo import SUFFIXES
+from sim2street.training.cli import main
+from sim2street.training.predict import photos_of
+from tests.app.conftest import save_tiny
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_tiny(folder, "one", "source_only", "One")
+    save_tiny(folder, "two", "advent", "Two", target="street_scenes/fog", seed=1)
+    return folder
+
+
+def write_clip(path: Path, frames: int = 5) -> Path:
+    """A clip of moving noise, 66×48 pixels, that says where it was taken."""
+    generator = np.random.default_rng(0)
+    with av.open(str(path), "w", container_options={"movflags": "use_metadata_tags"}) as container:
+        container.metadata["location"] = "+48.1-11.5/"
+        stream = container.add_stream("mpeg4", rate=Fraction(10))
+        stream.width, stream.height, stream.pix_fmt = 66, 48, "yuv420p"
+        for _ in range(frames):
+            pixels = generator.integers(0, 256, (6, 11, 3), np.uint8).repeat(8, 0).repeat(6, 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_patterns_find_photos_at_any_depth(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/b/2.JPG", "a/b/note.txt", "odd[1].png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = photos_of([str(tmp_path / "a/**/*")])
+    assert [Path(each).name for each in found] == ["1.jpg", "2.JPG"]
+    assert photos_of([str(tmp_path / "odd[1].png")]) == [str(tmp_path / "odd[1].png")], "a file is no pattern"
+    with pytest.raises(PhotoError, match=r"matches 1 files and no photo"):
+        photos_of([str(tmp_path / "a/b/*.txt")], SUFFIXES)
+
+
+def test_a_call_that_was_cut_off_goes_on(checkpoints: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.effect_noise((40 + number, 32), 50).convert("RGB").save(tmp_path / f"in/{number}.png")
+    command = [
+        "predict",
+        str(tmp_path / "in"),
+        "--checkpoint",
+        str(checkpoints / "one"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(command) == 0
+    files = [tmp_path / f"out/{number}/one/labels.png" for number in range(3)]
+    times = [file.stat().st_mtime_ns for file in files]
+    files[0].write_bytes(files[0].read_bytes()[:-5])  # cut
+    Image.effect_noise((48, 32), 50).convert("RGB").save(tmp_path / "in/1.png")  # another photo
+    assert main(command) == 0
+    assert Image.open(files[0]).size == (40, 32)
+    assert Image.open(files[1]).size == (48, 32)
+    assert files[2].stat().st_mtime_ns == times[2], "whole and unchanged"
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert [len(entry["checkpoints"]) for entry in summary.values()] == [1, 1, 1]
+    assert main([*command, "--flip"]) == 0
+    assert files[2].stat().st_mtime_ns != times[2], "other settings"
+
+
+def test_a_clip_gives_labels_overlays_and_all_side_by_side(checkpoints: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "drive.mp4")
+    out = tmp_path / "out"
+    names = [word for name in ("one", "two") for word in ("--checkpoint", str(checkpoints / name))]
+    assert main(["predict", str(clip), *names, "--out", str(out)]) == 0
+    labels = sorted((out / "drive.mp4/one/labels").iterdir())
+    assert [file.name for file in labels] == [f"{number:06d}.png" for number in range(5)]
+    assert np.asarray(Image.open(labels[0])).shape == (48, 66)
+    assert np.asarray(Image.open(labels[0])).max() < 19
+    with av.open(str(out / "drive.mp4/side_by_side.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        assert not {key for key in film.metadata if "location" in key}
+    assert len(frames) == 5
+    assert frames[0].shape == (48, 198, 3)
+    with av.open(str(clip)) as film:
+        original = next(film.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(frames[0][:, :66].astype(int) - original).mean() < 25, "the clip stands first"
+
+    before = [file.stat().st_mtime_ns for file in labels]
+    labels[3].unlink()
+    assert main(["predict", str(clip), *names, "--out", str(out)]) == 0
+    after = [file.stat().st_mtime_ns for file in labels]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, True, True, False, True]
+
+
+def test_a_cut_clip_is_read_up_to_there_and_an_empty_one_says_so(
+    checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_clip(tmp_path / "whole.avi", 40).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    out = tmp_path / "out"
+    command = ["--checkpoint", str(checkpoints / "one"), "--out", str(out)]
+    assert main(["predict", str(tmp_path / "cut.avi"), *command]) == 2
+    said = capsys.readouterr().err
+    assert "it was read up to there" in said
+    count = len(list((out / "cut.avi/one/labels").iterdir()))
+    assert 0 < count < 40
+    assert re.search(rf"after {count}\b", said)
+    assert main(["predict", str(tmp_path / "empty.mp4"), *command]) == 2
+    assert "empty.mp4 cannot be opened as a video" in capsys.readouterr().err
+    assert not list(out.rglob("*.partial"))
