@@ -188,6 +188,7 @@ async def _session(url: str, visitor: Visitor) -> dict[str, Any]:
     ask = BackMsg()
     asked = {"style": "game", "street": visitor.street, "methods": visitor.titles}
     ask.rerun_script.query_string = urlencode(asked, doseq=True)
+    images: dict[str, dict[str, str]] = {}
     async with websockets.connect(url.replace("http", "ws") + "/_stcore/stream", max_size=None) as line:
         await line.send(ask.SerializeToString())
         while True:
@@ -196,12 +197,15 @@ async def _session(url: str, visitor: Visitor) -> dict[str, Any]:
             element = message.delta.new_element
             if (
                 element.WhichOneof("type") != "bidi_component"
-                or element.bidi_component.component_name != "sim2street_viewer"
+                or element.bidi_component.component_name != "sim2street_carrier"
             ):
                 continue
-            bundle = json.loads(element.bidi_component.json)["bundle"]
-            if not bundle["waiting"]:
-                return bundle
+            carried = json.loads(element.bidi_component.json)
+            if "images" in carried:
+                images[carried["digest"]] = carried["images"]
+            elif not carried["bundle"]["waiting"]:
+                methods = [{**method, **images[method["images"]]} for method in carried["bundle"]["methods"]]
+                return {**carried["bundle"], "methods": methods}
 
 
 def memory(pid: int, field: str) -> int:

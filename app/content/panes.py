@@ -8,6 +8,7 @@ and the ground truth. The viewer colours, toggles and compares them without aski
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWR
 """Planes are flat areas: run lengths serve them as well as a search does."""
 
 BUNDLE_FORMAT: Final = 1
+IMAGES: Final = ("image", "labels", "entropy", "confidence", "candidates", "candidateShares", "error")
+"""What a part of a bundle holds as base64."""
 
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside
 # a family by lightness: greys are ground, ochres walls, yellows signals, oranges people, blues vehicles.
@@ -245,6 +248,30 @@ def bundle(
         "failed": [dict(method) for method in failed],
         "disagreement": _plane(_byte(disagreement(alike))) if len(alike) > 1 else None,
     }
+
+
+def images_apart(bundle: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """Take the images out of a bundle's photo, ground truth and methods, which are the same in all states of a page.
+
+    Returns:
+        The bundle whose parts say `images`, a digest, in their place; and the images by that digest.
+    """
+    images: dict[str, dict[str, str]] = {}
+
+    def without(part: Mapping[str, Any]) -> dict[str, Any]:
+        taken = {name: part[name] for name in IMAGES if name in part}
+        digest = hashlib.sha256("\n".join(f"{name} {image}" for name, image in taken.items()).encode()).hexdigest()
+        images[digest] = taken
+        return {name: value for name, value in part.items() if name not in taken} | {"images": digest}
+
+    truth = bundle["truth"]
+    state = {
+        **bundle,
+        "photo": without(bundle["photo"]),
+        "truth": None if truth is None else without(truth),
+        "methods": [without(method) for method in bundle["methods"]],
+    }
+    return state, images
 
 
 def label_image(shown: Pane) -> bytes:

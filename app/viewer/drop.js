@@ -1,28 +1,5 @@
 /** Photos that are dropped or pasted anywhere on the page go to its uploader. `data.source` labels what shows it. */
 
-const PATIENCE = 5000; // milliseconds for the page to show the uploader
-
-const uploader = () => document.querySelector('.st-key-upload input[type="file"]');
-
-async function uploaderOf(source) {
-  if (!uploader()) {
-    const radios = [...document.querySelectorAll('[role="radio"], button')];
-    radios.find((each) => each.textContent.trim() === source)?.click();
-  }
-  for (const end = Date.now() + PATIENCE; !uploader() && Date.now() < end; )
-    await new Promise((done) => setTimeout(done, 50));
-  return uploader();
-}
-
-async function hand(files, source) {
-  const input = await uploaderOf(source);
-  if (!input) return;
-  const carried = new DataTransfer();
-  for (const file of files) carried.items.add(file);
-  input.files = carried.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
-}
-
 const pictures = (transfer) => [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
 
 export default function ({ data }) {

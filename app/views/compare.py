@@ -19,7 +19,7 @@ from sim2street.app.views.own_photos import all_own
 
 
 def main() -> None:
-    """Draw the page. Each run reads at most one photo with one method, then draws again with the pane filled."""
+    """Draw the page. Each method that reads the photo fills its pane; a click meanwhile loses none that was filled."""
     components.use_the_screen()
     components.take_drops(OWN)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
@@ -42,20 +42,24 @@ def main() -> None:
 
     others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
+    viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if source == OWN:
         checkpoints = adapted_to(all_own(), checkpoints)
         everyone += [each for each in checkpoints if each not in everyone]
-    state = session.known_so_far(scene, checkpoints, everyone, settings, others)
-    scene, entrants, bundle = state.scene, state.entrants, state.bundle
-    components.compare_viewer(bundle, key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")
-    if entrants:
-        show_figures(entrants, scene)
-        show_downloads(entrants, scene, bundle)
-    if state.waiting:
-        session.read(scene, state.waiting[0], settings)
-        st.rerun()
+    state = session.known_so_far(scene, checkpoints, everyone, settings, others)
+    viewer.show(state.bundle)
+    # What stands there of the photo before is taken away at once: it would be read as this one's.
+    below = st.empty() if state.waiting else None
+    for checkpoint in state.waiting:
+        session.read(state.scene, checkpoint, settings)
+        state = session.known_so_far(scene, checkpoints, everyone, settings, others)
+        viewer.show(state.bundle)
+    if state.entrants:
+        with st.container() if below is None else below.container():
+            show_figures(state.entrants, state.scene)
+            show_downloads(state.entrants, state.scene, state.bundle)
 
 
 def show_figures(entrants: list[Entrant], scene: Scene) -> None:

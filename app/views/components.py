@@ -10,16 +10,27 @@ import streamlit as st
 from streamlit.components.v2 import component
 from streamlit.delta_generator import DeltaGenerator
 
+from sim2street.app.content import panes
+
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # Streamlit calls the default export at mounting and again with new data; the viewer keeps its view in between.
 MOUNT: Final = """
 const mounted = new WeakMap();
 export default function ({ data, parentElement }) {
-  const viewer = mounted.get(parentElement);
-  if (viewer) viewer.update(data.bundle);
-  else mounted.set(parentElement, mount(parentElement, data.bundle, { key: data.key, cards: data.cards }));
+  const box = post(data.key);
+  if (!mounted.has(parentElement)) box.shown = null;
+  box.tell = () => {
+    const bundle = box.shown === box.bundle ? null : whole(box);
+    if (!bundle) return;
+    box.shown = box.bundle;
+    const viewer = mounted.get(parentElement);
+    if (viewer) viewer.update(bundle);
+    else mounted.set(parentElement, mount(parentElement, bundle, { key: data.key, cards: data.cards }));
+  };
+  box.tell();
   return () => {
+    box.tell = () => {};
     mounted.get(parentElement)?.destroy();
     mounted.delete(parentElement);
   };
@@ -31,22 +42,45 @@ def _read(name: str) -> str:
     return (VIEWER / name).read_text(encoding="utf-8")
 
 
-_compare = component("sim2street_viewer", js=_read("viewer.js") + MOUNT, css=_read("viewer.css"))
-_drop = component("sim2street_drop", js=_read("drop.js"))
+_compare = component("sim2street_viewer", js=_read("viewer.js") + _read("post.js") + MOUNT, css=_read("viewer.css"))
+_carrier = component("sim2street_carrier", js=_read("post.js") + _read("carrier.js"))
+_drop = component("sim2street_drop", js=_read("hand.js") + _read("drop.js"))
+_camera = component("sim2street_camera", js=_read("hand.js") + _read("camera.js"), css=_read("camera.css"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 _matrix = component("sim2street_matrix", js=_read("matrix.js"), css=_read("matrix.css"))
 _cards = component("sim2street_cards", js=_read("cards.js"), css=_read("cards.css"))
 
 
-def compare_viewer(bundle: Mapping[str, Any], *, key: str, cards: str) -> None:
-    """Show a bundle of `panels.bundle`; nothing done in the viewer comes back to the server.
+class CompareViewer:
+    """The viewer, which is told of one state of the page after another; nothing done in it comes back to the server.
+
+    Streamlit sends an element as a whole whenever anything in it changes. So the images of each pane are an element of
+    their own, sent once, and what changes with every pane that arrives is one without them; `post.js` joins them.
 
     Args:
-        bundle: what is shown.
         key: Streamlit's name of the element.
         cards: address of a method's card, to which the method's key is added.
     """
-    _compare(key=key, data={"bundle": dict(bundle), "key": key, "cards": cards})
+
+    def __init__(self, *, key: str, cards: str) -> None:
+        self.key = key
+        _compare(key=key, data={"key": key, "cards": cards})
+        self._carriers = st.container(key="carriers")
+        self._state = self._carriers.empty()
+        self._sent: set[str] = set()
+        self._states = 0
+
+    def show(self, bundle: Mapping[str, Any]) -> None:
+        """Show a bundle of `panes.bundle`, sending what the page was not sent before in this run."""
+        state, images = panes.images_apart(bundle)
+        with self._carriers:
+            for digest in images.keys() - self._sent:
+                data = {"viewer": self.key, "digest": digest, "images": images[digest]}
+                _carrier(key=f"{self.key}_{digest}", data=data)
+        self._sent |= images.keys()
+        with self._state:  # a key must not occur twice in a run, not even in the place of the first
+            _carrier(key=f"{self.key}_state_{self._states}", data={"viewer": self.key, "bundle": state})
+        self._states += 1
 
 
 def picture_row() -> tuple[DeltaGenerator, DeltaGenerator]:
@@ -63,6 +97,15 @@ def take_drops(source: str) -> None:
         source: label of the control that shows the uploader.
     """
     _drop(key="drop", data={"source": source})
+
+
+def camera(source: str) -> None:
+    """Show a button that opens the camera, on devices that are touched.
+
+    Args:
+        source: label of the control that shows the uploader.
+    """
+    _camera(key="camera", data={"source": source, "label": "Take a photo"})
 
 
 def use_the_screen() -> None:

@@ -12,7 +12,7 @@ from sim2street.app.content import escape, gallery, photo_offer
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.photo_offer import OfferedPhoto
 from sim2street.app.views import uploads
-from sim2street.app.views.components import VIEWER, picture_row, picture_strip
+from sim2street.app.views.components import VIEWER, camera, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
@@ -50,6 +50,7 @@ def choose_own() -> Scene | None:
             label_visibility="collapsed",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
+        camera(gallery.OWN)
     uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,12 @@ class ComparePage:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.frames_sent = 0
+        self.received: list[bytes] = []
         self.problems: list[str] = []
         page.on("websocket", lambda socket: socket.on("framesent", self._count))
+        page.on(
+            "websocket", lambda socket: socket.on("framereceived", lambda frame: self.received.append(bytes(frame)))
+        )
         page.on("console", lambda message: message.type == "error" and self.problems.append(message.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
 
@@ -392,4 +397,32 @@ def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[...
     page.get_by_role("button", name="All side by side (G)").click()
     page.locator('.pane[data-key="tiny_advent"] .canvas').tap()
     assert page.locator(".probe .where").inner_text().startswith("held at")
+    assert compare.problems == []
+
+
+def test_each_pane_is_sent_once_while_they_arrive(open_page: Callable[..., ComparePage], app_url: str) -> None:
+    def sent(name: str) -> int:
+        return len(re.findall(rb'"%s": ?"(iVBOR|/9j/)' % name.encode(), b"".join(compare.received)))
+
+    # A street that no other test opens, so that both methods still have to read it.
+    compare = open_page(app_url + QUERY + "&street=7&style=rain")
+    assert (sent("candidates"), sent("error"), sent("disagreement")) == (len(METHODS), len(METHODS), 1)
+    compare.received.clear()
+    compare.page.get_by_role("button", name="Settings").click()
+    compare.page.get_by_text("Average with the mirrored photo").click()
+    compare.page.locator(".pane.waiting").first.wait_for()
+    compare.wait_for_methods()
+    assert (sent("candidates"), sent("error"), sent("disagreement")) == (len(METHODS), len(METHODS), 1)
+
+
+def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:
+    compare = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = compare.page
+    page.get_by_role("radio", name="Your photo").click()
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(3).integers(0, 255, (96, 128, 3), np.uint8)).save(buffer, "JPEG")
+    taken = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+    page.get_by_label("Take a photo").and_(page.locator("[capture=environment]")).set_input_files(taken)
+    page.locator('[aria-label="Your photos"] button', has_text="image.jpg").wait_for(timeout=60_000)
+    compare.wait_for_methods()
     assert compare.problems == []

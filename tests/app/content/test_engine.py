@@ -197,6 +197,32 @@ def test_what_is_held_is_one_photo_of_a_visitor(checkpoint: Checkpoint) -> None:
     assert engine._held == {}
 
 
+def test_a_photo_that_is_replaced_while_it_is_read_leaves_the_new_one_its_own_panes(checkpoint: Checkpoint) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def predict(_: Checkpoint, photo: Photo, *__: object) -> Pane:
+        if photo.name == "1.jpg":
+            begun.set()
+            assert go_on.wait(30)
+        return pane(prediction_of(np.full((32, 48), 1 if photo.name == "1.jpg" else 2, np.uint8)))
+
+    engine = Engine(predict)
+    old, new = scene(1, private=True), scene(2, private=True)
+    reading = threading.Thread(target=engine.read, args=(old, checkpoint, Settings(), "anna"))
+    reading.start()
+    assert begun.wait(30)
+    states = compare(engine, new, [checkpoint], [checkpoint], Settings(), "anna")
+    first = next(states)
+    assert first.waiting == [checkpoint]
+    assert first.entrants == []
+    go_on.set()
+    (last,) = states
+    reading.join(30)
+    assert last.bundle["photo"]["name"] == "2.jpg"
+    assert np.all(last.entrants[0].reading.pane.labels == 2)
+    assert engine.known(new, checkpoint, Settings(), "anna") is not None
+
+
 def test_who_leaves_while_being_read_leaves_nothing_behind(checkpoint: Checkpoint) -> None:
     began, go = threading.Event(), threading.Event()
 

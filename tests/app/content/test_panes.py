@@ -155,6 +155,18 @@ def test_the_bundle_is_json_and_its_planes_decode_to_the_arrays(photo: Photo, la
     assert decode(bundle["disagreement"])[:-1].max() == 0
 
 
+def test_images_travel_apart_and_come_back_under_their_digest(labels: np.ndarray, photo: Photo) -> None:
+    readings = [reading_of(labels, key, labels) for key in "ab"]
+    alone, both = (panes.bundle(photo, readings[:count], truth=labels) for count in (1, 2))
+    state, images = panes.images_apart(both)
+    parts = (state["photo"], state["truth"], *state["methods"])
+    for part, whole in zip(parts, (both["photo"], both["truth"], *both["methods"]), strict=True):
+        assert {name: value for name, value in part.items() if name != "images"} | images[part["images"]] == whole
+    assert len(images) == 3, "panes of equal content travel once"
+    assert panes.images_apart(alone)[1] == images, "what was sent for one method is not sent anew for two"
+    assert both["methods"][0]["labels"] not in json.dumps(state)
+
+
 def test_a_bundle_without_ground_truth_claims_no_score(photo: Photo, labels: np.ndarray) -> None:
     bundle = panes.bundle(photo, [reading_of(labels)])
     assert bundle["truth"] is None

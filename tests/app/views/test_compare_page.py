@@ -6,6 +6,7 @@ import gc
 import hashlib
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +24,14 @@ from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, photo_offer
-from sim2street.app.content.engine import ENGINE
+from sim2street.app.content.engine import ENGINE, predict_pane
 from sim2street.app.content.identities import identity
+from sim2street.app.content.panes import Pane
 from sim2street.app.content.photo_offer import Offer, OfferedPhoto
 from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
+from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"
@@ -48,11 +52,21 @@ def page() -> AppTest:
     return AppTest.from_file(str(ENTRY), default_timeout=120).run()
 
 
+def carried_to(page: AppTest) -> list[dict]:
+    """What the viewer on the page was sent in the last run, element by element."""
+    carriers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_carrier"]
+    return [json.loads(each.json) for each in carriers]
+
+
 def bundle_of(page: AppTest) -> dict:
-    """What the viewer on the page was given."""
-    viewers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_viewer"]
-    assert len(viewers) == 1
-    return json.loads(viewers[0].json)["bundle"]
+    """What the viewer on the page shows: its newest state with the images that it names."""
+    carried = carried_to(page)
+    (bundle,) = (each["bundle"] for each in carried if "bundle" in each)
+    images = {each["digest"]: each["images"] for each in carried if "images" in each}
+    parts = [bundle["photo"], *bundle["methods"], *([bundle["truth"]] if bundle["truth"] else [])]
+    for part in parts:
+        part |= images[part.pop("images")]
+    return bundle
 
 
 def strip_of(page: AppTest) -> dict:
@@ -176,6 +190,34 @@ def test_several_photos_stand_in_a_filmstrip_and_the_newest_is_shown(page: AppTe
     assert bundle_of(page)["photo"]["name"] == "c.png"
 
 
+def test_one_broken_photo_of_twenty_says_so_and_the_others_are_shown(page: AppTest, street: np.ndarray) -> None:
+    files = [(f"photo{i}.png", png(np.roll(street, i)), "image/png") for i in range(20)]
+    files[7] = ("photo7.png", files[7][1][:2000], "image/png")
+    page.button_group(key="photo").set_value("Your photo").run()
+    page.file_uploader(key="upload").set_value(files).run()
+    assert not page.exception
+    assert ["photo7.png" in error.value and "truncated" in error.value for error in page.error] == [True]
+    assert [item["label"] for item in strip_of(page)["items"]] == [f"photo{i}.png" for i in range(20) if i != 7]
+    assert bundle_of(page)["photo"]["name"] == "photo0.png"
+    assert len(bundle_of(page)["methods"]) == 2
+
+
+def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, street: np.ndarray
+) -> None:
+    photos = tuple(OfferedPhoto(f"imgs/{name}.png", 10, "0" * 64) for name in "ab")
+    nobody = "http://127.0.0.1:9"  # the port of `discard`, at which nothing listens
+    monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", nobody, photos))
+    page.button_group(key="photo").set_value("Your photo").run()
+    page.button(key="offer").click().run()
+    assert not page.exception
+    assert ["a.png was not fetched" in error.value for error in page.error] == [True]
+    assert "b.png was not fetched" in page.error[0].value
+    assert page.button(key="offer")
+    page.file_uploader(key="upload").upload("street.png", png(street), "image/png").run()
+    assert len(bundle_of(page)["methods"]) == 2
+
+
 def test_offered_photos_are_fetched_checked_and_kept(
     page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
 ) -> None:
@@ -295,6 +337,27 @@ def test_a_checkpoint_that_fails_while_reading_leaves_a_pane_with_its_reason(
     bundle = bundle_of(page)
     assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
     assert "does not fit deeplab_v2" in bundle["failed"][0]["reason"]
+
+
+def test_a_checkpoint_that_is_deleted_meanwhile_leaves_a_pane_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save_tiny_pair(tmp_path)
+
+    def deleting(checkpoint: Checkpoint, *rest: Any) -> Pane:
+        shutil.rmtree(tmp_path / "tiny_advent", ignore_errors=True)
+        return predict_pane(checkpoint, *rest)
+
+    monkeypatch.setattr(ENGINE, "predict", deleting)
+    monkeypatch.setenv("SIM2STREET_CHECKPOINTS", str(tmp_path))
+    page = AppTest.from_file(str(ENTRY), default_timeout=120).run()
+    assert not page.exception
+    bundle = bundle_of(page)
+    assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
+    (failed,) = bundle["failed"]
+    assert failed["title"] == "ADVENT"
+    assert "model.safetensors" in failed["reason"]
+    assert page.dataframe[0].value["Method"].tolist() == ["Source only"]
 
 
 def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
