@@ -4,5 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-NETWORK_NAMES: Final = ("deeplab_v2", "daformer", "hrda", "segformer", "fcn8s", "drn", "vfm_uda", "eomt", "ensemble")
+NETWORK_NAMES: Final = (
+    "deeplab_v2",
+    "daformer",
+    "hrda",
+    "segformer",
+    "fcn8s",
+    "drn",
+    "vfm_uda",
+    "eomt",
+    "mask2former",
+    "ensemble",
+)
 """The keys of `sim2street.models.networks.NETWORKS`, in its order."""

@@ -25,6 +25,7 @@ from sim2street.models.importers.family import Family, Plan, Weights
 from sim2street.models.importers.foreign import foreign_layout
 from sim2street.models.importers.hrda import HRDA, MIC
 from sim2street.models.importers.keys import translate
+from sim2street.models.importers.mask2former import MASK2FORMER
 from sim2street.models.importers.reading import read_weights, tensors_of
 from sim2street.models.importers.readme import card_of
 from sim2street.models.importers.releases import Release
@@ -46,6 +47,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "segformer": SEGFORMER,
     "vfm_uda": VFM_UDA,
     "eomt": EOMT,
+    "mask2former": MASK2FORMER,
 }
 
 NOT_STATED: Final = "not stated"

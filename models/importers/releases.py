@@ -15,6 +15,7 @@ from sim2street.models.errors import ConfigError
 ADVENT_RELEASE: Final = "https://github.com/valeoai/ADVENT/releases"
 MERCED: Final = "http://vllab.ucmerced.edu/ytsai/CVPR18"
 DROPBOX: Final = "https://www.dropbox.com/s"
+HUB_MASK2FORMER: Final = "facebook/mask2former-swin-{size}-cityscapes-semantic"
 HUB_CITYSCAPES: Final = "nvidia/segformer-{variant}-finetuned-cityscapes-1024-1024"
 
 
@@ -220,6 +221,22 @@ RELEASES: Final[dict[str, Release]] = dict(
                 repository="tue-mps/cityscapes_semantic_eomt_large_1024",
                 miou=84.2,
             ),
+        ),
+        *(
+            (
+                f"cityscapes_mask2former_swin_{size}",
+                Release(
+                    f"cityscapes_mask2former_swin_{size}",
+                    "mask2former",
+                    f"Mask2Former on Swin-{size[0].upper()} trained on Cityscapes' labels",
+                    "source_only",
+                    "cityscapes",
+                    None,
+                    f"https://huggingface.co/{HUB_MASK2FORMER.format(size=size)}",
+                    repository=HUB_MASK2FORMER.format(size=size),
+                ),
+            )
+            for size in ("small", "large")
         ),
     ]
 )

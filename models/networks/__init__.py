@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from sim2street.models.labels import CITYSCAPES19, LabelSpace
-from sim2street.models.networks import daformer, deeplab_v2, drn, ensemble, eomt, fcn8s, hrda, segformer, vfm_uda
+from sim2street.models.networks import (
+    daformer,
+    deeplab_v2,
+    drn,
+    ensemble,
+    eomt,
+    fcn8s,
+    hrda,
+    mask2former,
+    segformer,
+    vfm_uda,
+)
 from sim2street.models.networks.entry import NetworkEntry, fault_of_entry
 from sim2street.models.registry import Registry
 from sim2street.models.segmenter import Segmenter
@@ -17,7 +28,7 @@ from sim2street.models.segmenter import Segmenter
 NETWORKS: Final = Registry[NetworkEntry](
     "network",
     "sim2street.networks",
-    [file.ENTRY for file in (deeplab_v2, daformer, hrda, segformer, fcn8s, drn, vfm_uda, eomt, ensemble)],
+    [file.ENTRY for file in (deeplab_v2, daformer, hrda, segformer, fcn8s, drn, vfm_uda, eomt, mask2former, ensemble)],
     fault=fault_of_entry,
 )
 

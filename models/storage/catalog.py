@@ -12,7 +12,7 @@ from typing import Final
 
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.models.storage.downloads import DOWNLOADS, Download
+from sim2street.models.storage.downloads import DOWNLOADS, Download, fetch_hosted
 from sim2street.models.storage.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, is_litter, promoted_folder
 from sim2street.models.storage.hub import download_checkpoint, is_repository
 from sim2street.models.storage.spacefile import DEFAULT as SPACEFILE
@@ -95,7 +95,7 @@ def _hosted(places: dict[str, Path], wait: bool) -> list[CatalogEntry]:
         taken.add(name)
         if wait:
             try:
-                entries.append(CatalogEntry(name, download_checkpoint(model.source)))
+                entries.append(CatalogEntry(name, fetch_hosted(model.source)))
             except CheckpointError as error:
                 entries.append(CatalogEntry(name, None, str(error)))
             continue

@@ -37,6 +37,34 @@ class Download:
     total: int = 0
 
 
+def fetch_hosted(source: str, progress: Progress | None = None) -> Checkpoint:
+    """Fetch a checkpoint that a Spacefile lists, or import the weights of its authors' repository.
+
+    Args:
+        source: `owner/name@commit` for a checkpoint of this project, `family:owner/name@commit` for others.
+        progress: called as bytes arrive; not for imports.
+
+    Raises:
+        CheckpointError: it cannot be fetched, or is not what it should be.
+    """
+    family, _, repository = source.rpartition(":")
+    if not family:
+        return download_checkpoint(source, progress)
+    from sim2street.models.importers.hosted import import_hosted  # all networks, which most pages do not need
+
+    return import_hosted(family, repository)
+
+
+def cached_hosted(source: str) -> Checkpoint | None:
+    """What `fetch_hosted` would return if that needs no network, otherwise None."""
+    family, _, repository = source.rpartition(":")
+    if not family:
+        return cached_checkpoint(source)
+    from sim2street.models.importers.hosted import imported_before
+
+    return imported_before(family, repository)
+
+
 class Downloads:
     """Fetches one checkpoint after another in a background thread.
 
@@ -47,7 +75,7 @@ class Downloads:
 
     def __init__(
         self,
-        fetch: Callable[[str, Progress], Checkpoint] = download_checkpoint,
+        fetch: Callable[[str, Progress], Checkpoint] = fetch_hosted,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
@@ -59,13 +87,13 @@ class Downloads:
         self._thread: threading.Thread | None = None
 
     def ask(self, source: str) -> Download:
-        """Return the state of `owner/name@commit` without waiting; the first call starts its download."""
+        """Return the state of a source, as in `fetch_hosted`, without waiting; the first call starts its download."""
         with self._lock:
             state = self._states.get(source)
             due = self._failed_at.get(source, self._clock()) + RETRY_SECONDS <= self._clock()
             if state is not None and not (state.failure and due):
                 return state
-        found = cached_checkpoint(source)
+        found = cached_hosted(source)
         with self._lock:
             self._states[source] = Download(found)
             self._failed_at.pop(source, None)

@@ -6,6 +6,7 @@
     models:
       - {path: models/shipped/source_only_game}
       - {repository: owner/name, revision: <40 hex digits>}
+      - {family: eomt, repository: authors/name, revision: <40 hex digits>}
 
 It is this project's own format; the Hub does not read it. The Space's README and requirements are generated from it, and the
 catalog uses its pinned repositories. Secrets are listed by name only.
@@ -105,6 +106,9 @@ class HostedModel(Options):
     path: str | None = Field(default=None, pattern=r"^\w[\w./-]*$", description="In this repository.")
     repository: Repository | None = None
     revision: str | None = None
+    family: Literal["segformer", "vfm_uda", "eomt", "mask2former"] | None = Field(
+        default=None, description="For weights in their authors' own repository: how `sim2street import` reads them."
+    )
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -114,6 +118,10 @@ class HostedModel(Options):
             raise ValueError("expected a path, or a repository with a revision")
         if (self.repository is None) != (self.revision is None):
             raise ValueError("repository and revision must be given together")
+        if self.family is not None and (self.path is not None or self.repository is None):
+            raise ValueError(
+                "family is for weights in their authors' repository: give repository and revision, no path"
+            )
         if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
             raise ValueError(
                 f"revision {self.revision!r} is not a commit of 40 hex digits; expected one, because branches and tags can move"
@@ -122,8 +130,12 @@ class HostedModel(Options):
 
     @property
     def source(self) -> str | None:
-        """`owner/name@commit`, or None for one that is only in this repository."""
-        return None if self.repository is None else f"{self.repository}@{self.revision}"
+        """`owner/name@commit`, `family:owner/name@commit` for authors' weights, None for what is only in this repository."""
+        if self.repository is None:
+            return None
+        return (
+            f"{self.family}:{self.repository}@{self.revision}" if self.family else f"{self.repository}@{self.revision}"
+        )
 
 
 class OAuthOptions(Options):

@@ -36,6 +36,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ensemble": {"network": "daformer", "network_options": MIT, "members": 3},
     "vfm_uda": {"encoder": "vit_tiny_patch16_224", "size": 64},
     "eomt": {"encoder": "vit_tiny_patch16_224", "size": 64, "queries": 8, "query_blocks": 2},
+    "mask2former": {
+        "encoder": "swin_tiny_patch4_window7_224",
+        "width": 32,
+        "heads": 2,
+        "queries": 8,
+        "pixel_layers": 1,
+        "pixel_hidden": 32,
+        "query_layers": 2,
+        "query_hidden": 32,
+    },
 }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sim2street.models.importers import WeightsFile
     from sim2street.models.importers.releases import Release
 
-FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer", "vfm_uda", "eomt")
+FAMILIES = ("advent", "adaptsegnet", "cycada", "daformer", "hrda", "mic", "segformer", "vfm_uda", "eomt", "mask2former")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="the file as downloaded; for segformer, vfm_uda and eomt also a repository id on the Hub",
+        help="the file as downloaded; for segformer, vfm_uda, eomt and mask2former also a repository id on the Hub",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     parser.add_argument(
