@@ -53,7 +53,7 @@ show();
 
 
 def compare_viewer() -> gr.HTML:
-    """The viewer; its value is a bundle of `panels.bundle`, and interactions with it stay in the browser."""
+    """The viewer; its value is a bundle of `panes.bundle`, and interactions with it stay in the browser."""
     return _part("viewer.js", "viewer.css", MOUNT_VIEWER, elem_id="viewer", min_height=420)
 
 

@@ -45,7 +45,7 @@ mount(document.getElementById("comparison"), {data});
 
 
 def html_report(bundle: Mapping[str, Any]) -> str:
-    """Write a bundle of `panels.bundle` as one self-contained page."""
+    """Write a bundle of `panes.bundle` as one self-contained page."""
     methods = ", ".join(method["title"] for method in bundle["methods"])
     # "<" inside the data would let a photo's name end the script.
     data = json.dumps(bundle).replace("<", "\\u003c")

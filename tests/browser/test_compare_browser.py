@@ -425,4 +425,7 @@ def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:
     page.get_by_label("Take a photo").and_(page.locator("[capture=environment]")).set_input_files(taken)
     page.locator('[aria-label="Your photos"] button', has_text="image.jpg").wait_for(timeout=60_000)
     compare.wait_for_methods()
+    strip, picture = (page.locator(each).bounding_box() for each in ('[aria-label="Your photos"]', ".pane .canvas"))
+    assert strip["width"] > 300
+    assert picture["y"] < 844 / 2, "the picture comes before the words about photos"
     assert compare.problems == []
