@@ -59,9 +59,12 @@ class DilatedDepthwise(nn.Conv2d):
         super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve; accelerators use the ordinary convolution."""
+        """Convolve; accelerators and exported networks use the ordinary convolution."""
         (batch, channels, height, width), dilation = input.shape, self.dilation[0]
         quick = not torch.is_grad_enabled() and dilation < 6
+        # A graph of the rearrangement would hold for one size, and the engines that run it have kernels of their own.
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            return super().forward(input)
         if input.device.type != "cpu" or quick or dilation >= max(height, width):
             return super().forward(input)
         rows, columns = -(-height // dilation), -(-width // dilation)
