@@ -8,14 +8,12 @@ left alone for the rest of the run, and the run goes on: `progress.jsonl` and Te
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
+from typing import Any, Final, Protocol
 
 from sim2street.models.errors import ConfigError
 from sim2street.training.config import RunConfig
@@ -36,9 +34,24 @@ def chosen_trackers() -> list[str]:
     for name in names:
         if name not in KNOWN:
             raise ConfigError(f"{VARIABLE} names {name[:40]!r}; expected {' or '.join(KNOWN)}, separated by commas.")
-        if name not in {str(each) for each in get_available_trackers()}:
+        if importlib.util.find_spec(name) is None:
             raise ConfigError(f"{VARIABLE} names {name}, which is not installed: pip install {name}.")
     return list(dict.fromkeys(names))
+
+
+class Tracking(Protocol):
+    """What is used of accelerate's `Accelerator`, which the loop alone imports."""
+
+    log_with: list[Any]
+    trackers: list[Any]
+
+    def init_trackers(self, project_name: str, config: dict | None, init_kwargs: dict | None) -> None:
+        """Start all that the accelerator was made with."""
+        ...
+
+    def log(self, values: dict, step: int | None) -> None:
+        """Tell them points of curves."""
+        ...
 
 
 class Followers:
@@ -50,7 +63,7 @@ class Followers:
         out: its folder, whose name is the run's.
     """
 
-    def __init__(self, accelerator: Accelerator, config: RunConfig, out: Path) -> None:
+    def __init__(self, accelerator: Tracking, config: RunConfig, out: Path) -> None:
         self._accelerator = accelerator
         self._well = bool(accelerator.log_with)
         if self._well:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -14,7 +15,6 @@ from accelerate.utils import LoggerType
 
 from sim2street.models.errors import ConfigError
 from sim2street.training.config import load_recipe
-from sim2street.training.run import trackers
 from sim2street.training.run.loop import train
 from sim2street.training.run.trackers import chosen_trackers
 
@@ -52,9 +52,10 @@ class Told(GeneralTracker):
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> type[Told]:
+    find = importlib.util.find_spec
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "trackio", Told)
-    for module in (tracking, trackers):
-        monkeypatch.setattr(module, "get_available_trackers", lambda: [LoggerType.TRACKIO])
+    monkeypatch.setattr(tracking, "get_available_trackers", lambda: [LoggerType.TRACKIO])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "trackio" else find(name))
     monkeypatch.setenv("SIM2STREET_TRACKERS", "trackio")
     monkeypatch.setattr(Told, "lines", [])
     return Told
@@ -94,7 +95,7 @@ def test_a_name_that_is_unknown_or_not_installed_gets_a_sentence(monkeypatch: py
     monkeypatch.setenv("SIM2STREET_TRACKERS", "")
     assert chosen_trackers() == []
     monkeypatch.setenv("SIM2STREET_TRACKERS", "trackio, mlflow")
-    monkeypatch.setattr(trackers, "get_available_trackers", lambda: [LoggerType.TRACKIO])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else object())
     with pytest.raises(ConfigError, match="expected trackio or wandb"):
         chosen_trackers()
     monkeypatch.setenv("SIM2STREET_TRACKERS", "wandb")
