@@ -121,6 +121,37 @@ def test_vfm_uda_of_the_released_size(run_import: Importer) -> None:
     vectors.check("interp_argmax_full", upsampled.argmax(dim=1))
 
 
+@pytest.mark.slow
+def test_vfm_uda_of_the_largest_released_size(run_import: Importer) -> None:
+    """The vectors list the keys of the large network; every one is used."""
+    weights = weights_by_rule("vfmuda_vitl14_keys.json")
+    checkpoint = run_import("vfm_uda", {"state_dict": weights}, file="large.ckpt")
+    assert checkpoint.config.network_options == {"encoder": "vit_large_patch14_dinov2"}
+    listed = json.loads((VECTORS / "vfmuda_vitl14_keys.json").read_text())
+    assert sum(value.numel() for value in checkpoint.load().parameters()) == listed["n_trainable_elements"]
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_eomt_of_the_released_size(run_import: Importer) -> None:
+    """The published large network at its crop of 1,024 pixels."""
+    segmenter = run_import("eomt", weights_by_rule("eomt_vitl16_1024_keys.json"), file="large.bin").segmenter.eval()
+    photo, vectors = uniform((1, 3, 1024, 1024), 0), Vectors("eomt_vitl16_1024.npz")
+    vectors.check("plain_input_first8", photo.flatten()[:8])
+    outputs = segmenter.core(segmenter.normalise(photo))
+    tokens, score = outputs["stage4"].flatten(2).transpose(1, 2), outputs["main"].exp()
+    for name, got in {
+        "query_tokens_every8th_query_every8th_channel": outputs["queries"][:, ::8, ::8],
+        "prefix_tokens_every8th_channel": outputs["prefix"][..., ::8],
+        "patch_tokens_every80th_every32th_channel": tokens[:, ::80, ::32],
+        "class_logits": outputs["classes"],
+        "mask_logits_every10th_query_every16": outputs["masks"][:, ::10, ::16, ::16],
+        "scores_every32": score[..., ::32, ::32],
+        "argmax_every5": score.argmax(dim=1)[:, ::5, ::5],
+    }.items():
+        vectors.check(f"plain_{name}", got)
+
+
 def test_epsilons_of_norms_are_the_authors(run_import: Importer, vfm_weights: Weights, eomt_weights: Weights) -> None:
     """The outputs cannot tell 1e-6 from 1e-5, so it is compared."""
     for family, weights, listing in (
