@@ -77,7 +77,7 @@ def test_a_pinned_commit_is_imported_and_kept(authors: Repository, hub: HubServe
 def test_pages_do_not_wait_for_the_import(authors: Repository) -> None:
     (entry,) = catalog(wait=False)
     assert entry.checkpoint is None
-    assert entry.error == f"Being fetched from {EOMT} on the Hub."
+    assert entry.error == f"Downloading from {EOMT} on the Hub."
     state = wait_for(f"eomt:{EOMT}@{authors.head}", catalogs.DOWNLOADS)
     assert state.failure is None
     (entry,) = catalog(wait=False)

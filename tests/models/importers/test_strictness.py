@@ -157,7 +157,7 @@ def test_values_and_shapes_are_checked(refusal: Attempt, daformer_weights: Weigh
     broken[3, 4] = float("nan")
     assert f"{weight} contains NaN or infinite values" in refusal("daformer", {**daformer_weights, weight: broken})
     whole = {**daformer_weights, weight: daformer_weights[weight].long()}
-    assert f"{weight} holds int64 numbers" in refusal("daformer", whole)
+    assert f"{weight} has the type int64" in refusal("daformer", whole)
     shared = torch.zeros(1).expand(10**12)  # four bytes in the file, terabytes in memory
     assert f"{bias} has shape" in refusal("daformer", {**daformer_weights, bias: shared})
 
@@ -173,8 +173,8 @@ def test_a_tensor_that_comes_twice_is_not_lost_in_silence(refusal: Attempt, dafo
     [
         (lambda weight: weight.to_sparse(), "sparse, nested or empty tensor"),
         (lambda weight: weight.to("meta"), "sparse, nested or empty tensor"),
-        (lambda weight: weight.to(torch.float8_e4m3fn), "holds float8_e4m3fn numbers"),
-        (lambda weight: weight.to(torch.complex64), "holds complex64 numbers"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "has the type float8_e4m3fn"),
+        (lambda weight: weight.to(torch.complex64), "has the type complex64"),
         (lambda weight: weight.double() * 1e300, "NaN or infinite"),  # finite in the file, infinite in fp32
     ],
 )
