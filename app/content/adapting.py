@@ -19,8 +19,8 @@ SECONDS: Final = 30.0
 MOST_PHOTOS: Final = 12
 """Photos that are adapted to at most, the first of the filmstrip."""
 WARNING: Final = (
-    "Adapting can harm, and a network that is more certain need not be more right. The original stays beside it; Undo takes"
-    " the adapted one away."
+    "Adapting can do harm, and a more certain network need not be more accurate. The original stays beside it; Undo removes"
+    " the adapted one."
 )
 
 

@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
         sentence, report = _scored(before, after, labelled, written)
         said.append(sentence)
         metrics[f"folder/{options.labelled.resolve().name}"] = report.to_json()
-    about = (
-        f"{_how(original, how, adaptation.photos)} {' '.join(said)} Certain is not right: compare with the original."
-    )
+    about = f"{_how(original, how, adaptation.photos)} {' '.join(said)} More certain does not mean more accurate: compare with the original."
     Checkpoint.save(options.out, after.segmenter, config, metrics=metrics, card=write_card(config, about, metrics))
     print(f"{options.out}: {config.title}.", *said, sep="\n")
-    print(f"Certain is not right: look at both. The original is unchanged; to undo, use {options.checkpoint}.")
+    print(
+        f"More certain does not mean more accurate: compare both. The original is unchanged; to undo, use {options.checkpoint}."
+    )
     return 0
 
 

@@ -6,7 +6,7 @@ Statistics are those of the batch at hand, as in the authors' code. A checkpoint
 average over the batches seen, as AdaBN's do, and `training/adapt.py` takes them once more from the finished network.
 The authors' code: Adam at 1e-3, betas (0.9, 0.999), no weight decay, one step a batch, one pass over the data.
 
-Certain is not right. Entropy can be made small by predicting one class everywhere, and on segmentation the method often
+More certain does not mean more accurate. Entropy can be made small by predicting one class everywhere, and on segmentation the method often
 gains nothing or harms (Yi et al., 2023, arXiv:2310.05341).
 """
 
@@ -68,6 +68,6 @@ ENTRY: Final = MethodEntry(
     adapts=True,
     explanation="Nothing but the trained network and unlabelled photos is needed. Each step normalises by the statistics of"
     " the photo at hand and moves the scale and shift of every batch norm so that the predictions become more certain."
-    " Certain is not right: compare before and after, and keep the original.",
+    " More certain does not mean more accurate: compare before and after, and keep the original.",
     terms=(LossTerm("entropy of target predictions", "zero", "mean over the pixels", shannon_entropy),),
 )
