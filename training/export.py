@@ -27,7 +27,7 @@ from sim2street.models.storage.files import sha256_of, write_json, written_whole
 from sim2street.training.datasets.street_scenes import render
 
 TOLERANCE: Final = 1e-4
-"""Largest difference of a probability from our own at which a file is accepted."""
+"""Largest difference from our own probabilities at which a file is accepted."""
 FREE_SIZES: Final = ((256, 128), (320, 192), (224, 224))
 """Width and height of the photos on which a file of free size is checked; the first is the one it is traced with."""
 SMALLEST: Final = 32
@@ -58,7 +58,7 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
     Args:
         checkpoint: reads a photo whole with one network.
         form: "onnx" or "torchscript".
-        out: the file, which ends as its format does; an earlier one is replaced only when the new one is right.
+        out: the file, with the suffix of its format; an earlier one is replaced only once the new one has been verified.
         size: (width, height) in pixels that the file is fixed to, each 32 to 4096; None leaves it free.
 
     Returns:
@@ -66,7 +66,7 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
 
     Raises:
         ConfigError: an argument is not as described, a package is missing, the checkpoint is an ensemble or uses
-            windows, or the file does not say what we say.
+            windows, or the file's probabilities differ from ours.
         CheckpointError: the weights are damaged or do not fit.
     """
     _check(checkpoint, form, out, size)
@@ -84,6 +84,8 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
                 f" {TOLERANCE:.0e}; nothing was written. Try a fixed size (--size), or another format."
             )
         card = _card(checkpoint, form, size, partial, difference)
+        # A kill between the two files may leave one without a card, but never one beside the card of another.
+        card_of(out).unlink(missing_ok=True)
     write_json(card_of(out), card)
     return card
 
@@ -98,7 +100,7 @@ def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
     if form not in SUFFIXES:
         raise ConfigError(f"The format is {form!r}; expected one of {', '.join(SUFFIXES)}.")
     if out.suffix != SUFFIXES[form]:
-        raise ConfigError(f"The file is to be called {out.name}; a file for {form} ends in {SUFFIXES[form]}.")
+        raise ConfigError(f"The output file is {out.name}; expected a name that ends in {SUFFIXES[form]} for {form}.")
     if size is not None and not all(SMALLEST <= side <= LARGEST for side in size):
         raise ConfigError(f"The size is {size[0]}x{size[1]}; each side must have {SMALLEST} to {LARGEST} pixels.")
     if checkpoint.config.network == "ensemble":
@@ -145,7 +147,7 @@ def _write(module: Exported, form: str, path: Path, image: Tensor, *, free: bool
 
 
 def _runner(form: str, path: Path) -> Runner:
-    """Open the file with the engine it is for, on the processor."""
+    """Open the file with its engine, on the CPU."""
     if form == "torchscript":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # that torch.export is preferred

@@ -16,7 +16,6 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from sim2street.app import demo
 from sim2street.app.content import border
 from sim2street.app.content.engine import Engine
 from sim2street.app.demo_page import demo_api
@@ -24,6 +23,7 @@ from sim2street.app.demo_page.uploads import FOLDER_VARIABLE, SWEEP_SECONDS
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny
+from tests.browser.conftest import running_demo
 from tests.campaign.part import HANG, Outcome
 
 WARM = 20
@@ -95,10 +95,5 @@ def _page(folder: Path) -> Iterator[str]:
         patch.setenv(FOLDER_VARIABLE, str(folder / "uploads"))
         patch.setattr(demo_api, "RATE", (10**6, 60.0))
         patch.setattr(border, "UPLOADS", (10**6, 60.0))
-        page = demo.build_demo(Engine(), lambda: [entry])
-        options = {**demo.launch_options(), "mcp_server": False}
-        _, url, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-        try:
+        with running_demo(Engine(), lambda: [entry]) as url:
             yield url
-        finally:
-            page.close()

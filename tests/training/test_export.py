@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 from pathlib import Path
@@ -129,3 +130,18 @@ def test_bad_options_get_a_sentence(
     assert main(["export", str(saved), "--to", "torchscript", *options]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_never_stands_beside_the_card_of_another(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "slim.pt"
+    export(Checkpoint.open(saved), "torchscript", out, (64, 64))
+    monkeypatch.setattr(exporting, "write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(Checkpoint.open(saved), "torchscript", out, (96, 64))
+    assert out.exists()
+    assert not card_of(out).exists()

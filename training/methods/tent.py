@@ -1,13 +1,13 @@
-"""TENT: a trained network made more certain of the photos that it meets (Wang et al., ICLR 2021, arXiv:2006.10726).
+"""TENT makes a trained network more certain of the photos at hand (Wang et al., ICLR 2021, arXiv:2006.10726).
 
 min over gamma, beta of all batch norms:  mean over pixels of  H(P) = -sum_c P_c log P_c,  P = softmax S(x_t)
 
-Statistics are those of the batch at hand, as in the authors' code. A checkpoint has to keep some: they become the plain
-average over the batches seen, as AdaBN's do, and `training/adapt.py` takes them once more from the finished network.
+Batch norms use the statistics of the current batch, as in the authors' code. A checkpoint needs fixed ones: the plain average
+over the batches seen, as in AdaBN, which `training/adapt.py` estimates once more with the adapted network.
 The authors' code: Adam at 1e-3, betas (0.9, 0.999), no weight decay, one step a batch, one pass over the data.
 
-More certain does not mean more accurate. Entropy can be made small by predicting one class everywhere, and on segmentation the method often
-gains nothing or harms (Yi et al., 2023, arXiv:2310.05341).
+More certain does not mean more accurate. Predicting one class everywhere makes the entropy small too, and on segmentation the
+method often gains nothing or does harm (Yi et al., 2023, arXiv:2310.05341).
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class TENT(AdaBN):
         super().__init__(segmenter, options)
         norms = [norm for norm in batch_norms(segmenter) if norm.affine]
         if not norms:
-            raise ConfigError("TENT trains the scales and shifts of batch norms, and this network has none.")
+            raise ConfigError(
+                "TENT trains the scales and shifts of batch norms, and this network has none. Choose another checkpoint."
+            )
         for norm in norms:
             norm.requires_grad_(True)
         self.trained = ("segmenter",)
