@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from huggingface_hub import HfApi, Volume, get_token, snapshot_download
-from huggingface_hub._jobs_api import JobInfo, JobStage
+from huggingface_hub import HfApi, JobInfo, JobStage, Volume, get_token, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
 
