@@ -1,4 +1,4 @@
-"""A label image belongs to its photo pixel by pixel: turned as the photo was, and never stretched out of shape."""
+"""Match a label image to its photo: apply the photo's EXIF orientation if needed, and refuse another aspect ratio."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sim2street.models.errors import LabelError
 from sim2street.models.photo import TURNS, Photo
 
 SLACK: Final = 0.01
-"""Share by which sides may differ from the photo's aspect: a few labels of GTA5 have some rows more than their photo."""
+"""Tolerated relative difference of the aspect ratios: a few GTA5 label images have some rows more than their photo."""
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
 
 def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np.uint8]:
-    """Turn (H, W) labels as EXIF turned their photo, where they were drawn on its stored pixels.
+    """Return (H, W) labels upright: turned by the photo's EXIF orientation if they were drawn on its stored pixels.
 
     They keep their resolution: half the photo's size is fine, another aspect ratio is not.
 
     Args:
-        labels: as stored.
-        photo: upright, with the orientation that made it so.
+        labels: (H, W) as stored.
+        photo: upright, with the EXIF orientation that was applied to it.
         name: of the label image, for errors.
 
     Raises:
-        LabelError: they fit the photo neither as it is stored nor upright, or both alike although it was turned.
+        LabelError: the labels fit neither the stored nor the upright photo, or the photo was turned and they fit both.
     """
     size = labels.shape[1], labels.shape[0]
     width, height = photo.full_size
@@ -43,9 +43,9 @@ def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np
         fits_stored, fits_upright = _agree(size, stored), _agree(size, photo.full_size)
     if fits_stored and fits_upright:
         raise LabelError(
-            f"{photo.name} is turned by its EXIF orientation {photo.orientation}, and {name} would fit it both as it is"
-            " stored and upright, so it cannot be told on which of the two the labels were drawn. Save the photo upright"
-            " (`ImageOps.exif_transpose` of Pillow does), and the labels as they fit it."
+            f"{photo.name} is turned by its EXIF orientation {photo.orientation}, and {name} fits the photo both as"
+            " stored and upright, so it is unclear on which of the two the labels were drawn. Save the photo upright"
+            " (with Pillow's `ImageOps.exif_transpose`), and the labels to match."
         )
     if not (fits_stored or fits_upright):
         raise LabelError(
@@ -58,7 +58,7 @@ def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np
 
 
 def _agree(size: Size, wanted: Size) -> bool:
-    """Whether one is the other at another resolution, but for rounding and `SLACK`."""
+    """Whether both sizes have the same aspect ratio, up to rounding and `SLACK`."""
     width, height = size
     due = width * wanted[1] / wanted[0]
     return abs(height - due) <= max(1.0, SLACK * due)
@@ -71,5 +71,5 @@ def _measures(name: str, size: Size, photo: Photo) -> str:
 
 def _advice(size: Size, wanted: Size) -> str:
     if _agree((size[1], size[0]), wanted):
-        return "The two sides are swapped: turn the label image by 90 degrees, the way its photo was turned."
-    return "Labels of another aspect ratio are not stretched: crop or pad them as the photo was."
+        return "Width and height are swapped: rotate the label image by 90 degrees, the way its photo was rotated."
+    return "Labels must have the photo's aspect ratio: crop or pad them as the photo was."

@@ -1,4 +1,4 @@
-"""Strip metadata (text, colour profiles, EXIF, XMP) from picture files: it may be broken although the pixels are intact.
+"""Strip metadata (text, colour profiles, EXIF, XMP) from image files, since it can be broken while the pixels are intact.
 
 Only the containers are parsed; nothing is decoded or decompressed here.
 """
@@ -13,22 +13,22 @@ from typing import Final
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 PIXELS_OF_PNG: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 MOST_CHUNKS: Final = 100_000
-"""Chunks of a PNG that are read; a photo of 60 megapixels in chunks of 8 kB has 20,000."""
+"""Largest number of chunks read from a PNG; a photo of 60 megapixels in chunks of 8 kB has 20,000."""
 JPEG: Final = b"\xff\xd8"
 SCAN: Final = 0xDA
-"""JPEG marker before the pixels."""
+"""JPEG marker that starts the pixel data."""
 METADATA_OF_JPEG: Final = (*range(0xE1, 0xEE), 0xEF, 0xFE)
 """APP1 to APP13, APP15 and comments. APP0 and Adobe's APP14 are kept: they define how to read the colours."""
 EXIF_OF_JPEG: Final = b"Exif\0\0"
 METADATA_OF_WEBP: Final = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
-"""Chunks and the flags that announce them in the header VP8X."""
+"""Metadata chunks, each with its flag in the VP8X header."""
 
 
 def without_metadata(data: bytes, *, keep_exif: bool) -> bytes:
-    """Return a PNG, JPEG or WebP without its metadata; other data and unknown parts are returned unchanged.
+    """Return a PNG, JPEG or WebP without its metadata; other formats and unknown parts are returned unchanged.
 
     Args:
-        data: a file.
+        data: contents of the file.
         keep_exif: keep EXIF, which contains the orientation.
     """
     if data.startswith(PNG):
@@ -49,7 +49,7 @@ def _pixels_of_png(data: bytes, keep_exif: bool) -> Iterator[bytes]:
         (length,) = struct.unpack_from(">I", data, place)
         kind, end = data[place + 4 : place + 8], place + 12 + length
         chunk = data[place:end]
-        # A lower-case first letter marks a chunk that readers may ignore, so a bad checksum must not cost the picture.
+        # A lower-case first letter marks a chunk that readers may ignore: drop it if its checksum is wrong.
         is_sound = not kind[:1].islower() or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         if is_sound and (kind in PIXELS_OF_PNG or (keep_exif and kind == b"eXIf")):
             yield chunk
@@ -63,7 +63,7 @@ def _pixels_of_jpeg(data: bytes, keep_exif: bool) -> Iterator[bytes]:
     place = len(JPEG)
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != SCAN:
         marker = data[place + 1]
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # padding
             place += 1
             continue
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])

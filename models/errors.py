@@ -16,12 +16,12 @@ OUT_OF_MEMORY: Final = (
     "CUDA error: out of memory",
     "STATUS_ALLOC_FAILED",
 )
-"""Signs of an out-of-memory error: PyTorch has an exception class for the GPU; the CPU allocator and the libraries of a GPU
-that is already full only have messages."""
+"""Parts of an exception's class name or message that identify an out-of-memory error. PyTorch has an exception class for the
+GPU only; its CPU allocator, and CUDA libraries on a full GPU, report it in the message alone."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means out of memory."""
+    """Whether the error says that memory ran out, on the CPU or the GPU."""
     return any(sign in f"{type(error).__name__} {error}" for sign in OUT_OF_MEMORY)
 
 
@@ -54,4 +54,4 @@ class DatasetError(Sim2StreetError):
 
 
 class Interrupted(Sim2StreetError):
-    """A training was asked to stop; its state is saved, and it can be resumed from there."""
+    """A training run was asked to stop; its state is saved, and it can be resumed from there."""

@@ -1,8 +1,8 @@
-"""LabelSpace: what the values of a mask mean, as written in a TOML or JSON file.
+"""LabelSpace: what the values of a label image mean, read from a TOML or JSON file.
 
     name = "three_kinds"                 # letters, digits and _
     ignore = [255]                       # stored values without a class; always includes 255
-    ignore_colours = ["#000000"]         # the same for coloured label images
+    ignore_colours = ["#000000"]         # colours without a class, in coloured label images
 
     [[classes]]                          # 2 to 255, in the order of their labels 0, 1, 2, ...
     name = "ground"
@@ -11,8 +11,8 @@
     thing = false                        # countable, such as cars and signs
     members = { cityscapes19 = ["road", "sidewalk"] }   # classes of finer spaces that make up this one
 
-Spaces are compared through `members`: the probabilities of a finer space's classes are summed. A class without a
-counterpart in the finer space has no members there. Two spaces made of the same finer space are compared through it.
+`members` maps a finer space to this one: the probabilities of its classes are summed. A class without a counterpart in
+the finer space has no members there. Two spaces made of the same finer space are compared through it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Members = tuple[tuple[int, ...], ...]
 
 
 def _from_hex(value: Any) -> Any:
-    """`#rrggbb` as three numbers; other values are passed on to the type's validation."""
+    """Convert `#rrggbb` to three numbers; other values are left for pydantic to validate."""
     if not isinstance(value, str):
         return value
     digits = value.removeprefix("#")
@@ -59,7 +59,7 @@ Colour = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_from_hex)]
 
 
 class ClassOptions(Options):
-    """One class of a label space's file."""
+    """One class in a label space file."""
 
     name: str = Field(min_length=1, max_length=60)
     colour: Colour | None = Field(default=None, description="RGB; by default an unused colour.")
@@ -73,7 +73,7 @@ class ClassOptions(Options):
 
 
 class LabelSpaceOptions(Options):
-    """A label space's file."""
+    """The content of a label space file."""
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     classes: tuple[ClassOptions, ...] = Field(min_length=2, max_length=255)
@@ -121,7 +121,7 @@ class LabelSpaceOptions(Options):
 class LabelSpace:
     """Names and colours of a set of classes, their values in files, and the finer classes that make them up.
 
-    Two spaces are equal if all of these are.
+    Two spaces are equal if all these attributes are equal.
 
     Attributes:
         name: as written in configs and reports.
@@ -129,9 +129,9 @@ class LabelSpace:
         colours: RGB of each class, 0 to 255.
         values: for each class the values that label images store.
         ignored_values: stored values of pixels without a class.
-        ignored_colours: the same in coloured label images.
+        ignored_colours: RGB of pixels without a class in coloured label images.
         things: labels of countable classes.
-        made_of: for each finer space, by name, and for each class the names of the finer classes that make it up.
+        made_of: name of a finer space -> for each class, the names of the finer classes that make it up.
     """
 
     name: str
@@ -150,7 +150,7 @@ class LabelSpace:
 
     @property
     def ignore_index(self) -> int:
-        """Label of unscored pixels."""
+        """Label of pixels that are neither trained on nor scored."""
         return IGNORE
 
     @cached_property
@@ -162,13 +162,13 @@ class LabelSpace:
 
     @property
     def meaning(self) -> dict[int, int]:
-        """Stored value -> label; ignored values become 255."""
+        """Stored value -> label; 255 for ignored values."""
         labels = {value: label for label, group in enumerate(self.values) for value in group}
         return {**labels, **dict.fromkeys(self.ignored_values, IGNORE)}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str) -> LabelSpace:
-        """Make a space from plain values, as read from TOML or JSON.
+        """Build a space from plain values, as read from TOML or JSON.
 
         Raises:
             LabelError: a key or value is wrong, or two classes share a name, colour, value or member.
@@ -196,10 +196,11 @@ class LabelSpace:
         }  # fmt: skip
 
     def members_in(self, finer: LabelSpace) -> Members | None:
-        """For each class the labels of `finer`, or of a part of this space, that make it up; None if there is no mapping.
+        """For each class, the labels of `finer` that make it up; None if there is no mapping.
 
-        If neither space names the other, they are compared through a finer space that makes up both: a class of `finer`
-        belongs to the class that contains all of its members, and to none if no class contains any.
+        `finer` may also be a subset of this space's classes. If `made_of` does not mention `finer`, a still finer space
+        that makes up both is used: a class of `finer` then belongs to the class here that contains all of its members,
+        and to none if no class contains any.
 
         Raises:
             LabelError: this space names a class of `finer` that does not exist.
@@ -218,7 +219,7 @@ class LabelSpace:
         return tuple(tuple(finer.names.index(name) for name in group) for group in groups)
 
     def _members_through(self, shared: str, finer: LabelSpace) -> Members | None:
-        """`members_in` through the space called `shared`; None if a class of `finer` would have to be split."""
+        """`members_in` by way of the space called `shared`; None if a class of `finer` would have to be split."""
         owners = {name: label for label, group in enumerate(self.made_of[shared]) for name in group}
         members: list[list[int]] = [[] for _ in self.names]
         for label, group in enumerate(finer.made_of[shared]):
@@ -231,7 +232,7 @@ class LabelSpace:
         return tuple(map(tuple, members)) if any(members) else None
 
     def members_or_refuse(self, finer: LabelSpace) -> Members:
-        """`members_in`, or a `LabelError` that says how to define the mapping."""
+        """Return `members_in(finer)`, or raise a `LabelError` that says how to define the mapping."""
         members = self.members_in(finer)
         if members is None:
             raise LabelError(
@@ -249,10 +250,10 @@ class LabelSpace:
         return self.members_in(other) is not None
 
     def relabel(self, labels: NDArray[np.uint8], other: LabelSpace) -> NDArray[np.uint8]:
-        """Convert uint8 labels of any shape from a finer space, or a part of this one; pixels without a class are ignored.
+        """Convert uint8 labels of any shape from `other` to this space; pixels without a class here become 255.
 
         Raises:
-            LabelError: `other` is neither.
+            LabelError: `other` is neither a finer space nor a subset of this one.
         """
         table = np.full(256, IGNORE, np.uint8)
         for label, group in enumerate(self.members_or_refuse(other)):
@@ -311,7 +312,7 @@ class LabelSpace:
             shown = ", ".join(map(str, foreign[:5]))
             raise LabelError(
                 f"Found the values {shown} in {source}; {self.name} has the classes 0 to {self.count - 1} and"
-                f" {IGNORE} for unlabelled. Check whether the image is in another label space, or coloured."
+                f" {IGNORE} for unlabelled. Check whether the image uses another label space or stores colours."
             )
 
     def _foreign_values(self, foreign: NDArray[np.uint8], source: str) -> str:
@@ -322,7 +323,7 @@ class LabelSpace:
         owner = next(name for name, group in zip(self.names, self.values, strict=True) if nearest in group)
         return (
             f"Found the values {shown} in {source}; {self.name} has {_shown(known)}, and"
-            f" {', '.join(map(str, self.ignored_values))} for no class. The nearest to {values[0]} is {nearest},"
+            f" {', '.join(map(str, self.ignored_values))} for unlabelled. The nearest to {values[0]} is {nearest},"
             f" {owner!r}. Check whether the image belongs to another data set, or add the values to a class or to ignore."
         )
 
@@ -340,13 +341,13 @@ class LabelSpace:
         if (foreign % 0x010101 == 0).all():
             hint = ' All of them are grey: if they are class numbers, set read_by = "value".'
         return (
-            f"Found {len(foreign)} colours in {source} that no class of {self.name} has, in {counts.sum()} of {pixels}"
-            f" pixels: {', '.join(shown)}.{hint} Add them to classes or to ignore_colours."
+            f"Found {len(foreign)} colours in {source} that belong to no class of {self.name}, in {counts.sum()} of"
+            f" {pixels} pixels: {', '.join(shown)}.{hint} Add them to classes or to ignore_colours."
         )
 
 
 def read_label_space(path: str | Path) -> LabelSpace:
-    """Read a label space's TOML or JSON file.
+    """Read a label space from a TOML or JSON file.
 
     Raises:
         LabelError: the file cannot be read, or its content is invalid.
@@ -355,10 +356,10 @@ def read_label_space(path: str | Path) -> LabelSpace:
 
 
 def read_table(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file, or a JSON file if its suffix says so, as a table.
+    """Read a JSON file (suffix .json) or a TOML file (any other) as a table.
 
     Raises:
-        LabelError: the file cannot be read, or is not a table.
+        LabelError: the file cannot be read, exceeds `MAX_BYTES`, or is not a table.
     """
     path = Path(path)
     kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
@@ -377,14 +378,14 @@ def read_table(path: str | Path) -> dict[str, Any]:
 
 
 def hex_colour(colour: tuple[int, int, int]) -> str:
-    """RGB as `#rrggbb`."""
+    """Format RGB, 0 to 255, as `#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _completed(
     given: list[tuple[int, int, int] | None], taken: Iterable[tuple[int, int, int]]
 ) -> tuple[tuple[int, int, int], ...]:
-    """The given colours, with missing ones replaced by unused colours of distinct hues."""
+    """Replace missing colours by unused ones of distinct hues."""
     used = {(0, 0, 0), *taken, *(colour for colour in given if colour is not None)}
     drawn = _hues()
     colours = []
@@ -396,7 +397,7 @@ def _completed(
 
 
 def _hues() -> Iterable[tuple[int, int, int]]:
-    """Endless colours; consecutive hues differ by the golden ratio of the colour circle."""
+    """Yield endless colours; consecutive hues are a golden ratio of the colour circle apart."""
     number = 0
     while True:
         lightness = (0.5, 0.35, 0.65)[number // 12 % 3]
@@ -406,7 +407,7 @@ def _hues() -> Iterable[tuple[int, int, int]]:
 
 
 def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """(..., 3) uint8 RGB as one number per pixel."""
+    """Pack (..., 3) uint8 RGB into one number per pixel."""
     wide = pixels.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
@@ -419,7 +420,7 @@ def _refuse_doubled(what: str, values: Iterable[object]) -> None:
 
 
 def _shown(values: list[int]) -> str:
-    """Sorted numbers as text, as `0 to 18` if they are consecutive."""
+    """Format sorted numbers, consecutive ones as `0 to 18`."""
     if values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(map(str, values[:30])) + (", ..." if len(values) > 30 else "")

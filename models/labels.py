@@ -1,8 +1,8 @@
-"""The label spaces that come with the project, and where to find others.
+"""The label spaces that come with the project, and how to load others.
 
-A mask never travels without its space: `LabelSpace` says what the numbers mean. A network that predicts fine classes
-is scored on coarser ones (CamVid) by *summing* the probabilities of the classes that they merge, on fewer (SYNTHIA) by
-averaging over those. Each space is a file in `label_spaces/`; one's own are files alike.
+Labels are always passed with the `LabelSpace` that says what they mean. A network with fine classes is scored on coarser
+ones (CamVid) by *summing* the probabilities of the classes that each coarse one merges, and on a subset (SYNTHIA) by
+averaging the IoU over that subset. Each space is a file in `label_spaces/`; users write theirs in the same format.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMA10K5: Final = LABEL_SPACES["comma10k5"]
 SYNTHIA16: Final = LABEL_SPACES["synthia16"]
 SYNTHIA13: Final = LABEL_SPACES["synthia13"]
 
-# Cityscapes label id -> train id; GTA5's palette images carry the same label ids as indices.
+# Cityscapes label id -> train id; GTA5's palette images store the same label ids as indices.
 # fmt: off
 TRAIN_ID_OF_LABEL_ID: Final = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
@@ -40,47 +40,47 @@ TRAIN_ID_OF_LABEL_ID: Final = {
 
 
 def label_space(name: str | Path) -> LabelSpace:
-    """Return the label space of that name, or the one in a TOML or JSON file.
+    """Return the project's label space of this name, or read one from a TOML or JSON file.
 
     Raises:
-        LabelError: there is neither, or the file is wrong or takes the name of one of the project's own.
+        LabelError: there is no such space or file, or the file is invalid or uses the name of one of the project's own.
     """
     if str(name) in LABEL_SPACES:
         return LABEL_SPACES[str(name)]
     if Path(name).suffix.lower() not in (".toml", ".json"):
         raise LabelError(
-            f"There is no label space {str(name)!r}; known are {', '.join(LABEL_SPACES)}, and any TOML or JSON file with"
-            " classes."
+            f"There is no label space {str(name)!r}. Name one of {', '.join(LABEL_SPACES)}, or a TOML or JSON file that"
+            " defines classes."
         )
     return refuse_taken_name(read_label_space(name), where=str(name))
 
 
 def refuse_taken_name(space: LabelSpace, *, where: str) -> LabelSpace:
-    """Return the space, or raise `LabelError` if it has the name of one of the project's own without being that one."""
+    """Return the space, or raise `LabelError` if it differs from the project's own space of the same name."""
     if LABEL_SPACES.get(space.name, space) != space:
         raise LabelError(
-            f"{where}: {space.name!r} is the name of another label space, one of the project's own; choose another."
+            f"{where}: {space.name!r} is already the name of one of the project's own label spaces; choose another name."
         )
     return space
 
 
 def common_space(spaces: Sequence[LabelSpace]) -> LabelSpace | None:
-    """The space with the most classes in which all of `spaces` can be compared: one of them, or of the project's.
+    """Find the space with the most classes in which all of `spaces` can be compared, or None.
 
-    Of a space that only leaves out classes of another the larger is taken. None where there is no such space.
+    The candidates are `spaces` themselves and the project's own.
     """
     candidates = sorted({*spaces, *LABEL_SPACES.values()}, key=lambda space: (-space.count, space not in spaces))
     return next((space for space in candidates if all(_fits(other, space) for other in spaces)), None)
 
 
 def _fits(finer: LabelSpace, space: LabelSpace) -> bool:
-    """Whether every class of `finer` has a place in `space`."""
+    """Whether every class of `finer` is part of a class of `space`."""
     members = space.members_in(finer)
     return members is not None and {label for group in members for label in group} == set(range(finer.count))
 
 
 def train_ids_from_label_ids(label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert Cityscapes label ids (0..33, 255 for the licence plate's -1) to train ids; all others are ignored."""
+    """Convert Cityscapes label ids (0..33, 255 for the licence plate's -1) to train ids; ids without one become 255."""
     table = np.full(256, IGNORE, np.uint8)
     for label_id, train_id in TRAIN_ID_OF_LABEL_ID.items():
         table[label_id] = train_id
@@ -88,7 +88,7 @@ def train_ids_from_label_ids(label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def label_ids_from_train_ids(train_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert train ids to Cityscapes label ids; ignored pixels become 0, "unlabeled"."""
+    """Convert train ids to Cityscapes label ids; ignored pixels become 0 ("unlabeled")."""
     table = np.zeros(256, np.uint8)
     for label_id, train_id in TRAIN_ID_OF_LABEL_ID.items():
         table[train_id] = label_id

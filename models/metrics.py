@@ -1,7 +1,7 @@
-"""Figures of a prediction against ground truth: confusion matrix, IoU, calibration. Pure, numpy only.
+"""Metrics of a prediction against ground truth: confusion matrix, IoU, calibration. Pure functions that need only numpy.
 
-One confusion matrix is summed over all images of a split and the IoU is taken once from it; a mean of per-image
-IoUs is a different, kinder number and is never called mIoU here.
+The confusion matrix is summed over all images of a split, and the IoU is computed once from the sum. The mean of per-image
+IoUs is a different, usually higher number and is never called mIoU here.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ CALIBRATION_BINS: Final = 15
 """Equal-width confidence bins of the expected calibration error (Guo et al., ICML 2017)."""
 
 RUN_LENGTH: Final = 8
-"""Mean length, in pixels, of the runs of equal pairs from which on counting runs is the quicker way."""
+"""Mean length, in pixels, of runs of equal pairs above which counting runs is faster than counting pixels."""
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Count pixels per (true class, predicted class).
 
     Args:
-        labels: ground truth of any shape; values outside 0..count-1 are not counted.
-        predictions: same shape. Values outside 0..count-1 raise.
+        labels: uint8 ground truth of any shape; pixels with values outside 0..count-1 are not counted.
+        predictions: uint8 of the same shape, in 0..count-1 wherever the label is counted.
         count: number of classes.
 
     Returns:
-        (count, count) int64, rows truth, columns prediction.
+        (count, count) int64; rows are true classes, columns predicted ones.
 
     Raises:
-        ValueError: shapes differ, a type is not uint8, or a scored pixel carries a prediction outside the classes.
+        ValueError: the shapes differ, a dtype is not uint8, or a counted pixel has a prediction outside the classes.
     """
     if labels.shape != predictions.shape:
         raise ValueError(f"labels have shape {labels.shape}, predictions {predictions.shape}; they must match")
@@ -48,9 +48,9 @@ def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], 
 
 
 def _occurrences(values: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """(N,) -> (65536,) how often each value occurs.
+    """Count how often each value occurs: (N,) -> (65536,).
 
-    Neighbouring pixels mostly agree, and counting runs takes a fraction of the time of counting pixels.
+    Neighbouring pixels mostly agree, so counting runs takes a fraction of the time of counting pixels.
     """
     changes = values[1:] != values[:-1]
     runs = int(np.count_nonzero(changes)) + 1
@@ -65,7 +65,7 @@ def _occurrences(values: NDArray[np.uint16]) -> NDArray[np.int64]:
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """(C, C) confusion -> (C,) intersection over union in [0,1]; NaN for a class in neither truth nor prediction.
 
-    A further column, (C, C + 1), holds pixels that nothing was predicted for.
+    An optional last column, (C, C + 1), counts pixels without a prediction.
     """
     hits = np.diag(confusion).astype(np.float64)
     union = confusion[:, : len(confusion)].sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
@@ -79,25 +79,25 @@ def class_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of scored pixels that are right; NaN where none is scored."""
+    """(C, C) confusion -> share of scored pixels predicted correctly, in [0,1]; NaN if no pixel is scored."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
 def mean_iou(iou: NDArray[np.float64]) -> float:
-    """Plain mean over the classes that are not NaN; NaN if all are."""
+    """(C,) IoU per class -> unweighted mean over the classes that are not NaN; NaN if all are."""
     present = iou[~np.isnan(iou)]
     return float(present.mean()) if present.size else float("nan")
 
 
 @dataclass
 class Calibration:
-    """Running reliability diagram of the predicted class's probability.
+    """Reliability diagram, accumulated image by image; the confidence is the predicted class's probability.
 
     Attributes:
         counts: (bins,) scored pixels per confidence bin.
         confidence: (bins,) sum of their confidence.
-        correct: (bins,) how many of them are right.
+        correct: (bins,) how many of them are predicted correctly.
     """
 
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS))
@@ -107,11 +107,11 @@ class Calibration:
     def update(
         self, labels: NDArray[np.uint8], predictions: NDArray[np.uint8], confidence: NDArray[np.float32], count: int
     ) -> None:
-        """Add one image; all three of one shape, confidence in [0,1], pixels with labels >= count unscored."""
+        """Add one image: three arrays of one shape, confidence in [0,1]; pixels with labels >= count are not scored."""
         scored = labels < count
         confident = confidence[scored].astype(np.float64)
         bins = len(self.counts)
-        # Bins are (0, 1/n], (1/n, 2/n], ... as in the original; a confidence of 0 joins the first.
+        # Bins are (0, 1/n], (1/n, 2/n], ... as in Guo et al.; a confidence of 0 joins the first.
         place = np.clip(np.ceil(confident * bins) - 1, 0, bins - 1).astype(np.int64)
         right = labels[scored] == predictions[scored]
         self.counts += np.bincount(place, minlength=bins)
@@ -120,6 +120,6 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error in [0,1]: mean gap of confidence and accuracy, weighted by pixels."""
+        """Expected calibration error in [0,1]: mean gap between confidence and accuracy, weighted by pixels."""
         total = self.counts.sum()
         return float(np.abs(self.confidence - self.correct).sum() / total) if total else float("nan")

@@ -1,7 +1,7 @@
-"""How files of labels number their classes, and signs that a file is numbered otherwise than it is read.
+"""How label images number their classes, and signs that a file uses a different numbering from the assumed one.
 
-The same value means other things in each numbering, and most values are legal in several: 7 is road as a label id,
-traffic sign as a train id and fence in CamVid. A file says nowhere which it holds, so its values are the only evidence.
+A value means something else in each numbering, and most values are valid in several: 7 is road as a label id, traffic
+sign as a train id and fence in CamVid. Files do not say which numbering they use, so their values are the only evidence.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from sim2street.models.errors import LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IGNORE, TRAIN_ID_OF_LABEL_ID, LabelSpace
 
 COMMON: Final = ("road", "sidewalk", "building", "vegetation", "sky", "car")
-"""Classes that cover nine tenths of the labelled pixels of a street, in Cityscapes as in CamVid."""
+"""Classes that together cover about nine tenths of the labelled pixels of a street, in Cityscapes and in CamVid."""
 CLEARLY: Final = 0.4
-"""By how much more of the pixels the common classes must cover in another numbering, where nothing else speaks for it."""
+"""How much larger the common classes' share of all pixels must be in another numbering, if there is no other evidence."""
 SLIGHTLY: Final = 0.15
-"""The same, where the values that nearly every file has are missing."""
+"""The same, if values that nearly every file of the assumed numbering contains are missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Numbering:
     """A way of numbering classes in a file.
 
     Attributes:
-        title: as people choose it.
+        title: as shown to users.
         space: of the classes.
-        meaning: stored value -> label of `space`; values without a class become 255.
+        meaning: stored value -> label of `space`; 255 for values without a class.
         stores_255: whether files mark pixels without a class by 255.
     """
 
@@ -41,12 +41,12 @@ class Numbering:
     stores_255: bool = False
 
     def __reduce__(self) -> tuple[Callable[[str], Numbering], tuple[str]]:
-        # In another process it is that process's own.
+        # Instances are compared by identity, so unpickling returns the receiving process's own.
         return numbering_by_title, (self.title,)
 
     @property
     def highest(self) -> int:
-        """Highest value of a file, 255 apart."""
+        """Highest value that files can contain, apart from 255."""
         return max(self.meaning)
 
     def read(self, stored: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
@@ -65,11 +65,11 @@ class Numbering:
         return table[stored]
 
     def could_hold(self, counts: NDArray[np.int64]) -> bool:
-        """Whether a file with these (256,) pixels of each value could be numbered so."""
+        """Whether a file with these (256,) pixel counts per value could use this numbering."""
         return _highest(counts) <= self.highest and (self.stores_255 or not counts[IGNORE])
 
     def common_share(self, counts: NDArray[np.int64]) -> float:
-        """Share of all pixels, [0,1], that the common classes of a street cover when (256,) counts are read so."""
+        """Share of pixels, in [0,1], that `COMMON` covers if (256,) pixel counts per value use this numbering."""
         common = {CITYSCAPES19.names.index(name) for name in COMMON}
         members = self.space.members_or_refuse(CITYSCAPES19)
         values = [value for value, label in self.meaning.items() if label != IGNORE and common & set(members[label])]
@@ -77,7 +77,7 @@ class Numbering:
 
 
 def _as_stored(space: LabelSpace) -> dict[int, int]:
-    """What a space says itself of the values in its files; that 255 is no class goes without saying."""
+    """The space's own stored value -> label, without the ignore value 255."""
     return {value: label for value, label in space.meaning.items() if value != IGNORE}
 
 
@@ -93,15 +93,15 @@ NUMBERINGS: Final = {each.title: each for each in (TRAIN_IDS, LABEL_IDS, CAMVID_
 
 
 def numbering_by_title(title: str) -> Numbering:
-    """One of `NUMBERINGS`."""
+    """Return one of `NUMBERINGS` by its title."""
     return NUMBERINGS[title]
 
 
 class MisnumberedError(LabelError):
-    """A file holds values that its numbering does not know.
+    """A file contains values that the assumed numbering does not have.
 
     Attributes:
-        fitting: numberings that know them all.
+        fitting: numberings that have all of them.
     """
 
     def __init__(self, assumed: Numbering, counts: NDArray[np.int64], foreign: list[int], name: str) -> None:
@@ -109,11 +109,11 @@ class MisnumberedError(LabelError):
         self.fitting = tuple(each for each in NUMBERINGS.values() if each is not assumed and each.could_hold(counts))
         shown = ", ".join(map(str, foreign[:5]))
         hint = (
-            f"{_either(self.fitting)} do. Read it as those."
+            f"but {_either(self.fitting)} do. Choose that numbering."
             if self.fitting
-            else "nor does any other numbering that is known. Is it coloured, or from another data set?"
+            else "and neither does any other known numbering. Check whether it stores colours or is from another data set."
         )
-        super().__init__(f"Found the values {shown} in {name}; {assumed.title} do not have them, {hint}")
+        super().__init__(f"Found the values {shown} in {name}; {assumed.title} do not include them, {hint}")
 
     def __reduce__(self) -> tuple[type[MisnumberedError], tuple[Numbering, NDArray[np.int64], list[int], str]]:
         return type(self), self._made_of
@@ -121,11 +121,11 @@ class MisnumberedError(LabelError):
 
 @dataclass(frozen=True)
 class Doubt:
-    """Signs that values were numbered otherwise than assumed.
+    """Signs that a file uses another numbering than the assumed one.
 
     Attributes:
-        others: numberings that fit better, the best first.
-        evidence: what speaks for them, to be put after "holds": "no value above 18, and 255".
+        others: numberings that fit better, best first.
+        evidence: the reasons, phrased to follow "holds": "no value above 18, and 255".
     """
 
     others: tuple[Numbering, ...]
@@ -133,19 +133,19 @@ class Doubt:
 
     @property
     def suspected(self) -> str:
-        """The other numberings by title."""
+        """Titles of the better-fitting numberings, joined by "or"."""
         return _either(self.others)
 
 
 def doubt(counts: NDArray[np.int64], assumed: Numbering) -> Doubt | None:
-    """Look for signs that values are numbered otherwise than assumed.
+    """Look for signs that stored values use another numbering than the assumed one.
 
     Args:
-        counts: (256,) pixels of each stored value, of one label image or of many.
-        assumed: how they are read.
+        counts: (256,) pixels of each stored value, in one label image or many.
+        assumed: the numbering by which they are read.
 
     Returns:
-        The evidence; None where nothing speaks against what is assumed.
+        The evidence; None if nothing contradicts the assumption.
     """
     others = [other for other in NUMBERINGS.values() if other is not assumed and _fits_better(counts, other, assumed)]
     if not others:
@@ -159,8 +159,8 @@ def doubt(counts: NDArray[np.int64], assumed: Numbering) -> Doubt | None:
     signs += [f"no {IGNORE}"] if assumed.stores_255 and not counts[IGNORE] else []
     shares = best.common_share(counts), assumed.common_share(counts)
     signs.append(
-        f"what would be road, buildings, plants, sky and cars on {100 * shares[0]:.0f} % of the pixels if it were"
-        f" {best.title}, on {100 * shares[1]:.0f} % as it is read"
+        f"{100 * shares[0]:.0f} % road, buildings, plants, sky and cars if read as {best.title}, but"
+        f" {100 * shares[1]:.0f} % as it is read"
     )
     return Doubt(tuple(others), ", and ".join([", ".join(signs[:-1]), signs[-1]]) if signs[:-1] else signs[-1])
 

@@ -1,7 +1,7 @@
 """Options: the base class of every typed config, from a network's width to a whole recipe.
 
-pydantic does the checking; this file only turns its findings into sentences that name the key, what was found and,
-for an unknown key, the nearest known one.
+pydantic validates the values; this module turns its errors into sentences that name the key, what was found and, for an
+unknown key, the nearest known one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Every picture enters here: bytes or a file -> upright RGB, or a sentence that says why not.
+"""Read photos and label images: bytes or a file -> upright pixels, or an error that says why not.
 
-A photo comes from a stranger. What can be read is read right (EXIF orientation applied, 10 to 16 bits and floats scaled
-by their real range, CMYK and palettes converted, alpha composited on white, first frame of an animation); everything
-else raises `PhotoError`. Nothing is trusted but the bytes: not the suffix, not the size that a header claims. Metadata
-may be broken or large: the pixels are read without it. `structure` bounds the steps that a decoder takes.
+Every picture is untrusted input. EXIF orientation is applied, 10 to 16 bits and floats are scaled by their real range,
+CMYK and palettes are converted, alpha is composited on white, and the first frame of an animation is taken; anything
+unreadable raises `PhotoError`. Neither the suffix nor the size in the header is trusted. If the metadata is broken or too
+large, the pixels are read without it. `structure` limits how much work a file can cause a decoder.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from sim2street.models.structure import first_picture
 MAX_BYTES: Final = 64 * 2**20
 """Largest file read, in bytes."""
 MAX_PIXELS: Final = 60_000_000
-"""Largest picture decoded: today's phones reach 50 megapixels."""
+"""Largest picture decoded, in pixels: today's phones reach 50 megapixels."""
 MIN_SIDE: Final = 16
-"""Shortest side, in pixels, on which a street can be told from noise."""
+"""Shortest side accepted, in pixels."""
 MAX_ASPECT: Final = 10.0
-"""Longest side over shortest; beyond it the picture is a strip, not a photo."""
+"""Largest accepted ratio of the longer side to the shorter."""
 
-# JPEG includes MPO, which many phones write as .jpg. The decoders left out (EPS, PSD, FITS, ...) are attack surface only.
+# JPEG includes MPO, which many phones write as .jpg. Pillow's other decoders (EPS, PSD, FITS, ...) would only add attack surface.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE: Final = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 SUFFIXES: Final = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
 )  # fmt: skip
-"""How files in these formats are called, in lower case; for listings and file dialogues, since reading ignores names."""
+"""File suffixes of these formats in lower case, for listings and file dialogs; reading a file ignores its suffix."""
 LABEL_SUFFIXES: Final = (".png", ".bmp", ".gif", ".tif", ".tiff")
-"""The same of the formats that keep numbers as they are."""
+"""Suffixes of the lossless formats, which can store labels."""
 
-# What Pillow's decoders raise on damaged input, beside their documented OSError.
+# What Pillow's decoders raise on damaged input, including their documented OSError.
 DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -69,13 +69,13 @@ TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what makes the stored pixels upright; 1 needs nothing."""
+"""EXIF orientation -> transposition that makes the stored pixels upright; 1 needs none."""
 STRIP_PIXELS: Final = 2**20
-"""Pixels that are converted at a time."""
+"""Pixels converted at a time, which limits the memory needed."""
 BITS: Final = (8, 10, 12, 14, 16)
-"""Bits that cameras use of the 16 that a file has."""
+"""Bit depths that cameras use within 16-bit files."""
 NEARLY_BLACK: Final = 32
-"""A picture of whose pixels 99 in 100 stay below this, of 255, shows next to nothing."""
+"""A picture counts as nearly black if 99 % of its pixels stay below this value, of 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +84,11 @@ class Photo:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
-        name: where it came from, for people; never used as a path.
+        name: file name or source, for display; never used as a path.
         digest: sha256 of the original bytes, as hex.
-        remarks: what was done to read it that the person may want to know.
-        orientation: EXIF orientation, 1 to 8, by which the stored pixels were turned to become these.
-        shrunk_from: (width, height) before it was shrunk, or None.
+        remarks: conversions that the user may want to know about.
+        orientation: EXIF orientation, 1 to 8, that was applied to the stored pixels.
+        shrunk_from: (width, height) in pixels, upright, before it was shrunk; None if it was not.
     """
 
     pixels: NDArray[np.uint8]
@@ -100,7 +100,7 @@ class Photo:
 
     @property
     def full_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the upright picture before it was shrunk."""
+        """(width, height) in pixels of the upright picture, before any shrinking."""
         return self.shrunk_from or self.size
 
     @property
@@ -110,7 +110,7 @@ class Photo:
         return width, height
 
     def limited(self, long_side: int) -> Photo:
-        """Shrink so that no side exceeds `long_side` pixels; a smaller photo is returned as it is."""
+        """Shrink so that no side exceeds `long_side` pixels; a smaller photo is returned unchanged."""
         width, height = self.full_size
         scale = long_side / max(width, height)
         if scale >= 1:
@@ -125,12 +125,12 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
     """Read a photo from bytes or a file.
 
     Args:
-        source: contents or path.
-        name: for people.
-        long_side: longest side needed, in pixels; a larger picture is decoded no larger than that takes, and `limited`.
+        source: contents of the file, or its path.
+        name: shown to the user; by default the file name.
+        long_side: longest side needed, in pixels; a larger picture is shrunk to it, which saves memory while decoding.
 
     Raises:
-        PhotoError: the file is missing, empty, too large, no picture, damaged, or not of a photo's shape.
+        PhotoError: the file is missing, empty, too large, damaged, not a picture, too small or too elongated.
     """
     data, name = _read_bytes(source, name)
     decoded = _decode(data, name, long_side)
@@ -142,9 +142,9 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PhotoError(
-            f"{name} measures {width}×{height} pixels, a strip rather than a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
+            f"{name} measures {width}×{height} pixels, too elongated for a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
         )
-    # Twice what is needed is left to a better filter than that of whole blocks.
+    # Block averaging stops at twice the needed size; the better filter of `limited` does the rest.
     factor = 1 if long_side is None else max(1, max(image.size) // (2 * long_side))
     try:
         pixels = _to_rgb(image, remarks, factor)
@@ -156,7 +156,7 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
         pixels = np.ascontiguousarray(np.asarray(Image.fromarray(pixels).transpose(decoded.turn)))
     if is_nearly_black(pixels):
         remarks.append(
-            "the picture is nearly black; if its values use only part of the range that the file has, stretch them first"
+            "the picture is nearly black; if its values use only part of the file's range, stretch the contrast first"
         )
     digest, shown = hashlib.sha256(data).hexdigest(), (pixels.shape[1], pixels.shape[0])
     shrunk_from = None if shown == full_size else full_size
@@ -165,13 +165,13 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
 
 
 def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
-    """Read a label image as (H, W) uint8, the stored values: a palette image gives its indices, not its colours.
+    """Read the stored values of a label image as (H, W) uint8; a palette image gives its indices, not its colours.
 
-    An EXIF orientation of its own is applied, as to a photo.
+    Its own EXIF orientation is applied, as for a photo.
 
     Raises:
         PhotoError: the file cannot be read as a picture.
-        LabelError: it holds colours, fractions or values beyond 255 instead of labels.
+        LabelError: it contains colours, fractions or values outside 0 to 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
     return _label_values(_decode(data, name), name)
@@ -180,17 +180,17 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
 def read_label_picture(
     source: bytes | str | Path, *, name: str | None = None, by: Literal["auto", "colour", "value"] = "auto"
 ) -> NDArray[np.uint8]:
-    """Read a label image as (H, W) uint8 stored values, or as (H, W, 3) uint8 RGB where colours say the class.
+    """Read a label image as (H, W) uint8 stored values, or as (H, W, 3) uint8 RGB if colours define the classes.
 
     Args:
-        source: bytes or a file.
+        source: contents of the file, or its path.
         name: for errors.
-        by: "colour" takes also a palette's colours, "value" also three channels that are equal; "auto" takes RGB
-            pictures by colour and all others by value.
+        by: "colour" always returns RGB, also for palettes; "value" always returns values, also from an RGB picture with
+            three equal channels; "auto" returns RGB for RGB pictures and values for all others.
 
     Raises:
         PhotoError: the file cannot be read as a picture.
-        LabelError: values were asked for, and it holds colours or values beyond 255.
+        LabelError: values are needed, but it contains colours, fractions or values outside 0 to 255.
     """
     data, name = _read_bytes(source, name)
     decoded = _decode(data, name)
@@ -200,12 +200,12 @@ def read_label_picture(
     if by != "value":
         return pixels
     if (pixels != pixels[..., :1]).any():
-        raise LabelError(f"{name} holds colours, and values were asked for (read_by); expected a grey picture.")
+        raise LabelError(f'{name} contains colours; read_by = "value" expects a greyscale or palette image.')
     return pixels[..., 0]
 
 
 def _upright(decoded: _Decoded) -> Image.Image:
-    """The picture as its metadata says that it is to be seen."""
+    """Apply the orientation that the picture's metadata gives."""
     return decoded.image if decoded.turn is None else decoded.image.transpose(decoded.turn)
 
 
@@ -217,20 +217,20 @@ def _label_values(decoded: _Decoded, name: str) -> NDArray[np.uint8]:
     values = values // stretch if stretch > 1 else values
     if values.ndim != 2:
         raise LabelError(
-            f"{name} is a colour picture (mode {decoded.image.mode}); a label image has one number a pixel: a greyscale or palette PNG."
+            f"{name} is a colour picture (mode {decoded.image.mode}); a label image needs one number per pixel, as in a greyscale or palette PNG."
         )
     if values.dtype == bool or values.dtype == np.uint8:
         return values.astype(np.uint8)
-    if not (values.min() >= 0 and values.max() <= 255):  # so written, NaN is refused too
-        raise LabelError(f"{name} holds values from {values.min()} to {values.max()}; labels lie in 0 to 255.")
+    if not (values.min() >= 0 and values.max() <= 255):  # written this way, it refuses NaN too
+        raise LabelError(f"{name} contains values from {values.min()} to {values.max()}; labels must be in 0 to 255.")
     labels = values.astype(np.uint8)
     if (labels != values).any():
-        raise LabelError(f"{name} holds fractions; a label image has one whole number from 0 to 255 a pixel.")
+        raise LabelError(f"{name} contains fractions; a label image needs one whole number from 0 to 255 per pixel.")
     return labels
 
 
 def is_nearly_black(pixels: NDArray[np.uint8]) -> bool:
-    """Whether next to nothing can be seen of (H, W, 3) uint8 RGB: 99 pixels in 100 stay below `NEARLY_BLACK`."""
+    """Whether 99 % of the pixels of (H, W, 3) uint8 RGB stay below `NEARLY_BLACK`."""
     step = max(1, max(pixels.shape[:2]) // 512)
     brightest = pixels[::step, ::step].max(axis=2)
     return bool(np.percentile(brightest, 99) < NEARLY_BLACK)
@@ -243,9 +243,11 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
         path = Path(source)
         name = name or path.name
         if path.is_dir():
-            raise PhotoError(f"{path} is a folder; name the photos in it, for example {path}/*.jpg.")
+            raise PhotoError(
+                f"{path} is a folder, but a photo was expected; name the photos in it, for example {path}/*.jpg."
+            )
         try:
-            # The size is asked first: reading 10 GB in order to refuse them would be no refusal.
+            # Check the size first, so that a file of 10 GB is refused without reading it.
             size = path.stat().st_size
             with path.open("rb") as file:  # a device or a pipe has a size of 0 and no end
                 data = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b""
@@ -262,14 +264,14 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """A decoded image and what is known of it.
+    """A decoded image.
 
     Attributes:
-        image: as it is stored, but for a TIFF, which Pillow turns itself; perhaps shrunk.
-        full_size: (width, height) in pixels, upright and not shrunk.
-        orientation: of EXIF.
-        stored_modes: Pillow's names for how the pixels were stored.
-        remarks: on the way.
+        image: oriented as stored, except for a TIFF, which Pillow turns itself; a large JPEG may have been shrunk.
+        full_size: (width, height) in pixels, upright, before any shrinking.
+        orientation: EXIF orientation, 1 to 8.
+        stored_modes: Pillow's names for the stored pixel formats.
+        remarks: what the user may want to know; reading the pixels adds to it.
     """
 
     image: Image.Image
@@ -280,15 +282,12 @@ class _Decoded:
 
     @property
     def turn(self) -> Image.Transpose | None:
-        """What is still to be done to make it upright."""
+        """Transposition that makes `image` upright; None if it is."""
         return None if self.image.format == "TIFF" else TURNS.get(self.orientation)
 
 
 def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
-    """Decode the first picture of a file.
-
-    What cannot be decoded as it is gets a second try without its metadata, which no pixel needs.
-    """
+    """Decode the first picture of a file; if that fails, try again without the metadata, which decoding does not need."""
     first = first_picture(data, name=name)
     found: PhotoError | None = None
     for candidate, remarks in _candidates(first.data):
@@ -302,7 +301,7 @@ def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
             )
             found.__cause__ = found.__cause__ or error
             continue
-        # Refused before decoding, which is what such a size makes dangerous.
+        # Refuse before decoding, which would use too much memory.
         if image.width * image.height > MAX_PIXELS:
             raise _too_many_pixels(name, image.width * image.height)
         try:
@@ -323,7 +322,7 @@ def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
 
 
 def _candidates(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
-    """The bytes as they came, then without metadata, each with what is to be said of it."""
+    """Yield the bytes unchanged, then without metadata, each with its remarks for the user."""
     yield data, []
     tried = [data]
     for keep_exif in (True, False):
@@ -334,21 +333,21 @@ def _candidates(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Parse the header."""
+    """Open the picture by its header; the pixels are not decoded yet."""
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _loaded(image: Image.Image, modes: tuple[object, ...], remarks: list[str], long_side: int | None) -> _Decoded:
-    """Decode the pixels, a JPEG no larger than needed."""
+    """Decode the pixels; a JPEG is shrunk while decoding to at most twice `long_side`."""
     tags = getattr(image, "tag_v2", None)  # of a TIFF, whose own directory holds the orientation
     orientation: object = 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if tags is None else tags.get(274, 1)
     except Exception:  # whatever broken metadata makes Pillow raise
-        remarks.append("its EXIF data is damaged, so that the picture is shown as it is stored")
+        remarks.append("its EXIF data is damaged, so the picture is shown as stored, without turning it")
     known = orientation if isinstance(orientation, int) and orientation in TURNS else 1
     if tags is not None:
-        # Pillow turns a TIFF by itself while it decodes, but looks into directories before that may be broken.
+        # Pillow turns a TIFF itself while decoding, but first reads EXIF directories, which may be broken.
         exif = image.getexif()
         for key in list(exif):
             del exif[key]
@@ -363,7 +362,7 @@ def _loaded(image: Image.Image, modes: tuple[object, ...], remarks: list[str], l
 
 
 def _to_rgb(image: Image.Image, remarks: list[str], factor: int) -> NDArray[np.uint8]:
-    """Convert to (H, W, 3) uint8 RGB, shrunk by a whole factor; strip by strip, since copies of it all would be large."""
+    """Convert to (H, W, 3) uint8 RGB, shrunk by a whole factor; works in strips, since copies of a whole picture are large."""
     convert = _converter(image, remarks)
     width, height = image.size
     pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
@@ -376,7 +375,7 @@ def _to_rgb(image: Image.Image, remarks: list[str], factor: int) -> NDArray[np.u
 
 
 def _converter(image: Image.Image, remarks: list[str]) -> Callable[[Image.Image], Image.Image]:
-    """What makes 8-bit RGB of each strip of an image, by what its pixels use in all."""
+    """Return a function that converts a strip to 8-bit RGB; the scaling is chosen once, for the whole image."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # Pillow's own conversion clips everything above 255 to white.
         top = _range(image, remarks)
@@ -396,7 +395,7 @@ def _converter(image: Image.Image, remarks: list[str]) -> Callable[[Image.Image]
 
 
 def _range(image: Image.Image, remarks: list[str]) -> float:
-    """The value of a grey image that becomes white: by its type and the range that its values use."""
+    """Choose the value of a grey image that becomes white, from its type and the range of its values."""
     highest, lowest, is_float, has_fractions = -math.inf, math.inf, image.mode == "F", False
     rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
@@ -409,7 +408,7 @@ def _range(image: Image.Image, remarks: list[str]) -> float:
     if is_float and highest <= 1:
         top, remark = 1.0, "floating-point values from 0 to 1 were scaled to 8 bits"
     elif bits is None or (is_float and highest < 16 and has_fractions):
-        # Radiance has no upper end, and 32-bit integers are used to no agreed one.
+        # Radiance has no upper limit, and 32-bit integers have no conventional one.
         top, remark = highest, f"values up to {highest:g} were scaled to 8 bits"
     else:
         kind = "floating-point" if is_float else "16-bit"
@@ -436,17 +435,15 @@ def _damaged(name: str, error: BaseException) -> PhotoError:
 
 
 def _too_large_for_memory(name: str) -> PhotoError:
-    return PhotoError(f"{name} needs more memory than there is for one picture. Shrink it first.")
+    return PhotoError(f"{name} needs more memory than is available. Shrink it first.")
 
 
 def _too_many_bytes(name: str, size: int) -> PhotoError:
     return PhotoError(
-        f"{name} has {size / 2**20:.0f} MB; up to {MAX_BYTES / 2**20:.0f} MB are read. Save it smaller, for example as JPEG."
+        f"{name} has {size / 2**20:.0f} MB; the limit is {MAX_BYTES / 2**20:.0f} MB. Save it smaller, for example as JPEG."
     )
 
 
 def _too_many_pixels(name: str, pixels: int | None) -> PhotoError:
     found = "far too many" if pixels is None else f"{pixels / 1e6:.0f} million"
-    return PhotoError(
-        f"{name} claims {found} pixels; up to {MAX_PIXELS / 1e6:.0f} million are decoded. Shrink it first."
-    )
+    return PhotoError(f"{name} has {found} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million. Shrink it first.")

@@ -1,4 +1,4 @@
-"""A photo's label image, read as a numbering says and brought to the size at which the photo is shown."""
+"""Read the label image of a photo by a chosen numbering, at the photo's size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PhotoLabels:
 
     Attributes:
         labels: (H, W) uint8 of the photo's size, in the numbering's label space; 255 for pixels without a class.
-        doubt: signs that the file is numbered otherwise, or None.
+        doubt: signs that the file uses another numbering, or None.
     """
 
     labels: NDArray[np.uint8]
@@ -31,8 +31,8 @@ def read_photo_labels(photo: Photo, data: bytes, numbering: Numbering, *, name: 
 
     Raises:
         PhotoError: it cannot be read as a picture.
-        MisnumberedError: it holds values that the numbering does not know.
-        LabelError: it does not hold labels, or does not fit the photo.
+        MisnumberedError: it contains values that the numbering does not have.
+        LabelError: it does not contain labels, or does not fit the photo.
     """
     stored = aligned(read_label_image(data, name=name), photo, name=name)
     labels = numbering.read(stored, name=name)

@@ -1,11 +1,11 @@
-"""Registries: entries of one kind by name, both this project's own and those that installed packages add.
+"""Registries: entries of one kind by name, both this project's own and those added by installed packages.
 
-Another package adds an entry through an entry point in its pyproject.toml, without a change here:
+Another package adds an entry through an entry point in its pyproject.toml:
 
     [project.entry-points."sim2street.methods"]
     my_method = "my_package.my_method:ENTRY"
 
-A package that cannot be loaded, or whose entry does not fit, is left out with a warning that names it; everything else
+A package that cannot be loaded, or whose entry is invalid, is left out with a warning that names it; everything else
 keeps working.
 """
 
@@ -23,7 +23,7 @@ LOGGER: Final = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """What every entry has."""
+    """What every entry of a registry must have."""
 
     @property
     def name(self) -> str:
@@ -35,14 +35,14 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
-    """Entries by name; those of other packages are loaded when a name is not among the project's own.
+    """Entries by name. Other packages are loaded only when the registry is listed or a name is not among the project's own.
 
     Args:
         kind: what an entry is called in messages, such as "method".
         group: name of the entry point group.
-        own: the project's own entries, in their order.
-        fault: says what makes an object unfit as an entry; None if it fits.
-        order: sort key over all entries; entries of other packages are then sorted among the project's own.
+        own: the project's own entries, in the order in which they are listed.
+        fault: describes what makes an object invalid as an entry; None if it is valid.
+        order: sort key for all entries; by default those of other packages follow the project's own.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return len(self._entries())
 
     def find(self, name: str) -> Entry:
-        """Return the entry of that name.
+        """Return the entry with this name.
 
         Raises:
             ConfigError: there is no such entry; the message lists the known ones and the packages that were left out.

@@ -1,9 +1,8 @@
-"""How many pieces a picture file is made of, counted before any decoder sees it.
+"""Limit the number of parts in an image file before a decoder sees it.
 
-Decoders spend time on each piece: pages, frames, chunks, blocks, markers, scans, strips. A file of a few megabytes can
-hold millions of them. Photos have some thousands at most, so that a bound on pieces is a bound on time. Of several
-pages or frames the first alone is handed on. Containers are taken apart here as far as it takes to count; nothing is
-decoded.
+Decoders spend time on every page, frame, chunk, block, marker, scan and strip, and a file of a few megabytes can contain
+millions of them. Photos have a few thousand at most, so limiting the parts limits the time. Of several pages or frames,
+only the first is kept. The containers are parsed just far enough to count; nothing is decoded.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from sim2street.models.bare_pictures import JPEG, MOST_CHUNKS, PNG, SCAN
 from sim2street.models.errors import PhotoError
 
 MOST_SEGMENTS: Final = 10_000
-"""Markers and filling bytes of a JPEG before its pixels."""
+"""Markers and padding bytes of a JPEG before its pixels."""
 MOST_SCANNED: Final = 1_200_000_000
-"""Pixels times scans of a JPEG; progressive ones have ten scans or so, of at most 60 megapixels."""
+"""Pixels times scans of a JPEG; a progressive one has about ten scans, each of at most 60 megapixels."""
 MOST_BLOCKS: Final = 300_000
-"""Blocks of a GIF's pixels; 60 megapixels that do not compress have 235,000."""
+"""Blocks of a GIF's pixel data; an incompressible one of 60 megapixels has 235,000."""
 MOST_NOTES: Final = 10_000
 """Blocks of a GIF's comments and other extensions before its pixels."""
 MOST_ENTRIES: Final = 4_096
-"""Entries of a TIFF's first directory; photos have less than a hundred."""
+"""Entries of a TIFF's first directory; photos have fewer than a hundred."""
 MOST_STRIPS: Final = 30_000
 """Strips or tiles of a TIFF; one of 60 megapixels in strips of a single row has 24,500 at most."""
 LARGEST_RLE: Final = 4 * 2**20
-"""Bytes of a run-length BMP, whose decoder takes its steps in Python."""
+"""Bytes of a run-length encoded BMP; Pillow's decoder for it is a slow Python loop."""
 
 TIFF_SIZES: Final = {
     1: 1,
@@ -48,18 +47,18 @@ TIFF_SIZES: Final = {
     17: 8,
     18: 8,
 }
-"""Bytes of one value by TIFF's type numbers."""
+"""TIFF type number -> bytes per value."""
 STRIPS: Final = (273, 279, 324, 325)
 """TIFF tags: offsets and sizes of strips and tiles."""
 
 
 @dataclass(frozen=True)
 class FirstPicture:
-    """A file that holds one picture.
+    """A file cut down to its first picture.
 
     Attributes:
-        data: the file, or what of it belongs to its first picture.
-        left_out: whether there are others.
+        data: the file, or the part of it that belongs to its first picture.
+        left_out: whether further pictures were removed.
     """
 
     data: bytes
@@ -67,22 +66,22 @@ class FirstPicture:
 
 
 class _TooManyPieces(Exception):
-    """Says which pieces."""
+    """The message says which parts, to follow "is made of"."""
 
 
 def first_picture(data: bytes, *, name: str) -> FirstPicture:
-    """Count the pieces of a file and leave its first picture; what is not understood is returned as it is.
+    """Check the number of parts of a file and cut it down to its first picture; unknown formats are returned unchanged.
 
     Raises:
-        PhotoError: it is made of more pieces than a photo has.
+        PhotoError: the file has more parts than a photo ever needs.
     """
     try:
         return _taken_apart(data)
     except _TooManyPieces as error:
         raise PhotoError(
-            f"{name} is made of {error}, far more than a photo has. Open it in an image editor and save it anew, for example as JPEG."
+            f"{name} is made of {error}, far more than a photo has. Open it in an image editor and save it again, for example as JPEG."
         ) from error
-    except (struct.error, IndexError):  # cut short: its decoder says so
+    except (struct.error, IndexError):  # truncated: the decoder reports it
         return FirstPicture(data)
 
 
@@ -103,7 +102,7 @@ def _taken_apart(data: bytes) -> FirstPicture:
 
 
 def _count_chunks(data: bytes, *, start: int, order: str, length_first: bool) -> None:
-    """PNG has length, kind, data, checksum; WebP kind, length, data padded to even length."""
+    """Count chunks. PNG: length, kind, data, checksum. WebP: kind, length, data padded to an even length."""
     place, number = start, 0
     while place + 8 <= len(data):
         (length,) = struct.unpack_from(f"{order}I", data, place if length_first else place + 4)
@@ -119,7 +118,7 @@ def _count_segments(data: bytes) -> None:
         if data[place] != 0xFF or data[place + 1] == SCAN:
             break
         marker = data[place + 1]
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # padding
             place += 1
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame's header
@@ -138,7 +137,7 @@ def _first_of_gif(data: bytes) -> FirstPicture:
     place, _ = _after_notes(data, place, MOST_NOTES)
     if data[place] != 0x2C:
         return FirstPicture(data)
-    place += 10 + _colours(data[place + 9]) + 1  # header, colours, size of the first code
+    place += 10 + _colours(data[place + 9]) + 1  # image header, colour table, LZW code size
     end, _ = _after_blocks(data, place, MOST_BLOCKS, "blocks of pixels")
     try:
         after, _ = _after_notes(data, end, MOST_NOTES)
@@ -149,12 +148,12 @@ def _first_of_gif(data: bytes) -> FirstPicture:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of a GIF's table of colours."""
+    """Bytes of a GIF's colour table, from the flags before it."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _after_notes(data: bytes, place: int, most: int) -> tuple[int, int]:
-    """Where the extensions end that begin here, and how many blocks they have."""
+    """Skip the extensions at `place`; returns where they end and the number of their blocks."""
     number = 0
     while data[place] == 0x21:
         place, count = _after_blocks(data, place + 2, most - number, "comments")
@@ -163,7 +162,7 @@ def _after_notes(data: bytes, place: int, most: int) -> tuple[int, int]:
 
 
 def _after_blocks(data: bytes, place: int, most: int, what: str) -> tuple[int, int]:
-    """Where a row of sub-blocks ends, each a length and so many bytes, and how many there are."""
+    """Skip a sequence of sub-blocks, each a length and that many bytes; returns where it ends and their number."""
     for number in range(most):
         length = data[place]
         place += 1 + length
@@ -173,9 +172,9 @@ def _after_blocks(data: bytes, place: int, most: int, what: str) -> tuple[int, i
 
 
 def _first_of_tiff(data: bytes) -> FirstPicture:
-    """The first directory's chain is cut: libtiff and Pillow would follow it from page to page."""
+    """Remove the first directory's link to the next page, which libtiff and Pillow would follow."""
     order, big = "<" if data[:1] == b"I" else ">", b"+" in data[2:4]
-    # Offset of the first directory; forms of its count, an entry and the offset of the next one.
+    # Where the first directory's offset is; struct formats of the count, an entry and the next directory's offset.
     offset, many, entry, following = (8, "Q", "HHQ8s", "Q") if big else (4, "H", "HHI4s", "I")
     (place,) = struct.unpack_from(order + following, data, offset)
     (count,) = struct.unpack_from(order + many, data, place)
@@ -189,7 +188,7 @@ def _first_of_tiff(data: bytes) -> FirstPicture:
         claimed += number * TIFF_SIZES.get(kind, 1)
         if tag in STRIPS and number > MOST_STRIPS:
             raise _TooManyPieces(f"{number:,} strips or tiles")
-    # Each entry's values are copied: a thousand entries of one large place are a bomb.
+    # Readers copy each entry's values, so a thousand entries that point to one large place would fill the memory.
     if claimed > 2 * len(data):
         raise _TooManyPieces(f"tables of {claimed / 1e6:.0f} MB in a file of {len(data) / 1e6:.1f} MB")
     size = struct.calcsize(order + following)

@@ -67,12 +67,12 @@ def test_errors_come_back_as_they_are(workers: Workers) -> None:
     with pytest.raises(MisnumberedError, match="Found the values 30") as caught:
         workers.run(read_photo_labels, photo, labels, TRAIN_IDS, name="l.png")
     assert caught.value.fitting == (LABEL_IDS,)
-    with pytest.raises(LabelError, match="another aspect ratio"):
+    with pytest.raises(LabelError, match="photo's aspect ratio"):
         workers.run(read_photo_labels, photo, png(np.zeros((48, 48), np.uint8)), TRAIN_IDS, name="l.png")
 
 
 def test_breaking_down_and_memory_cost_one_worker(workers: Workers) -> None:
-    with pytest.raises(PhotoError, match=r"broke down over b\.png"):
+    with pytest.raises(PhotoError, match=r"crashed on b\.png"):
         workers.run(kill_own_process, STREET, name="b.png")
     with pytest.raises(MemoryError):
         workers.run(take_two_gigabytes, STREET, name="b.png")
@@ -105,7 +105,7 @@ def test_who_takes_too_long_is_given_up_and_who_waits_too_long_is_told() -> None
     thread.join(20)
     assert time.monotonic() - started < 15
     assert said == [
-        "slow.png takes more than 2 s to decode, which no photo does. Open it in an image editor and save it anew, for example as JPEG."
+        "slow.png takes more than 2 s to decode, far longer than any photo. Open it in an image editor and save it again, for example as JPEG."
     ]
     pool.seconds = pool.line_seconds = 60
     assert pool.run(read_photo, STREET, name="a.png").size == (96, 48)

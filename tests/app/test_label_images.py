@@ -54,7 +54,7 @@ def test_labels_of_the_stored_pixels_turn_with_the_photo(orientation: int, scale
     labels = labels[:: int(1 / scale), :: int(1 / scale)]
     scene = opened(photo, labels)
     assert fit(scene) > 0.9
-    assert any("turns the photo" in remark for remark in scene.photo.remarks) == (orientation != 1)
+    assert any("is turned by its EXIF" in remark for remark in scene.photo.remarks) == (orientation != 1)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
@@ -67,13 +67,17 @@ def test_labels_of_the_upright_photo_stay(orientation: int) -> None:
 @pytest.mark.parametrize("orientation", [2, 3, 4])
 def test_labels_that_would_fit_both_ways_are_refused(orientation: int) -> None:
     photo, labels = labelled(orientation)
-    with pytest.raises(LabelError, match=f"EXIF orientation {orientation}.* cannot be told"):
+    with pytest.raises(LabelError, match=f"EXIF orientation {orientation}.* unclear on which"):
         opened(photo, labels)
 
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((WIDTH, HEIGHT), "two sides are swapped"), ((HEIGHT, HEIGHT), "aspect ratio"), ((HEIGHT, WIDTH + 4), "aspect")],
+    [
+        ((WIDTH, HEIGHT), "Width and height are swapped"),
+        ((HEIGHT, HEIGHT), "aspect ratio"),
+        ((HEIGHT, WIDTH + 4), "aspect"),
+    ],
 )
 def test_other_shapes_are_refused(shape: tuple[int, int], words: str) -> None:
     photo, _ = labelled(1)

@@ -150,7 +150,7 @@ def test_a_file_that_is_wrong_is_refused_in_a_sentence(values: dict[str, Any], s
 
 
 def test_files_that_are_none_and_names_that_are_taken(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match="no label space 'voc'; known are camvid11"):
+    with pytest.raises(LabelError, match=r"no label space 'voc'\. Name one of camvid11"):
         label_space("voc")
     with pytest.raises(LabelError, match=r"missing\.toml cannot be read as TOML"):
         label_space(tmp_path / "missing.toml")
@@ -161,7 +161,7 @@ def test_files_that_are_none_and_names_that_are_taken(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="contains a list"):
         label_space(tmp_path / "list.json")
     (tmp_path / "taken.json").write_text(json.dumps(three(name="camvid11")), encoding="utf-8")
-    with pytest.raises(LabelError, match="'camvid11' is the name of another label space"):
+    with pytest.raises(LabelError, match="'camvid11' is already the name of one"):
         label_space(tmp_path / "taken.json")
     strange = LabelSpace.parse(three(classes=class_list({"members": {"cityscapes19": ["street"]}}, {}, {})), where="")
     with pytest.raises(LabelError, match=re.escape("cityscapes19's class 'street', which cityscapes19 does not have")):

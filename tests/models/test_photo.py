@@ -103,9 +103,9 @@ BAD = {
     "truncated jpeg": (encoded(Image.fromarray(gradient(640, 480)), "JPEG")[:2000], "truncated or damaged"),
     "header only": (WHOLE[:20], "not a picture"),
     "one pixel": (encoded(Image.new("RGB", (1, 1))), "at least 16"),
-    "a strip": (encoded(Image.new("RGB", (30_000, 20))), "strip"),
-    "bomb of 100 megapixels": (bomb(10_000, 10_000), "up to 60 million"),
-    "bomb of 10 gigapixels": (bomb(100_000, 100_000), "up to 60 million"),
+    "a strip": (encoded(Image.new("RGB", (30_000, 20))), "too elongated"),
+    "bomb of 100 megapixels": (bomb(10_000, 10_000), "limit is 60 million"),
+    "bomb of 10 gigapixels": (bomb(100_000, 100_000), "limit is 60 million"),
     "a pickle": (b"\x80\x04\x95" + bytes(40), "not a picture"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='90' height='90'/>", "not a picture"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n", "not a picture"),
@@ -122,12 +122,12 @@ def test_the_rest_gets_a_sentence(case: str) -> None:
 
 
 def test_two_hundred_megabytes_are_refused_without_reading_them(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match="200 MB; up to 64"):
+    with pytest.raises(PhotoError, match="200 MB; the limit is 64"):
         read_photo(bytes(200 * 2**20), name="huge.png")
     sparse = tmp_path / "huge.png"
     with sparse.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(PhotoError, match="up to 64"):
+    with pytest.raises(PhotoError, match="limit is 64"):
         read_photo(sparse)
 
 
