@@ -1,4 +1,4 @@
-"""A visitor's adaptation to their own photos: in the background, bounded in time, in memory alone. No UI library in here."""
+"""Adapt a checkpoint to a visitor's photos in the background, within a time limit and in memory only. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.adapt import AdaptedCheckpoint, AdaptOptions, adapt, compare, summary
 
 SECONDS: Final = 30.0
-"""After which adapting begins no further photo; other visitors wait for as long."""
+"""Time limit, after which no further photo is started; other visitors wait for that long."""
 MOST_PHOTOS: Final = 12
-"""Photos that are adapted to at most, the first of the filmstrip."""
+"""Largest number of photos to adapt to, the first in the filmstrip."""
 WARNING: Final = (
-    "Adapting can do harm, and a more certain network need not be more accurate. The original stays beside it; Undo removes"
-    " the adapted one."
+    "Adapting can do harm, and a more certain network need not be more accurate. The original network is kept beside the"
+    " adapted one; Undo removes the adapted one."
 )
 
 
 @dataclass
 class Adapting:
-    """One adaptation, from its beginning on.
+    """The state of one adaptation; the background thread fills it in.
 
     Attributes:
-        original: stays as it is.
-        method: of `AT_TEST_TIME`.
-        task: how far it is.
-        adapted: the result, once there is one.
-        said: before and after over the photos, in words.
+        original: the checkpoint that is adapted; not changed.
+        method: key of `AT_TEST_TIME`.
+        task: its progress.
+        adapted: the result; None until it is done.
+        said: a sentence that compares the photos before and after; empty until it is done.
     """
 
     original: Checkpoint
@@ -47,7 +47,7 @@ def begin(engine: Engine, visitor: str, original: Checkpoint, photos: Sequence[P
     """Start to adapt a checkpoint to a visitor's photos.
 
     Raises:
-        BusyError: too many computations wait already.
+        BusyError: too many computations are already waiting.
     """
     chosen, options = list(photos[:MOST_PHOTOS]), AdaptOptions(method, seconds=SECONDS)
     shows = len(chosen) * (2 if method == "tent" else 1)
@@ -62,7 +62,7 @@ def begin(engine: Engine, visitor: str, original: Checkpoint, photos: Sequence[P
                 release_memory()
                 raise ConfigError("There was not enough memory to adapt to these photos; try smaller ones.") from error
 
-    # The thread begins with the task, and waits for its state.
+    # `work` runs as soon as the task starts, and reads `state`, so `state` must exist before.
     state = Adapting(original, method, Task(1))
     state.task = BACKGROUND.start(("adapt", visitor), shows + len(chosen), work)
     return state
@@ -77,5 +77,7 @@ def _adapt(state: Adapting, photos: list[Photo], options: AdaptOptions, task: Ta
     changes = compare(before, predictor, seen, progress=lambda done, _: task.report(first + done))
     said = summary(changes)
     if adaptation.stopped:
-        said += f" The {SECONDS:.0f} seconds were over after {adaptation.photos} of {len(photos)} photos."
+        said += (
+            f" The time limit of {SECONDS:.0f} seconds was reached after {adaptation.photos} of {len(photos)} photos."
+        )
     state.said, state.adapted = said, AdaptedCheckpoint(state.original, adaptation)

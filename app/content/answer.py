@@ -1,4 +1,4 @@
-"""What a comparison says, in one sentence made of its figures, and the classes that tell most. No UI library in here."""
+"""Summarise a comparison in a sentence or two, and pick the classes on which the methods differ most. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from sim2street.app.content.figures import Entrant, baseline_of
 
 SHARE_THERE: Final = 0.005
-"""Share of the pixels from which on a class counts as being in a photo without ground truth."""
+"""Smallest predicted share of the pixels for a class to count as present in a photo without ground truth."""
 MOST_CLASSES: Final = 8
-"""Classes whose bars are shown at once; the others are folded."""
+"""Classes whose bars are shown at first; the others are folded."""
 
 
 def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
-    """Which method reads the photo best, and where the methods differ; plain text.
+    """Say which method predicts the photo best and where the methods differ, as plain text.
 
     Args:
-        entrants: at least one; those whose classes the others do not share are left out.
+        entrants: at least one; those in classes of their own are left out.
         truth: (H, W) uint8 in the panes' space, or None.
     """
     entrants = [entrant for entrant in entrants if entrant.reading.shared]
@@ -31,10 +31,10 @@ def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
 
 
 def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> list[int]:
-    """Classes that are in the photo, those first on which the methods differ most.
+    """List the classes present in the photo, those on which the methods differ most first.
 
-    With ground truth those that it holds, by the spread of their IoU; else those that some method sees on `SHARE_THERE`
-    of the pixels, by the spread of their shares.
+    With ground truth, these are its classes, sorted by the spread of their IoU; otherwise those that some method predicts
+    on at least `SHARE_THERE` of the pixels, sorted by the spread of their shares.
     """
     if not entrants:
         return []
@@ -53,7 +53,7 @@ def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None
 
 
 def _best(entrants: Sequence[Entrant]) -> str:
-    """The method with the highest mean IoU, against source-only or, where none is shown, the next best."""
+    """Compare the method with the highest mean IoU to source-only or, if that is not shown, to the second best."""
     scored = [entrant for entrant in entrants if entrant.score is not None]
     ranked = sorted(scored, key=lambda entrant: -np.nan_to_num(_iou(entrant)))
     if not ranked:
@@ -66,24 +66,24 @@ def _best(entrants: Sequence[Entrant]) -> str:
         return f"{title} reaches a {reached}."
     base = baseline_of(best, entrants)
     if base is None and best.checkpoint is not None and best.checkpoint.config.method == "source_only":
-        return f"No method reads this picture better than {title}, which reaches a {reached}."
+        return f"No method does better on this picture than {title}, which reaches a {reached}."
     other = base or ranked[1]
     gain = 100 * (_iou(best) - _iou(other))
     if not gain > 0:
-        return f"{title} and {other.reading.title} read this picture equally well, with a {reached}."
+        return f"{title} and {other.reading.title} do equally well, with a {reached}."
     assert best.score is not None
     assert other.score is not None
     differences = np.nan_to_num(best.score.iou - other.score.iou)
     where = int(differences.argmax())
     name = best.reading.pane.space.names[where]
     return (
-        f"{title} reads this picture best: {gain:+.1f} points of mean IoU over {other.reading.title}, most of all on"
+        f"{title} does best on this picture: {gain:+.1f} points of mean IoU over {other.reading.title}, most of all on"
         f" {name} ({100 * differences[where]:+.0f})."
     )
 
 
 def _sure(entrants: Sequence[Entrant]) -> str:
-    """Without ground truth: who is surest, which does not mean right."""
+    """Without ground truth: say which method is most certain, which does not mean most accurate."""
     known = [
         (pane.mean_entropy, entrant) for entrant in entrants if (pane := entrant.reading.pane).mean_entropy is not None
     ]
@@ -97,13 +97,13 @@ def _sure(entrants: Sequence[Entrant]) -> str:
         return f"{surest.title} sees {surest.pane.space.names[largest]} on {share:.0f} % of the picture."
     last = ranked[-1].reading
     return (
-        f"{surest.title} is surest of what it sees (mean entropy {surest.pane.mean_entropy:.2f}), {last.title} least"
-        f" ({last.pane.mean_entropy:.2f}); sure is not yet right."
+        f"{surest.title} is the most certain (mean entropy {surest.pane.mean_entropy:.2f}), {last.title} the least"
+        f" ({last.pane.mean_entropy:.2f}); certain does not mean correct."
     )
 
 
 def _disagreement(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
-    """On how many pixels the methods do not all name one class, and on what most of those lie."""
+    """Say on how many pixels the methods disagree, and of which class most of those pixels are."""
     if len(entrants) < 2:
         return ""
     labels = [entrant.reading.pane.labels for entrant in entrants]

@@ -1,7 +1,7 @@
-"""Work that takes longer than a click: in a thread, with progress, one at a time, shared by all who ask for the same.
+"""Long computations in background threads: one at a time, with progress, shared by all visitors who ask for the same.
 
-A page draws what is there and asks again; whoever leaves does not stop it, whoever comes back finds it. No UI library
-in here.
+A page shows the results so far and polls for more. A task goes on when the visitor leaves the page, and the page finds it
+again by its key. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sim2street.models.errors import Sim2StreetError
 LOGGER: Final = logging.getLogger(__name__)
 
 MOST_WAITING: Final = 8
-"""Tasks that may wait for their turn; more are refused."""
+"""Largest number of waiting tasks; more are refused."""
 
 
 class TaskState(StrEnum):
-    """How far a task is."""
+    """State of a task."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -32,20 +32,20 @@ class TaskState(StrEnum):
 
 
 class StoppedError(Exception):
-    """Raised within a task that somebody has stopped."""
+    """Raised inside a task after `Task.stop`."""
 
 
 class BusyError(Sim2StreetError):
-    """Too many tasks wait already."""
+    """Too many tasks are already waiting."""
 
 
 class Task:
-    """One piece of work.
+    """One computation and its progress.
 
     Attributes:
-        state: how far it is.
+        state: waiting, running, or how it ended.
         done: parts that are done.
-        total: parts in all, at least 1.
+        total: number of parts, at least 1.
         error: why it failed, as a sentence; empty otherwise.
     """
 
@@ -58,18 +58,18 @@ class Task:
 
     @property
     def under_way(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the task is waiting or running."""
         return self.state in (TaskState.WAITING, TaskState.RUNNING)
 
     def stop(self) -> None:
-        """Ask it to end after the part that it is at."""
+        """Ask the task to end after its current part."""
         self._stop.set()
 
     def report(self, done: int) -> None:
-        """Called by the work after each part.
+        """Record progress; the computation calls this after each part.
 
         Raises:
-            StoppedError: somebody has asked it to end.
+            StoppedError: `stop` was called.
         """
         self.done = done
         if self._stop.is_set():
@@ -77,7 +77,7 @@ class Task:
 
 
 class Background:
-    """Runs tasks by key, one at a time; of one key there is one task at a time."""
+    """Runs tasks one at a time; a key has at most one task under way."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, Task] = {}
@@ -85,22 +85,29 @@ class Background:
         self._turn = threading.Lock()
 
     def task(self, key: Hashable) -> Task | None:
-        """The latest task of that key."""
+        """Return the latest task with this key, or None."""
         with self._lock:
             return self._tasks.get(key)
 
     def start(self, key: Hashable, total: int, work: Callable[[Task], None]) -> Task:
-        """Start `work`, which reports its parts; a task of the same key that is under way is returned instead.
+        """Start `work`, or return the task with this key that is already under way.
+
+        Args:
+            key: identifies the computation.
+            total: number of parts that `work` reports.
+            work: runs in a thread and calls `Task.report` after each part.
 
         Raises:
-            BusyError: too many wait already.
+            BusyError: too many tasks are already waiting.
         """
         with self._lock:
             before = self._tasks.get(key)
             if before is not None and before.under_way:
                 return before
             if sum(task.state is TaskState.WAITING for task in self._tasks.values()) >= MOST_WAITING:
-                raise BusyError(f"{MOST_WAITING} computations wait already. Try again when some of them are done.")
+                raise BusyError(
+                    f"{MOST_WAITING} computations are already waiting. Try again when some of them are done."
+                )
             task = self._tasks[key] = Task(total)
         threading.Thread(target=self._run, args=(task, work), name=f"background {key}", daemon=True).start()
         return task
@@ -116,18 +123,18 @@ class Background:
                 task.state = TaskState.STOPPED
             except Sim2StreetError as error:
                 task.error, task.state = str(error), TaskState.FAILED
-            except Exception:  # the page goes on; the log tells the rest
+            except Exception:  # keep the page working; the log has the details
                 LOGGER.exception("a computation failed")
-                task.error, task.state = "This computation failed; the server's log says where.", TaskState.FAILED
+                task.error, task.state = "This computation failed; see the server's log.", TaskState.FAILED
 
 
 BACKGROUND: Final = Background()
-"""One for the process, whichever page asks."""
+"""Shared by all pages of the process."""
 
 
 @contextmanager
 def repeating(work: Callable[[], object], name: str, seconds: float) -> Iterator[None]:
-    """Call `work` every so many seconds, in a thread called `name`, for as long as the block runs."""
+    """Call `work` every `seconds` in a thread called `name` while the block runs."""
     stop = threading.Event()
 
     def repeat() -> None:

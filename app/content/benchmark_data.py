@@ -1,4 +1,4 @@
-"""Published results with their sources, and the results of sweeps here, as plain values. Imports no UI library."""
+"""Published results with their sources, and the results of this project's sweeps, as plain values. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sim2street.models.storage.files import read_json, visible
 
 DATA: Final = Path(__file__).parent / "published.json"
 RESULTS: Final = Path(__file__).parent / "measured"
-"""Folder of this repository's tables from `sim2street sweep`."""
+"""Folder with this repository's tables from `sim2street sweep`."""
 RESULTS_VARIABLE: Final = "SIM2STREET_RESULTS"
-"""Environment variable: more such folders, separated as in PATH."""
+"""Environment variable with further such folders, separated as in PATH."""
 SETTINGS: Final = (
     "GTA5 → Cityscapes",
     "SYNTHIA → Cityscapes",
@@ -29,7 +29,7 @@ SETTINGS: Final = (
     "Labels of Cityscapes",
 )
 SOURCES: Final = {"GTA5 → Cityscapes": "gta5", "SYNTHIA → Cityscapes": "synthia"}
-"""How checkpoints name the source of each setting."""
+"""Setting -> name of its source data set in checkpoints."""
 GROUPS: Final = {
     "cnn": "CNN",
     "mit": "MiT",
@@ -40,15 +40,15 @@ GROUPS: Final = {
 }
 """Display names of the groups in this repository's sweeps; other groups use their own names."""
 PUBLISHED_WORDS: Final = (
-    "Mean IoU on the 500 validation images of **Cityscapes**, learnt from video games' labels or, as a ceiling, from its own."
-    " Each figure names where it was read; rows differ in network, resolution and choice of snapshot, which moves them by"
-    " points."
+    "Mean IoU on the 500 validation images of **Cityscapes**, trained on labels from video games or, as an upper bound, on"
+    " its own. Each row gives its source. Rows differ in network, resolution and choice of snapshot, which changes the"
+    " results by points."
 )
 MEASURED_WORDS: Final = (
-    "Small networks on rendered streets and CamVid, made to be repeated on a laptop. **They answer whether a method helps;"
-    " they cannot be set beside the published figures**, whose data, networks and sizes are others."
+    "Small networks on rendered streets and CamVid, reproducible on a laptop. **They show whether a method helps; they"
+    " cannot be compared with the published figures**, which use other data, networks and sizes."
 )
-"""What pages say above the two kinds of figures, as Markdown."""
+"""Introductions to the two kinds of figures, as Markdown."""
 ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
 
 
@@ -76,12 +76,12 @@ class PublishedResult(Options):
         default="", description="Whether the weights are available."
     )
     enters: Literal["", "import", "none"] = Field(default="", description="How to import them into this project.")
-    remark: str = Field(default="", description="What the source actually says; rows of the comparison have one.")
+    remark: str = Field(default="", description="What the source says; every row of the comparison has one.")
     place: int | None = Field(default=None, description="Row of the comparison, from the top; None = not in it.")
 
 
 def published_results() -> list[PublishedResult]:
-    """All rows, in the order of the file."""
+    """All published rows, in the order of the file."""
     entries = json.loads(DATA.read_text(encoding="utf-8"))["entries"]
     return [PublishedResult.parse(entry, where=f"{DATA.name}, row {row}") for row, entry in enumerate(entries)]
 
@@ -93,10 +93,10 @@ def comparison(results: list[PublishedResult]) -> list[PublishedResult]:
 
 
 def published_table(results: list[PublishedResult], *, synthia: bool) -> list[dict[str, Any]]:
-    """One row per result for a table; None for what is not known.
+    """One table row per result; None for unknown values.
 
     Args:
-        results: of one setting.
+        results: results of one setting.
         synthia: whether figures are over SYNTHIA's 16 and 13 classes.
     """
     rows = []
@@ -106,7 +106,7 @@ def published_table(results: list[PublishedResult], *, synthia: bool) -> list[di
         if synthia:
             row["13 classes"] = result.miou13
         row |= {
-            "Read": {"primary": "with its authors", "secondary": "quoted", "none": "nowhere"}[result.directness],
+            "Read": {"primary": "authors' own", "secondary": "quoted", "none": "not found"}[result.directness],
             "Source": result.source,
             "What it says": result.remark or result.note or result.evaluation or None,
             "Licence": result.licence or None,
@@ -118,15 +118,15 @@ def published_table(results: list[PublishedResult], *, synthia: bool) -> list[di
 
 
 def class_row(result: PublishedResult) -> list[float | None]:
-    """IoU in percent of the 19 classes in order, None if the source does not give it."""
+    """IoU in percent of the 19 Cityscapes classes in order; None for classes that the source does not report."""
     return [result.per_class.get(name) for name in CITYSCAPES19.names]
 
 
 def measured_on_cityscapes(entries: list[CatalogEntry], setting: str) -> list[dict[str, Any]]:
-    """Checkpoints on this machine that `sim2street evaluate` scored on Cityscapes val, adapted from the setting's source.
+    """Checkpoints on this machine that were trained on the setting's source and scored on Cityscapes val.
 
     Returns:
-        One row each: `title`, `network`, `miou` in percent, `reported` by its authors in percent or None.
+        One row each: `title`, `network`, `miou` in percent, and `reported`, the authors' mIoU in percent, or None.
     """
     source = SOURCES.get(setting)
     rows = []
@@ -145,7 +145,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Figures(Options):
-    """Result of a sweep's row on one test: fractions, means over seeds."""
+    """Results of a sweep's row on one test set: fractions in [0,1], means over seeds."""
 
     seeds: int = Field(ge=0)
     miou_per_seed: tuple[Share, ...]
@@ -156,18 +156,18 @@ class Figures(Options):
 
     @property
     def percent(self) -> str:
-        """Such as "41.9 ± 0.3", or "–" if no seed was run."""
+        """Mean and deviation, such as "41.9 ± 0.3", or "–" if no seed was run."""
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
         return "–" if self.miou is None else f"{100 * self.miou:.1f}{spread}"
 
     @property
     def share(self) -> str:
-        """Such as "62 % of the gap"; empty if undefined."""
+        """Gap recovered, such as "62 % of the gap"; empty if undefined."""
         return "" if self.gap_recovered is None else f"{100 * self.gap_recovered:.0f} % of the gap"
 
     @property
     def cell(self) -> str:
-        """Such as "41.9 ± 0.3 (3) · 62 % of the gap"; in brackets the number of seeds."""
+        """Text of a table cell, such as "41.9 ± 0.3 (3) · 62 % of the gap"; the number of seeds is in brackets."""
         seeds = f" ({self.seeds})" if self.seeds else ""
         return f"{self.percent}{seeds}" + (f" · {self.share}" if self.share else "")
 
@@ -180,7 +180,7 @@ class MeasuredTest(Options, extra="ignore"):
 
 
 class MeasuredRow(Options, extra="ignore"):
-    """A recipe with its seeds; rows of one group share network, start and budget."""
+    """A recipe's results over its seeds; rows of one group share network, starting weights and budget."""
 
     title: str
     network: str
@@ -202,14 +202,14 @@ class _Table(Options):
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A table written by `sim2street sweep`, or the reason why a file is not one.
+    """A table written by `sim2street sweep`, or the reason why the file cannot be shown.
 
     Attributes:
         title: title of the sweep, or the file's name.
-        about: one or two sentences.
+        about: a description of one or two sentences.
         tests: sets on which all rows are scored; the first is the target domain.
         rows: in the sweep's order.
-        error: the reason why it cannot be shown, or None.
+        error: the reason why the table cannot be shown, or None.
     """
 
     title: str
@@ -220,15 +220,15 @@ class SweepTable:
 
     @property
     def words(self) -> str:
-        """What the table is about and how its figures are to be read."""
+        """Description of the table and of how to read its figures."""
         return (
-            f"{self.about} mIoU in percent; dotted lines: source-only, and the oracle, which learns from the target's"
-            " labels too. Of several seeds the mean and the deviation; the number of seeds is in brackets. A control is"
-            " what a method has to beat: it learns without the target's labels, but for that of the oracle."
+            f"{self.about} mIoU in percent, as mean ± deviation over seeds. Dotted lines mark source-only and the oracle,"
+            " which also learns from the target's labels. A control is what a method has to beat: it does everything but"
+            " adapt."
         )
 
     def groups(self) -> dict[str, list[MeasuredRow]]:
-        """Rows that have a figure on the first test, by group."""
+        """Rows that have a result on the first test, by group."""
         found: dict[str, list[MeasuredRow]] = {}
         for row in self.rows:
             if self.figures(row) is not None:
@@ -236,12 +236,12 @@ class SweepTable:
         return found
 
     def figures(self, row: MeasuredRow) -> Figures | None:
-        """Figure on the first test; None if no seed was run."""
+        """A row's results on the first test; None if no seed was run."""
         figures = row.figures.get(self.tests[0].name) if self.tests else None
         return None if figures is None or figures.miou is None else figures
 
     def cells(self) -> list[dict[str, str]]:
-        """All rows and tests as text; tests on the same set are distinguished by their names."""
+        """All rows and tests as text; column heads of tests on the same set include the test's name."""
         titles = [data_set_title(test.label) for test in self.tests]
         heads = [
             title if titles.count(title) == 1 else f"{title} ({test.name})"
@@ -258,7 +258,7 @@ class SweepTable:
 
 
 def sweep_tables() -> list[SweepTable]:
-    """Tables of this repository and in the user's folders; a damaged one is listed with the reason."""
+    """Tables of this repository and of the folders in `RESULTS_VARIABLE`; a damaged one is listed with the reason."""
     own = [Path(part) for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
     return [_read(path) for folder in (RESULTS, *own) for path in visible(folder, "*.json")]
 

@@ -1,7 +1,6 @@
-"""The layer between a server and the network: headers on every response, and limits on the size of requests.
+"""ASGI middleware of both servers: security headers on every response, and limits on the size of requests.
 
-Both servers use the same ASGI middleware, so that the pages' guarantees also hold for the
-framework's own routes. Imports no UI library.
+As middleware it also covers the routes of the UI framework itself. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY: Final = 4 * 2**20
-"""Largest body in bytes of a request other than an upload: settings of a page, or the arguments of a call."""
+"""Largest body in bytes of a request other than an upload, such as a page's settings or the arguments of an API call."""
 MULTIPART: Final = 64 * 2**10
 """Bytes of multipart overhead around an uploaded file."""
 UPLOADS: Final = (240, 60.0)
-"""Uploads allowed per client, and the number of seconds."""
+"""Number of uploads allowed per client within a number of seconds."""
 ARRIVING: Final = 512 * 2**20
-"""Total bytes of all uploads in progress."""
+"""Largest total size in bytes of all uploads in progress."""
 
 HUB: Final = "https://huggingface.co"
 
@@ -35,7 +34,7 @@ HUB: Final = "https://huggingface.co"
 def security_headers() -> dict[str, str]:
     """Headers of every response, by lower-case name.
 
-    Scripts, styles and pictures may only come from the page's own server, whatever markup a text contains; the frameworks
+    Scripts, styles and pictures may come only from the page's own server, whatever markup a text contains; the frameworks
     need inline scripts and `eval`. Only this server and the Hub, which shows a Space in a frame, may frame the page.
     """
     hub, frame_script = "", ""
@@ -68,19 +67,19 @@ class Arrivals(Protocol):
     """Observer of uploads; its methods must be fast, because the server waits for them."""
 
     def admit(self, path: str, size: int) -> None:
-        """An upload to this path is about to start.
+        """Called before an upload of `size` bytes to this path starts.
 
         Raises:
-            LimitError: it is not expected, or there is no space for it.
+            LimitError: the upload is not expected, or there is no space for it.
         """
         ...
 
     def arrived(self, path: str, answer: bytes) -> None:
-        """It has succeeded, with the framework's response."""
+        """Called after an upload has succeeded; `answer` is the framework's response."""
         ...
 
     def ended(self, path: str) -> None:
-        """It has ended, successfully or not."""
+        """Called after an upload has ended, successfully or not."""
         ...
 
 
@@ -89,7 +88,7 @@ class UploadRoute:
     """A framework's upload route.
 
     Attributes:
-        path: prefix of its path.
+        path: regular expression that matches the start of its path.
         method: HTTP method of the request.
         most: largest body of a request in bytes.
         arrivals: observer of the uploads.
@@ -113,7 +112,9 @@ class Border:
         app: the wrapped server.
         uploads: its upload route.
         cookie: returns a `Set-Cookie` value for a request that should get one, otherwise None.
-        admit: returns the request or WebSocket as it may go on, or None for a request that is refused.
+        admit: returns the request or WebSocket to pass on, possibly changed, or None to refuse a request.
+        rate: limit on the number of uploads per client.
+        budget: limit on the total size of uploads in progress.
     """
 
     app: App
@@ -170,7 +171,7 @@ class Border:
 
 
 class _Answer:
-    """Sends a response with our headers, and tracks how far it has come."""
+    """Sends a response with the security headers, and records its status and the start of its body."""
 
     def __init__(self, send: Send, cookie: str | None) -> None:
         self._send = send
@@ -206,7 +207,7 @@ class _Answer:
 
 
 def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """A `receive` that fails once the body exceeds `most` bytes, whatever its header says."""
+    """Wrap `receive` to raise `_Oversized` once the body exceeds `most` bytes, whatever its header says."""
     seen = 0
 
     async def bounded() -> Message:

@@ -20,13 +20,13 @@ class _Item(Generic[Value]):
 
 
 class ByteCache(Generic[Value]):
-    """Cache that is safe to share between threads.
+    """Thread-safe cache.
 
     Args:
-        limit: bytes; a larger item is kept alone, because its owner is about to use it.
+        limit: total size in bytes; a single larger item is kept alone, because its owner is about to use it.
         idle_seconds: time since the last use after which an item is dropped; None keeps it.
-        on_drop: called after items were dropped, for example to release GPU memory.
-        clock: seconds.
+        on_drop: called after `put` has dropped items, for example to release GPU memory.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ByteCache(Generic[Value]):
             return item.value
 
     def put(self, key: Hashable, value: Value, size: int) -> None:
-        """Keep `value`, which takes `size` bytes, and drop the oldest beyond the limit."""
+        """Keep `value`, which takes `size` bytes, and drop the least recently used items beyond the limit."""
         with self._lock:
             self._items.pop(key, None)
             self._items[key] = _Item(value, size, self._clock())

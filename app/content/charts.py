@@ -1,4 +1,4 @@
-"""Plotly figures from plain figures: transparent, one colour per method, readable on a phone."""
+"""Plotly charts from plain numbers: transparent, one colour per method, readable on a phone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sim2street.app.content import escape
 
 GRID: Final = "rgba(128,128,128,0.18)"
 BAR: Final = 9
-"""Height in pixels of a bar while a class's bars fit into `GROUP`; more methods have thinner ones."""
+"""Height in pixels of a bar; it shrinks if the bars of a class would exceed `GROUP` pixels."""
 GROUP: Final = 45
 PATTERNS: Final = ("", "/", ".", "x")
-"""Tell bars of one colour apart: two checkpoints of one method."""
+"""Fill patterns that tell bars of one colour apart, such as two checkpoints of one method."""
 
 CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
-"""Options for whoever shows a figure."""
+"""Plotly's display options, for the code that shows a chart."""
 
 
 def class_bars(
@@ -32,10 +32,10 @@ def class_bars(
 
     Args:
         classes: class names.
-        values: method title -> percent per class; None draws no bar and says so.
+        values: method title -> percent per class; None draws no bar.
         colours: method title -> CSS colour.
-        unit: what the numbers are, such as "IoU of this image, %".
-        order: classes to show, from the top; default all in their order.
+        unit: title of the axis, such as "IoU of this image, %".
+        order: positions of the classes to show, from the top; by default all in their order.
     """
     shown = list(range(len(classes)) if order is None else order)
     figure = go.Figure()
@@ -81,10 +81,10 @@ def class_bars(
 
 
 def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
-    """Accuracy over confidence, against the diagonal on which a calibrated network lies.
+    """Reliability diagram: accuracy over confidence, with the diagonal of a perfectly calibrated network.
 
     Args:
-        bins: mean confidence, accuracy and share of the pixels, all in [0,1].
+        bins: (mean confidence, accuracy, share of the pixels), all in [0,1].
     """
     figure = go.Figure()
     figure.add_scatter(
@@ -107,15 +107,15 @@ def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
 
 
 DOMAINS: Final = ("#e07b39", "#4c78dd")
-"""Colours of source and target, wherever two domains stand against each other."""
+"""Colours of source and target in every chart of two domains."""
 
 
 def plane(points: Sequence[Sequence[tuple[float, float]]], names: Sequence[str]) -> go.Figure:
-    """Points of two domains in a plane whose axes have no unit of their own.
+    """Scatter plot of two domains' points; the axes have no unit.
 
     Args:
-        points: of each domain.
-        names: of the domains.
+        points: (x, y) of the points of each domain.
+        names: name of each domain.
     """
     figure = go.Figure()
     for part, name, colour in zip(points, names, DOMAINS, strict=True):
@@ -135,12 +135,12 @@ def plane(points: Sequence[Sequence[tuple[float, float]]], names: Sequence[str])
 
 
 def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str) -> go.Figure:
-    """Distributions over [0,1] of two domains.
+    """Histograms of two domains over [0,1].
 
     Args:
-        shares: of each domain, share of the pixels in each of the equally wide bins.
-        names: of the domains.
-        unit: what the bins are of, such as "entropy".
+        shares: for each domain, share of the pixels in each of the equally wide bins.
+        names: name of each domain.
+        unit: quantity on the axis, such as "entropy".
     """
     figure = go.Figure()
     for part, name, colour in zip(shares, names, DOMAINS, strict=True):
@@ -161,12 +161,12 @@ def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, un
 
 
 def by_layer(values: Mapping[str, Sequence[float]], colours: Mapping[str, str], *, unit: str) -> go.Figure:
-    """A line per checkpoint over the layers of its network, from the input on.
+    """One line per checkpoint over the layers of its network, from input to output.
 
     Args:
         values: checkpoint title -> a number per layer.
         colours: checkpoint title -> CSS colour.
-        unit: what the numbers are.
+        unit: title of the axis.
     """
     figure = go.Figure()
     for title, row in values.items():
@@ -181,13 +181,13 @@ def by_layer(values: Mapping[str, Sequence[float]], colours: Mapping[str, str], 
         )
     _plain(figure, height=260)
     figure.update_layout(margin={"t": 34})
-    figure.update_xaxes(title={"text": "batch-norm layer, from the input on", "standoff": 6})
+    figure.update_xaxes(title={"text": "batch-norm layer, from input to output", "standoff": 6})
     figure.update_yaxes(title={"text": unit, "standoff": 6}, rangemode="tozero")
     return figure
 
 
 def _plain(figure: go.Figure, *, height: int) -> None:
-    """Transparent, without what a page that is scrolled by touch could catch on."""
+    """Make a chart transparent, and switch off dragging, which would interfere with scrolling by touch."""
     figure.update_layout(
         height=height,
         margin={"l": 4, "r": 8, "t": 8, "b": 4},
@@ -202,6 +202,6 @@ def _plain(figure: go.Figure, *, height: int) -> None:
 
 
 def classes_in_use(values: Mapping[str, Sequence[float | None]]) -> list[int]:
-    """Positions of the classes for which some method has a number; a class that is absent everywhere has none."""
+    """Positions of the classes for which at least one method has a number."""
     rows = list(values.values())
     return [value for value in range(len(rows[0]) if rows else 0) if any(row[value] is not None for row in rows)]

@@ -1,8 +1,8 @@
-"""In which classes methods of different label spaces stand side by side. No UI library in here.
+"""Choose the classes in which methods of different label spaces are compared. Imports no UI library.
 
-Where the classes of all methods, and of the ground truth, can be merged into one space, all are shown and scored in
-that. Else the methods whose classes cannot have a legend of their own: the classes of all spaces are listed one after
-the other, and neither scores nor disagreement are counted between them.
+If the classes of all methods and of the ground truth can be merged into one space, everything is shown and scored in it.
+Otherwise the classes of all spaces are listed one after the other, and methods whose classes cannot be merged are neither
+scored nor included in the disagreement.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sim2street.models.labels import common_space
 
 
 def in_common_classes(scene: Scene, spaces: Sequence[LabelSpace]) -> Scene:
-    """The scene in the finest classes into which those of the ground truth and of all `spaces` can be merged.
+    """Convert a scene to the finest classes into which the ground truth's and those of all `spaces` can be merged.
 
-    Where there are none, or `spaces` is empty, it stays as it is.
+    The scene is returned unchanged if there are no such classes or `spaces` is empty.
     """
     truths = [] if scene.truth is None else [scene.space]
     if not spaces or all(can_be_shown(space, scene) for space in spaces):
@@ -36,28 +36,28 @@ def in_common_classes(scene: Scene, spaces: Sequence[LabelSpace]) -> Scene:
 
 
 def can_be_shown(space: LabelSpace, scene: Scene) -> bool:
-    """Whether predictions of `space` can be shown in the scene's classes without leaving any out."""
+    """Whether predictions in `space` can be shown in the scene's classes without losing any class."""
     return common_space([space, scene.space]) == scene.space
 
 
 def scene_for(scene: Scene, space: LabelSpace) -> Scene:
-    """The scene as a method that predicts `space` reads it: in its own classes, and unscored, where it has to."""
+    """The scene for a method that predicts `space`; without ground truth and in `space` if the classes cannot be merged."""
     return scene if can_be_shown(space, scene) else replace(scene, space=space, truth=None)
 
 
 def side_by_side(spaces: Sequence[LabelSpace]) -> LabelSpace:
-    """The classes of all spaces one after the other, each named with its space.
+    """Concatenate the classes of all spaces; each name includes its space's name.
 
     Raises:
-        LabelError: they are more than 255.
+        LabelError: there are more than 255 classes.
     """
     if len(spaces) == 1:
         return spaces[0]
     names = tuple(f"{name} ({space.name})" for space in spaces for name in space.names)
     if len(names) > IGNORE:
         raise LabelError(
-            f"{' and '.join(space.name for space in spaces)} have {len(names)} classes together and cannot be merged; up"
-            f" to {IGNORE} can be shown side by side. Choose fewer methods."
+            f"{' and '.join(space.name for space in spaces)} cannot be merged and have {len(names)} classes together; at"
+            f" most {IGNORE} can be shown. Choose fewer methods."
         )
     return LabelSpace(
         name=" + ".join(space.name for space in spaces),
@@ -68,7 +68,7 @@ def side_by_side(spaces: Sequence[LabelSpace]) -> LabelSpace:
 
 
 def moved(pane: Pane, spaces: Sequence[LabelSpace]) -> Pane:
-    """A pane of one of `spaces` in `side_by_side` of them all."""
+    """Convert a pane in one of `spaces` to the classes of `side_by_side(spaces)`."""
     together = side_by_side(spaces)
     if together == pane.space:
         return pane
@@ -82,7 +82,7 @@ def moved(pane: Pane, spaces: Sequence[LabelSpace]) -> Pane:
 
 
 def padded(score: Score, space: LabelSpace, spaces: Sequence[LabelSpace]) -> Score:
-    """A score in one of `spaces` with a figure for every class of `side_by_side`, NaN for those of the others."""
+    """Extend a score in one of `spaces` to all classes of `side_by_side(spaces)`, with NaN for the other spaces' classes."""
     iou = np.full(side_by_side(spaces).count, np.nan)
     first = _first_of(space, spaces)
     iou[first : first + space.count] = score.iou
@@ -90,21 +90,21 @@ def padded(score: Score, space: LabelSpace, spaces: Sequence[LabelSpace]) -> Sco
 
 
 def remark(scene: Scene, spaces: Sequence[LabelSpace]) -> str:
-    """A sentence on the classes that are shown; empty where all methods are shown in their own."""
+    """A sentence that explains which classes are shown; empty if all methods are shown in their own."""
     alone = sorted({space.name for space in spaces if not can_be_shown(space, scene)})
     if alone:
         return (
-            f"The classes of {' and '.join(alone)} cannot be merged with those of {scene.space.name}: each has a legend"
-            " of its own, and neither IoU nor disagreement is counted between them."
+            f"The classes of {' and '.join(alone)} cannot be merged with those of {scene.space.name}: each has its own"
+            " legend, and neither IoU nor disagreement is computed between them."
         )
     merged = sorted({space.name for space in spaces if not space.is_part_of(scene.space)})
     if merged and len({space.name for space in spaces}) > 1:
-        return f"Shown in the {scene.space.count} classes of {scene.space.name}, into which all can be merged."
+        return f"Shown in the {scene.space.count} classes of {scene.space.name}, into which all others can be merged."
     return ""
 
 
 def _first_of(space: LabelSpace, spaces: Sequence[LabelSpace]) -> int:
-    """Label that the first class of `space` has among all."""
+    """Label of the first class of `space` in `side_by_side(spaces)`."""
     place = list(spaces).index(space)
     return sum(other.count for other in spaces[:place])
 

@@ -1,4 +1,4 @@
-"""One comparison: a scene, the checkpoints that read it, and what is shown of both. No UI library in here."""
+"""One comparison: a scene, the checkpoints that predict it, and the data that the viewer shows. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sim2street.training.predictions import Faults, PredictionFolder
 EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
 HEADING: Final = "Trained on rendered streets. How well does it read yours?"
 INTRODUCTION: Final = (
-    "Networks trained on labelled renderings, side by side on one photo. Point to read a pixel in all of them; zoom,"
-    " drag and swipe move all of them."
+    "Networks trained on labelled renderings, side by side on one photo. Point at a pixel to see its class in all of them;"
+    " zooming, dragging and swiping move all of them together."
 )
-"""The first words of every page that compares."""
+"""Introduction of every page that compares."""
 
 
 def listed_checkpoints() -> list[CatalogEntry]:
-    """The catalog as it is now, from source-only to the field's newest method; nothing is waited for."""
+    """The checkpoints known now, sorted by year of their method, source-only first; does not wait for downloads."""
     methods = list(METHODS)
 
     def place(entry: CatalogEntry) -> tuple[int, int]:
@@ -43,18 +43,18 @@ def listed_checkpoints() -> list[CatalogEntry]:
 
 
 def _year_of(method: str) -> int:
-    """Year of a method that is trained here or whose weights are imported; unknown ones come last."""
+    """Year of a method, 0 for source-only; 9999 if unknown."""
     if method in METHODS:
         return METHODS[method].year or 0
     return next((family.year for family in FAMILIES.values() if family.method == method), 9999)
 
 
 def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
-    """Those to begin with on rendered streets or on real photos; the person can choose any others.
+    """Preselect checkpoints for rendered streets or for real photos; users can choose any others.
 
-    They are those adapted to pictures of that kind and the source-only ones of the same encoders: what was adapted to
-    another kind says nothing of its method here. Source-only ones of the person's own are always among them. Where no
-    checkpoint was adapted to the kind, all of them.
+    These are the checkpoints adapted to pictures of that kind, and the source-only ones with the same encoders: one that
+    was adapted to another kind says nothing about its method here. The user's own source-only checkpoints are always
+    included. If no checkpoint was adapted to that kind, all are returned.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
@@ -74,13 +74,13 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What is known so far of a scene.
+    """The results for a scene so far.
 
     Attributes:
-        scene: the photo and its ground truth, in classes that the methods share.
-        entrants: the checkpoints that have read it.
-        bundle: all that the viewer draws, those still to come and those that failed included.
-        waiting: the checkpoints that are still to come.
+        scene: the photo and its ground truth, in the classes of the comparison.
+        entrants: the checkpoints that have predicted it.
+        bundle: everything that the viewer draws, including placeholders for waiting and failed checkpoints.
+        waiting: the checkpoints that have not predicted it yet.
     """
 
     scene: Scene
@@ -97,15 +97,15 @@ def compare(
     settings: Settings,
     visitor: str,
 ) -> Iterator[Comparison]:
-    """Yield what is known at once, then again after each checkpoint that has read the photo.
+    """Yield the results known already, then again after each further checkpoint has predicted the photo.
 
     Args:
-        engine: reads and remembers.
-        scene: what is read.
-        checkpoints: those that were chosen.
-        everyone: the catalogue, by which titles go.
-        settings: how to read.
-        visitor: name of the session.
+        engine: predicts and caches.
+        scene: the photo to predict.
+        checkpoints: the chosen ones.
+        everyone: all listed checkpoints, so that titles are unique among them.
+        settings: settings of the prediction.
+        visitor: id of the session.
     """
     shown = in_common_classes(scene, [each.config.space for each in checkpoints])
     try:
@@ -128,9 +128,16 @@ def known_so_far(
     visitor: str,
     others: Mapping[str, PredictionFolder] = EMPTY,
 ) -> Comparison:
-    """Collect what was read already, without reading; once that is all, the engine need not hold it any longer.
+    """Collect the predictions made already, without predicting; once all are there, the engine may drop them.
 
-    `others` are predictions that were made elsewhere, by name.
+    Args:
+        engine: holds the predictions.
+        scene: the photo.
+        checkpoints: the chosen ones.
+        everyone: all listed checkpoints, so that titles are unique among them.
+        settings: settings of the prediction.
+        visitor: id of the session.
+        others: folders of predictions made elsewhere, by name.
     """
     spaces = [*(checkpoint.config.space for checkpoint in checkpoints), *(folder.space for folder in others.values())]
     scene = in_common_classes(scene, spaces)
@@ -177,7 +184,7 @@ def known_so_far(
 def _reading(
     key: str, label: Mapping[str, str], known: Pane, scene: Scene, listed: Sequence[LabelSpace]
 ) -> panes.Reading:
-    """A pane in the classes that are listed, scored where its own are those of the ground truth."""
+    """Convert a pane to the listed classes; it is scored if its own classes are those of the ground truth."""
     shared = known.space == scene.space
     score = panes.score(known, scene.truth) if shared and scene.truth is not None else None
     score = None if score is None else padded(score, scene.space, listed)

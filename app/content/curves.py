@@ -1,4 +1,4 @@
-"""Plotly figures of runs: how losses fall, how IoU rises. Plain figures in, no UI framework."""
+"""Plotly charts of training runs: losses and IoU over the steps. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sim2street.app.content.charts import GRID
 COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3a", "#e07b39", "#7a7f8c")
 SMALL: Final = 11
 POINTS: Final = 400
-"""Points of a curve that are drawn at most; the eye sees no more, and the page stays light."""
+"""Largest number of points drawn per curve; more would not be visible and would slow the page down."""
 IOU_SCALE: Final = [[0.0, "rgba(11,143,136,0.04)"], [0.5, "rgba(11,143,136,0.4)"], [1.0, "rgba(11,143,136,0.8)"]]
-"""Translucent to the end, so that a theme's text can be read on every cell, light or dark."""
+"""Translucent throughout, so that the text is readable on every cell in both themes."""
 
 
 def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:
-    """One small chart per term, each on a scale of its own, steps aligned.
+    """One small chart per loss term, each with its own scale and all with the same steps.
 
     Args:
         losses: term -> steps and values.
@@ -63,7 +63,7 @@ def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> 
 
 
 def iou_curves(curves: Mapping[str, tuple[Sequence[int], Sequence[float | None]]]) -> go.Figure:
-    """Mean IoU in percent over the steps, a line per data set or run.
+    """Mean IoU in percent over the steps, one line per data set or run.
 
     Args:
         curves: name -> steps and mIoU in [0,1].
@@ -87,7 +87,12 @@ def iou_curves(curves: Mapping[str, tuple[Sequence[int], Sequence[float | None]]
 
 
 def loss_overlay(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], term: str) -> go.Figure:
-    """One loss term of several runs over each other."""
+    """One loss term of several runs in one chart.
+
+    Args:
+        lines: run -> steps and values.
+        term: name of the loss term.
+    """
     figure = go.Figure()
     for place, (name, series) in enumerate(lines.items()):
         steps, values = thin(*series)
@@ -108,11 +113,11 @@ def loss_overlay(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], ter
 
 
 def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """IoU per class over the evaluations of one data set: a row per class, a column per evaluation.
+    """Heat map of IoU on one data set: a row per class, a column per evaluation.
 
     Args:
-        steps: when it was evaluated.
-        reports: `iou_per_class` of each, in [0,1] or None.
+        steps: step of each evaluation.
+        reports: report of each evaluation; its `iou_per_class` is in [0,1] or None.
     """
     names = list(reports[-1].get("iou_per_class", {}))
     rows = [[report.get("iou_per_class", {}).get(name) for report in reports] for name in names]
@@ -132,7 +137,7 @@ def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.
         )
     )
     if len(steps) <= 12:
-        # A trace of its own: for text of a heat map Plotly picks black or white as if the cells lay on white.
+        # A separate trace, because Plotly chooses the colour of a heat map's own text as if the page were white.
         cells = [(step, name, row[i]) for name, row in zip(names, percent, strict=True) for i, step in enumerate(steps)]
         known = [(str(step), name, f"{value:.0f}") for step, name, value in cells if value is not None]
         figure.add_scatter(
@@ -150,7 +155,7 @@ def class_map(steps: Sequence[int], reports: Sequence[Mapping[str, Any]]) -> go.
 
 
 def thin(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
-    """At most `POINTS` points of a curve: means over neighbours, the last one as it is."""
+    """Reduce a curve to at most `POINTS` points, each the mean of its neighbours at their last step."""
     size = -(-len(steps) // POINTS)
     if size <= 1:
         return list(steps), list(values)

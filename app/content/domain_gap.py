@@ -1,11 +1,13 @@
-"""How far apart two domains are for a network: entropy, features, a proxy distance and batch-norm statistics.
+"""How far apart two domains are for a network: entropy, features, proxy A-distance and batch-norm statistics.
 
-Each network reads some pictures of each domain once; what is kept of that is small, stored in the cache, and shared by all
-pairs that it is part of. No UI library in here.
+Each network predicts a few pictures of each domain once; the small summary of them is stored in the cache and used for
+every pair with that domain. Imports no UI library.
 
-proxy A-distance    2 (1 - 2 e), e the held-out error of a linear classifier that tells the domains apart by features of
-                    single positions (Ben-David et al., NIPS 2006, as Ganin et al. use it); 0: it cannot, 2: it always can
-batch-norm shift    mean over a layer's channels of |m_t - m_s| / s_s, means and deviations of what reaches the layer
+proxy A-distance    2 (1 - 2 e), where e is the held-out error of a linear classifier that separates the domains by the
+                    features at single positions (Ben-David et al., NIPS 2006, as Ganin et al. use it); 0 if it cannot
+                    separate them, 2 if it always can
+batch-norm shift    mean over a layer's channels of |m_t - m_s| / s_s, where m and s are the mean and standard deviation of
+                    the layer's input on source and target
 """
 
 from __future__ import annotations
@@ -34,25 +36,25 @@ from sim2street.models.storage.files import written_whole
 
 FORMAT: Final = 1
 PICTURES: Final = 16
-"""Pictures of each domain, evenly spread over it."""
+"""Pictures taken from each domain, evenly spread over it."""
 POSITIONS: Final = 24
-"""Positions of the feature map that are kept of each picture, drawn at random."""
+"""Random positions of the feature map that are kept of each picture."""
 BINS: Final = 32
-"""Of the entropy's distribution."""
+"""Bins of the entropy histogram."""
 RIDGE: Final = 1e-2
 """Weight of the linear classifier's penalty, per sample, on standardised features."""
 
 
 @dataclass(frozen=True, eq=False)
 class DomainReading:
-    """What is kept of a network's reading of a domain.
+    """Summary of a network's predictions on a domain.
 
     Attributes:
         entropy: (BINS,) share of the pixels by entropy in [0,1], summing to one.
-        features: (N, D) float32 of single positions of the deepest feature map.
-        picture: (N,) which picture each is from.
-        means: per batch-norm layer (C,), of what reaches it.
-        deviations: per batch-norm layer (C,), likewise.
+        features: (N, D) float32 features at single positions of the deepest feature map.
+        picture: (N,) number of the picture that each is from.
+        means: for each batch-norm layer, (C,) means of its input.
+        deviations: for each batch-norm layer, (C,) standard deviations of its input.
     """
 
     entropy: NDArray[np.float64]
@@ -67,12 +69,12 @@ class Gap:
     """How far apart two domains are for one network.
 
     Attributes:
-        source: reading of one domain.
-        target: of the other.
+        source: reading of the source domain.
+        target: reading of the target domain.
         plane: (N + M, 2) features of source, then target, on their two principal axes.
-        explained: share of the variance that the two axes hold, in [0,1].
-        distance: proxy A-distance in [0,2]; nearly 0 where a classifier does no better than chance.
-        shifts: per batch-norm layer, from the input on; empty for a network without batch norm.
+        explained: share of the variance on the two axes, in [0,1].
+        distance: proxy A-distance in [0,2]; close to 0 if a classifier does no better than chance.
+        shifts: batch-norm shift of each layer, from input to output; empty for a network without batch norm.
     """
 
     source: DomainReading
@@ -90,7 +92,7 @@ def gap_between(source: DomainReading, target: DomainReading) -> Gap:
 
 
 def principal_plane(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """(N, D) -> (N, 2) on the two axes of largest variance, and the share of the variance that they hold."""
+    """Project (N, D) features on the two axes of largest variance: (N, 2), and these axes' share of the variance in [0,1]."""
     centred = features.astype(np.float64) - features.mean(axis=0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     total = float((values**2).sum())
@@ -98,9 +100,9 @@ def principal_plane(features: NDArray[np.float32]) -> tuple[NDArray[np.float64],
 
 
 def proxy_distance(source: DomainReading, target: DomainReading) -> float:
-    """Proxy A-distance in [0,2] by a linear classifier, which never sees positions of the pictures that it is tested on.
+    """Proxy A-distance in [0,2] by a linear classifier that is tested on pictures other than those it is trained on.
 
-    Pictures of even and odd places take turns as training and test; the error is the mean of both.
+    It is trained on the even pictures and tested on the odd ones, then the reverse; the error is the mean of both.
     """
     features = np.concatenate([source.features, target.features]).astype(np.float64)
     domain = np.concatenate([np.full(len(source.features), -1.0), np.full(len(target.features), 1.0)])
@@ -110,7 +112,7 @@ def proxy_distance(source: DomainReading, target: DomainReading) -> float:
 
 
 def _held_out_error(features: NDArray[np.float64], domain: NDArray[np.float64], trained: NDArray[np.bool_]) -> float:
-    """Error on the other samples of a linear classifier that ridge regression fits to the `trained` ones."""
+    """Fit a linear classifier to the `trained` samples by ridge regression; returns its error on the others, in [0,1]."""
     mean, deviation = features[trained].mean(axis=0), features[trained].std(axis=0)
     scaled = np.column_stack([(features - mean) / np.where(deviation > 0, deviation, 1), np.ones(len(features))])
     known = scaled[trained]
@@ -121,7 +123,7 @@ def _held_out_error(features: NDArray[np.float64], domain: NDArray[np.float64], 
 
 
 def batch_norm_shifts(source: DomainReading, target: DomainReading) -> list[float]:
-    """Per layer, by how many of the source's deviations its channels' means differ, on average."""
+    """For each layer, the mean difference of its channels' means, in standard deviations of the source."""
     return [
         float((np.abs(there - here) / np.maximum(deviation, 1e-6)).mean())
         for here, there, deviation in zip(source.means, target.means, source.deviations, strict=True)
@@ -129,7 +131,7 @@ def batch_norm_shifts(source: DomainReading, target: DomainReading) -> list[floa
 
 
 def stored_reading(labelled: LabelledSet, checkpoint: Checkpoint) -> DomainReading | None:
-    """What was kept of a network's reading of a domain; None where there is nothing, or it is damaged."""
+    """Load the stored reading of a domain; None if there is none or it is damaged."""
     path = _path(labelled, checkpoint)
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -148,10 +150,10 @@ def stored_reading(labelled: LabelledSet, checkpoint: Checkpoint) -> DomainReadi
 
 
 def begin(engine: Engine, domains: Sequence[LabelledSet], checkpoints: Sequence[Checkpoint]) -> Task:
-    """Read the domains with the networks in the background, where that was not done before.
+    """Start to compute the missing readings of all domains with all checkpoints, in the background.
 
     Raises:
-        BusyError: too many computations wait already.
+        BusyError: too many computations are already waiting.
     """
     missing = [
         (labelled, checkpoint)
@@ -164,7 +166,7 @@ def begin(engine: Engine, domains: Sequence[LabelledSet], checkpoints: Sequence[
 
 
 def task_key(domains: Sequence[LabelledSet], checkpoints: Sequence[Checkpoint]) -> tuple[str, ...]:
-    """Name of the task that reads these."""
+    """Key of the background task for these domains and checkpoints."""
     return ("gap", *(each.key for each in domains), *(each.config.weights_sha256 for each in checkpoints))
 
 
@@ -174,11 +176,11 @@ def _read_missing(engine: Engine, missing: Sequence[tuple[LabelledSet, Checkpoin
 
 
 def read_domain(engine: Engine, labelled: LabelledSet, checkpoint: Checkpoint, task: Task) -> DomainReading:
-    """Read some pictures of a domain, each when the engine's turn comes.
+    """Predict `PICTURES` pictures of a domain; waits for the engine's turn before each.
 
     Raises:
-        Sim2StreetError: a picture cannot be read, or the network shows no features.
-        StoppedError: somebody has stopped the task.
+        Sim2StreetError: a picture cannot be read, or the network does not return features.
+        StoppedError: the task was stopped.
     """
     generator = np.random.default_rng(0)
     entropy, features, picture, moments = np.zeros(BINS), [], [], Moments()
@@ -186,7 +188,7 @@ def read_domain(engine: Engine, labelled: LabelledSet, checkpoint: Checkpoint, t
     for number, index in enumerate(places.tolist()):
         pixels = labelled.scene(index).photo.pixels
         with engine.turns.turn():
-            # Read before `_look`: what is read in inference mode can serve nobody else afterwards.
+            # Load the network before `_look`: weights loaded in inference mode could not be used outside it.
             spread, maps = _look(checkpoint, network(checkpoint), pixels, moments)
         entropy += spread
         chosen = generator.choice(len(maps), min(POSITIONS, len(maps)), replace=False)
@@ -201,12 +203,14 @@ def read_domain(engine: Engine, labelled: LabelledSet, checkpoint: Checkpoint, t
 def _look(
     checkpoint: Checkpoint, segmenter: nn.Module, pixels: NDArray[np.uint8], moments: Moments
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """(BINS,) pixels by entropy, and (h·w, D) features of one picture; what reaches batch norm goes into `moments`."""
+    """Predict one picture: (BINS,) pixels by entropy and (h·w, D) features; batch-norm inputs are added to `moments`."""
     image = torch.from_numpy(pixels.copy()).to(best_device()).permute(2, 0, 1)[None] / 255
     with moments.gathered(segmenter):
         output = segmenter(image)
     if not output.features:
-        raise ConfigError(f"The network {checkpoint.config.network} shows no features that could be compared.")
+        raise ConfigError(
+            f"The network {checkpoint.config.network} does not return features to compare. Choose another checkpoint."
+        )
     log = output.logits.float().log_softmax(dim=1)
     entropy = -(log.exp() * log).sum(dim=1) / np.log(log.shape[1])
     counts = torch.histc(entropy.clamp(0, 1).cpu(), BINS, 0, 1)
@@ -215,14 +219,14 @@ def _look(
 
 
 class Moments:
-    """Means and deviations of what reaches each batch-norm layer, over all pictures."""
+    """Means and standard deviations of the input of each batch-norm layer, over all pictures."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor, Tensor, int]] = {}
 
     @contextmanager
     def gathered(self, segmenter: nn.Module) -> Iterator[None]:
-        """Within the block every pass through the network is counted."""
+        """Record every forward pass of the network within the block."""
         hooks = [
             module.register_forward_pre_hook(partial(self._add, name))
             for name, module in segmenter.named_modules()
@@ -244,7 +248,7 @@ class Moments:
         )
 
     def result(self) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-        """Per layer that was passed, in the network's order of passing, (C,) means and (C,) deviations."""
+        """(C,) means and (C,) deviations of each layer, in the order in which the network first used them."""
         means, deviations = [], []
         for total, squares, count in self._sums.values():
             mean = total / count
@@ -273,8 +277,8 @@ def _store(path: Path, reading: DomainReading) -> None:
             )
     except OSError as error:
         raise UnreadableError(
-            f"What was read cannot be kept in {path.parent}: {error.strerror or error}. Set SIM2STREET_CACHE to a folder that"
-            " can be written to."
+            f"Results cannot be stored in {path.parent}: {error.strerror or error}. Set SIM2STREET_CACHE to a writable"
+            " folder."
         ) from error
 
 
@@ -291,14 +295,16 @@ HOW: Final = (
 
 
 def in_words(before: Gap, after: Gap) -> str:
-    """What the two gaps say, in one sentence or two."""
+    """Describe the change from one gap to the other in two sentences."""
     change = after.distance - before.distance
     if abs(change) < 0.05:
-        said = f"The features tell the domains apart as well after as before (proxy A-distance {after.distance:.2f})."
-    else:
-        nearer = "nearer to each other" if change < 0 else "further apart"
         said = (
-            f"After, the domains' features are {nearer}: the proxy A-distance goes from {before.distance:.2f} to"
+            f"Adaptation leaves the domains' features as separable as before (proxy A-distance {after.distance:.2f})."
+        )
+    else:
+        nearer = "closer together" if change < 0 else "further apart"
+        said = (
+            f"After adaptation the domains' features are {nearer}: the proxy A-distance goes from {before.distance:.2f} to"
             f" {after.distance:.2f}."
         )
     sure = [mean_entropy(gap.target) for gap in (before, after)]
@@ -306,5 +312,5 @@ def in_words(before: Gap, after: Gap) -> str:
 
 
 def mean_entropy(reading: DomainReading) -> float:
-    """In [0,1], by the middles of the bins."""
+    """Mean entropy in [0,1], from the centres of the bins."""
     return float((reading.entropy * (np.arange(BINS) + 0.5) / BINS).sum())

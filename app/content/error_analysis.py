@@ -1,8 +1,9 @@
-"""Where a checkpoint errs on a labelled set: figures of every picture, the confusion matrix, and the pixels behind a cell.
+"""Where a checkpoint errs on a labelled set: scores of every picture, the confusion matrix, and the pixels behind a cell.
 
-A checkpoint reads every picture once, at the size at which Compare shows it. Its labels, the ground truth and a small
-picture are kept, so that any cell of the matrix opens without reading or painting anything again. What was read is stored in the cache and found there after a restart. Figures
-may differ by tenths from those of `sim2street evaluate`, which scores photos at their full size. No UI library in here.
+A checkpoint predicts every picture once, at the size at which Compare shows it. The predicted labels, the ground truth and
+a small copy of the picture are kept, so that any cell of the matrix opens without predicting or rendering again. They are
+also stored in the cache and survive a restart. Scores may differ by tenths of a point from those of `sim2street evaluate`,
+which scores photos at full size. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -32,29 +33,29 @@ from sim2street.models.storage.files import written_whole
 
 FORMAT: Final = 2
 KEPT_BYTES: Final = 96 * 2**20
-"""Analyses in memory; one of 100 streets takes some 5 MB."""
+"""Largest total size of the analyses in memory; one of 100 streets takes about 5 MB."""
 CARD_WIDTH: Final = 480
-"""Pixels of the small picture."""
+"""Width in pixels of the small picture."""
 JPEG: Final = (cv2.IMWRITE_JPEG_QUALITY, 85)
-"""How it is stored, and shown."""
+"""Encoding of the small picture, in storage and on pages."""
 ARRAYS: Final = ("index", "confusion", "entropy", "confidence")
 FILES: Final = ("labels", "truth", "picture")
-"""Fields of `PhotoFigures` in their order, as they are stored."""
+"""Fields of `PhotoFigures` in their order: `ARRAYS` are stored as arrays, `FILES` as encoded images."""
 STORED_EVERY: Final = 25
-"""Pictures after which what was read is stored."""
+"""Number of pictures after which the results so far are stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoFigures:
-    """One picture, read by one checkpoint.
+    """One picture, predicted by one checkpoint.
 
     Attributes:
-        index: of the picture in its set.
-        confusion: (C, C) int64 pixels, rows truth, columns prediction.
-        entropy: (2, 256) int64 scored pixels by entropy, 255 for an entropy of 1: first those read wrong, then right.
+        index: index of the picture in its set.
+        confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
+        entropy: (2, 256) int64 scored pixels by entropy, where 255 is an entropy of 1: wrong pixels, then correct ones.
         confidence: (2, 256) int64, the same by the predicted class's probability.
         labels: PNG of the (H, W) uint8 predicted classes.
-        truth: PNG of the (H, W) uint8 true ones.
+        truth: PNG of the (H, W) uint8 true classes.
         picture: JPEG of the photo, `CARD_WIDTH` wide.
     """
 
@@ -68,18 +69,18 @@ class PhotoFigures:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory used, in bytes."""
         arrays = self.confusion.nbytes + self.entropy.nbytes + self.confidence.nbytes
         return arrays + len(self.labels) + len(self.truth) + len(self.picture)
 
     @cached_property
     def iou(self) -> NDArray[np.float64]:
-        """(C,) IoU of this picture, NaN for a class that is neither in it nor predicted."""
+        """(C,) IoU of this picture in [0,1]; NaN for a class that is neither present nor predicted."""
         return iou_per_class(self.confusion)
 
     @property
     def mean_iou(self) -> float:
-        """Over the classes that are not NaN."""
+        """Mean IoU in [0,1] over the classes that are not NaN."""
         return mean_iou(self.iou)
 
     def predicted(self) -> NDArray[np.uint8]:
@@ -91,22 +92,22 @@ class PhotoFigures:
         return _decoded(self.truth, cv2.IMREAD_GRAYSCALE)
 
     def photo(self) -> NDArray[np.uint8]:
-        """(h, `CARD_WIDTH`, 3) uint8 RGB, the photo made small."""
+        """(h, `CARD_WIDTH`, 3) uint8 RGB, the shrunk photo."""
         return _decoded(self.picture, cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Figures over all pictures that were read.
+    """Scores over all predicted pictures.
 
     Attributes:
-        confusion: (C, C) int64 pixels, rows truth, columns prediction.
-        iou: (C,) IoU over all pictures, NaN for a class that occurs nowhere.
-        detection: area under the ROC curve of the entropy as a detector of wrong pixels: 0.5 says nothing of them, 1
-            all; NaN where all pixels are right, or all wrong.
+        confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
+        iou: (C,) IoU over all pictures in [0,1]; NaN for a class that is neither present nor predicted.
+        detection: area under the ROC curve of the entropy as a detector of wrong pixels: 0.5 is chance, 1 is perfect;
+            NaN if all pixels are correct, or all wrong.
         reliability: per confidence bin, mean confidence and accuracy in [0,1] and share of the pixels; bins without
             pixels are left out.
-        sparsification: error among the pixels that remain when the 0, 10, ... 90 % with the highest entropy are left out.
+        sparsification: error in [0,1] of the pixels left when the 0, 10, ... 90 % with the highest entropy are removed.
     """
 
     confusion: NDArray[np.int64]
@@ -118,13 +119,13 @@ class Summary:
 
 @dataclass(eq=False)
 class Analysis:
-    """What is known so far of a checkpoint on a set; a task adds to it while pages look.
+    """The results of a checkpoint on a set so far; a background task adds to them while pages show them.
 
     Attributes:
         labelled: the set.
-        checkpoint: who reads.
-        photos: the pictures that were read.
-        problems: a sentence for each picture that could not be read.
+        checkpoint: the checkpoint that predicts.
+        photos: the pictures predicted so far.
+        problems: a sentence for each picture that failed.
     """
 
     labelled: LabelledSet
@@ -134,7 +135,7 @@ class Analysis:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Set, state of its pictures, and weights."""
+        """Key of the set, fingerprint of its pictures, and hash of the weights."""
         return _key(self.labelled, self.checkpoint)
 
     @property
@@ -144,11 +145,11 @@ class Analysis:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory used, in bytes."""
         return sum(photo.nbytes for photo in self.photos)
 
     def summary(self) -> Summary:
-        """Figures over the pictures read so far; there is at least one."""
+        """Scores over the pictures predicted so far, of which there must be at least one."""
         photos = list(self.photos)
         confusion = sum((photo.confusion for photo in photos), np.zeros_like(photos[0].confusion))
         entropy = sum((photo.entropy for photo in photos), np.zeros((2, 256), np.int64))
@@ -167,9 +168,9 @@ _LOOKING: Final = threading.Lock()
 
 
 def analysis_of(labelled: LabelledSet, checkpoint: Checkpoint) -> Analysis:
-    """What is known of a checkpoint on a set: in memory, else in the cache, else nothing yet."""
+    """The results of a checkpoint on a set so far: those in memory, otherwise those in the cache, otherwise none."""
     key = _key(labelled, checkpoint)
-    with _LOOKING:  # of many who ask at the same time all get the one that is filled
+    with _LOOKING:  # simultaneous requests get the same object, which the task fills
         found = _KEPT.get(key)
         if found is None:
             photos = _stored(_path(labelled, checkpoint), len(labelled), labelled.space.count)
@@ -179,16 +180,16 @@ def analysis_of(labelled: LabelledSet, checkpoint: Checkpoint) -> Analysis:
 
 
 def begin(engine: Engine, analysis: Analysis) -> Task:
-    """Read the pictures that were not read yet, in the background.
+    """Start to predict the remaining pictures in the background.
 
     Raises:
-        BusyError: too many computations wait already.
+        BusyError: too many computations are already waiting.
     """
     return BACKGROUND.start(analysis.key, len(analysis.labelled), lambda task: _read_all(engine, analysis, task))
 
 
 def task_of(analysis: Analysis) -> Task | None:
-    """The latest task that reads, or has read, its pictures."""
+    """The latest background task of an analysis, or None."""
     return BACKGROUND.task(analysis.key)
 
 
@@ -226,9 +227,9 @@ def _read(engine: Engine, labelled: LabelledSet, index: int, checkpoint: Checkpo
 
 
 def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8], pane: Pane) -> PhotoFigures:
-    """Score a network's pane of an (H, W, 3) photo against (H, W) ground truth in the pane's space."""
+    """Score a network's prediction (pane) of an (H, W, 3) photo against (H, W) ground truth in the pane's space."""
     assert pane.entropy is not None
-    assert pane.confidence is not None  # both are there of every network
+    assert pane.confidence is not None  # every network provides both
     scored = truth < pane.space.count
     right = pane.labels[scored] == truth[scored]
 
@@ -251,7 +252,7 @@ def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8
 
 def _encoded(form: str, pixels: NDArray[np.uint8], options: tuple[int, ...]) -> bytes:
     done, data = cv2.imencode(form, pixels, options)
-    assert done  # of a byte image in memory
+    assert done  # encoding a uint8 image in memory does not fail
     return data.tobytes()
 
 
@@ -260,7 +261,7 @@ def _decoded(data: bytes, mode: int) -> NDArray[np.uint8]:
 
 
 def detection(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> float:
-    """Area under the ROC curve of a score in 256 steps, (256,) wrong and right pixels by score; ties count half."""
+    """Area under the ROC curve in [0,1], from (256,) wrong and right pixels by score; ties count half."""
     pairs = float(wrong.sum()) * float(right.sum())
     if not pairs:
         return float("nan")
@@ -269,7 +270,7 @@ def detection(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> float:
 
 
 def reliability(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> list[tuple[float, float, float]]:
-    """Mean confidence, accuracy and share of the pixels of each bin, from (256,) wrong and right pixels by confidence."""
+    """Per bin, mean confidence, accuracy and share of the pixels, from (256,) wrong and right pixels by confidence."""
     confidence = np.arange(256) / 255
     place = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1).astype(np.int64)
     total = np.bincount(place, weights=wrong + right, minlength=CALIBRATION_BINS)
@@ -283,9 +284,9 @@ def reliability(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> list[tupl
 
 
 def sparsification(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> list[float]:
-    """Error in [0,1] when the 0, 10, ... 90 % of the pixels with the highest entropy are left out.
+    """Error in [0,1] of the pixels left when the 0, 10, ... 90 % with the highest entropy are removed.
 
-    Of pixels with the same entropy the same share of wrong and right ones is left out (Ilg et al., ECCV 2018).
+    Among pixels of equal entropy, wrong and correct ones are removed in proportion (Ilg et al., ECCV 2018).
     """
     count = (wrong + right).astype(np.float64)
     total, errors = count.sum(), []
@@ -300,11 +301,11 @@ def sparsification(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> list[f
 
 @dataclass(frozen=True)
 class Cell:
-    """What is looked for: a class, or pixels of one class that are read as another.
+    """A cell of the confusion matrix, or a whole class.
 
     Attributes:
-        truth: the class that is there.
-        predicted: what it is read as; None for the class as a whole.
+        truth: the true class.
+        predicted: the predicted class; None for the whole class.
     """
 
     truth: int
@@ -313,11 +314,11 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A picture in an order.
+    """A picture in a sorted list.
 
     Attributes:
-        photo: its figures.
-        said: what puts it there, such as "IoU 23.1" or "1,204 pixels".
+        photo: the picture with its scores.
+        said: the value by which it is sorted, as text, such as "IoU 23.1" or "1,204 pixels".
     """
 
     photo: PhotoFigures
@@ -325,7 +326,7 @@ class Ranked:
 
 
 ORDERS: Final = ("Lowest IoU", "Largest losses", "Largest gains", "Largest disagreement")
-"""How pictures are sorted; all but the first are against another checkpoint."""
+"""How pictures can be sorted; all but the first compare with another checkpoint."""
 
 
 def ranked(
@@ -334,13 +335,13 @@ def ranked(
     cell: Cell | None = None,
     others: Sequence[PhotoFigures] = (),
 ) -> list[Ranked]:
-    """Pictures in an order, the most telling first; those of which the order says nothing are left out.
+    """Sort pictures, those with the largest errors or changes first; pictures to which the order does not apply are left out.
 
     Args:
-        photos: read by the checkpoint.
-        order: one of `ORDERS`; a cell of two classes sorts by its pixels whatever the order.
-        cell: what is looked for; None for all classes.
-        others: read by the checkpoint that it is compared with.
+        photos: pictures predicted by the checkpoint.
+        order: one of `ORDERS`; ignored for a cell of two classes, which sorts by the number of its pixels.
+        cell: the cell or class of interest; None for all classes.
+        others: the pictures predicted by the checkpoint that it is compared with.
     """
     if cell is not None and cell.predicted is not None and cell.predicted != cell.truth:
         counts = [(int(photo.confusion[cell.truth, cell.predicted]), photo) for photo in photos]
@@ -361,7 +362,7 @@ def ranked(
 
 
 def looked_for(photo: PhotoFigures, cell: Cell | None) -> NDArray[np.bool_]:
-    """(H, W) the pixels that a cell is about: those of the confusion, the class's errors, or all errors."""
+    """(H, W) mask of the pixels that a cell selects: those of the confusion, all errors of the class, or all errors."""
     predicted, truth = photo.predicted(), photo.true()
     wrong = (predicted != truth) & (truth < len(photo.confusion))
     if cell is None:
@@ -372,7 +373,7 @@ def looked_for(photo: PhotoFigures, cell: Cell | None) -> NDArray[np.bool_]:
 
 
 def middle_of_largest(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """(x, y) of the pixel that lies deepest within a mask; None where it is empty."""
+    """(x, y) of the pixel farthest from the mask's border; None if the mask is empty."""
     if not mask.any():
         return None
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -381,7 +382,7 @@ def middle_of_largest(mask: NDArray[np.bool_]) -> tuple[int, int] | None:
 
 
 def address_in_compare(analysis: Analysis, photo: PhotoFigures, cell: Cell | None) -> dict[str, str]:
-    """What the address of Compare says to open a picture with the pixels that a cell is about."""
+    """Query parameters with which Compare opens a picture, pointing at the pixels that a cell selects."""
     middle = middle_of_largest(looked_for(photo, cell))
     address = analysis.labelled.address(photo.index) | {"layer": "error"}
     return address if middle is None else address | {"pixel": f"{middle[0]},{middle[1]}"}
@@ -413,7 +414,7 @@ def _path(labelled: LabelledSet, checkpoint: Checkpoint) -> Path:
 
 
 def _store(path: Path, photos: Sequence[PhotoFigures]) -> None:
-    """Keep what was read; a cache that may not be written to keeps nothing."""
+    """Store the results; if the cache cannot be written, they are kept in memory only."""
     if not photos:
         return
     try:
@@ -426,13 +427,13 @@ def _store(path: Path, photos: Sequence[PhotoFigures]) -> None:
                     name: np.frombuffer(b"".join(data), np.uint8),
                     f"{name}_ends": np.cumsum([len(each) for each in data]),
                 }
-            np.savez(file, **arrays)  # what is large in it is compressed already
+            np.savez(file, **arrays)  # not compressed: the images, its largest part, already are
     except OSError:
         return
 
 
 def _stored(path: Path, count: int, classes: int) -> list[PhotoFigures]:
-    """What was kept; nothing where there is nothing or it is damaged, for it can be read again."""
+    """Load the stored results; none if the file is missing or damaged, in which case they are computed again."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             rows = zip(*(stored[name] for name in ARRAYS), *(_files(stored, name) for name in FILES), strict=True)
@@ -446,6 +447,6 @@ def _stored(path: Path, count: int, classes: int) -> list[PhotoFigures]:
 
 
 def _files(stored: Mapping[str, NDArray[Any]], name: str) -> list[bytes]:
-    """The files that were stored one after the other under a name."""
+    """Split an array of concatenated files."""
     data, ends = stored[name].tobytes(), stored[f"{name}_ends"].tolist()
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,4 @@
-"""A comparison as files to go on with: label images in the numberings of the field, overlays and figures. No UI library."""
+"""Export a comparison as files: label images in common numberings, overlays and scores. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sim2street.app.content.panes import Pane, label_image, overlay_image
 from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.photo import Photo
 
-README: Final = """<method>_labels.png     class numbers with the palette, for looking at
+README: Final = """<method>_labels.png     class numbers as a palette image, for viewing
 <method>_train_ids.png  class numbers as grey values: {space}
-<method>_label_ids.png  the ids of Cityscapes' label files, as its evaluation server expects; for the 19 classes only
+<method>_label_ids.png  Cityscapes label ids, as its evaluation server expects; for its 19 classes only
 <method>_overlay.png    the photo with the classes' colours
-<method>.npz            labels (H, W); entropy and confidence (H, W), bytes, 255 for 1; the three likeliest classes of every
-                        `stride`-th pixel and their probabilities, (h, w, 3), bytes, 255 for 1
-figures.csv             per class: share of the pixels, and the IoU of this image where there is a ground truth
+<method>.npz            labels (H, W); entropy and confidence (H, W), uint8, where 255 is 1; the three most probable classes
+                        of every `stride`-th pixel and their probabilities, (h, w, 3), uint8, where 255 is 1
+figures.csv             per class: share of the pixels and, if there is ground truth, the IoU of this image
 """
 
 
 def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
-    """A ZIP of every method's label images and overlay, with their figures; PNG without metadata."""
+    """Return a ZIP with every method's label images, overlay and scores; the PNG files have no metadata."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as files:  # PNG does not get smaller
+    with zipfile.ZipFile(buffer, "w") as files:  # not compressed, since PNG already is
         for entrant in entrants:
             key, pane = entrant.reading.key, entrant.reading.pane
             files.writestr(f"{key}_labels.png", label_image(pane))
@@ -47,7 +47,7 @@ def archive(photo: Photo, entrants: Sequence[Entrant]) -> bytes:
 
 
 def arrays(pane: Pane) -> bytes:
-    """All planes of a reading as NumPy's archive, a byte a value; nothing in it needs pickle."""
+    """Return labels, entropy, confidence and the most probable classes as an .npz file that needs no pickle."""
     planes = {
         "entropy": pane.entropy,
         "confidence": pane.confidence,
@@ -62,7 +62,7 @@ def arrays(pane: Pane) -> bytes:
 
 
 def figures_csv(entrants: Sequence[Entrant]) -> str:
-    """One line per method and class, percent; empty where a figure is not known."""
+    """One line per method and class, in percent; unknown values are empty."""
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(["checkpoint", "method", "class", "share_percent", "iou_percent"])

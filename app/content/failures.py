@@ -1,4 +1,4 @@
-"""What a page shows of an error analysis: the matrix, the pictures behind a cell, and figures. No UI library in here."""
+"""The content of the error analysis page: confusion matrix, pictures behind a cell, and scores. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sim2street.app.content.error_analysis import JPEG, Analysis, Cell, Ranked, 
 from sim2street.models.labels import LabelSpace
 
 OUTLINE: Final = (255, 0, 190)
-"""RGB around the pixels that are looked for: a colour that streets and label palettes do not have."""
+"""RGB of the outline around the selected pixels, which occurs in neither streets nor label palettes."""
 
 TINT: Final = 0.4
-"""Share of that colour within the outline."""
+"""Opacity of that colour within the outline."""
 MUCH: Final = 0.2
-"""Share of a picture from which on the tint is half as strong."""
+"""Share of the picture above which the tint is half as strong."""
 
 INTRODUCTION: Final = (
     "A checkpoint predicts every picture of a labelled set. Each confusion opens the pictures behind it, and each picture"
@@ -30,7 +30,7 @@ INTRODUCTION: Final = (
 
 
 def cell_of(choice: str, space: LabelSpace) -> Cell | None:
-    """A cell by the words of the matrix, "truth,predicted" or "truth"; None for anything else."""
+    """Parse the key of a matrix cell, "truth,predicted" or "truth" as class numbers; None for anything else."""
     parts = choice.split(",")
     if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) < space.count for part in parts):
         return None
@@ -38,7 +38,7 @@ def cell_of(choice: str, space: LabelSpace) -> Cell | None:
 
 
 def in_words(cell: Cell | None, space: LabelSpace) -> str:
-    """What a cell is about."""
+    """Title of a cell."""
     if cell is None:
         return "all classes"
     truth = space.names[cell.truth]
@@ -46,12 +46,12 @@ def in_words(cell: Cell | None, space: LabelSpace) -> str:
 
 
 def matrix(summary: Summary, space: LabelSpace, chosen: str) -> dict[str, Any]:
-    """A confusion matrix as `viewer/matrix.js` takes it; classes that occur nowhere are left out."""
+    """A confusion matrix for `viewer/matrix.js`; classes that are neither present nor predicted are left out."""
     truth = summary.confusion.sum(axis=1)
     rows = [value for value in range(space.count) if truth[value]]
     columns = [value for value in range(space.count) if truth[value] or summary.confusion[:, value].any()]
     return {
-        "label": "Confusion matrix: share of each class's pixels by what they are read as",
+        "label": "Confusion matrix: share of each true class's pixels by predicted class",
         "classes": [
             {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
             for name, colour in zip(space.names, space.palette.tolist(), strict=True)
@@ -66,7 +66,7 @@ def matrix(summary: Summary, space: LabelSpace, chosen: str) -> dict[str, Any]:
 
 
 def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> dict[str, Any]:
-    """Pictures with the pixels that a cell is about outlined, as `viewer/cards.js` takes them."""
+    """Pictures with the pixels that a cell selects outlined, for `viewer/cards.js`."""
     items = []
     for each in pictures:
         name = analysis.labelled.name(each.photo.index)
@@ -77,22 +77,22 @@ def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> 
 
 
 def outlined(shown: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
-    """(h, w, 3) uint8 RGB with the pixels of an (H, W) mask of the same view tinted and outlined, as a base64 JPEG."""
-    # Of what is smaller than a pixel of the card something has to stay.
+    """Tint and outline the pixels of an (H, W) mask in its shrunk photo, (h, w, 3) uint8 RGB; returns a base64 JPEG."""
+    # A low threshold keeps parts of the mask that are smaller than a pixel of the card.
     size = (shown.shape[1], shown.shape[0])
     small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.2
-    tint = TINT if small.mean() < MUCH else TINT / 2  # what is wrong all over has to remain a picture
+    tint = TINT if small.mean() < MUCH else TINT / 2  # keep a picture recognisable that is wrong nearly everywhere
     shown[small] = ((1 - tint) * shown[small] + tint * np.array(OUTLINE)).astype(np.uint8)
     edges, _ = cv2.findContours(small.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     large = [edge for edge in edges if cv2.contourArea(edge) >= 12]
     cv2.drawContours(shown, large, -1, OUTLINE, 1, cv2.LINE_AA)
     done, jpeg = cv2.imencode(".jpg", shown[..., ::-1], JPEG)
-    assert done  # of a byte image in memory
+    assert done  # encoding a uint8 image in memory does not fail
     return base64.b64encode(jpeg.tobytes()).decode("ascii")
 
 
 def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
-    """What the figures over all pictures say, a sentence each."""
+    """Sentences on the scores over all pictures."""
     known = summary.iou[~np.isnan(summary.iou)]
     count = len(analysis.photos)
     said = [f"Mean IoU {100 * known.mean():.1f} over {count} picture{'' if count == 1 else 's'}."]
@@ -109,7 +109,7 @@ def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
 
 
 def problems_in_words(analysis: Analysis) -> list[str]:
-    """Why pictures could not be read; of many alike the first, and their number."""
+    """Sentences on pictures that failed; each reason is given once, with the number of further pictures."""
     reasons = Counter(problem.partition(": ")[2] for problem in analysis.problems)
     first = {problem.partition(": ")[2]: problem for problem in reversed(analysis.problems)}
     return [

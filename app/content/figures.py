@@ -1,4 +1,4 @@
-"""The numbers beside the pictures, as plain rows for tables and charts. No UI library in here."""
+"""The numbers of a comparison, as plain rows for tables and charts. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.models.storage.files import in_units
 
 AGAINST: Final = "vs source-only"
-"""Column of `summary`: points against `baseline_of`."""
+"""Column of `summary`: difference to `baseline_of` in points."""
 MIOU: Final = "mIoU "
-"""What its columns with a data set's figure begin with."""
-ABSENT: Final = "– is a class that is neither in the photo nor predicted."
-"""What a dash in the table of classes means."""
+"""Prefix of the columns of `summary` with a data set's mIoU."""
+ABSENT: Final = "– marks a class that is neither in the photo nor predicted."
+"""Explanation of a dash in the table of classes."""
 LICENCES: Final = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
-"""Licences in words; others are shown as the checkpoint names them."""
+"""Display names of licences; others are shown as in the checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
-    """One method on the page with everything known of it.
+    """One method in a comparison.
 
     Attributes:
-        checkpoint: what it was trained on and how it scored on data sets; None for predictions that were made elsewhere.
-        reading: what it says of the photo.
+        checkpoint: None for predictions that were made elsewhere.
+        reading: its prediction of the photo.
     """
 
     checkpoint: Checkpoint | None
@@ -40,22 +40,22 @@ class Entrant:
 
     @property
     def score(self) -> Score | None:
-        """Against this photo's ground truth, or None without one."""
+        """Score against this photo's ground truth; None without ground truth."""
         return self.reading.score
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A comparison in numbers, as every page shows it.
+    """The numbers of a comparison, as every page shows them.
 
     Attributes:
         summary: one row per method.
-        classes: one row per class, each method's percent by its title.
-        gains: the same in points against `baseline_of`; empty where nobody is compared.
-        values: percent of the classes in their order, by method.
-        colours: CSS colours by method.
-        unit: of `classes` and `values`, such as "IoU of this image, %".
-        notes: sentences on what `summary` says and does not say.
+        classes: one row per class, with each method's percent under its title.
+        gains: the same, as differences to `baseline_of` in points; empty if no method has a baseline.
+        values: method title -> percent of each class, in order.
+        colours: method title -> CSS colour.
+        unit: unit of `classes` and `values`, such as "IoU of this image, %".
+        notes: sentences that explain `summary`.
     """
 
     summary: list[dict[str, Any]]
@@ -68,12 +68,12 @@ class Numbers:
 
     @property
     def names(self) -> list[str]:
-        """Of the classes, in their order."""
+        """Class names, in order."""
         return [row["Class"] for row in self.classes]
 
 
 def numbers(entrants: Sequence[Entrant]) -> Numbers:
-    """What the numbers say of the methods that have read a photo; there is at least one."""
+    """Collect the numbers of at least one method that has predicted a photo."""
     scored = any(entrant.score is not None for entrant in entrants)
     bases = (
         {base.reading.title for entrant in entrants if (base := baseline_of(entrant, entrants))} if scored else set()
@@ -83,16 +83,18 @@ def numbers(entrants: Sequence[Entrant]) -> Numbers:
     notes = [
         "IoU of this image in percent, over the classes in it; not a data set's mIoU."
         if scored
-        else "No ground truth: what can be said is how sure each method is and what it sees."
+        else "Without ground truth, only each method's classes and its certainty can be shown."
     ]
     if bases:
-        notes.append(f"Differences are points against source-only on the same encoder: {' or '.join(sorted(bases))}.")
+        notes.append(f"Differences are in points to source-only on the same encoder: {' or '.join(sorted(bases))}.")
     if any(column.startswith(MIOU) for column in rows[0]):
         notes.append(
-            "mIoU columns: the looks of rendered streets and the data sets that each checkpoint was scored on."
+            "mIoU columns: the looks of rendered streets and the data sets on which each checkpoint was scored."
         )
     if masks := [entrant.reading.title for entrant in entrants if not has_comparable_entropy(entrant)]:
-        notes.append(f"{' and '.join(masks)}: scores of masks, whose entropy does not compare with the others'.")
+        notes.append(
+            f"{' and '.join(masks)}: entropy of mask scores, which cannot be compared with the others' entropy."
+        )
     return Numbers(
         summary=rows,
         classes=classes,
@@ -105,25 +107,25 @@ def numbers(entrants: Sequence[Entrant]) -> Numbers:
 
 
 def trained_on(config: CheckpointConfig) -> str:
-    """Where labels and style came from, such as "game → fog"."""
+    """Source and target data, such as "game → fog"."""
     source = source_title(config.source)
     return source if config.target is None else f"{source} → {source_title(config.target)}"
 
 
 def learnt_from(config: CheckpointConfig) -> str:
-    """The same in words."""
+    """Source and target data in words, such as "labels of game, pictures of fog without labels"."""
     target = f", pictures of {source_title(config.target)} without labels" if config.target else ""
     return f"labels of {source_title(config.source)}{target}"
 
 
 def network_of(config: CheckpointConfig) -> str:
-    """Such as "DAFormer on MiT-B0 × 0.75"."""
+    """Name of a checkpoint's network, such as "DAFormer on MiT-B0 × 0.75"."""
     title, encoder = NETWORKS[config.network].title, encoder_of(config)
     return encoder if encoder.startswith(title) else f"{title} on {encoder}"
 
 
 def facts(checkpoint: Checkpoint) -> dict[str, str]:
-    """What a card says of a checkpoint besides its scores, as plain text by label."""
+    """The facts on a checkpoint's card besides its scores: label -> plain text."""
     config = checkpoint.config
     training = f"{config.step} steps, seed {config.seed}"
     if config.imported is not None:
@@ -141,7 +143,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per data set and split that a checkpoint was scored on, None for what is not known."""
+    """One row per data set and split that a checkpoint was scored on; None for unknown values."""
     return [
         {
             "Data set": title,
@@ -156,7 +158,7 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def downloaded(entry: CatalogEntry) -> str:
-    """How far the download of an entry is, such as "12 MB of 30 MB"; empty where there is none or its size is unknown."""
+    """Progress of an entry's download, such as "12 MB of 30 MB"; empty if there is none or its size is unknown."""
     if entry.download is None or not entry.download.total:
         return ""
     return f"{in_units(entry.download.done)} of {in_units(entry.download.total)}"
@@ -167,12 +169,12 @@ def _sources(config: CheckpointConfig) -> set[str]:
 
 
 def encoder_of(config: CheckpointConfig) -> str:
-    """What a checkpoint's features come from, such as "MiT-B0 × 0.75"."""
+    """Name of a checkpoint's encoder, such as "MiT-B0 × 0.75"."""
     return encoder_name(config.network, config.network_options)
 
 
 def _class_count(report: Mapping[str, Any]) -> int | None:
-    """How many classes a report is about: those that it lists, or those of the label space that it names."""
+    """Number of classes in a report: those that it lists, or those of its label space; None if unknown."""
     if report.get("iou_per_class"):
         return len(report["iou_per_class"])
     space = LABEL_SPACES.get(report.get("label_space", ""))
@@ -180,7 +182,7 @@ def _class_count(report: Mapping[str, Any]) -> int | None:
 
 
 def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
-    """Title of each checkpoint by its name; where two share one, what they were trained on tells them apart."""
+    """Checkpoint name -> unique title; the training data or the name is added where titles coincide."""
     titles = {}
     for checkpoint in checkpoints:
         title = escape.line(checkpoint.config.title) or checkpoint.name
@@ -194,16 +196,17 @@ def unique_titles(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
 
 
 def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None:
-    """The source-only entrant on the same encoder that has seen no other labels, the most of the same; None if none is shown.
+    """Find the source-only entrant to which a method is compared; None if none is shown or the method itself is source-only.
 
-    What another encoder or more labels (an oracle's) do is not the method's doing. A source-only entrant has no baseline.
+    It must use the same encoder and only source data sets of the method's, since neither a better encoder nor more labels
+    (as an oracle has) are the method's merit. Of several, the one with the most of these data sets is taken.
     """
     if entrant.checkpoint is None or entrant.checkpoint.config.method == "source_only":
         return None
     config = entrant.checkpoint.config
     fair = {
         len(_sources(other.checkpoint.config)): other
-        for other in reversed(entrants)  # of equals the first stays
+        for other in reversed(entrants)  # so that the first of equals wins
         if other.checkpoint is not None
         and other.checkpoint.config.method == "source_only"
         and encoder_of(other.checkpoint.config) == encoder_of(config)
@@ -213,13 +216,13 @@ def baseline_of(entrant: Entrant, entrants: Sequence[Entrant]) -> Entrant | None
 
 
 def has_comparable_entropy(entrant: Entrant) -> bool:
-    """Whether the network's entropy is that of a softmax per pixel, as most networks' is."""
+    """Whether the network's entropy is that of a softmax per pixel, as for most networks."""
     network = None if entrant.checkpoint is None else NETWORKS.get(entrant.checkpoint.config.network)
     return network is None or not network.classifies_masks
 
 
 def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
-    """One row per method; shares in percent, differences in points, None for what is not known."""
+    """One row per method; shares in percent, differences in points, None for unknown values."""
     rows = []
     for entrant in entrants:
         pane = entrant.reading.pane
@@ -230,7 +233,7 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
             row[AGAINST] = (
                 None if base is None or base.score is None else difference(entrant.score.mean_iou, base.score.mean_iou)
             )
-            row["Pixels right"] = percent(entrant.score.accuracy)
+            row["Pixel accuracy"] = percent(entrant.score.accuracy)
         row["Mean entropy"] = pane.mean_entropy if has_comparable_entropy(entrant) else None
         row["Seconds"] = pane.seconds
         row["Trained on"] = entrant.reading.note
@@ -244,9 +247,9 @@ def summary(entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
 
 
 def per_class(entrants: Sequence[Entrant], *, gains: bool = False) -> list[dict[str, Any]]:
-    """One row per class: IoU with ground truth, else the share of the pixels; percent.
+    """One row per class in percent: IoU if there is ground truth, otherwise the share of the pixels.
 
-    With `gains`, points against `baseline_of` in their place, of the entrants that have one.
+    With `gains`, differences to `baseline_of` in points instead, for entrants that have a baseline.
     """
     if not entrants:
         return []
@@ -274,5 +277,5 @@ def percent(share: float) -> float | None:
 
 
 def difference(share: float, base: float) -> float | None:
-    """Points in percent between two shares; None where either is NaN."""
+    """Difference of two shares in points; None if either is NaN."""
     return None if math.isnan(share) or math.isnan(base) else 100 * float(share - base)

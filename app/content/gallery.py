@@ -1,6 +1,6 @@
-"""Where photos come from: rendered streets, data sets on this machine, and uploads. No UI library in here.
+"""Photos to compare on: rendered streets, data sets on this machine, and uploads. Imports no UI library.
 
-Each ends as a `Scene`: a photo no larger than it is shown, with ground truth of the same size where there is one.
+Each becomes a `Scene`: a photo at display size, with ground truth of the same size if there is any.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from sim2street.training.datasets.street_scenes import render
 from sim2street.training.predictions import PredictionFolder
 
 PREDICTIONS_VARIABLE: Final = "SIM2STREET_PREDICTIONS"
-"""Folders of predictions that were made elsewhere, separated as in PATH."""
+"""Environment variable with folders of predictions made elsewhere, separated as in PATH."""
 RENDERED: Final = "Rendered streets"
 OWN: Final = "Your photo"
-"""Both pages' words for the sources that are always there."""
+"""Names of the two sources that are always available."""
 
 FIRST_SCENE: Final = 2_000_000
-"""Index of the gallery's street 0, beyond every scene that is trained on or scored."""
+"""Renderer index of the gallery's street 0, beyond all scenes used for training or scoring."""
 SCENE_SIZE: Final = (512, 256)
-"""(width, height) in pixels of a rendered scene; the shape of Cityscapes' photos."""
+"""(width, height) in pixels of a rendered scene, with the aspect ratio of Cityscapes photos."""
 ONE_PAINTER: Final = threading.Lock()
-"""The renderer works for one thread at a time: OpenCV's number of threads and the sprites that are drawn when first needed
-belong to the process. Of 240 scenes that 50 threads painted at once, 2 had other pixels than when painted alone."""
+"""Only one thread may render at a time, since OpenCV's thread count and the lazily drawn sprites are global to the process.
+Of 240 scenes rendered in 50 threads at once, 2 differed from those rendered alone."""
 THUMBNAIL: Final = (168, 84)
-"""(width, height) in pixels of a small picture in the gallery."""
+"""(width, height) in pixels of a thumbnail in the gallery."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A photo ready to be shown and read.
+    """A photo ready to be shown and predicted.
 
     Attributes:
-        photo: longest side at most `panels.LONG_SIDE`.
-        space: classes of panes and legend, the ground truth's where that merges classes.
+        photo: longest side at most `panes.LONG_SIDE`.
+        space: classes of panes and legend; the ground truth's classes if those are coarser.
         truth: (H, W) uint8 in `space`, of the photo's size, or None.
-        private: whether it is a person's own and must not be kept beyond the session.
-        numberings: how else the ground truth may have to be read, by its values; keys of `ENCODINGS`.
-        key: of a photo of a data set, by which predictions of it are found; empty for others.
+        private: whether it is the user's own and must not be kept beyond the session.
+        numberings: keys of `ENCODINGS` that fit the values of the ground truth better than the chosen one.
+        key: key of a data set's photo, by which predictions made elsewhere are found; empty for other photos.
     """
 
     photo: Photo
@@ -68,11 +68,11 @@ class Scene:
 
 
 ENCODINGS: Final = NUMBERINGS
-"""How an uploaded label image may number its classes, by what people choose."""
+"""Numberings that users can choose for an uploaded label image, by title."""
 
 
 def rendered_scene(style: str, number: int) -> Scene:
-    """Render street `number` in a style; the labels are exact."""
+    """Render street `number` of the gallery in a style, with its exact labels."""
     with ONE_PAINTER:
         rendered = render(style, FIRST_SCENE + number, size=SCENE_SIZE)
     digest = hashlib.sha256(rendered.photo.tobytes()).hexdigest()
@@ -95,7 +95,7 @@ def photo_set_scene(dataset: SegmentationDataset, index: int) -> Scene:
 
 
 def prediction_folders(dataset: SegmentationDataset) -> tuple[dict[str, PredictionFolder], list[str]]:
-    """Folders of predictions for a data set by name, of those that the environment names, and why others cannot be used."""
+    """Usable folders of `PREDICTIONS_VARIABLE` with predictions for a data set, by name, and why others cannot be used."""
     found: dict[str, PredictionFolder] = {}
     problems: list[str] = []
     for part in os.environ.get(PREDICTIONS_VARIABLE, "").split(os.pathsep):
@@ -122,7 +122,7 @@ def uploaded_scene(data: bytes, name: str) -> Scene:
 
 
 def public_scene(data: bytes, name: str) -> Scene:
-    """Read a photo that is nobody's own.
+    """Read a photo that may be kept beyond the session.
 
     Raises:
         PhotoError: it cannot be read as a photo.
@@ -131,35 +131,37 @@ def public_scene(data: bytes, name: str) -> Scene:
 
 
 def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, label_name: str, encoding: str) -> Scene:
-    """Read an uploaded photo together with its label image, whose classes are numbered as `encoding` says.
+    """Read an uploaded photo and its label image, whose classes are numbered by `encoding`, a key of `ENCODINGS`.
 
     Raises:
-        PhotoError: one of the two is no picture.
-        MisnumberedError: the label image holds other values; it knows which numberings have them.
+        PhotoError: one of the two cannot be read as a picture.
+        MisnumberedError: the label image contains values that `encoding` does not have; lists the numberings that do.
         LabelError: the label image does not fit the photo, or no pixel has a class.
     """
     photo, numbering = _photo(scene_data, scene_name), ENCODINGS[encoding]
     read = WORKERS_OF_SERVER.run(read_photo_labels, photo, label_data, numbering, name=label_name)
     if (read.labels == IGNORE).all():
-        raise LabelError(f"No pixel of {label_name} carries a class when read as {encoding}. Choose another numbering.")
+        raise LabelError(f"No pixel of {label_name} has a class when read as {encoding}. Choose another numbering.")
     remarks = list(photo.remarks)
     if photo.orientation != 1:
-        remarks.append("its EXIF orientation turns the photo, and the ground truth was brought to fit it")
-    # Such a file is read without complaint and scored against the wrong classes.
+        remarks.append("the photo is turned by its EXIF orientation, and the ground truth was turned to match")
+    # The values are valid in both numberings, so without this remark the wrong classes would be scored silently.
     found = read.doubt
     if found is not None:
-        remarks.append(f"{label_name} looks like {found.suspected} rather than {encoding}: it holds {found.evidence}")
+        remarks.append(
+            f"{label_name} looks like {found.suspected} rather than {encoding}: it contains {found.evidence}"
+        )
     scene = _scene(replace(photo, remarks=tuple(remarks)), read.labels, numbering.space)
     return replace(scene, private=True, numberings=tuple(other.title for other in found.others) if found else ())
 
 
 def _photo(data: bytes, name: str) -> Photo:
-    """Decode where it can be given up, no larger than it is shown."""
+    """Decode in a worker process, at display size."""
     return WORKERS_OF_SERVER.run(read_photo, data, name=name, long_side=LONG_SIDE)
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Crop (H, W, 3) uint8 around its middle to the gallery's shape and shrink it."""
+    """Crop (H, W, 3) uint8 around its centre and shrink it to `THUMBNAIL`."""
     image = Image.fromarray(pixels)
     scale = max(THUMBNAIL[0] / image.width, THUMBNAIL[1] / image.height)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)

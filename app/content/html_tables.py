@@ -1,4 +1,4 @@
-"""Figures as HTML tables and cards, for pages without a table of their own. No UI library in here."""
+"""HTML tables and cards, for pages whose UI framework has no suitable table. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sim2street.models.storage.checkpoint import Checkpoint
 def table(
     rows: Sequence[Mapping[str, Any]], formats: Mapping[str, str], colours: Mapping[str, str] | None = None
 ) -> str:
-    """Rows as a table; None is shown as –.
+    """Format rows as an HTML table; None is shown as –.
 
     Args:
-        rows: all with the same columns.
-        formats: format of the numbers by column, such as ".1f"; the default is ".1f".
-        colours: CSS colour of a dot before texts of the first column.
+        rows: rows with the same columns.
+        formats: column -> format of its numbers; by default ".1f".
+        colours: text of the first column -> CSS colour of the dot before it.
     """
     if not rows:
         return ""
@@ -38,7 +38,7 @@ def table(
 
 
 def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
-    """What each checkpoint learnt from, how it scored, and under which licence; the others with their reason."""
+    """A card per checkpoint with its training data, scores and licence, or the reason why it cannot be used."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
     cards = [_card(checkpoint, titles[checkpoint.name]) for checkpoint in usable]
@@ -47,7 +47,7 @@ def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
 
 
 def problem(entry: CatalogEntry) -> str:
-    """An entry that cannot be used (yet), and why."""
+    """An entry that cannot be used (yet), with the reason."""
     amount = figures.downloaded(entry)
     said = f"{entry.error or ''} {amount}." if amount else entry.error or ""
     return f'<div class="problem"><b>{escape.html(entry.name)}</b> {escape.html(said)}</div>'

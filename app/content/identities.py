@@ -1,7 +1,4 @@
-"""Identity of each method: title, colour, idea and paper, from its own registry entry.
-
-A method has the same name, explanation and colour on every page.
-"""
+"""Title, colour, idea and paper of each method from its registry entry, so that they are the same on every page."""
 
 from __future__ import annotations
 

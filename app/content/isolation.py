@@ -1,10 +1,9 @@
-"""Pictures of strangers are decoded in processes that can be given up: after a deadline, or beyond a share of memory.
+"""Decode untrusted pictures in worker processes, with limits on time and memory.
 
-Decoders are C code that nothing can interrupt, and that may hold Python's lock meanwhile. A server hands what came from
-outside to one of a few workers. A worker that takes too long is killed and replaced, one that wants too much memory
-fails alone, and whoever finds all of them busy waits, up to a limit. So neither time nor memory of the server depends
-on what a visitor sends. The command line decodes in its own process, where the person who waits can press Ctrl-C.
-No UI library in here.
+Decoders are C code that cannot be interrupted and may hold the GIL, so a server decodes uploads in a few workers. A worker
+that takes too long is killed and replaced; one that needs too much memory fails without affecting the server; requests
+wait up to a limit while all workers are busy. An upload can thus exhaust neither the server's time nor its memory. The
+command line decodes in its own process, where the user can press Ctrl-C. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WORKERS: Final = 2
-"""Pictures that are decoded at once."""
+"""Number of worker processes, and so of pictures decoded at once."""
 SECONDS: Final = 15.0
-"""For one picture; 60 megapixels take two to five."""
+"""Time limit for one picture; 60 megapixels take two to five seconds."""
 MEMORY: Final = 2**30
-"""Bytes that a worker may have beyond those it starts with; benchmarks/memory.py measures what photos take."""
+"""Bytes that a worker may use on top of what it starts with; benchmarks/memory.py measures what photos need."""
 LINE_BYTES: Final = 256 * 2**20
-"""Files that are being decoded or wait for it, together."""
+"""Largest total size of the files being decoded or waiting."""
 LINE_SECONDS: Final = 30.0
-"""Longest wait for a worker."""
+"""Longest wait for a free worker."""
 STARTING: Final = 120.0
-"""Seconds in which a worker has to start, on a busy machine too."""
+"""Time limit for the start of a worker; generous, for busy machines."""
 TURNS: Final = 100
-"""Pictures after which a worker is replaced, so that no decoder's leak adds up."""
+"""Number of pictures after which a worker is replaced, so that a decoder's memory leak cannot accumulate."""
 LENGTH: Final = struct.Struct(">Q")
 
 
@@ -52,7 +51,7 @@ class _Late(Exception):
 
 
 class Worker:
-    """One process; used by one thread at a time."""
+    """One worker process; only one thread may use it at a time."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-P", "-m", __spec__.name if __spec__ else __name__]
@@ -65,8 +64,8 @@ class Worker:
         """Return (True, result) or (False, the error).
 
         Raises:
-            _Late: there was no answer in time; the worker has to be ended.
-            OSError, EOFError: it came to an end.
+            _Late: there was no answer in time; the caller must end the worker.
+            OSError, EOFError: the process has ended.
         """
         self.turns += 1
         assert self.process.stdin is not None
@@ -74,7 +73,7 @@ class Worker:
         return self._answer(time.monotonic() + seconds)
 
     def end(self) -> None:
-        """Kill it, whatever it is at."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -100,13 +99,13 @@ class Worker:
 
 
 class Workers:
-    """The workers of a server process, started when first needed.
+    """The worker processes of a server, started when first needed.
 
     Args:
-        count: how many.
-        seconds: for one picture.
-        line_seconds: longest wait for a free one.
-        line_bytes: of all files that are at work or wait.
+        count: number of workers.
+        seconds: time limit for one picture.
+        line_seconds: longest wait for a free worker, in seconds.
+        line_bytes: largest total size of the files being decoded or waiting.
     """
 
     def __init__(
@@ -125,13 +124,14 @@ class Workers:
         atexit.register(self.end)
 
     def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return `function(*arguments, **named)`, worked out elsewhere; it is a function of a module.
+        """Return `function(*arguments, **named)`, computed in a worker.
 
-        The named argument `name` is what people call the picture.
+        `function` must be defined at the top level of a module. The named argument `name` is used for the picture in
+        errors.
 
         Raises:
-            PhotoError: it took too long or too much memory.
-            LimitError: too many others wait.
+            PhotoError: the function took too long, or its worker died.
+            LimitError: no worker became free in time, or too many bytes are waiting.
             Exception: whatever the function raises.
         """
         name = named.get("name", "The picture")
@@ -148,7 +148,7 @@ class Workers:
         return answer
 
     def end(self) -> None:
-        """End those that are idle."""
+        """End the idle workers."""
         while self._idle:
             self._idle.pop().end()
 
@@ -159,13 +159,15 @@ class Workers:
         except _Late:
             worker.end()
             return False, PhotoError(
-                f"{name} takes more than {self.seconds:.0f} s to decode, which no photo does. Open it in an image editor"
-                " and save it anew, for example as JPEG."
+                f"{name} takes more than {self.seconds:.0f} s to decode, far longer than any photo. Open it in an image"
+                " editor and save it again, for example as JPEG."
             )
         except (OSError, EOFError):
             worker.end()
-            return False, PhotoError(f"The decoder broke down over {name}. Save the photo anew, for example as JPEG.")
-        except BaseException:  # such as a page's run that is stopped: the answer that is still to come is nobody's
+            return False, PhotoError(f"The decoder crashed on {name}. Save the photo again, for example as JPEG.")
+        except (
+            BaseException
+        ):  # such as Streamlit stopping the page's run; the pending answer would go to the next caller
             worker.end()
             raise
         if worker.turns < TURNS:
@@ -190,10 +192,10 @@ def _write(pipe: IO[bytes], value: Any) -> None:
 
 
 def _limit_this_process() -> None:
-    """No more memory than a picture needs, and no file is written."""
+    """Limit the memory of this process, and forbid it to write files."""
     try:
         import resource
-    except ImportError:  # Windows has no such limits; the deadline holds
+    except ImportError:  # Windows has no such limits; only the time limit applies there
         return
     with open("/proc/self/statm", encoding="ascii") as status:
         size = int(status.read().split()[0]) * resource.getpagesize()
@@ -203,18 +205,18 @@ def _limit_this_process() -> None:
 
 
 def main() -> None:
-    """Work until the server closes the pipe."""
-    import sim2street.models.photo_labels  # noqa: F401  # before memory is limited, and before the first picture waits
+    """Run a worker until the server closes the pipe."""
+    import sim2street.models.photo_labels  # noqa: F401  # imported before memory is limited and the first picture arrives
 
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the server's
+    os.dup2(2, 1)  # so that a library's output to stdout cannot corrupt the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the server
     if os.path.exists("/proc/self/statm"):
         _limit_this_process()
     _write(answers, (True, None))
     while length := sys.stdin.buffer.read(LENGTH.size):
         function, arguments, named = pickle.loads(sys.stdin.buffer.read(*LENGTH.unpack(length)))
-        signal.alarm(int(2 * SECONDS))  # should the server be gone, nobody else ends this
+        signal.alarm(int(2 * SECONDS))  # ends the worker if the server is gone
         try:
             answer = True, function(*arguments, **named)
         except Exception as error:
@@ -225,7 +227,7 @@ def main() -> None:
 
 
 WORKERS_OF_SERVER: Final = Workers()
-"""One pool for the process, whichever page asks."""
+"""Pool shared by all pages of the process."""
 
 
 if __name__ == "__main__":

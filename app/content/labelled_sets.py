@@ -1,6 +1,6 @@
-"""Sets of pictures with ground truth that a page can score on: rendered streets, and data sets on this machine.
+"""Labelled sets that a page can score on: rendered streets, and data sets on this machine.
 
-A picture of such a set has an address in Compare. No UI library in here.
+Each of their pictures can be opened in Compare by its URL. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sim2street.training.datasets.rendered import StreetScenes
 from sim2street.training.datasets.street_scenes import STYLES
 
 STREET_COUNT: Final = 100
-"""Streets of the gallery that are scored in each look; no recipe trains on them."""
+"""Number of the gallery's streets that are scored in each look; no recipe trains on them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class LabelledSet:
     """Pictures with ground truth, in a fixed order.
 
     Attributes:
-        key: such as "street_scenes/fog" or "camvid/val".
-        title: for people.
-        pictures: what is read.
+        key: data set and split, such as "street_scenes/fog" or "camvid/val".
+        title: display name.
+        pictures: the data set.
     """
 
     key: str
@@ -41,7 +41,7 @@ class LabelledSet:
 
     @property
     def rendered(self) -> bool:
-        """Whether the pictures are painted by this project."""
+        """Whether the pictures are rendered by this project."""
         return isinstance(self.pictures, StreetScenes)
 
     @property
@@ -51,11 +51,11 @@ class LabelledSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the pictures may have changed."""
+        """A hash that changes whenever the pictures may have changed."""
         return self.pictures.fingerprint()
 
     def name(self, index: int) -> str:
-        """What a picture is called."""
+        """Display name of a picture."""
         return f"street {index}" if self.rendered else self.pictures.keys[index]
 
     def scene(self, index: int) -> Scene:
@@ -69,7 +69,7 @@ class LabelledSet:
         return gallery.photo_set_scene(self.pictures, index)
 
     def address(self, index: int) -> dict[str, str]:
-        """What the address of Compare says to show this picture."""
+        """Query parameters with which Compare shows this picture."""
         if isinstance(self.pictures, StreetScenes):
             return {"photo": RENDERED, "style": self.pictures.style, "street": str(index)}
         name, split = self.key.split("/")
@@ -81,7 +81,7 @@ class LabelledSet:
 
 
 def labelled_set_titles() -> dict[str, str]:
-    """Keys and titles of all sets, without opening any."""
+    """Key -> title of all sets, without opening any."""
     streets = {f"{StreetScenes.name}/{style}": f"Rendered streets, {style}" for style in STYLES}
     photos = {
         f"{kind.name}/{split}": f"{kind.title} {split}"
@@ -95,7 +95,7 @@ def labelled_set(key: str) -> LabelledSet:
     """Open a set of `labelled_set_titles`.
 
     Raises:
-        Sim2StreetError: its folder is not as expected.
+        Sim2StreetError: its folder does not have the expected layout.
     """
     name, _, part = key.partition("/")
     if name == StreetScenes.name:

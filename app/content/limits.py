@@ -21,9 +21,9 @@ class RateLimit:
     """Limits the requests of a client within a sliding time window.
 
     Args:
-        count: requests allowed.
+        count: number of requests allowed.
         seconds: length of the window.
-        clock: seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, count: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class RateLimit:
         """Count one request.
 
         Raises:
-            LimitError: the client has used up its share.
+            LimitError: the client has sent too many requests.
         """
         now = self._clock()
         with self._lock:
@@ -58,7 +58,7 @@ class ByteBudget:
     """Limits the total bytes held by all requests of a process at one time.
 
     Args:
-        most: bytes.
+        most: limit in bytes.
     """
 
     def __init__(self, most: int) -> None:

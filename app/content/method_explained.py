@@ -1,7 +1,7 @@
-"""A method explained from its registry entry and its own file, as HTML for any page. No UI library in here.
+"""Explain a method as HTML, from its registry entry and its own file. Imports no UI library.
 
-Nothing is told here that is not told there: idea, explanation, what is compared and by which code, paper and options come
-from the entry, the formulas from the head of the method's file, the figures from checkpoints and published rows.
+All content is taken from elsewhere: idea, explanation, loss terms with their code, paper and options from the registry
+entry, formulas from the docstring of the method's module, scores from checkpoints and published results.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sim2street.training.methods.base import LossTerm, MethodEntry
 
 INTRODUCTION: Final = (
     "All methods start from the same labelled renderings and adapt to unlabelled pictures in their own way. They differ in"
-    " what they compare with what; the code of each comparison opens below."
+    " what they compare; the code of each comparison can be opened below."
 )
 ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
@@ -68,12 +68,12 @@ STYLE: Final = """
 
 
 def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:
-    """All that is known of a method, as one piece of HTML with its style.
+    """Everything about a method, as HTML with its style.
 
     Args:
         name: key of the method in its registry.
-        checkpoints: those at hand, of whatever method.
-        cards: address of a checkpoint's card, to which its name is added; empty where there is none.
+        checkpoints: the available checkpoints of all methods.
+        cards: URL of the checkpoint cards, to which a checkpoint's name is appended; empty for no links.
     """
     entry = METHODS[name]
     parts = [
@@ -90,7 +90,7 @@ def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") 
 
 
 def published_rows_of(entry: MethodEntry) -> list[PublishedResult]:
-    """Rows of the published table that are the method or a variant of it, with an mIoU over the 19 classes."""
+    """Published results of a method or a variant of it that have an mIoU over the 19 classes."""
     named = re.compile(rf"{re.escape(entry.title)}(\s|$)", re.IGNORECASE)
     return [row for row in published_results() if named.match(row.method) and row.miou is not None]
 
@@ -103,14 +103,14 @@ def _paper(citation: str) -> str:
 
 
 def _terms(terms: Sequence[LossTerm]) -> str:
-    """What is compared with what, a row each: two boxes and between them how the difference is measured."""
+    """A row per loss term: two boxes for what is compared, and between them how the difference is measured."""
     if not terms:
         return ""
     return f'<h3>What it compares</h3><div class="terms" role="list">{"".join(map(_term, terms))}</div>'
 
 
 def _term(term: LossTerm) -> str:
-    weight = f"<br>weighed by <code>{escape.html(term.weight)}</code>" if term.weight else ""
+    weight = f"<br>weighted by <code>{escape.html(term.weight)}</code>" if term.weight else ""
     place, source = _source_of(term.code)
     return (
         f'<div class="term" role="listitem"><div class="box">{escape.html(term.of)}</div>'
@@ -121,7 +121,7 @@ def _term(term: LossTerm) -> str:
 
 
 def _source_of(code: Any) -> tuple[str, str]:
-    """Where code stands, as file and line, and the code itself."""
+    """File and line of an object's code, and the code itself."""
     lines, first = inspect.getsourcelines(code)
     path = Path(inspect.getsourcefile(code) or "").resolve()
     shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
@@ -129,11 +129,11 @@ def _source_of(code: Any) -> tuple[str, str]:
 
 
 def _formulas(entry: MethodEntry) -> str:
-    """The head of the method's file."""
+    """The docstring of the method's module."""
     module = inspect.getmodule(entry.options)
     head = inspect.getdoc(module) if module is not None else None
     return (
-        _folded("In formulas, and where paper and authors' code differ", f"<pre>{escape.html(head)}</pre>")
+        _folded("Formulas, and differences between paper and authors' code", f"<pre>{escape.html(head)}</pre>")
         if head
         else ""
     )
@@ -141,7 +141,7 @@ def _formulas(entry: MethodEntry) -> str:
 
 def _options(entry: MethodEntry) -> str:
     rows = [
-        {"Option": name, "Default": str(field.default), "What it says": field.description or ""}
+        {"Option": name, "Default": str(field.default), "Meaning": field.description or ""}
         for name, field in entry.options.model_fields.items()
     ]
     return _folded(f"{len(rows)} options and their defaults", table(rows, {})) if rows else ""
@@ -149,7 +149,7 @@ def _options(entry: MethodEntry) -> str:
 
 def _checkpoints(own: Sequence[Checkpoint], everyone: Sequence[Checkpoint], cards: str) -> str:
     if not own:
-        return "<h3>Checkpoints here</h3><p>None was trained with it, or imported.</p>"
+        return "<h3>Checkpoints here</h3><p>No checkpoint of this method was trained or imported.</p>"
     titles = figures.unique_titles(everyone)
     rows = []
     for each in own:

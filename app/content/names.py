@@ -1,4 +1,4 @@
-"""Display names of data sets in configs and figures: "street_scenes/fog" is fog. Imports no UI library."""
+"""Display names of data sets that configs and reports name by key. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim2street.training.datasets import DATASETS
 
 
 def data_set_title(name: str) -> str:
-    """Such as "CamVid val" for camvid/val and "fog" for street_scenes/fog; an unknown name stays unchanged."""
+    """Title of a data set: "CamVid val" for camvid/val, "fog" for street_scenes/fog; unknown names stay unchanged."""
     dataset, _, part = name.partition("/")
     kind = DATASETS.get(dataset)
     if kind is None:
@@ -18,14 +18,14 @@ def data_set_title(name: str) -> str:
 
 
 def source_title(names: str) -> str:
-    """The same for several data sets joined as in configs, each once: "game + randomised"."""
+    """Title of several data sets joined by " + ", each once, such as "game + randomised"."""
     return " + ".join(dict.fromkeys(data_set_title(name) for name in names.split(" + ")))
 
 
 def reports_by_title(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A checkpoint's reports by the titles of their data sets.
 
-    A subset, such as "street_scenes/game (8 scenes)", is left out if the whole set is present too.
+    A subset such as "street_scenes/game (8 scenes)" is left out if the whole set is present too.
     """
     parts = {name for name in metrics if " (" in name and name.partition(" (")[0] in metrics}
     return {

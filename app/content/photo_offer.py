@@ -1,6 +1,7 @@
-"""Real street photos to try, fetched on request and kept in the cache. Imports no UI library.
+"""Real street photos to try, downloaded on request and kept in the cache. Imports no UI library.
 
-The project contains none of them: `comma10k.json` only lists names, sizes and sha256. A file that differs is refused.
+The project does not contain the photos: `comma10k.json` only lists their names, sizes and sha256. A file that differs is
+refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sim2street.models.storage.files import sha256_of
 
 LIST: Final = Path(__file__).parent / "comma10k.json"
 ADDRESS_VARIABLE: Final = "SIM2STREET_COMMA10K"
-"""Environment variable: another URL for the photos, such as a mirror; the hashes stay the same."""
+"""Environment variable with another URL for the photos, such as a mirror; the hashes must still match."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Offer:
     """A pinned set of photos.
 
     Attributes:
-        title: the makers' name for it.
-        repository: where it is published.
+        title: the name given by its authors.
+        repository: URL where it is published.
         licence: licence of the photos.
         address: URL of the folder with the photos.
         photos: all photos.
@@ -87,10 +88,10 @@ def fetched(photo: OfferedPhoto) -> bool:
 
 
 def fetch_photo(photo: OfferedPhoto) -> Path:
-    """Fetch a photo into the cache, or find it there.
+    """Download a photo into the cache unless it is there; returns its path.
 
     Raises:
-        PhotoError: it cannot be fetched, or the fetched file is a different one, which is then deleted.
+        PhotoError: it cannot be downloaded, or the file has the wrong size or hash and was deleted.
     """
     try:
         path = fetch(offer().address_of(photo))

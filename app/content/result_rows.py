@@ -1,6 +1,6 @@
-"""Results as lists in HTML, which wrap on phones too. No UI library in here.
+"""Results as HTML lists that also fit phones. Imports no UI library.
 
-Published ones stand with what their source really says, measured ones on the way from source-only to the oracle.
+Published results are shown with what their source says, measured ones on a scale with source-only and the oracle.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 from sim2street.app.content import escape
 from sim2street.app.content.benchmark_data import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
 
-READ: Final = {"primary": "Read with its authors", "secondary": "Read in a quotation", "none": "Not found"}
+READ: Final = {"primary": "From its authors", "secondary": "Quoted in", "none": "Not found"}
 
-# Colours are shares of the text's own, so that they fit both themes.
+# Text colours are the theme's own with an opacity, so that they fit both themes.
 STYLE: Final = """
 <style>
 .published { border-bottom: 1px solid rgba(128,128,128,.25); }
@@ -50,7 +50,7 @@ STYLE: Final = """
 
 
 def published_rows(results: Sequence[PublishedResult]) -> str:
-    """Rows with an mIoU over 19 classes, as one HTML list with its style."""
+    """Results with an mIoU over 19 classes, as one HTML list with its style."""
     return (
         f'{STYLE}<div class="published" role="list" aria-label="Published results">{"".join(map(_row, results))}</div>'
     )
@@ -70,9 +70,9 @@ def _row(result: PublishedResult) -> str:
 
 
 def measured_rows(table: SweepTable) -> str:
-    """Rows of a sweep on its first test, by group: a bar per row, dotted lines at the group's source-only and oracle.
+    """A sweep's results on its first test, by group: a bar per row, dotted lines at the group's source-only and oracle.
 
-    All bars of a table share one scale, from 0 to a little above its best row. Rows that nobody has run are left out.
+    All bars of a table share one scale, from 0 to a little above its best row. Rows without results are left out.
     """
     groups = table.groups()
     scale = 1.08 * max((_miou(table, row) for rows in groups.values() for row in rows), default=1.0) or 1.0
@@ -89,7 +89,7 @@ def _group(table: SweepTable, group: str, rows: Sequence[MeasuredRow], scale: fl
 
 def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> str:
     figures = table.figures(row)
-    assert figures is not None  # groups() gives no others
+    assert figures is not None  # groups() returns only rows with results
     title = escape.html(row.title)
     seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
     return (
@@ -101,7 +101,7 @@ def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> 
 
 
 def _miou(table: SweepTable, row: MeasuredRow) -> float:
-    """On the first test, within [0,1] whatever a file says."""
+    """Mean IoU on the first test, clipped to [0,1], since files may contain anything."""
     figures = table.figures(row)
     miou = 0.0 if figures is None or figures.miou is None else figures.miou
     return min(1.0, max(0.0, miou)) if math.isfinite(miou) else 0.0

@@ -17,11 +17,11 @@ FIRST_STYLE: Final = "fog"
 FIRST_STREET: Final = 3
 STREETS: Final = 10_000
 STREET_BYTES: Final = 24 * 2**20
-"""Number of rendered streets kept; one takes half a megabyte."""
+"""Largest total size of the rendered streets kept, in bytes; one takes half a megabyte."""
 
 
 def shown(value: object) -> str:
-    """What a call or an address holds, as a sentence can show it."""
+    """Format a value from an API call or URL for an error message."""
     return textwrap.shorten(repr(value), 60, placeholder="…")
 
 
@@ -30,14 +30,18 @@ _PAINTING: Final = threading.Lock()
 
 
 def rendered_scene(style: str, street: float | None) -> Scene:
-    """A rendered street.
+    """Render a street of the gallery, or take it from the cache.
+
+    Args:
+        style: one of `STYLES`.
+        street: whole number from 0 to `STREETS` - 1; other values raise.
 
     Raises:
-        ConfigError: the style or street does not exist.
+        ConfigError: there is no such style or street.
     """
     if style not in STYLES:
         raise ConfigError(f"There is no style {shown(style)}; known are {', '.join(STYLES)}.")
-    # A call may hold anything.
+    # API calls may pass values of any type.
     number = street if isinstance(street, int | float) and not isinstance(street, bool) else -1
     if not 0 <= number < STREETS or number != int(number):
         raise ConfigError(f"The street is {shown(street)}; expected a whole number from 0 to {STREETS - 1}.")
@@ -57,7 +61,7 @@ def _painted(style: str, street: int) -> Scene:
     if found is not None:
         return found
     with _PAINTING:
-        found = _PAINTED.get(key)  # of many simultaneous requests, one renders
+        found = _PAINTED.get(key)  # another request may have rendered it meanwhile
         if found is None:
             found = gallery.rendered_scene(style, street)
             truth = 0 if found.truth is None else found.truth.nbytes

@@ -135,7 +135,7 @@ def test_five_classes_go_from_a_folder_to_an_adapted_checkpoint_that_carries_the
 
     shown = compared([checkpoint, Checkpoint.open(SHIPPED / "source_only_game")], root)
     five, nineteen = shown.entrants
-    assert "each has a legend of its own" in shown.bundle["answer"]
+    assert "each has its own legend" in shown.bundle["answer"]
     assert [entry["name"] for entry in shown.bundle["classes"]][:5] == [f"{name} (five)" for name in space.names]
     assert nineteen.score is None
     assert nineteen.reading.pane.labels.min() >= 5, "its classes come after those of the ground truth"

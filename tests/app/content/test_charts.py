@@ -69,14 +69,14 @@ def test_numbers_say_what_they_are_of(entrants: list[figures.Entrant]) -> None:
     assert scored.colours == {"Source only": "#112233", "ADVENT": "#112233"}
     assert scored.unit == "IoU of this image, %"
     assert [row["ADVENT"] for row in scored.gains[:2]] == [pytest.approx(50), None]
-    assert "Differences are points against source-only on the same encoder: Source only." in scored.notes
+    assert "Differences are in points to source-only on the same encoder: Source only." in scored.notes
     alone = figures.numbers(entrants[1:])
     assert alone.gains == []
     assert not any("Differences" in note for note in alone.notes), "nobody is there to be compared with"
     unscored = figures.numbers(without_score(entrants))
     assert unscored.unit == "share of the pixels, %"
     assert unscored.gains == []
-    assert unscored.notes[0].startswith("No ground truth")
+    assert unscored.notes[0].startswith("Without ground truth")
 
 
 def test_the_baseline_is_the_source_only_of_the_same_source(tmp_path: Path, entrants: list[figures.Entrant]) -> None:
@@ -148,6 +148,6 @@ def test_the_entropy_of_a_mask_classifier_is_left_out_and_said_to_be(entrants: l
     rows = figures.summary([entrants[0], masks])
     assert rows[0]["Mean entropy"] is not None
     assert rows[1]["Mean entropy"] is None
-    said = "ADVENT: scores of masks, whose entropy does not compare with the others'."
+    said = "ADVENT: entropy of mask scores, which cannot be compared with the others' entropy."
     assert said in figures.numbers([entrants[0], masks]).notes
     assert said not in figures.numbers(entrants).notes

@@ -76,11 +76,11 @@ def test_words_name_both_networks() -> None:
     before = gap_between(reading(same), reading(far, sure=False))
     after = gap_between(reading(same), reading(random.normal(size=(384, 4))))
     words = domain_gap.in_words(before, after)
-    assert "nearer to each other" in words
+    assert "closer together" in words
     assert "from 2.00 to 0." in words
     assert "entropy on the target goes from 0.98 to 0.02" in words
     assert "further apart" in domain_gap.in_words(after, before)
-    assert "as well after as before" in domain_gap.in_words(before, before)
+    assert "as separable as before" in domain_gap.in_words(before, before)
     assert mean_entropy(before.target) == pytest.approx(1, abs=0.02)
 
 
@@ -137,5 +137,5 @@ def test_a_cache_that_cannot_be_written_says_so(
     monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
     (tmp_path / "gaps").write_text("a file")
     checkpoint = Checkpoint.open(tiny_checkpoints / "tiny_advent")
-    with pytest.raises(UnreadableError, match=r"cannot be kept .* Set SIM2STREET_CACHE"):
+    with pytest.raises(UnreadableError, match=r"cannot be stored .* Set SIM2STREET_CACHE"):
         domain_gap._read_missing(Engine(), [(LabelledSet("blocks/val", "Blocks val", Larger()), checkpoint)], Task(4))

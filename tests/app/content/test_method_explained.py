@@ -48,7 +48,7 @@ def test_checkpoints_of_the_method_with_their_cards(tiny_checkpoints: Path) -> N
     assert '<a href="checkpoints?checkpoint=tiny_advent" target="_self">ADVENT</a>' in shown
     assert "tiny_source_only" not in shown
     assert '<a href="checkpoints' not in explained("advent", everyone)
-    assert "None was trained with it" in explained("mic", everyone)
+    assert "No checkpoint of this method" in explained("mic", everyone)
 
 
 def test_the_paper_is_linked() -> None:

@@ -70,7 +70,7 @@ def test_a_gap_that_is_known_is_shown(tiny_checkpoints: Path) -> None:
             domain_gap._store(domain_gap._path(labelled_set(key), checkpoint), known)
     page = gap_page()
     assert not page.exception
-    assert "nearer to each other" in " ".join(each.value for each in page.markdown)
+    assert "closer together" in " ".join(each.value for each in page.markdown)
     assert len(page.get("plotly_chart")) == 5
 
 
