@@ -1,8 +1,7 @@
-"""Adapt: a finished checkpoint × somebody's unlabelled photos -> the same network, adapted to them at test time.
+"""Test-time adaptation: adapt a trained checkpoint to unlabelled photos.
 
-No source picture and no label is needed. What changes are the batch norms alone: their statistics (AdaBN), or these and
-their scales and shifts (TENT). An `Adaptation` holds just these tensors, so that the original stays as it is, on disk and
-in memory, and to undo is to use the original.
+It needs neither source pictures nor labels. Only the batch norms change: their statistics (AdaBN), or also their scales and
+shifts (TENT). An `Adaptation` stores just these tensors. The original is not changed, so it can always be used again.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from sim2street.training.methods.adabn import batch_norms, recalibrate
 from sim2street.training.pair import DomainPair
 
 AT_TEST_TIME: Final = ("adabn", "tent")
-"""Methods that need a trained network and unlabelled photos, and nothing else."""
+"""Methods that need only a trained network and unlabelled photos."""
 TITLE_LENGTH: Final = 80
-"""Longest title that a checkpoint may have, in characters."""
+"""Longest title of a checkpoint, in characters."""
 STEPS_SHARE: Final = 0.7
-"""Of a limited time what goes to steps; the rest is for the statistics of the network that they end in."""
+"""Share of a time limit for TENT's steps; the rest is for the final batch-norm statistics."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class AdaptOptions:
 
     Attributes:
         method: one of `AT_TEST_TIME`.
-        passes: how often TENT sees each photo.
-        rate: learning rate of TENT's Adam.
-        seconds: after which no further photo is begun; None for no limit.
+        passes: TENT's passes over the photos, 1 to 100.
+        rate: learning rate of TENT's Adam, above 0 and at most 1.
+        seconds: time limit after which no further photo is started; None for no limit.
 
     Raises:
         ConfigError: a value is out of range.
@@ -67,14 +66,14 @@ class AdaptOptions:
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What adapting gave.
+    """The result of an adaptation.
 
     Attributes:
-        options: how it was done.
-        tensors: the batch norms' new values by their names in the network's core, on the CPU.
-        photos: how many photos the statistics are of.
+        options: the options it was made with.
+        tensors: name in the state dict of the network's core -> new value of a batch norm's tensor, on the CPU.
+        photos: number of photos from which the statistics were computed.
         unread: a sentence for each photo that could not be read.
-        stopped: whether the time was over before all photos had been seen as often as asked.
+        stopped: whether the time limit was reached before all passes were complete.
     """
 
     options: AdaptOptions
@@ -85,7 +84,7 @@ class Adaptation:
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of the tensors."""
+        """SHA-256 of the tensors, as hex."""
         digest = hashlib.sha256()
         for key, value in sorted(self.tensors.items()):
             digest.update(key.encode())
@@ -93,17 +92,17 @@ class Adaptation:
         return digest.hexdigest()
 
     def apply(self, segmenter: Segmenter) -> Segmenter:
-        """Put the tensors into a network of the same kind and return it."""
+        """Load the tensors into a network with the same architecture and return it."""
         segmenter.core.load_state_dict(self.tensors, strict=False)
         return segmenter
 
 
 class AdaptedCheckpoint(Checkpoint):
-    """A checkpoint with an adaptation on top, in memory alone; no figure was measured of it.
+    """A checkpoint with an adaptation, in memory only and without metrics.
 
     Args:
-        original: stays as it is.
-        adaptation: see there.
+        original: the checkpoint that was adapted; not changed.
+        adaptation: the adaptation to apply.
     """
 
     def __init__(self, original: Checkpoint, adaptation: Adaptation) -> None:
@@ -115,7 +114,7 @@ class AdaptedCheckpoint(Checkpoint):
 
     @property
     def name(self) -> str:
-        """The original's with the method's behind it."""
+        """The original's name followed by the method's."""
         return f"{self.original.name}_{self.adaptation.options.method}"
 
     def load(self) -> Segmenter:
@@ -125,12 +124,12 @@ class AdaptedCheckpoint(Checkpoint):
 
 @dataclass(frozen=True)
 class Change:
-    """One photo before and after.
+    """The change of the prediction for one photo.
 
     Attributes:
-        photo: its name.
+        photo: name of the photo.
         entropy: mean normalised entropy in [0,1], before and after.
-        changed: share in [0,1] of the pixels whose class is another one.
+        changed: share of the pixels whose predicted class changed, in [0,1].
     """
 
     photo: str
@@ -145,23 +144,23 @@ def adapt(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Adaptation:
-    """Adapt to photos, shown one after the other as the predictor shows them to its network.
+    """Adapt a predictor's network in place to photos, one after the other, at the predictor's size and windows.
 
     Args:
-        predictor: of a network of one's own; it is the adapted one afterwards.
-        photos: files are read when their turn comes.
-        options: how.
-        progress: called with photos done and photos in all, each counted as often as it is shown.
+        predictor: its network is adapted, so it must not be shared with other users.
+        photos: photos, or paths of files that are read one at a time.
+        options: method and settings.
+        progress: called with photos done and photos in all, over all passes.
 
     Raises:
-        ConfigError: the network has no batch norm, or gives one a single value, or the rate is so large that the steps
-            lead to values that are not numbers.
+        ConfigError: the network has no batch norm, or one that sees a single value per channel; or the learning rate is so
+            large that tensors became NaN or infinite.
         PhotoError: none of the photos can be read.
     """
     network = predictor.segmenter
     if not batch_norms(network):
         raise ConfigError(
-            "This network has no batch norm, which is all that AdaBN and TENT adapt. Choose another checkpoint."
+            "This network has no batch norm, and AdaBN and TENT adapt nothing else. Choose another checkpoint."
         )
     shows = 1 + (options.passes if options.method == "tent" else 0)
     stream = _Stream(predictor, photos, shows * len(photos), progress, options.seconds)
@@ -173,8 +172,8 @@ def adapt(
         if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
-            "A batch norm of this network sees a single value of each photo, which has no statistics. Choose another"
-            " checkpoint."
+            "A batch norm of this network sees a single value per channel, from which no statistics can be computed. Choose"
+            " another checkpoint."
         ) from error
     finally:
         network.requires_grad_(True).eval()
@@ -182,7 +181,7 @@ def adapt(
         raise PhotoError(f"None of the {len(photos)} photos can be read. {' '.join(stream.unread.values())}".strip())
     tensors = _norm_tensors(network.core)
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point()):
-        raise ConfigError(f"The steps led to values that are not numbers; a rate below {options.rate:g} may help.")
+        raise ConfigError(f"The weights became NaN or infinite; try a learning rate below {options.rate:g}.")
     return Adaptation(options, tensors, stream.read, list(stream.unread.values()), stream.stopped)
 
 
@@ -193,7 +192,7 @@ def compare(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Change]:
-    """Read photos with both networks; those that cannot be read are left out."""
+    """Predict photos before and after adaptation; photos that cannot be read are left out."""
     changes = []
     for number, source in enumerate(photos, start=1):
         if progress is not None:
@@ -209,14 +208,14 @@ def compare(
 
 
 def summary(changes: Sequence[Change]) -> str:
-    """Before and after over all photos, as a sentence."""
+    """Summarise the changes over all photos in a sentence."""
     before, after = (float(np.mean([change.entropy[place] for change in changes])) for place in (0, 1))
     changed = float(np.mean([change.changed for change in changes]))
     return f"Mean entropy {before:.3f} before and {after:.3f} after; {100 * changed:.1f} % of the pixels changed class."
 
 
 def adapted_config(original: Checkpoint, adaptation: Adaptation) -> CheckpointConfig:
-    """What the adapted weights are: the original's config with the method, the photos and where it started."""
+    """Config of the adapted checkpoint: the original's, with method, title, target and initialisation updated."""
     config, method = original.config, adaptation.options.method
     count = f"{adaptation.photos} photo{'' if adaptation.photos == 1 else 's'}"
     behind = f", {METHODS[method].title} on {count}"
@@ -232,7 +231,7 @@ def adapted_config(original: Checkpoint, adaptation: Adaptation) -> CheckpointCo
 
 
 def _descend(network: Segmenter, stream: _Stream, options: AdaptOptions) -> None:
-    """TENT's steps."""
+    """Run TENT's optimisation steps."""
     method = build_method("tent", network).train()
     optimiser = Adam([each for each in network.parameters() if each.requires_grad], lr=options.rate)
     for _ in range(options.passes):
@@ -244,7 +243,10 @@ def _descend(network: Segmenter, stream: _Stream, options: AdaptOptions) -> None
 
 
 class _Stream:
-    """Photos as pairs without a source, pass after pass: those that cannot be read once, and none after the time is over."""
+    """Yields photos as pairs without a source, pass after pass, within the time limit.
+
+    A photo that cannot be read is tried only once.
+    """
 
     def __init__(
         self,
@@ -262,7 +264,7 @@ class _Stream:
         self._shown = 0
 
     def once(self, *, final: bool = False) -> Iterator[DomainPair]:
-        """All photos once; the last pass has the rest of the time, and at least one photo."""
+        """Yield all photos once; only the final pass may use the whole time, and it yields at least one photo."""
         self.read = 0
         for number, source in enumerate(self.photos):
             if self._over(1.0 if final else STEPS_SHARE) and (self.read or not final):
@@ -294,7 +296,7 @@ def _pair(images: Tensor) -> DomainPair:
 
 
 def _norm_tensors(core: nn.Module) -> dict[str, Tensor]:
-    """Copies of what the batch norms hold, by their names in the core's state dict."""
+    """Copies of the batch norms' tensors, by their names in the core's state dict."""
     norms = {name for name, module in core.named_modules() if isinstance(module, nn.BatchNorm2d)}
     return {
         key: value.detach().cpu().clone() for key, value in core.state_dict().items() if key.rpartition(".")[0] in norms

@@ -1,8 +1,8 @@
-"""Evaluate: a predictor over a labelled data set -> Report.
+"""Evaluate a predictor on a labelled data set.
 
-One confusion matrix over all images, at the size of the ground truth. A network of finer classes is scored on
-merged ones (CamVid) through summed probabilities; over a subset (SYNTHIA's 16 or 13) its figures are means of its own.
-Ground truth that is finer than the network's classes is merged into those.
+One confusion matrix is summed over all images, at the size of the ground truth. If the ground truth has coarser classes
+(CamVid), the network's probabilities are summed over the classes that each merges; if it has a subset (SYNTHIA's 16 or 13),
+the mean is taken over that subset. Ground truth that is finer than the network's classes is merged into them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.predictions import Faults, PredictionFolder
 
 SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
-"""Parts of Cityscapes' 19 classes over which figures are published."""
+"""Subsets of Cityscapes' 19 classes over which results are published."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Figures of one checkpoint on one split.
+    """Scores of one checkpoint on one split.
 
     Attributes:
         miou: mean IoU in [0,1] over the classes that occur in truth or prediction; None if nothing was labelled.
-        iou_per_class: by class name, None for a class in neither.
-        label_space: in which the figures hold.
-        images: how many were scored.
-        ece: expected calibration error in [0,1], 15 bins, top label, labelled pixels; None where only labels are known.
-        seconds_per_image: wall clock, from decoded photo to labels and confidence, without loading the network; None for
-            predictions that were made elsewhere.
-        weights_sha256: of the file that was evaluated, empty for a network in training.
+        iou_per_class: class name -> IoU in [0,1]; None for a class in neither truth nor prediction.
+        label_space: name of the label space of the scores.
+        images: number of images scored.
+        ece: expected calibration error in [0,1] of the predicted class over labelled pixels, with 15 bins; None if only
+            labels are known.
+        seconds_per_image: wall-clock time from decoded photo to labels and confidence, without loading the network; None
+            for predictions made elsewhere.
+        weights_sha256: hash of the evaluated weights; empty for a network in training.
     """
 
     miou: float | None
@@ -51,18 +52,18 @@ class Report:
     weights_sha256: str = ""
 
     def over(self, space: LabelSpace) -> Report:
-        """The same figures over some of the classes, as SYNTHIA's 16 and 13 are counted: out of one matrix of all 19.
+        """Restrict the scores to a subset of the classes, as is usual for SYNTHIA's 16 and 13 of the 19.
 
-        The calibration stays that of all labelled pixels.
+        The IoU of each class and the calibration error stay those over all labelled pixels.
 
         Raises:
-            LabelError: a class of `space` has no figure here.
+            LabelError: a class of `space` is not in this report.
         """
         foreign = [name for name in space.names if name not in self.iou_per_class]
         if foreign:
             raise LabelError(
-                f"Scores on {self.label_space} say nothing of {', '.join(foreign[:3])}, which {space.name} has;"
-                f" {', '.join(SUBSETS)} are parts of {CITYSCAPES19.name}."
+                f"{space.name} has the classes {', '.join(foreign[:3])}, which are not in {self.label_space}, the label"
+                f" space of these scores; {', '.join(SUBSETS)} are subsets of {CITYSCAPES19.name}."
             )
         iou = {name: self.iou_per_class[name] for name in space.names}
         occurring = [value for value in iou.values() if value is not None]
@@ -70,7 +71,7 @@ class Report:
         return replace(self, miou=miou, iou_per_class=iou, label_space=space.name)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Plain values for `json.dumps`."""
         return asdict(self)
 
 
@@ -84,18 +85,18 @@ def evaluate(
     """Score every image of `dataset`.
 
     Args:
-        predictor: of a network whose classes can be compared with the data set's, see `scored_space`.
-        dataset: labelled.
+        predictor: predictor of a network whose classes can be compared with the data set's, see `scored_space`.
+        dataset: a labelled data set.
         weights_sha256: recorded in the report.
         progress: called with images done and images in all.
 
     Raises:
         DatasetError: the data set is empty.
-        PhotoError, LabelError: an image of it cannot be read.
-        LabelError: the classes of the two cannot be brought together.
+        PhotoError: a photo cannot be read.
+        LabelError: a label image cannot be read, or the classes of network and data set cannot be compared.
     """
     if not len(dataset):
-        raise DatasetError(f"{dataset.describe()} holds no images to score.")
+        raise DatasetError(f"{dataset.describe()} contains no images to score.")
     tally = Tally(predictor.segmenter.labels, dataset.labels)
     seconds = 0.0
     for index in range(len(dataset)):
@@ -114,16 +115,16 @@ def evaluate_predictions(
     """Score predictions that were made elsewhere.
 
     Args:
-        folder: of the predictions for a labelled set.
-        incomplete: whether to score what there is where some predictions are missing or cannot be used.
+        folder: predictions for a labelled set.
+        incomplete: whether to score the usable predictions if some are missing or unusable.
         progress: called with images done and images in all.
 
     Returns:
-        The figures, and what could not be used.
+        The scores, and the predictions that are missing or unusable.
 
     Raises:
-        DatasetError: a prediction is missing or cannot be used and `incomplete` is not set, or none can be used.
-        LabelError: the classes of the two cannot be brought together.
+        DatasetError: a prediction is missing or unusable and `incomplete` is not set, or none is usable.
+        LabelError: the classes of predictions and data set cannot be compared.
     """
     dataset = folder.dataset
     folder.check()
@@ -138,22 +139,22 @@ def evaluate_predictions(
             progress(index + 1, len(dataset))
     if not tally.images or (faults.found and not incomplete):
         raise DatasetError(
-            f"{folder.root} was not scored, since figures over some of the {len(dataset)} photos compare with nothing:"
-            f" {'. '.join(faults.describe())}. {'' if not tally.images else '--incomplete scores those that there are.'}"
+            f"{folder.root} was not scored, because not all of the {len(dataset)} photos have a usable prediction:"
+            f" {'. '.join(faults.describe())}. {'' if not tally.images else '--incomplete scores the usable ones.'}"
         )
     return tally.report(None), faults
 
 
 class Tally:
-    """Confusion and calibration of one network, or one folder of predictions, over a labelled set.
+    """Accumulates the confusion matrix and the calibration of one network or folder of predictions over a labelled set.
 
     Args:
-        predicted: the classes that were predicted.
+        predicted: the predicted classes.
         labelled: the classes of the ground truth.
 
     Attributes:
-        space: in which both are compared, see `scored_space`.
-        images: how many were added.
+        space: the classes in which both are compared, see `scored_space`.
+        images: number of images added.
 
     Raises:
         LabelError: the two cannot be compared.
@@ -173,8 +174,8 @@ class Tally:
         """Add one image.
 
         Args:
-            labels: (H, W) ground truth as labelled.
-            predicted: (H, W) labels of `space`; 255 where nothing was predicted, which counts as wrong.
+            labels: (H, W) uint8 ground truth in the data set's classes.
+            predicted: (H, W) uint8 predictions in `space`; 255 where nothing was predicted, which counts as wrong.
             confidence: (H, W) in [0,1], or None.
         """
         truth, count = self.space.relabel(labels, self.labelled), self.space.count
@@ -188,7 +189,7 @@ class Tally:
         self.images += 1
 
     def report(self, seconds_per_image: float | None, weights_sha256: str = "") -> Report:
-        """The figures of all images that were added."""
+        """The scores over all images added."""
         iou = iou_per_class(self._confusion)
         report = Report(
             miou=_number(mean_iou(iou)),
@@ -203,13 +204,14 @@ class Tally:
 
 
 def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
-    """The space in which predictions of one are scored on ground truth of another.
+    """The space in which predictions are scored against ground truth.
 
-    The ground truth's, where the predicted classes can be merged into it; else the predicted one, where it only has
-    more classes or can be merged from the ground truth's; else the finest of the project's into which both can.
+    The first that applies: the predicted space, if the ground truth's classes are a subset of it; the ground truth's, if
+    the predicted classes can be merged into it; the predicted space, if the ground truth can be merged into it; the finest
+    of the project's spaces into which both can be merged.
 
     Raises:
-        LabelError: there is none.
+        LabelError: there is no such space.
     """
     if labelled.is_part_of(predicted):
         return predicted
@@ -219,18 +221,18 @@ def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
         return predicted
     common = common_space((predicted, labelled))
     if common is None:
-        labelled.members_or_refuse(predicted)  # raises, with the way out
+        labelled.members_or_refuse(predicted)  # raises an error that says how to define a mapping
     assert common is not None
     return common
 
 
 def unreachable(predicted: LabelSpace, scored: LabelSpace) -> list[int]:
-    """Classes of `scored` that no class of `predicted` can become, such as comma10k's lane markings: pixels are not scored."""
+    """Labels in `scored` to which no predicted class is mapped, such as comma10k's lane markings; they are not scored."""
     if scored.is_part_of(predicted):
         return []
     return [label for label, group in enumerate(scored.members_or_refuse(predicted)) if not group]
 
 
 def _number(value: float) -> float | None:
-    """NaN, which JSON does not know, becomes None: absent rather than zero."""
+    """Convert NaN, which JSON does not have, to None."""
     return None if math.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Figures of several entrants on one labelled set as a table of the layout that sweeps write, for the Benchmark page."""
+"""Write scores on one labelled set into a table in the sweeps' format, which the Benchmark page shows."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sim2street.training.evaluate import Report
 from sim2street.training.sweeps.table import FORMAT, summarise
 
 TEST = "test"
-"""Name of the only test."""
+"""Name of the table's only test set."""
 
 
 def add_to_table(path: Path, dataset: SegmentationDataset, label: str, rows: Mapping[str, tuple[Report, str]]) -> None:
-    """Write rows into a table of one labelled set; rows of the same name are replaced, all others stay.
+    """Add rows to a table of one labelled set; rows of the same name are replaced, all others are kept.
 
     Args:
-        path: of the JSON file, made if missing.
-        dataset: on which all rows were scored.
-        label: what the set is called, such as "cityscapes/val".
-        rows: by name the figures, and what made them: a network's name, or "predictions".
+        path: the JSON file; created if missing.
+        dataset: the set on which all rows were scored.
+        label: name of the set, such as "cityscapes/val".
+        rows: name of the row -> the scores, and a network's name or "predictions".
 
     Raises:
-        ConfigError: the file is no such table, or one of another set.
+        ConfigError: the file is not such a table, or its scores are on another set.
     """
     table = _existing(path, dataset) or {
         "format": FORMAT,
@@ -50,10 +50,10 @@ def _existing(path: Path, dataset: SegmentationDataset) -> dict[str, Any] | None
         same = test["fingerprint"] == dataset.fingerprint()
         rows = [row["name"] for row in table["rows"]]
     except (UnreadableError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is not a table that `sim2street evaluate` wrote; name another file.") from error
+        raise ConfigError(f"{path} was not written by `sim2street evaluate`; name another file.") from error
     if not same:
         raise ConfigError(
-            f"{path} holds {len(rows)} rows on {test['label']}, whose files were others; name another file for"
+            f"{path} contains {len(rows)} rows on {test['label']} with other files; name another file for"
             f" {dataset.describe()}."
         )
     return table

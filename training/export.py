@@ -1,8 +1,7 @@
-"""Export: a checkpoint -> one file that runs without this project, checked against our own output before it is put in place.
+"""Export a checkpoint as one file that runs without this project, verified against this project's own output.
 
-The exported network takes (1, 3, H, W) float32 RGB in [0,1] and returns (1, C, H, W) float32 probabilities: it
-normalises, upsamples its logits to the input's size and takes their softmax itself. A card beside it, FILE.json, says
-what it is and how a photo is brought to it.
+The exported network takes (1, 3, H, W) float32 RGB in [0,1] and returns (1, C, H, W) float32 probabilities; normalisation,
+upsampling to the input's size and softmax are included. A card beside it, FILE.json, describes the network and its input.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from sim2street.models.storage.files import sha256_of, write_json, written_whole
 from sim2street.training.datasets.street_scenes import render
 
 TOLERANCE: Final = 1e-4
-"""Largest difference from our own probabilities at which a file is accepted."""
+"""Largest accepted difference between a file's probabilities and this project's own."""
 FREE_SIZES: Final = ((256, 128), (320, 192), (224, 224))
-"""Width and height of the photos on which a file of free size is checked; the first is the one it is traced with."""
+"""(width, height) of the photos with which a file of free size is verified; it is traced with the first."""
 SMALLEST: Final = 32
 LARGEST: Final = 4096
 SUFFIXES: Final = {"onnx": ".onnx", "torchscript": ".pt"}
@@ -40,7 +39,7 @@ Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Exported(nn.Module):
-    """What a file holds: RGB in [0,1] to probabilities of the same size."""
+    """The exported network: RGB in [0,1] to probabilities of the same size."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -56,18 +55,18 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
     """Write a checkpoint's network as one file, and its card beside it.
 
     Args:
-        checkpoint: reads a photo whole with one network.
+        checkpoint: a single network that predicts photos whole, without sliding windows.
         form: "onnx" or "torchscript".
-        out: the file, with the suffix of its format; an earlier one is replaced only once the new one has been verified.
-        size: (width, height) in pixels that the file is fixed to, each 32 to 4096; None leaves it free.
+        out: the file, with the suffix of its format; an existing file is replaced only after the new one was verified.
+        size: fixed (width, height) of the input in pixels, each 32 to 4096; None allows any size.
 
     Returns:
         The card.
 
     Raises:
-        ConfigError: an argument is not as described, a package is missing, the checkpoint is an ensemble or uses
-            windows, or the file's probabilities differ from ours.
-        CheckpointError: the weights are damaged or do not fit.
+        ConfigError: an argument is invalid, a package is missing, the checkpoint is an ensemble or uses sliding windows, or
+            the file's probabilities differ from this project's by more than `TOLERANCE`.
+        CheckpointError: the weights are damaged or do not fit the network.
     """
     _check(checkpoint, form, out, size)
     segmenter = checkpoint.load()
@@ -80,23 +79,23 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
         difference = _largest_difference(_runner(form, partial), segmenter, photos)
         if not difference <= TOLERANCE:  # NaN too
             raise ConfigError(
-                f"The exported network differs from our own by up to {difference:.1e} in a probability, more than"
+                f"The exported network's probabilities differ from the original's by up to {difference:.1e}, more than"
                 f" {TOLERANCE:.0e}; nothing was written. Try a fixed size (--size), or another format."
             )
         card = _card(checkpoint, form, size, partial, difference)
-        # A kill between the two files may leave one without a card, but never one beside the card of another.
+        # A kill between the two files can leave a file without a card, but never a file beside another one's card.
         card_of(out).unlink(missing_ok=True)
     write_json(card_of(out), card)
     return card
 
 
 def card_of(out: Path) -> Path:
-    """Where the card of an exported file lies."""
+    """Path of an exported file's card."""
     return out.with_name(f"{out.name}.json")
 
 
 def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] | None) -> None:
-    """Refuse what cannot be exported before anything is loaded."""
+    """Raise `ConfigError` for anything that cannot be exported, before the network is loaded."""
     if form not in SUFFIXES:
         raise ConfigError(f"The format is {form!r}; expected one of {', '.join(SUFFIXES)}.")
     if out.suffix != SUFFIXES[form]:
@@ -107,8 +106,8 @@ def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
         raise ConfigError(f"{checkpoint.name} is an ensemble, which cannot be exported; export its members one by one.")
     if checkpoint.config.window.crop is not None:
         raise ConfigError(
-            f"{checkpoint.name} reads a photo in overlapping windows, which an exported network cannot do; use"
-            " sim2street predict, or a checkpoint that reads a photo whole."
+            f"{checkpoint.name} predicts photos in overlapping windows, which an exported network cannot do; use"
+            " sim2street predict, or a checkpoint that predicts photos whole."
         )
     missing = [name for name in NEEDED[form] if importlib.util.find_spec(name) is None]
     if missing:
@@ -116,9 +115,9 @@ def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
 
 
 def _write(module: Exported, form: str, path: Path, image: Tensor, *, free: bool) -> None:
-    """Write the file of a format."""
+    """Write the network in one of the formats, traced with `image`."""
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about code of these libraries; whether the result is right is measured
+        warnings.simplefilter("ignore")  # they concern the exporters' own code; the result is verified afterwards
         if form == "torchscript":
             torch.jit.trace(module, (image,), check_trace=False).save(str(path))  # pyright: ignore[reportAttributeAccessIssue]
             return
@@ -147,10 +146,10 @@ def _write(module: Exported, form: str, path: Path, image: Tensor, *, free: bool
 
 
 def _runner(form: str, path: Path) -> Runner:
-    """Open the file with its engine, on the CPU."""
+    """Open an exported file with the engine of its format, on the CPU."""
     if form == "torchscript":
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # that torch.export is preferred
+            warnings.simplefilter("ignore", FutureWarning)  # it recommends torch.export
             loaded = torch.jit.load(str(path))
 
         def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,28 +157,28 @@ def _runner(form: str, path: Path) -> Runner:
                 return loaded(torch.from_numpy(image)).numpy()
 
         return run
-    import onnxruntime  # of the extra `export`, which TorchScript does not need
+    import onnxruntime  # imported here, because TorchScript does not need the extra `export`
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda image: np.asarray(session.run(None, {"image": image})[0])
 
 
 def _largest_difference(run: Runner, segmenter: Segmenter, photos: list[NDArray[np.uint8]]) -> float:
-    """Of any probability from what our own predictor says of photos of the network's size."""
+    """Largest difference of any probability from this project's own predictor, over photos of the network's input size."""
     predictor = Predictor(segmenter, Window(), device="cpu")
     found = [np.abs(run(_image(photo).numpy())[0] - predictor(photo).probabilities).max() for photo in photos]
     return float(np.max(found))
 
 
 def _image(photo: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0,1]."""
+    """Convert (H, W, 3) uint8 to (1, 3, H, W) float32 in [0,1]."""
     return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float().contiguous() / 255
 
 
 def _card(
     checkpoint: Checkpoint, form: str, size: tuple[int, int] | None, path: Path, difference: float
 ) -> dict[str, Any]:
-    """What whoever runs the file has to know."""
+    """Describe the file for those who run it: origin, input, output and how it was verified."""
     config = checkpoint.config
     return {
         "format": form,

@@ -1,4 +1,4 @@
-"""What a method learns from in one step. Data sets make it, methods take it, and neither knows the other."""
+"""The input of one training step, so that data sets and methods do not depend on each other."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sim2street.models.label_space import Members
 
 @dataclass(frozen=True, eq=False)
 class DomainPair:
-    """A batch of labelled source images and a batch of target images that have no labels, not even hidden ones.
+    """A batch of labelled source images and a batch of target images, without target labels in any form.
 
     Attributes:
         source_images: (B, 3, H, W) float32 RGB in [0,1].
-        source_labels: (B, H, W) int64, 255 for ignored pixels; each image's in the network's classes or coarser ones.
-        target_images: (B, 3, H', W') float32 RGB in [0,1]; (0, 3, H, W) where a method learns from the source alone.
-        source_members: for each source image None where its labels are the network's classes, else by label the
-            classes that it merges (CamVid, for oracles): it supervises the sum of their probabilities.
-        target_valid: (B, H', W') bool, False on pixels that no pseudo label should be trusted on: margins of the whole
-            photo (the camera's own car) and padding. None where all are valid.
+        source_labels: (B, H, W) int64, 255 for ignored pixels; each image in the network's classes or coarser ones.
+        target_images: (B, 3, H', W') float32 RGB in [0,1]; (0, 3, H, W) if the method learns from the source only.
+        source_members: for each source image, None if its labels are the network's classes; otherwise, for each label, the
+            network's classes that it merges (CamVid, for oracles), whose summed probability it supervises.
+        target_valid: (B, H', W') bool, False where pseudo labels are ignored: margins of the photo (such as the bonnet
+            of the camera's car) and padding. None if all pixels are valid.
     """
 
     source_images: Tensor
@@ -45,7 +45,9 @@ class DomainPair:
         if self.target_valid is not None and self.target_valid.shape != (target.shape[0], *target.shape[2:]):
             raise ValueError(f"a mask of {tuple(self.target_valid.shape)} does not fit images of {tuple(target.shape)}")
         if len(self.source_members) != images.shape[0]:
-            raise ValueError(f"{len(self.source_members)} merges were given for {images.shape[0]} source images")
+            raise ValueError(
+                f"source_members has {len(self.source_members)} entries for {images.shape[0]} source images"
+            )
 
     def to(self, device: torch.device | str) -> DomainPair:
         """Return the pair on another device."""
@@ -59,8 +61,8 @@ class DomainPair:
 
 
 class PairStream(Protocol):
-    """Where the loop gets its pairs from."""
+    """A source of pairs for the training loop."""
 
     def stream(self, start: int = 0, *, workers: int = 0) -> Generator[DomainPair, None, None]:
-        """Yield pairs `start`, `start + 1`, ... without end, made by that many processes beside this one."""
+        """Yield pairs number `start`, `start + 1`, ... without end, loaded by `workers` processes (0: by this one)."""
         ...

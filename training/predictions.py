@@ -1,10 +1,10 @@
-"""Predictions that were made elsewhere: a folder of label images, or of probabilities, for the photos of a data set.
+"""Predictions made elsewhere: a folder of label images or probabilities for the photos of a data set.
 
-    DIR/aachen_000000_000019.png     class numbers or colours, as a label image; or
+    DIR/aachen_000000_000019.png     a label image of class numbers or colours; or
     DIR/aachen_000000_000019.npz     one array (C, H, W) of probabilities
 
-Files may lie at any depth and are called like the photos of the set. A `data.toml` beside them says what differs, with
-the keys of a labelled folder: `label_space` (without it the data set's own), `label_names`, `read_by`, `labels`.
+Files may be in subfolders at any depth and have the names of the photos. An optional `data.toml` in the folder takes keys of
+a labelled folder: `label_space` (by default the data set's own), `label_names`, `read_by`, `labels`.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from sim2street.training.datasets.listing import Listing
 
 PROBABILITIES: Final = ".npz"
 MAX_ARRAY: Final = 2 * 2**30
-"""Bytes of the largest array of probabilities that is read: 19 classes of 27 megapixels."""
+"""Largest array of probabilities that is read, in bytes: 19 classes of 27 megapixels."""
 SUMS: Final = 0.01
-"""By how much probabilities of a pixel may miss one: half precision and rounding cost that much."""
+"""Largest deviation from 1 of the sum of a pixel's probabilities; allows for half precision and rounding."""
 SAME_SHAPE: Final = 0.01
-"""Share by which the aspect of a prediction may differ from its photo's."""
+"""Largest relative difference between the aspect ratios of a prediction and its photo."""
 NAMED: Final = 3
-"""Files of each kind of fault that are named."""
+"""Number of files listed for each kind of fault."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What was predicted of one photo.
+    """The prediction for one photo.
 
     Attributes:
-        labels: (H, W) uint8, in the space that was asked for; 255 where nothing was predicted.
-        confidence: (H, W) float32 in [0,1]; None where only labels are known.
+        labels: (H, W) uint8 in the requested space; 255 where nothing was predicted.
+        confidence: (H, W) float32 in [0,1]; None if only labels are known.
     """
 
     labels: NDArray[np.uint8]
@@ -54,50 +54,50 @@ class Answer:
 
 @dataclass
 class Faults:
-    """Predictions that cannot be used, by the kind of fault.
+    """Missing and unusable predictions, by kind of fault.
 
     Attributes:
-        found: for each kind sentences, each on one file.
-        resized: predictions of another size than their photo's that were brought to it.
+        found: kind of fault -> a text for each file.
+        resized: number of predictions that were resized to their photo's size.
     """
 
     found: dict[str, list[str]] = field(default_factory=dict)
     resized: int = 0
 
     def add(self, kind: str, sentence: str) -> None:
-        """Note one."""
+        """Record one fault."""
         self.found.setdefault(kind, []).append(sentence)
 
     def describe(self) -> list[str]:
-        """One sentence for each kind: how many, and the first of them."""
+        """One sentence per kind of fault, with the number of files and the first `NAMED` of them."""
         said = []
         for kind, sentences in self.found.items():
             more = f"; and {len(sentences) - NAMED} more" if len(sentences) > NAMED else ""
             said.append(f"{len(sentences)} {kind}: {'; '.join(sentences[:NAMED])}{more}")
         if self.resized:
-            said.append(f"{self.resized} of another size than the photo, brought to it by nearest neighbour")
+            said.append(f"{self.resized} resized to the photo's size by nearest neighbour")
         return said
 
 
 class PredictionFolder:
-    """Somebody's predictions for a data set.
+    """A folder of predictions for a data set.
 
     Args:
         root: the folder.
-        dataset: the set whose photos were predicted.
+        dataset: the data set whose photos were predicted.
 
     Attributes:
-        space: the classes that were predicted.
+        space: the predicted classes.
 
     Raises:
-        DatasetError: there is no such folder, it holds no predictions, or two of one name.
-        LabelError, ConfigError: its `data.toml` is wrong.
+        DatasetError: there is no such folder, it contains no predictions, or two have the same name.
+        LabelError, ConfigError: its `data.toml` is invalid.
     """
 
     def __init__(self, root: str | Path, dataset: SegmentationDataset) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise DatasetError(f"{root} is not a folder; expected one that holds predictions for {dataset.describe()}.")
+            raise DatasetError(f"{root} is not a folder; expected one with predictions for {dataset.describe()}.")
         self.dataset = dataset
         self.options = FolderOptions.read(self.root)
         given = self.options.model_fields_set
@@ -105,13 +105,13 @@ class PredictionFolder:
         self.place = self.options.labels if "labels" in given else ANY
         if not self.files:
             raise DatasetError(
-                f"{root} holds no predictions: looked for {self.options.label_names} with"
+                f"{root} contains no predictions: looked for {self.options.label_names} with"
                 f" {', '.join((*LABEL_SUFFIXES, PROBABILITIES))} at any depth."
             )
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """Predictions by what their names share with the photos'."""
+        """Part of the name shared with the photo -> file of the prediction."""
         found: dict[str, Path] = {}
         for path in Listing().files(self.root):
             *above, _ = path.relative_to(self.root).parts
@@ -122,21 +122,27 @@ class PredictionFolder:
                 continue
             if name in found:
                 raise DatasetError(
-                    f"{self.root} holds two predictions called {name}, {found[name].relative_to(self.root)} and"
+                    f"{self.root} contains two predictions named {name}, {found[name].relative_to(self.root)} and"
                     f" {path.relative_to(self.root)}; remove one, or set label_names in {self.root / DATA_FILE}."
                 )
             found[name] = path
         return found
 
     def of(self, key: str) -> Path | None:
-        """The file that holds the prediction for the photo of that key; None where there is none."""
+        """The file with the prediction for the photo of this key, or None."""
         return self.files.get(_last_part(key))
 
     def read(self, key: str, size: tuple[int, int], space: LabelSpace, faults: Faults) -> Answer | None:
-        """The prediction for a photo in the classes of `space`, at `size` = (width, height); None, and a fault, without.
+        """Read the prediction for a photo; None, with an entry in `faults`, if it is missing or unusable.
+
+        Args:
+            key: key of the photo in the data set.
+            size: (width, height) in pixels that the prediction should have; it is resized if the aspect ratio agrees.
+            space: classes to which the prediction is converted.
+            faults: where faults are recorded.
 
         Raises:
-            LabelError: `space` is not made of the classes that were predicted.
+            LabelError: the predicted classes cannot be converted to `space`.
         """
         path = self.of(key)
         if path is None:
@@ -152,7 +158,8 @@ class PredictionFolder:
             return answer
         if abs(width * size[1] - height * size[0]) > SAME_SHAPE * width * size[1]:
             faults.add(
-                "predictions of another shape than their photo", f"{path}, {width}×{height} for {size[0]}×{size[1]}"
+                "predictions with another aspect ratio than their photo",
+                f"{path}, {width}×{height} for {size[0]}×{size[1]}",
             )
             return None
         faults.resized += 1
@@ -163,16 +170,16 @@ class PredictionFolder:
         return Answer(resize_labels(answer.labels, size), confidence)
 
     def check(self) -> None:
-        """Raise `DatasetError` if two photos of the set have one name, so that a prediction could be either's."""
+        """Raise `DatasetError` if two photos of the set have the same name, so that a prediction could belong to either."""
         twice = [name for name, count in Counter(map(_last_part, self.dataset.keys)).items() if count > 1]
         if twice:
             raise DatasetError(
-                f"{self.dataset.describe()} holds {len(twice)} names more than once, such as {twice[0]}: predictions are"
+                f"{self.dataset.describe()} contains {len(twice)} names more than once, such as {twice[0]}. Predictions are"
                 " found by name, so score one split at a time."
             )
 
     def unmatched(self) -> Iterator[Path]:
-        """Predictions for no photo of the set."""
+        """Yield the predictions that belong to no photo of the set."""
         wanted = set(map(_last_part, self.dataset.keys))
         yield from (path for name, path in self.files.items() if name not in wanted)
 
@@ -186,18 +193,19 @@ class PredictionFolder:
 
 
 def read_probabilities(path: Path, space: LabelSpace) -> NDArray[np.float32]:
-    """Read (C, H, W) float32 probabilities of the classes of `space` from an npz file; nothing in it is executed.
+    """Read (C, H, W) float32 probabilities of the classes of `space` from an npz file, without pickle.
 
     Raises:
-        LabelError: it is damaged or too large, holds another number of arrays or classes, or no probabilities.
+        LabelError: the file is damaged or larger than `MAX_ARRAY`, does not contain exactly one array of the expected shape,
+            or its values are not probabilities.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
         if len(sizes) != 1 or sum(sizes.values()) > MAX_ARRAY:
             raise LabelError(
-                f"{path} holds {len(sizes)} arrays of {sum(sizes.values()) / 2**20:.0f} MB; expected one, (C, H, W), of up"
-                f" to {MAX_ARRAY / 2**20:.0f} MB"
+                f"{path} contains {len(sizes)} arrays of {sum(sizes.values()) / 2**20:.0f} MB; expected one, (C, H, W), of"
+                f" up to {MAX_ARRAY / 2**20:.0f} MB"
             )
         with np.load(path, allow_pickle=False) as arrays:
             values = arrays[arrays.files[0]]
@@ -205,14 +213,14 @@ def read_probabilities(path: Path, space: LabelSpace) -> NDArray[np.float32]:
         raise LabelError(f"{path} cannot be read as npz: {error}") from error
     if values.ndim != 3 or values.shape[0] != space.count or values.dtype.kind != "f" or 0 in values.shape:
         raise LabelError(
-            f"{path} holds {values.dtype} of the shape {values.shape}; expected probabilities of the {space.count} classes"
-            f" of {space.name}, ({space.count}, H, W)"
+            f"{path} contains {values.dtype} of shape {values.shape}; expected float probabilities of the {space.count}"
+            f" classes of {space.name}, ({space.count}, H, W)"
         )
     values = values.astype(np.float32)
     sums = values.sum(axis=0)
-    if not (values.min() >= 0 and np.abs(sums - 1).max() <= SUMS):  # so written, NaN is refused too
+    if not (values.min() >= 0 and np.abs(sums - 1).max() <= SUMS):  # written this way, it refuses NaN too
         raise LabelError(
-            f"{path} holds values from {values.min():.3g} to {values.max():.3g} whose sums over the classes reach"
+            f"{path} contains values from {values.min():.3g} to {values.max():.3g} with sums over the classes from"
             f" {sums.min():.3g} to {sums.max():.3g}; expected probabilities, which are at least 0 and sum to 1 (logits"
             " need a softmax first)"
         )
@@ -220,6 +228,6 @@ def read_probabilities(path: Path, space: LabelSpace) -> NDArray[np.float32]:
 
 
 def _last_part(key: str) -> str:
-    """Of a photo's key the name without folders and, where it has one, without its ending."""
+    """The name in a photo's key, without folders and image suffix."""
     name = key.rpartition("/")[2]
     return Path(name).stem if Path(name).suffix.lower() in (*LABEL_SUFFIXES, ".jpg", ".jpeg") else name

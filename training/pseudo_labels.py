@@ -1,13 +1,13 @@
-"""Pseudo-labels: photos × a checkpoint -> a labelled folder of what the checkpoint is sure of.
+"""Pseudo-labels: write a checkpoint's confident predictions on photos as a labelled folder.
 
 DIR/images/<photo>.png    the upright photo, without metadata
-DIR/labels/<photo>.png    its classes as the label space stores them, 255 where the network is less sure than the threshold
-DIR/data.toml             how to read them: `dataset = "folder"` of recipes and commands takes the folder as it is
-DIR/classes.json          the classes, where they are none of the project's
-DIR/pseudo_labels.json    what they were made of; a call that was cut off goes on
+DIR/labels/<photo>.png    its classes in the label space's stored values, 255 where the confidence is below the threshold
+DIR/data.toml             describes the folder, so that recipes and commands can read it with `dataset = "folder"`
+DIR/classes.json          the label space, if it is not one of the project's
+DIR/pseudo_labels.json    checkpoint and threshold; running an interrupted command again continues it
 
-DAFormer weighs a whole picture by the share of its pixels above the threshold; a label image has no weights, so that the
-threshold is applied pixel by pixel, as in Zou et al., ECCV 2018 (arXiv:1810.07911), without their balance of classes.
+DAFormer weights a whole picture by the share of its pixels above the threshold. Label images have no weights, so the
+threshold is applied to each pixel, as in Zou et al., ECCV 2018 (arXiv:1810.07911), without their class balancing.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from sim2street.training.predict import free_names
 MANIFEST: Final = "pseudo_labels.json"
 CLASSES: Final = "classes.json"
 THRESHOLD: Final = 0.968
-"""DAFormer's, and that of the papers after it."""
+"""The threshold of DAFormer and the papers that build on it."""
 
 
 @dataclass
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        made: photos that were read now.
-        kept: photos that were there.
-        counts: (C,) pixels of each class in the photos read now.
-        unsure: pixels of them below the threshold.
+        made: number of photos exported now.
+        kept: number of photos that were already there.
+        counts: (C,) pixels of each class in the photos exported now.
+        unsure: pixels below the threshold in the photos exported now.
         unread: a sentence for each photo that could not be read.
     """
 
@@ -66,19 +66,19 @@ def export_pseudo_labels(
     threshold: float = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write a labelled folder of what a checkpoint is sure of.
+    """Write a checkpoint's confident predictions as a labelled folder.
 
     Args:
-        checkpoint: whose network `predictor` has.
-        predictor: reads the photos.
-        photos: files.
-        out: folder to fill.
-        threshold: probability in [0,1] from which on the likeliest class is kept.
+        checkpoint: the checkpoint of `predictor`.
+        predictor: predicts the photos.
+        photos: paths of the photos.
+        out: folder to write to.
+        threshold: smallest probability, in [0,1], at which a pixel's predicted class is kept.
         progress: called with photos done and photos in all.
 
     Raises:
         ConfigError: the threshold is out of range.
-        DatasetError: the folder was filled by another checkpoint or threshold, or holds something else.
+        DatasetError: the folder was written with another checkpoint or threshold, or contains something else.
     """
     if not 0 <= threshold <= 1:
         raise ConfigError(f"The threshold is {threshold:g}; expected a probability from 0 to 1.")
@@ -109,25 +109,23 @@ def export_pseudo_labels(
 
 
 def sure_labels(predictor: Predictor, photo: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB -> (H, W) uint8 labels, 255 where the likeliest class is less probable than the threshold."""
+    """Predict (H, W, 3) uint8 RGB: (H, W) uint8 labels, 255 where the predicted class's probability is below the threshold."""
     prediction = predictor(photo)
     return np.where(prediction.confidence >= threshold, prediction.labels, np.uint8(IGNORE)).astype(np.uint8)
 
 
 def _describe(out: Path, space: LabelSpace) -> None:
-    """Write `data.toml`, and the classes where the project does not know them."""
+    """Write `data.toml`, and the label space if it is not one of the project's."""
     named = space.name
     if LABEL_SPACES.get(space.name) != space:
         named = CLASSES
         write_json(out / CLASSES, space.to_json())
-    text = (
-        f"# Written by `sim2street export-pseudo-labels`; {MANIFEST} says of what.\nlabel_space = {json.dumps(named)}\n"
-    )
+    text = f"# Written by `sim2street export-pseudo-labels`; {MANIFEST} names the checkpoint.\nlabel_space = {json.dumps(named)}\n"
     write_whole(out / DATA_FILE, f'{text}read_by = "value"\n'.encode())
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Bind the folder to what fills it."""
+    """Record the settings in the folder, or raise `DatasetError` if it has other settings or other contents."""
     manifest = out / MANIFEST
     if manifest.exists():
         try:
@@ -136,10 +134,12 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             found = None
         if found != settings:
             raise DatasetError(
-                f"{out.absolute()} was filled by another checkpoint or with another threshold. Export into another folder,"
-                " or delete this one."
+                f"{out.absolute()} was written with another checkpoint or threshold. Export into another folder, or delete"
+                " this one."
             )
     elif out.exists() and (not out.is_dir() or visible(out)):
-        raise DatasetError(f"{out.absolute()} holds something else. Export into a new or an empty folder.")
+        raise DatasetError(
+            f"{out.absolute()} is not empty and was not written by this command. Export into a new or an empty folder."
+        )
     out.mkdir(parents=True, exist_ok=True)
     write_json(manifest, settings)

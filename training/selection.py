@@ -1,4 +1,4 @@
-"""From what a recipe names to what it reads: opened data sets and the stream of pairs."""
+"""Open the data sets that a recipe names, and the stream of training pairs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sim2street.training.datasets.transforms import AUGMENTS, TransformConfig
 
 
 def open_originals(config: DatasetConfig, *, labelled: bool = True) -> SegmentationDataset:
-    """Open one data set of a recipe as it lies there or is rendered, without its stored copy; reads no picture.
+    """Open a data set of a recipe without its uncompressed copy; reads no picture.
 
     Args:
-        config: what to open.
+        config: the data set.
         labelled: False for a target domain, whose label files are then never opened and need not exist.
 
     Raises:
-        DatasetError: files are missing; the text says which and how to get them.
+        DatasetError: files are missing; the message says which and how to get them.
     """
     options = config.options
     if not labelled and "labelled" in config.kind.parameters():
@@ -41,12 +41,12 @@ def open_originals(config: DatasetConfig, *, labelled: bool = True) -> Segmentat
 
 
 def open_selection(config: DatasetConfig, *, labelled: bool = True, workers: int = 0) -> SegmentationDataset:
-    """Open one data set of a recipe; where it asks for it, from an uncompressed copy on disk.
+    """Open a data set of a recipe; if `store` is set, make and open its uncompressed copy on disk.
 
     Args:
-        config: what to open.
+        config: the data set.
         labelled: see `open_originals`.
-        workers: processes that render or decode while the copy is written.
+        workers: number of processes that render or decode while the copy is written.
 
     Raises:
         DatasetError: see `open_originals`.
@@ -62,10 +62,10 @@ def predicted_space(config: RunConfig) -> LabelSpace:
     """The classes that a recipe's network predicts.
 
     Raises:
-        ConfigError: two sources have classes of their own, and the recipe does not say which it is; or the method mixes
-            source labels with pseudo labels, and a source's classes are coarser than the network's.
-        LabelError: there is no such label space, or a source's classes cannot be brought together with it.
-        DatasetError: a folder that says its classes itself is missing.
+        ConfigError: two sources define their own classes and the recipe does not set `labels`; or the method mixes source
+            labels with pseudo labels, and a source's classes are coarser than the network's.
+        LabelError: there is no such label space, or a source's classes cannot be converted to or from it.
+        DatasetError: a folder that defines its own classes is missing.
     """
     predicted = _named_space(config)
     for source in config.sources:
@@ -80,14 +80,23 @@ def _named_space(config: RunConfig) -> LabelSpace:
     own = {source.label_space for source in config.sources} - set(LABEL_SPACES.values())
     if len(own) > 1:
         raise ConfigError(
-            f"The sources have the classes of {' and '.join(sorted(space.name for space in own))}: set labels to those"
-            " that the network should predict."
+            f"The sources have the classes of {' and '.join(sorted(space.name for space in own))}: set labels to the"
+            " classes that the network should predict."
         )
     return own.pop() if own else CITYSCAPES19
 
 
 def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPairs:
-    """Open sources and target of a recipe as its stream of pairs, this process's share of it."""
+    """Open sources and target of a recipe as its stream of pairs.
+
+    Args:
+        config: the recipe.
+        rank: number of this process, which gets its own share of the stream.
+        ranks: number of processes.
+
+    Raises:
+        ConfigError, LabelError, DatasetError: see `predicted_space` and `open_selection`.
+    """
     labels = predicted_space(config)
     sources = [(open_selection(item, workers=config.workers), item.weight) for item in config.sources]
     target = None if config.target is None else open_selection(config.target, labelled=False, workers=config.workers)
@@ -119,7 +128,7 @@ def open_pairs(config: RunConfig, *, rank: int = 0, ranks: int = 1) -> DomainPai
 
 
 def build_transform(options: TransformOptions) -> TransformConfig:
-    """Turn a recipe's words into the transform's settings."""
+    """Convert a recipe's options to the transform's settings."""
     return TransformConfig(
         resize=options.resize,
         resampling=options.resampling,
@@ -134,7 +143,7 @@ def build_transform(options: TransformOptions) -> TransformConfig:
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for `progress(done, total)` callbacks; it appears with the first call, and whoever watches sees it."""
+    """Give a `progress(done, total)` callback that draws a bar on stderr and writes to the `ActivityWriter`."""
     bar: tqdm[Any] | None = None
     activity = ActivityWriter(title)
 

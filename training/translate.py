@@ -1,11 +1,12 @@
-"""Translate: a data set -> the same pictures as a run's generator paints them, to be looked at or trained on.
+"""Translate a data set with the generator of a CyCADA run, to look at the result or to train on it.
 
-    OUT/leftImg8bit/<split>/<set>/*_leftImg8bit.png   translated
-    OUT/gtFine/<split>/<set>/*_gtFine_labelIds.png    their labels, where the set has Cityscapes' classes
+    OUT/leftImg8bit/<split>/<set>/*_leftImg8bit.png   translated pictures
+    OUT/gtFine/<split>/<set>/*_gtFine_labelIds.png    their labels, if the set has Cityscapes' classes
     OUT/preview.png                                   the first pictures, original above translated
-    OUT/translation.json                              which generator and which set; a folder is bound to them
+    OUT/translation.json                              generator and data set; the folder can be used for no others
 
-The layout is Cityscapes', so that a recipe reads it with `dataset = "cityscapes"`. A call that was stopped goes on.
+The layout is Cityscapes', so a recipe reads it with `dataset = "cityscapes"`. Running an interrupted command again continues
+it.
 """
 
 from __future__ import annotations
@@ -39,20 +40,24 @@ PREVIEWED: Final = 8
 
 
 def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
-    """Load one of the generators of a CyCADA run, or of its stage that trained them, in evaluation mode.
+    """Load a generator of a CyCADA run, in evaluation mode.
+
+    Args:
+        run: folder of the run, or of its stage that trained the generators.
+        direction: "to_target" or "to_source".
 
     Raises:
-        ConfigError: the folder holds no run of CyCADA.
+        ConfigError: the folder does not contain a CyCADA run.
         CheckpointError: the generator is missing or damaged.
     """
     try:
         config = RunConfig.read(run / CONFIG)
     except ConfigError as error:
-        raise ConfigError(f"{run} holds no run: {error}") from error
+        raise ConfigError(f"{run} does not contain a run: {error}") from error
     if config.stages:
         config = next(iter(config.resolve_stages().values()))
     if config.method != "cycada":
-        raise ConfigError(f"{run} is a run of {config.method}; cycada alone trains generators.")
+        raise ConfigError(f"{run} is a run of {config.method}; only runs of cycada have generators.")
     options = CyCADAOptions.parse(config.method_options, where="method_options")
     generator = Generator(options.generator_width, options.generator_blocks, dropout=options.generator_dropout)
     load_extra_networks({direction: generator}, run)
@@ -74,20 +79,22 @@ def translate(
 
     Args:
         run: folder of the run, or of its stage that trained the generators.
-        dataset: what to translate.
-        out: folder to fill.
-        direction: "to_target" makes source pictures look like target ones, "to_source" the other way round.
-        split: folder below leftImg8bit and gtFine.
-        width: pictures are brought to this many pixels first, their shape kept; CyCADA's is 1024. None leaves them.
-        device: where to compute; None takes the best there is.
-        progress: told after each picture.
+        dataset: the data set to translate.
+        out: folder to write to.
+        direction: "to_target" makes source pictures look like target ones, "to_source" the reverse.
+        split: name of the folder below leftImg8bit and gtFine.
+        width: width in pixels to which pictures are resized first, keeping the aspect ratio; CyCADA uses 1024. None keeps
+            their size.
+        device: PyTorch device; None takes the best available one.
+        progress: called after each picture with pictures done and pictures in all.
 
     Returns:
-        How many were translated; the rest was there.
+        Number of pictures translated now; the others were already there.
 
     Raises:
-        ConfigError, CheckpointError: see `open_generator`; or what it paints is no picture.
-        DatasetError: the folder is bound to something else.
+        ConfigError: see `open_generator`.
+        CheckpointError: see `open_generator`; or the generator's output contains NaN or infinity.
+        DatasetError: the folder was written with other settings, or contains something else.
     """
     place = torch.device(device) if device else best_device()
     generator = open_generator(run, direction).to(place)
@@ -133,20 +140,26 @@ def translate(
 
 @torch.inference_mode()
 def translate_photo(generator: Generator, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Translate (H, W, 3) uint8 RGB of any size; the sides are continued to multiples of 4 meanwhile."""
+    """Translate (H, W, 3) uint8 RGB of any size; it is padded to multiples of 4 for the network and cropped again.
+
+    Raises:
+        CheckpointError: the output contains NaN or infinity.
+    """
     height, width = photo.shape[:2]
     device = next(generator.parameters()).device
-    # A copy: what a data set hands out may be read-only.
+    # Copied, because pictures of a data set may be read-only.
     images = torch.from_numpy(photo.copy()).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
     images = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
     painted = generator(images)[0, :, :height, :width].permute(1, 2, 0)
     if not painted.isfinite().all():
-        raise CheckpointError("The generator paints no numbers: its run diverged. Train it again, or take another run.")
+        raise CheckpointError(
+            "The generator's output contains NaN or infinity, so its run diverged. Train it again, or use another run."
+        )
     return ((painted + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def _claim(out: Path, settings: dict[str, object]) -> None:
-    """Bind the folder to the settings, or raise `DatasetError` if it is bound to others or holds something else."""
+    """Record the settings in the folder, or raise `DatasetError` if it has other settings or other contents."""
     manifest = out / MANIFEST
     if manifest.exists():
         try:
@@ -156,12 +169,12 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         if found != settings:
             differing = [key for key in settings if not isinstance(found, dict) or found.get(key) != settings[key]]
             raise DatasetError(
-                f"{out.absolute()} was filled with other settings ({', '.join(differing)} differ). Translate into another"
+                f"{out.absolute()} was written with other settings ({', '.join(differing)} differ). Translate into another"
                 " folder, or delete this one."
             )
     elif out.exists() and visible(out):
         raise DatasetError(
-            f"{out.absolute()} is not empty and holds no {MANIFEST}, so it was not filled by this command. Translate into"
+            f"{out.absolute()} is not empty and has no {MANIFEST}, so it was not written by this command. Translate into"
             " another folder."
         )
     else:

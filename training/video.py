@@ -1,11 +1,11 @@
-"""Video: a clip × predictors -> labels of every frame, an overlay for each checkpoint, and all side by side.
+"""Segment every frame of a video with several checkpoints, and write labels, overlays and a side-by-side clip.
 
 DIR/<clip>/<checkpoint>/labels/000000.png   train ids of each frame, lossless
-DIR/<clip>/<checkpoint>/overlay.mp4         the same in colour, laid over the frame
+DIR/<clip>/<checkpoint>/overlay.mp4         the labels in colour over the frames
 DIR/<clip>/side_by_side.mp4                 the clip and the overlays of all checkpoints, left to right
-DIR/<clip>/video.json                       what the labels were made of; what is whole already is not made again
+DIR/<clip>/video.json                       video, weights and settings; labels made with the same ones are reused
 
-PyAV decodes and encodes (the extra `video`). Sound and metadata, such as the place, are not written. Faces are not blurred.
+PyAV (the extra `video`) decodes and encodes. Sound and metadata such as the location are not written. Faces are not blurred.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts")
-"""How clips are called, in lower case."""
+"""File suffixes of videos, in lower case."""
 CODECS: Final = ("libx264", "mpeg4")
 """Encoders in order of preference; the second is part of every build of FFmpeg."""
 USUAL_RATE: Final = 25
-"""Frames a second where the file does not say."""
+"""Frames per second assumed if the file does not state its rate."""
 WIDEST: Final = 3840
-"""Pixels that the side-by-side clip is at most wide; frames are shrunk by whole factors until they fit."""
+"""Largest width of the side-by-side clip in pixels; frames are shrunk by a whole factor to fit."""
 
 
 def is_video(source: str) -> bool:
-    """Whether a file is called like a clip."""
+    """Whether a file has the suffix of a video."""
     return Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass
 class Clip:
-    """A video that is read from its first frame on.
+    """A video to be read frame by frame.
 
     Attributes:
         path: the file.
-        rate: frames a second.
-        frames: how many there are about; 0 where the file does not say.
-        fault: why reading ended early, as a sentence; empty where it did not.
+        rate: frames per second.
+        frames: approximate number of frames; 0 if the file does not state it.
+        fault: a sentence on why reading ended early; empty if it did not.
     """
 
     path: Path
@@ -66,11 +66,11 @@ class Clip:
 
     @classmethod
     def open(cls, path: Path) -> Clip:
-        """Read what the file says of itself.
+        """Read frame rate and length of a video file.
 
         Raises:
             ConfigError: PyAV is not installed.
-            PhotoError: the file is no video, or too large.
+            PhotoError: the file is not a video, or its frames are too large.
         """
         with _opened(path) as (_, stream):
             rate = stream.average_rate or Fraction(USUAL_RATE)
@@ -82,10 +82,10 @@ class Clip:
             return cls(path, rate, counted)
 
     def read(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield (H, W, 3) uint8 RGB frames, upright; a clip that breaks off ends there, and `fault` says so.
+        """Yield upright (H, W, 3) uint8 RGB frames; if the file is damaged, it stops there and sets `fault`.
 
         Raises:
-            PhotoError: it has no frame that can be read.
+            PhotoError: no frame can be read.
         """
         import av
 
@@ -98,13 +98,11 @@ class Clip:
                     yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90), dtype=np.uint8)
                     count += 1
             except av.FFmpegError as error:
-                self.fault = f"{self.path} is damaged after {count} frames ({error.strerror}); it was read up to there."
+                self.fault = f"{self.path} is damaged after {count} frames ({error.strerror}); only those were read."
         if not count:
-            raise PhotoError(f"{self.path} holds no frame that can be read. Export it again, as MP4 for example.")
+            raise PhotoError(f"{self.path} contains no readable frame. Export it again, for example as MP4.")
         if not self.fault and self.frames > count + 1:
-            self.fault = (
-                f"{self.path} should have {self.frames} frames and ends after {count}; it was read up to there."
-            )
+            self.fault = f"{self.path} should have {self.frames} frames but ends after {count}; only those were read."
 
 
 def predict_video(
@@ -118,14 +116,14 @@ def predict_video(
     """Segment every frame with every predictor.
 
     Args:
-        source: the clip.
-        predictors: by the name of the checkpoint's folder below `out`.
-        made_by: by the same names what identifies weights and settings; labels made by others are made again.
+        source: the video file.
+        predictors: name of the checkpoint's folder below `out` -> its predictor.
+        made_by: the same names -> an identifier of weights and settings; labels with another identifier are replaced.
         out: folder of this clip.
         progress: called with frames done and frames in all.
 
     Returns:
-        A sentence where the clip broke off early; else empty.
+        A sentence if the video ended early; otherwise empty.
 
     Raises:
         ConfigError, PhotoError: see `Clip`.
@@ -152,7 +150,7 @@ def predict_video(
 
 
 def _labels(file: Path, frame: NDArray[np.uint8], predictor: Predictor, *, keep: bool) -> NDArray[np.uint8]:
-    """Labels of a frame: those that are there already if they may be kept, else new ones, which are written."""
+    """Labels of a frame: the stored ones if they may be reused, otherwise new ones, which are stored."""
     if keep and is_whole_png(file):
         return read_label_image(file)
     labels = predictor(frame).labels
@@ -172,7 +170,7 @@ def _side_by_side(row: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _made_before(file: Path, made: Mapping[str, Any]) -> set[str]:
-    """Names of the checkpoints whose labels there are of this clip, by these weights and settings."""
+    """Names of the checkpoints whose stored labels were made from this video with the same weights and settings."""
     try:
         found = read_json(file) if file.exists() else None
     except UnreadableError:
@@ -184,7 +182,7 @@ def _made_before(file: Path, made: Mapping[str, Any]) -> set[str]:
 
 
 class _Film:
-    """A clip that is written frame by frame; the first frame says how large it is."""
+    """A video file that is written frame by frame, at the size of its first frame."""
 
     def __init__(self, container: Any, rate: Fraction) -> None:
         self.container, self.rate = container, rate
@@ -193,7 +191,7 @@ class _Film:
     @classmethod
     @contextmanager
     def written(cls, path: Path, rate: Fraction) -> Iterator[_Film]:
-        """Write a clip that is in place once it is whole, and not at all after an error."""
+        """Write a video; it appears at `path` only when it is complete, and not after an error."""
         import av
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +207,7 @@ class _Film:
             partial.unlink(missing_ok=True)
 
     def add(self, picture: NDArray[np.uint8]) -> None:
-        """Append (H, W, 3) uint8 RGB; the last odd row or column is left out, since codecs halve the colours."""
+        """Append (H, W, 3) uint8 RGB; odd sides lose their last row or column, since yuv420p needs even ones."""
         import av
 
         if self.stream is None:
@@ -224,7 +222,7 @@ class _Film:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and the first of its streams of pictures."""
+    """Open a file and its first video stream."""
     try:
         import av
     except ImportError as error:
@@ -236,7 +234,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if not container.streams.video:
             raise PhotoError(
-                f"{path} holds no pictures, only {', '.join({s.type for s in container.streams}) or 'nothing'}."
+                f"{path} has no video stream, only {', '.join({s.type for s in container.streams}) or 'nothing'}; choose a"
+                " video."
             )
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"

@@ -110,10 +110,10 @@ def test_recipes_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("demo_gme_to_fog__dann_cnn", "close to it are demo_game_to_fog__dann_cnn, "),
-        ("one_minute", "it may be try_one_minute. "),
-        ("demo_game_to_fog__mic.toml", "close to it are demo_game_to_fog__mic_mit, "),
-        ("qqq", "'qqq': neither a file nor one of the project's. sim2street recipes lists"),
+        ("demo_gme_to_fog__dann_cnn", "Did you mean demo_game_to_fog__dann_cnn or "),
+        ("one_minute", "Did you mean try_one_minute? "),
+        ("demo_game_to_fog__mic.toml", "Did you mean demo_game_to_fog__mic_mit or "),
+        ("qqq", "no recipe or file 'qqq'. `sim2street recipes` lists"),
     ],
 )
 def test_a_mistyped_recipe_has_neighbours(name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_a_file_that_says_something_else_is_not_put_in_place(
     out.write_bytes(b"what was there")
     right = exporting.Exported.forward
     monkeypatch.setattr(exporting.Exported, "forward", lambda self, image: right(self, image.flip(1)))  # BGR
-    with pytest.raises(ConfigError, match="differs from our own by up to"):
+    with pytest.raises(ConfigError, match="probabilities differ from the original's by up to"):
         export(Checkpoint.open(saved), "torchscript", out, (96, 64))
     assert out.read_bytes() == b"what was there"
     assert [item.name for item in tmp_path.iterdir()] == ["slim.pt"]

@@ -76,7 +76,7 @@ def test_what_is_missing_or_does_not_fit_is_counted_and_named(
     save(tmp_path / "theirs" / "b.png", truth["b"][:, :8])
     save(tmp_path / "theirs" / "d.png", truth["b"])
     with pytest.raises(
-        DatasetError, match=r"over some of the 3 photos .*1 predictions of another shape .*b\.png, 8×24"
+        DatasetError, match=r"not all of the 3 photos .*1 predictions with another aspect ratio .*b\.png, 8×24"
     ):
         evaluate_predictions(predicted(tmp_path))
     with pytest.raises(DatasetError, match="1 photos without a prediction: c"):
@@ -87,7 +87,7 @@ def test_what_is_missing_or_does_not_fit_is_counted_and_named(
     assert main(command) == 2
     assert main([*command, "--incomplete"]) == 0
     said = capsys.readouterr().err
-    assert "1 of another size than the photo" in said
+    assert "1 resized to the photo's size" in said
     assert "1 for no photo of the set" in said
     report = json.loads(figures.read_text(encoding="utf-8"))["rein"]
     assert (report["images"], report["miou"]) == (1, 1)
@@ -148,4 +148,4 @@ def test_a_row_comes_to_the_benchmark_page(
     save(tmp_path / "set" / "labels" / "e.png", truth["a"])
     save(tmp_path / "theirs" / "e.png", truth["a"])
     assert main([*command, "--predictions", f"rein={tmp_path / 'theirs'}"]) == 2
-    assert "whose files were others" in capsys.readouterr().err
+    assert "with other files" in capsys.readouterr().err

@@ -54,8 +54,8 @@ def test_the_folder_holds_what_the_checkpoint_is_sure_of(
     assert main([*command, "--threshold", str(threshold)]) == 0
     assert "1 photos labelled, 1 already there" in capsys.readouterr().out
     assert main([*command, "--threshold", "0.5"]) == 2
-    assert "another threshold" in capsys.readouterr().err
+    assert "another checkpoint or threshold" in capsys.readouterr().err
     assert main([*command[:-1], str(photos)]) == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert "not written by this command" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "new"), "--threshold", "1.5"]) == 2
     assert "expected a probability from 0 to 1" in capsys.readouterr().err

@@ -80,5 +80,5 @@ def test_a_recipe_drops_keys_of_its_base(tmp_path: Path) -> None:
     assert config.optimisers == {}
     assert config.method_options == {}
     recipe.write_text('base = "try_one_minute"\nwithout = ["optimizers"]\n')
-    with pytest.raises(ConfigError, match="without names 'optimizers', which try_one_minute does not have"):
+    with pytest.raises(ConfigError, match="without lists 'optimizers', which try_one_minute does not have"):
         load_recipe(str(recipe))

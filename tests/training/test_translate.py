@@ -149,7 +149,7 @@ def test_a_folder_of_translated_pictures_can_be_trained_on(
     assert "3 pictures translated, 3 already there" in capsys.readouterr().out
     assert np.array_equal(open_dataset("cityscapes", out, "train").read_labels(4), original.read_labels(4))
     message = fails([*arguments, "--width", "48", "--out", str(out)], capsys)
-    assert "filled with other settings (width differ)" in message
+    assert "written with other settings (width differ)" in message
 
 
 def test_other_sizes_other_direction_and_pictures_without_labels(run: Path, tree: Path, tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ def test_other_sizes_other_direction_and_pictures_without_labels(run: Path, tree
 
 def test_what_cannot_be_translated_is_said(run: Path, tree: Path, tmp_path: Path) -> None:
     dataset = open_dataset("cityscapes", tree, "val")
-    with pytest.raises(ConfigError, match="holds no run"):
+    with pytest.raises(ConfigError, match="does not contain a run"):
         translate(tmp_path, dataset, tmp_path / "out")
     (tmp_path / "config.json").write_text(recipe(tree).model_dump_json())
-    with pytest.raises(ConfigError, match="a run of source_only; cycada alone"):
+    with pytest.raises(ConfigError, match="a run of source_only; only runs of cycada"):
         open_generator(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    with pytest.raises(DatasetError, match="not filled by this command"):
+    with pytest.raises(DatasetError, match="not written by this command"):
         translate(run, dataset, tmp_path / "full")
 
 
@@ -190,6 +190,6 @@ def test_grey_in_grey_out_of_range_never() -> None:
     photo = np.array([[[0, 127, 128], [255, 1, 254]]], np.uint8)
     broken = Extremes()
     torch.nn.init.constant_(broken.weight, float("nan"))
-    with pytest.raises(CheckpointError, match="paints no numbers"):
+    with pytest.raises(CheckpointError, match="contains NaN or infinity"):
         translate_photo(broken, photo)  # pyright: ignore
     assert translate_photo(Extremes(), photo).tolist() == [[[0, 0, 255], [255, 0, 255]]]  # pyright: ignore
