@@ -19,6 +19,7 @@ from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
 from sim2street.models.storage.files import in_units
 
 SHRUNK: Final = VIEWER / "uploader.css"
+LARGE: Final = VIEWER / "dropzone.css"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,10 @@ def choose_own() -> Scene | None:
     pictures, tools = picture_row()
     with tools:
         files = st.file_uploader(
-            "Your street photos",
+            "Drop or paste street photos here: from a car, a bicycle or the pavement, several at once",
             type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             accept_multiple_files=True,
             key="upload",
-            label_visibility="collapsed",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
         camera(gallery.OWN)
@@ -55,21 +55,27 @@ def choose_own() -> Scene | None:
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     st.session_state.own_photos = [each.scene.photo for each in photos]
+    on_offer = len(offered) < len(photo_offer.offer().photos)
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
             ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
             " within minutes of closing the page. Downloads hold no place, time or camera.",
             width="stretch",
         )
-        if len(offered) < len(photo_offer.offer().photos):
+        if photos and on_offer:
             _offer()
     for reason in broken:
         st.error(escape.markdown(reason), icon=":material/image_not_supported:")
     if not photos:
-        st.info(
-            "Drop or paste photos taken from a car, a bicycle or the pavement; the methods read them side by side.",
-            icon=":material/add_a_photo:",
-        )
+        st.html(LARGE)
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
+            offer = photo_offer.offer()
+            st.markdown(
+                f"**No street photo at hand?** {offer.title}: {len(offer.photos)} photos, {in_units(offer.size)}, licence"
+                f" {offer.licence}, from [{offer.repository}](https://github.com/{offer.repository}).",
+                width="stretch",
+            )
+            _offer()
         return None
     st.html(SHRUNK)
     chosen = _chosen(photos)
