@@ -51,6 +51,8 @@ def choose_own() -> Scene | None:
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
         camera(gallery.OWN)
+    removed: set[str] = st.session_state.setdefault("own_removed", set())
+    files = [file for file in files if file.file_id not in removed]
     uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
@@ -64,8 +66,11 @@ def choose_own() -> Scene | None:
         )
         if photos and on_offer:
             _offer()
-    for reason in broken:
-        st.error(escape.markdown(reason), icon=":material/image_not_supported:")
+    if broken:
+        with st.container(horizontal=True, vertical_alignment="center", key="own_broken"):
+            said = "\n\n".join(escape.markdown(reason) for reason in broken.values())
+            st.error(said, icon=":material/image_not_supported:")
+            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=removed.update, args=(broken,))
     if not photos:
         st.html(LARGE)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
@@ -79,9 +84,12 @@ def choose_own() -> Scene | None:
         return None
     st.html(SHRUNK)
     chosen = _chosen(photos)
-    items = [{"key": each.key, "label": each.scene.photo.name, "image": each.thumbnail} for each in photos]
+    items = [
+        {"key": each.key, "label": each.scene.photo.name, "image": each.thumbnail, "removable": each.file is not None}
+        for each in photos
+    ]
     with pictures:
-        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take)
+        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take, on_removal=removed.add)
     return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
 
 
@@ -90,8 +98,8 @@ def all_own() -> list[Photo]:
     return st.session_state.get("own_photos", [])
 
 
-def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:
-    """What was uploaded, read once however often the page is drawn, and a sentence for each that cannot be read."""
+def _readable(files: list[Any]) -> tuple[list[Own], dict[str, str]]:
+    """What was uploaded, read once however often the page is drawn; by key, why others cannot be read."""
     before: dict[str, Own | str] = st.session_state.get("own_read", {})
     read: dict[str, Own | str] = {}
     for file in files:
@@ -101,7 +109,7 @@ def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:
     if new:
         st.session_state.own_chosen = new[0]
     kept = [each for each in read.values() if isinstance(each, Own)]
-    return kept, [each for each in read.values() if isinstance(each, str)]
+    return kept, {key: each for key, each in read.items() if isinstance(each, str)}
 
 
 def _read(file: Any) -> Own | str:
