@@ -1,8 +1,9 @@
 """Where a checkpoint errs on a labelled set: figures of every picture, the confusion matrix, and the pixels behind a cell.
 
 A checkpoint reads every picture once, at the size at which Compare shows it. Its labels, the ground truth and a small
-picture are kept, so that any cell of the matrix opens without reading or painting anything again. What was read is stored in the cache and found there after a restart. Figures
-may differ by tenths from those of `sim2street evaluate`, which scores photos at their full size. No UI library in here.
+picture are kept, so that any cell of the matrix opens without reading or painting anything again. What was read is
+stored in the cache and found there after a restart. Figures may differ by tenths from those of `sim2street evaluate`,
+which scores photos at their full size. No UI library in here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2street.app.content.background import BACKGROUND, StoppedError, Task
+from sim2street.app.content.boundary import boundary_counts, boundary_iou
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.labelled_sets import LabelledSet
@@ -30,14 +32,14 @@ from sim2street.models.storage.cache import ANALYSES, cache_folder, mark_used
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import written_whole
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 KEPT_BYTES: Final = 96 * 2**20
 """Analyses in memory; one of 100 streets takes some 5 MB."""
 CARD_WIDTH: Final = 480
 """Pixels of the small picture."""
 JPEG: Final = (cv2.IMWRITE_JPEG_QUALITY, 85)
 """How it is stored, and shown."""
-ARRAYS: Final = ("index", "confusion", "entropy", "confidence")
+ARRAYS: Final = ("index", "confusion", "boundary", "entropy", "confidence")
 FILES: Final = ("labels", "truth", "picture")
 """Fields of `PhotoFigures` in their order, as they are stored."""
 STORED_EVERY: Final = 25
@@ -51,6 +53,7 @@ class PhotoFigures:
     Attributes:
         index: of the picture in its set.
         confusion: (C, C) int64 pixels, rows truth, columns prediction.
+        boundary: (2, C) int64, see `boundary_counts`.
         entropy: (2, 256) int64 scored pixels by entropy, 255 for an entropy of 1: first those read wrong, then right.
         confidence: (2, 256) int64, the same by the predicted class's probability.
         labels: PNG of the (H, W) uint8 predicted classes.
@@ -60,6 +63,7 @@ class PhotoFigures:
 
     index: int
     confusion: NDArray[np.int64]
+    boundary: NDArray[np.int64]
     entropy: NDArray[np.int64]
     confidence: NDArray[np.int64]
     labels: bytes
@@ -69,7 +73,7 @@ class PhotoFigures:
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        arrays = self.confusion.nbytes + self.entropy.nbytes + self.confidence.nbytes
+        arrays = self.confusion.nbytes + self.boundary.nbytes + self.entropy.nbytes + self.confidence.nbytes
         return arrays + len(self.labels) + len(self.truth) + len(self.picture)
 
     @cached_property
@@ -102,6 +106,7 @@ class Summary:
     Attributes:
         confusion: (C, C) int64 pixels, rows truth, columns prediction.
         iou: (C,) IoU over all pictures, NaN for a class that occurs nowhere.
+        boundary_iou: (C,) the same near the outlines of the classes.
         detection: area under the ROC curve of the entropy as a detector of wrong pixels: 0.5 says nothing of them, 1
             all; NaN where all pixels are right, or all wrong.
         reliability: per confidence bin, mean confidence and accuracy in [0,1] and share of the pixels; bins without
@@ -111,6 +116,7 @@ class Summary:
 
     confusion: NDArray[np.int64]
     iou: NDArray[np.float64]
+    boundary_iou: NDArray[np.float64]
     detection: float
     reliability: list[tuple[float, float, float]]
     sparsification: list[float]
@@ -151,11 +157,13 @@ class Analysis:
         """Figures over the pictures read so far; there is at least one."""
         photos = list(self.photos)
         confusion = sum((photo.confusion for photo in photos), np.zeros_like(photos[0].confusion))
+        boundary = sum((photo.boundary for photo in photos), np.zeros_like(photos[0].boundary))
         entropy = sum((photo.entropy for photo in photos), np.zeros((2, 256), np.int64))
         confidence = sum((photo.confidence for photo in photos), np.zeros((2, 256), np.int64))
         return Summary(
             confusion,
             iou_per_class(confusion),
+            boundary_iou(boundary),
             detection(*entropy),
             reliability(*confidence),
             sparsification(*entropy),
@@ -241,6 +249,7 @@ def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8
     return PhotoFigures(
         index,
         confusion_matrix(truth, pane.labels, pane.space.count),
+        boundary_counts(truth, pane.labels, pane.space.count),
         by_value(pane.entropy),
         by_value(pane.confidence),
         _encoded(".png", pane.labels, PNG),

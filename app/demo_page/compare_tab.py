@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,21 +31,6 @@ TIME_LIMIT: Final = 120.0
 """Seconds after which a comparison reads no further method, so that others have their turn."""
 LOOK_SECONDS: Final = 2.0
 """Time between two looks at the checkpoints that are on their way from the Hub; none is taken otherwise."""
-
-# Made in memory and handed to the browser: a file on the server would have to be deleted again.
-SAVE: Final = """
-(file) => {
-  if (!file) return;
-  const { name, type, data } = JSON.parse(file);
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-"""
-
 
 # A sheet lies over the page, so whoever goes on with the page is done with it.
 CLOSE_SHEETS: Final = """
@@ -161,7 +144,7 @@ class CompareTab:
             )
         for button, make in ((self.report, self.make_report), (self.archive, self.make_archive)):
             made = button.click(make, controls, self.file, api_visibility="private")
-            made.then(None, self.file, None, js=SAVE)
+            made.then(None, self.file, None, js=gradio_parts.SAVE)
         page.unload(self.forget)
 
     def _lay_out(self) -> None:
@@ -339,12 +322,14 @@ class CompareTab:
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        return _file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
+        return gradio_parts.file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
 
     def make_archive(self, request: gr.Request, *controls: Any) -> str:
         """Label images, overlays and figures as a ZIP; PNG without metadata."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        return _file("sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants))
+        return gradio_parts.file(
+            "sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants)
+        )
 
     def forget(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
@@ -439,7 +424,3 @@ def _others(numberings: Sequence[str]) -> list[Any]:
 
 def _problem(sentence: str) -> str:
     return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'
-
-
-def _file(name: str, kind: str, data: bytes) -> str:
-    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})

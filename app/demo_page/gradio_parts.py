@@ -5,6 +5,7 @@ The shadow root keeps Gradio's styles out; the theme's colours are passed in as 
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,20 @@ from typing import Any, Final
 import gradio as gr
 
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
+
+# Made in memory and handed to the browser: a file on the server would have to be deleted again.
+SAVE: Final = """
+(file) => {
+  if (!file) return;
+  const { name, type, data } = JSON.parse(file);
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+"""
 
 # The scripts' --st-* variables come from Gradio's theme, both light and dark.
 COLOURS: Final = """
@@ -87,9 +102,15 @@ def cards() -> gr.HTML:
     return _part(["cards.js"], ["cards.css"], MOUNT_CHOICE, elem_id="cards", min_height=120)
 
 
+def file(name: str, kind: str, data: bytes) -> str:
+    """A file as the value of a hidden textbox, from which `SAVE` hands it to the browser."""
+    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
+
+
 def _part(scripts: list[str], styles: list[str], mount: str, value: Any = None, **options: Any) -> gr.HTML:
     script, style = (
-        json.dumps("".join((VIEWER / name).read_text(encoding="utf-8") for name in names)) for names in (scripts, styles)
+        json.dumps("".join((VIEWER / name).read_text(encoding="utf-8") for name in names))
+        for names in (scripts, styles)
     )
     load = LOAD % {"style": style, "script": script, "mount": mount}
     return gr.HTML(value, html_template='<div class="part"></div>', css_template=COLOURS, js_on_load=load, **options)

@@ -96,7 +96,7 @@ CSS: Final = """
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
 #details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
 #chart svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
-#downloads { gap: 10px; } #downloads button { flex: 0 0 auto; min-width: 0 !important; }
+#downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
