@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2street.app.content.background import BACKGROUND, StoppedError, Task
+from sim2street.app.content.boundary import boundary_counts, boundary_iou
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.labelled_sets import LabelledSet
@@ -31,14 +32,14 @@ from sim2street.models.storage.cache import ANALYSES, cache_folder, mark_used
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import written_whole
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 KEPT_BYTES: Final = 96 * 2**20
 """Largest total size of the analyses in memory; one of 100 streets takes about 5 MB."""
 CARD_WIDTH: Final = 480
 """Width in pixels of the small picture."""
 JPEG: Final = (cv2.IMWRITE_JPEG_QUALITY, 85)
 """Encoding of the small picture, in storage and on pages."""
-ARRAYS: Final = ("index", "confusion", "entropy", "confidence")
+ARRAYS: Final = ("index", "confusion", "boundary", "entropy", "confidence")
 FILES: Final = ("labels", "truth", "picture")
 """Fields of `PhotoFigures` in their order: `ARRAYS` are stored as arrays, `FILES` as encoded images."""
 STORED_EVERY: Final = 25
@@ -52,6 +53,7 @@ class PhotoFigures:
     Attributes:
         index: index of the picture in its set.
         confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
+        boundary: (2, C) int64, see `boundary_counts`.
         entropy: (2, 256) int64 scored pixels by entropy, where 255 is an entropy of 1: wrong pixels, then correct ones.
         confidence: (2, 256) int64, the same by the predicted class's probability.
         labels: PNG of the (H, W) uint8 predicted classes.
@@ -61,6 +63,7 @@ class PhotoFigures:
 
     index: int
     confusion: NDArray[np.int64]
+    boundary: NDArray[np.int64]
     entropy: NDArray[np.int64]
     confidence: NDArray[np.int64]
     labels: bytes
@@ -70,7 +73,7 @@ class PhotoFigures:
     @property
     def nbytes(self) -> int:
         """Memory used, in bytes."""
-        arrays = self.confusion.nbytes + self.entropy.nbytes + self.confidence.nbytes
+        arrays = self.confusion.nbytes + self.boundary.nbytes + self.entropy.nbytes + self.confidence.nbytes
         return arrays + len(self.labels) + len(self.truth) + len(self.picture)
 
     @cached_property
@@ -103,6 +106,7 @@ class Summary:
     Attributes:
         confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
         iou: (C,) IoU over all pictures in [0,1]; NaN for a class that is neither present nor predicted.
+        boundary_iou: (C,) the same near the outlines of the classes.
         detection: area under the ROC curve of the entropy as a detector of wrong pixels: 0.5 is chance, 1 is perfect;
             NaN if all pixels are correct, or all wrong.
         reliability: per confidence bin, mean confidence and accuracy in [0,1] and share of the pixels; bins without
@@ -112,6 +116,7 @@ class Summary:
 
     confusion: NDArray[np.int64]
     iou: NDArray[np.float64]
+    boundary_iou: NDArray[np.float64]
     detection: float
     reliability: list[tuple[float, float, float]]
     sparsification: list[float]
@@ -152,11 +157,13 @@ class Analysis:
         """Scores over the pictures predicted so far, of which there must be at least one."""
         photos = list(self.photos)
         confusion = sum((photo.confusion for photo in photos), np.zeros_like(photos[0].confusion))
+        boundary = sum((photo.boundary for photo in photos), np.zeros_like(photos[0].boundary))
         entropy = sum((photo.entropy for photo in photos), np.zeros((2, 256), np.int64))
         confidence = sum((photo.confidence for photo in photos), np.zeros((2, 256), np.int64))
         return Summary(
             confusion,
             iou_per_class(confusion),
+            boundary_iou(boundary),
             detection(*entropy),
             reliability(*confidence),
             sparsification(*entropy),
@@ -242,6 +249,7 @@ def photo_figures(index: int, pixels: NDArray[np.uint8], truth: NDArray[np.uint8
     return PhotoFigures(
         index,
         confusion_matrix(truth, pane.labels, pane.space.count),
+        boundary_counts(truth, pane.labels, pane.space.count),
         by_value(pane.entropy),
         by_value(pane.confidence),
         _encoded(".png", pane.labels, PNG),

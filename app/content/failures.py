@@ -95,7 +95,11 @@ def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
     """Sentences on the scores over all pictures."""
     known = summary.iou[~np.isnan(summary.iou)]
     count = len(analysis.photos)
-    said = [f"Mean IoU {100 * known.mean():.1f} over {count} picture{'' if count == 1 else 's'}."]
+    outlines = summary.boundary_iou[~np.isnan(summary.boundary_iou)]
+    said = [
+        f"Mean IoU {100 * known.mean():.1f} over {count} picture{'' if count == 1 else 's'}; boundary IoU, which scores the"
+        f" outlines alone, {100 * outlines.mean():.1f}."
+    ]
     if not math.isnan(summary.detection):
         left = summary.sparsification
         said.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,18 +32,12 @@ TIME_LIMIT: Final = 120.0
 LOOK_SECONDS: Final = 2.0
 """Time between two looks at the checkpoints that are on their way from the Hub; none is taken otherwise."""
 
-# Made in memory and handed to the browser: a file on the server would have to be deleted again.
-SAVE: Final = """
-(file) => {
-  if (!file) return;
-  const { name, type, data } = JSON.parse(file);
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
+# A sheet lies over the page, so whoever goes on with the page is done with it.
+CLOSE_SHEETS: Final = """
+() => document.addEventListener("pointerdown", (event) => {
+  for (const open of document.querySelectorAll(".sheet > button.open"))
+    if (!open.parentElement.contains(event.target)) open.click();
+})
 """
 
 
@@ -92,6 +84,7 @@ class CompareTab:
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
         page.load(self.refresh, None, [self.methods, self.problems, self.watch, self.strip], api_visibility="private")
+        page.load(None, js=CLOSE_SHEETS)
         self.watch.tick(
             self.look_again,
             [self.source, self.methods, self.offered],
@@ -121,6 +114,14 @@ class CompareTab:
             self.chosen,
             api_visibility="private",
         )
+        self.methods.change(
+            lambda methods: gr.update(label=_counted(methods)),
+            self.methods,
+            self.sheet,
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
+        )
         self.source.change(
             self.turn_to,
             [self.source, self.chosen, self.turned],
@@ -143,17 +144,23 @@ class CompareTab:
             )
         for button, make in ((self.report, self.make_report), (self.archive, self.make_archive)):
             made = button.click(make, controls, self.file, api_visibility="private")
-            made.then(None, self.file, None, js=SAVE)
+            made.then(None, self.file, None, js=gradio_parts.SAVE)
         page.unload(self.forget)
 
     def _lay_out(self) -> None:
         entries = self.entries()
         with gr.Row(elem_id="choices"):
-            self.source = gr.Radio([RENDERED, OWN], value=RENDERED, label="Photo", elem_id="source")
-            self.methods = gr.CheckboxGroup(
-                _titles(entries), value=_suited(entries, RENDERED), label="Methods", elem_id="methods"
-            )
-            self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)", elem_id="averages")
+            self.source = gr.Radio([RENDERED, OWN], value=RENDERED, show_label=False, elem_id="source")
+            suited_now = _suited(entries, RENDERED)
+            with gr.Accordion(_counted(suited_now), open=False, elem_classes="sheet", elem_id="sheet") as self.sheet:
+                self.methods = gr.CheckboxGroup(
+                    _titles(entries), value=suited_now, label="Methods that read the photo", elem_id="methods"
+                )
+            with gr.Accordion("Settings", open=False, elem_classes="sheet"):
+                self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)")
+            gradio_parts.take_photos(OWN)
+            self.status = gr.HTML(_busy("Starting …"), elem_id="status")
+            self.stop = gr.Button("Stop", size="sm", elem_id="stop")
         self.chosen = gr.State({})  # by source, once the person has chosen
         self.offered = gr.State([name for _, name in _titles(entries)])
         self.turned = gr.Number(0, visible="hidden")
@@ -163,27 +170,33 @@ class CompareTab:
         with gr.Row(elem_id="streets") as self.streets:
             self.strip = gradio_parts.picture_strip()
             self.street = gr.Number(
-                FIRST_STREET, label="Street", minimum=0, maximum=STREETS - 1, precision=0, elem_id="street"
+                FIRST_STREET,
+                label="Street",
+                show_label=False,
+                minimum=0,
+                maximum=STREETS - 1,
+                precision=0,
+                elem_id="street",
             )
             self.another = gr.Button("Another street", elem_id="another")
         with gr.Column(visible=False, elem_id="own") as self.own:
             with gr.Row():
                 self.photo = gr.File(
-                    label="Drop a street photo here", file_types=uploads.SUFFIXES, height=120, elem_id="photo"
+                    label="Drop a street photo here", file_types=uploads.SUFFIXES, height=96, elem_id="photo"
                 )
-                self.truth = gr.File(
-                    label="Ground truth, if you have it: a PNG with one class number a pixel",
-                    file_types=uploads.LABEL_SUFFIXES,
-                    height=120,
-                )
-                self.encoding = gr.Dropdown(list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding")
+                with gr.Accordion("Ground truth", open=False, elem_classes="sheet"):
+                    self.truth = gr.File(
+                        label="If you have it: a PNG with one class number a pixel",
+                        file_types=uploads.LABEL_SUFFIXES,
+                        height=100,
+                    )
+                    self.encoding = gr.Dropdown(
+                        list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding"
+                    )
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
         self.arrived = gr.Number(0, visible="hidden")
-        with gr.Row(elem_id="bar"):
-            self.status = gr.HTML(_busy("Starting …"), elem_id="status")
-            self.stop = gr.Button("Stop", size="sm", elem_id="stop")
         self.viewer = gradio_parts.compare_viewer()
         gr.Markdown("## In numbers")
         self.summary = gr.HTML(elem_id="summary")
@@ -309,12 +322,14 @@ class CompareTab:
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        return _file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
+        return gradio_parts.file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
 
     def make_archive(self, request: gr.Request, *controls: Any) -> str:
         """Label images, overlays and figures as a ZIP; PNG without metadata."""
         state = self._finished(Choice(*controls), str(request.session_hash))
-        return _file("sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants))
+        return gradio_parts.file(
+            "sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants)
+        )
 
     def forget(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
@@ -353,6 +368,11 @@ def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
     """Names of the methods to begin with on pictures of a source."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     return [checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)]
+
+
+def _counted(methods: Sequence[str]) -> str:
+    """What the closed sheet of methods says."""
+    return f"{len(methods)} method{'' if len(methods) == 1 else 's'}"
 
 
 def _problems(entries: list[CatalogEntry]) -> str:
@@ -404,7 +424,3 @@ def _others(numberings: Sequence[str]) -> list[Any]:
 
 def _problem(sentence: str) -> str:
     return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'
-
-
-def _file(name: str, kind: str, data: bytes) -> str:
-    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})

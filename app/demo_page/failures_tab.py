@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import escape, failures, figures
+from sim2street.app.content import class_figures, escape, failures, figures, html_tables
 from sim2street.app.content.background import TaskState
+from sim2street.app.content.class_figures import Row
 from sim2street.app.content.engine import Engine
 from sim2street.app.content.error_analysis import ORDERS, Analysis, analysis_of, begin, ranked, task_of
 from sim2street.app.content.gallery import RENDERED
@@ -56,10 +57,15 @@ class FailuresTab:
         self.said = gr.HTML(elem_id="failures_said")
         self.matrix = gradio_parts.confusion_matrix()
         self.cell = gr.Textbox("", visible="hidden")
+        with gr.Accordion("Class by class, in percent", open=False):
+            self.classes = gr.HTML(elem_id="class_figures")
+            with gr.Row(elem_classes="downloads"):
+                csv, latex = gr.Button("CSV", size="sm"), gr.Button("LaTeX", size="sm")
+        file = gr.Textbox(visible="hidden")
         self.cards = gradio_parts.cards()
         self.watch = gr.Timer(2.0, active=False)
         chosen = [self.set, self.reader, self.against, self.order, self.cell]
-        shown = [self.said, self.matrix, self.cards, self.begin, self.watch]
+        shown = [self.said, self.matrix, self.classes, self.cards, self.begin, self.watch]
         page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
         gr.on(
             [self.watch.tick, *[each.change for each in chosen]],
@@ -71,6 +77,9 @@ class FailuresTab:
             api_visibility="private",
         )
         self.begin.click(self.start, chosen, shown, api_visibility="private")
+        for button, make in ((csv, self.make_csv), (latex, self.make_latex)):
+            made = button.click(make, chosen[:3], file, api_visibility="private")
+            made.then(None, file, None, js=gradio_parts.SAVE)
         self.matrix.choose(_key_of, None, self.cell, api_visibility="private")
 
     def offer(self) -> tuple[Any, Any]:
@@ -87,17 +96,17 @@ class FailuresTab:
                 if not analysis.complete and self.reads:
                     begin(self.engine, analysis)
         except Sim2StreetError as error:
-            return _problem(str(error)), *[gr.skip()] * 4
+            return _problem(str(error)), *[gr.skip()] * 5
         return self.show(key, reader, against, order, choice)
 
     def show(self, key: str, reader: str | None, against: str, order: str, choice: str) -> tuple[Any, ...]:
-        """What is known: words, matrix, cards, whether there is something to begin, and whether to look again."""
+        """What is known: words, matrix, classes, cards, whether there is something to begin, and whether to look again."""
         try:
             found = self._analyses(key, reader, against)
         except Sim2StreetError as error:
-            return _problem(str(error)), None, None, gr.skip(), gr.update(active=False)
+            return _problem(str(error)), None, "", None, gr.skip(), gr.update(active=False)
         if not found:
-            return "No checkpoint was found.", None, None, gr.skip(), gr.update(active=False)
+            return "No checkpoint was found.", None, "", None, gr.skip(), gr.update(active=False)
         first, others = found[0], found[1].photos if len(found) > 1 else []
         tasks = [task for analysis in found if (task := task_of(analysis)) is not None]
         moving = any(task.under_way for task in tasks)
@@ -106,7 +115,7 @@ class FailuresTab:
         said += [_problem(task.error) for task in tasks if task.state is TaskState.FAILED]
         said += [_problem(problem) for analysis in found for problem in failures.problems_in_words(analysis)]
         if not first.photos:
-            return "".join(said), None, None, button, gr.update(active=moving)
+            return "".join(said), None, "", None, button, gr.update(active=moving)
         summary, space = first.summary(), first.labelled.space
         cell = failures.cell_of(choice, space)
         pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
@@ -114,7 +123,36 @@ class FailuresTab:
         said.append(f"<p>{escape.html(' '.join(failures.figures_in_words(first, summary)))}</p>")
         said.append(f"<p><b>Pictures: {escape.html(failures.in_words(cell, space))}</b></p>")
         matrix = failures.matrix(summary, space, choice)
-        return "".join(said), matrix, cards, button, gr.update(active=moving)
+        classes = html_tables.table(self._rows(found), {"Difference": "+.1f"})
+        return "".join(said), matrix, classes, cards, button, gr.update(active=moving)
+
+    def make_csv(self, key: str, reader: str | None, against: str) -> str:
+        """The figures of the classes as a CSV file."""
+        return self._made(key, reader, against, class_figures.as_csv, "classes.csv", "text/csv")
+
+    def make_latex(self, key: str, reader: str | None, against: str) -> str:
+        """The figures of the classes as a LaTeX table."""
+        return self._made(key, reader, against, class_figures.as_latex, "classes.tex", "application/x-tex")
+
+    def _made(
+        self,
+        key: str,
+        reader: str | None,
+        against: str,
+        write: Callable[[Sequence[Row]], str],
+        name: str,
+        kind: str,
+    ) -> str:
+        try:
+            found = self._analyses(key, reader, against)
+        except Sim2StreetError as error:
+            raise gr.Error(escape.html(str(error)), print_exception=False) from error
+        if not found or not found[0].photos:
+            raise gr.Error("No picture of this set was read yet.", print_exception=False)
+        return gradio_parts.file(name, kind, write(self._rows(found)).encode())
+
+    def _rows(self, found: list[Analysis]) -> list[Row]:
+        return class_figures.class_rows(found[0], found[1] if len(found) > 1 else None, self._titles())
 
     def _analyses(self, key: str, reader: str | None, against: str) -> list[Analysis]:
         """That of the reader, and that of whom it is compared with."""

@@ -5,6 +5,7 @@ The shadow root keeps Gradio's styles out; the theme's colours are passed in as 
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,20 @@ from typing import Any, Final
 import gradio as gr
 
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
+
+# Made in memory and handed to the browser: a file on the server would have to be deleted again.
+SAVE: Final = """
+(file) => {
+  if (!file) return;
+  const { name, type, data } = JSON.parse(file);
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+"""
 
 # The scripts' --st-* variables come from Gradio's theme, both light and dark.
 COLOURS: Final = """
@@ -44,6 +59,10 @@ watch("value", show);
 show();
 """
 
+MOUNT_ONCE: Final = """
+part.default({ data: props.value, parentElement: root });
+"""
+
 MOUNT_CHOICE: Final = """
 const choose = (_, key) => trigger("choose", { key });
 const show = () => props.value && part.default({ data: props.value, parentElement: root, setTriggerValue: choose });
@@ -54,25 +73,44 @@ show();
 
 def compare_viewer() -> gr.HTML:
     """The viewer; its value is a bundle of `panes.bundle`, and interactions with it stay in the browser."""
-    return _part("viewer.js", "viewer.css", MOUNT_VIEWER, elem_id="viewer", min_height=420)
+    return _part(["viewer.js"], ["viewer.css"], MOUNT_VIEWER, elem_id="viewer", min_height=420)
+
+
+def take_photos(source: str) -> None:
+    """Take a photo that is dropped or pasted anywhere and, on devices that are touched, one of their camera.
+
+    Args:
+        source: label of the control that shows the uploader.
+    """
+    value = {"source": source, "label": "Take a photo"}
+    _part(["hand.js", "drop.js"], [], MOUNT_ONCE, value, elem_id="drop")
+    _part(["hand.js", "camera.js"], ["camera.css"], MOUNT_ONCE, value, elem_id="camera")
 
 
 def picture_strip() -> gr.HTML:
     """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event `choose`."""
-    return _part("strip.js", "strip.css", MOUNT_CHOICE, elem_id="styles", min_height=76)
+    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id="styles", min_height=52)
 
 
 def confusion_matrix() -> gr.HTML:
     """Its value is `failures.matrix`, its event `choose` with the cell's key."""
-    return _part("matrix.js", "matrix.css", MOUNT_CHOICE, elem_id="matrix", min_height=120)
+    return _part(["matrix.js"], ["matrix.css"], MOUNT_CHOICE, elem_id="matrix", min_height=120)
 
 
 def cards() -> gr.HTML:
     """Its value is `failures.cards`, its event `choose` with the picture's key."""
-    return _part("cards.js", "cards.css", MOUNT_CHOICE, elem_id="cards", min_height=120)
+    return _part(["cards.js"], ["cards.css"], MOUNT_CHOICE, elem_id="cards", min_height=120)
 
 
-def _part(script: str, style: str, mount: str, **options: Any) -> gr.HTML:
-    sources = {name: json.dumps((VIEWER / name).read_text(encoding="utf-8")) for name in (script, style)}
-    load = LOAD % {"style": sources[style], "script": sources[script], "mount": mount}
-    return gr.HTML(None, html_template='<div class="part"></div>', css_template=COLOURS, js_on_load=load, **options)
+def file(name: str, kind: str, data: bytes) -> str:
+    """A file as the value of a hidden textbox, from which `SAVE` hands it to the browser."""
+    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
+
+
+def _part(scripts: list[str], styles: list[str], mount: str, value: Any = None, **options: Any) -> gr.HTML:
+    script, style = (
+        json.dumps("".join((VIEWER / name).read_text(encoding="utf-8") for name in names))
+        for names in (scripts, styles)
+    )
+    load = LOAD % {"style": style, "script": script, "mount": mount}
+    return gr.HTML(value, html_template='<div class="part"></div>', css_template=COLOURS, js_on_load=load, **options)

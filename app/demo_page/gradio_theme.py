@@ -52,7 +52,7 @@ COLOURS: Final = {
 CSS: Final = """
 .dark { --color-accent: #43bdb4; } /* the one colour that Gradio's themes know no dark form of */
 .gradio-container { max-width: none !important; padding: 0 !important; font-variant-numeric: tabular-nums; }
-.gradio-container > .main { padding: 16px clamp(14px, 4vw, 64px) 28px !important; margin: 0 auto !important; max-width: 1600px !important; }
+.gradio-container > .main { padding: 10px clamp(14px, 3vw, 48px) 28px !important; margin: 0 auto !important; max-width: 1600px !important; }
 .block.auto-margin { margin-left: 0 !important; margin-right: 0 !important; }
 .form { background: none !important; border: 0 !important; box-shadow: none !important; overflow: visible !important; }
 .block { overflow: visible !important; }
@@ -60,33 +60,43 @@ CSS: Final = """
 #head img { width: 40px; height: 40px; flex: none; margin: 0; }
 #head h1 { font-size: 1.45rem; font-weight: 650; margin: 0; line-height: 1.25; }
 #head p { margin: 3px 0 0; color: var(--body-text-color-subdued); line-height: 1.45; }
-#choices > .form { display: flex; flex-wrap: wrap; gap: 10px 30px; }
-#choices fieldset { flex: 0 1 auto; width: auto; min-width: 0 !important; }
+.tabitem > .column { gap: 8px; }
+#choices { align-items: center; gap: 8px; flex-wrap: wrap; }
+.tabs > .tabitem { padding-top: 8px; }
+#choices > * { flex: 0 0 auto !important; width: auto !important; min-width: 0 !important; }
 #choices fieldset .wrap { gap: 6px; flex-wrap: wrap; }
 #choices label { border: 1px solid var(--border-color-primary); border-radius: 999px; box-shadow: none; }
 #choices label:has(input:checked) { border-color: var(--color-accent); }
-#streets { align-items: end; gap: 10px 14px; }
-#streets > #styles { flex: 1 1 520px; min-width: 0 !important; }
-#streets > .form { flex: 0 0 96px !important; min-width: 0 !important; max-width: 96px; }
+#choices > #status { flex: 1 1 180px !important; color: var(--body-text-color-subdued); font-size: 13.5px; text-align: right; }
+#choices > #stop { padding: 2px 12px; }
+#choices:not(:has(.busy)) #stop, #drop { display: none; }
+/* A button that opens a sheet over the page, so that the picture stays where it is. */
+.sheet { position: relative; border: 1px solid var(--border-color-primary) !important; border-radius: 8px !important; }
+.sheet > button { align-items: center; padding: 6px 12px; gap: 8px; font-size: 14.5px; white-space: nowrap; }
+.sheet > button .icon { transform: none !important; font-size: 10px; }
+.sheet > :not(button) { position: absolute; z-index: 20; top: calc(100% + 6px); left: 0; width: min(460px, calc(100vw - 28px)); padding: 14px; border: 1px solid var(--border-color-primary); border-radius: 10px; background: var(--body-background-fill); box-shadow: 0 10px 30px rgb(0 0 0 / .18); }
+#streets { align-items: center; gap: 8px 14px; flex-wrap: nowrap; }
+#streets > #styles { flex: 1 1 0; min-width: 0 !important; }
+#streets > .form { flex: 0 0 84px !important; min-width: 0 !important; max-width: 84px; }
 #street { min-width: 0 !important; }
 #another { flex: 0 0 auto; min-width: 0 !important; }
 #photo, #own .block { min-width: 0; }
-#own > .row > * { flex: 1 1 220px; }
+#own > .row { align-items: end; }
+#own > .row > * { flex: 1 1 220px; min-width: 0 !important; }
+#own > .row > .sheet { flex: 0 0 auto !important; width: auto !important; }
+#own .sheet > :not(button) { left: auto; right: 0; }
 #own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
 #own [data-testid="block-label"] > span { display: none; }
 #own .row button:not(label button) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
 #own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
 #own .icon-wrap { width: 22px; margin-bottom: 2px; }
-#bar { align-items: center; flex-wrap: nowrap; gap: 12px; min-height: 26px; }
-#bar #status { flex: 1; color: var(--body-text-color-subdued); font-size: 13.5px; min-height: 20px; }
-#bar #stop { flex: 0 0 auto; min-width: 0 !important; padding: 2px 12px; }
-#bar:not(:has(.busy)) #stop { display: none; }
 .busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; border: 2px solid var(--color-accent); border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
 @keyframes turn { to { transform: rotate(360deg); } }
+@media (pointer: coarse) { .sheet > button { min-height: 38px; } }
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
 #details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
 #chart svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
-#downloads { gap: 10px; } #downloads button { flex: 0 0 auto; min-width: 0 !important; }
+#downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
@@ -105,8 +115,12 @@ CSS: Final = """
 .card dt { color: var(--body-text-color-subdued); } .card dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 720px) {
   .card { grid-template-columns: minmax(0, 1fr); }
-  #head header { align-items: flex-start; } #head img { width: 34px; height: 34px; } #head h1 { font-size: 1.2rem; } #head p { font-size: 14px; }
-  #streets > #styles { flex-basis: 100%; }
+  #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
+  #choices > #status { flex-basis: 100% !important; text-align: left; }
+  #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
+  .sheet { position: static; } .sheet > button .icon { transform: none !important; font-size: 10px; }
+.sheet > :not(button) { top: auto; left: 14px; margin-top: 6px; }
+  #streets > .form { display: none; }
   .table table { font-size: 13px; }
   #details { flex-direction: column; }
 }

@@ -2,11 +2,12 @@
 
 const PATIENCE = 5000; // milliseconds for the page to show the uploader
 
-const uploader = () => document.querySelector('.st-key-upload input[type="file"]');
+// Streamlit's uploader, or Gradio's.
+const uploader = () => document.querySelector(':is(.st-key-upload, #photo) input[type="file"]');
 
 async function uploaderOf(source) {
   if (!uploader()) {
-    const radios = [...document.querySelectorAll('[role="radio"], button')];
+    const radios = [...document.querySelectorAll('[role="radio"], button, #source label')];
     radios.find((each) => each.textContent.trim() === source)?.click();
   }
   for (const end = Date.now() + PATIENCE; !uploader() && Date.now() < end; )

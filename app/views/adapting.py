@@ -101,6 +101,7 @@ def _progress(task: Task, title: str) -> None:
         st.rerun()
     waiting = task.state is TaskState.WAITING
     words = "Waiting for another computation" if waiting else f"{title}: step {task.done} of {task.total}"
-    st.progress(min(1.0, task.done / task.total), words)
-    if st.button("Stop", icon=":material/stop:", key="stop_adapting"):
-        task.stop()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(min(1.0, task.done / task.total), words)
+        if st.button("Stop", icon=":material/stop:", key="stop_adapting"):
+            task.stop()

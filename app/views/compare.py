@@ -42,10 +42,10 @@ def main() -> None:
 
     others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if source == OWN:
         checkpoints = adapted_to(all_own(), checkpoints)
         everyone += [each for each in checkpoints if each not in everyone]
+    viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")
     state = session.known_so_far(scene, checkpoints, everyone, settings, others)
@@ -80,7 +80,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
             "Mean entropy": number(format="%.3f"),
             "Seconds": number(format="%.2f"),
             figures.AGAINST: number(format="%+.1f"),
-            "Method": st.column_config.TextColumn(pinned=True, width=150),
+            "Method": st.column_config.TextColumn(pinned=True, width=190),
             "Trained on": st.column_config.TextColumn(width=230),
         }
         st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–", height="content")

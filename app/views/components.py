@@ -114,19 +114,27 @@ def use_the_screen() -> None:
 
 
 def picture_strip(
-    label: str, items: Sequence[Mapping[str, str]], chosen: str, *, key: str, on_choice: Callable[[str], None]
+    label: str,
+    items: Sequence[Mapping[str, Any]],
+    chosen: str,
+    *,
+    key: str,
+    on_choice: Callable[[str], None],
+    on_removal: Callable[[str], None] | None = None,
 ) -> None:
     """Show a row of small pictures.
 
     Args:
         label: what is chosen, for screen readers.
-        items: `key`, `label` and base64 JPEG `image` of each.
+        items: `key`, `label` and base64 JPEG `image` of each, and whether it is `removable`.
         chosen: key of the marked one.
         key: Streamlit's name of the element.
         on_choice: called with the key of the picture that was clicked, before the page is drawn again.
+        on_removal: the same of the picture whose cross was clicked.
     """
     data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
-    _strip(key=key, data=data, on_choice_change=_reporter(key, on_choice))
+    removal = {} if on_removal is None else {"on_removal_change": _reporter(key, on_removal, "removal")}
+    _strip(key=key, data=data, on_choice_change=_reporter(key, on_choice), **removal)
 
 
 def confusion_matrix(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:
@@ -139,11 +147,11 @@ def cards(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]
     _cards(key=key, data=dict(data), on_choice_change=_reporter(key, on_choice))
 
 
-def _reporter(key: str, on_choice: Callable[[str], None]) -> Callable[[], None]:
-    """What Streamlit calls when the element `key` triggers a choice."""
+def _reporter(key: str, on_choice: Callable[[str], None], event: str = "choice") -> Callable[[], None]:
+    """What Streamlit calls when the element `key` triggers an event."""
 
     def report() -> None:
-        choice = st.session_state[key].get("choice")
+        choice = st.session_state[key].get(event)
         if choice is not None:
             on_choice(choice)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
-from sim2street.app.content import charts, escape, failures, figures
+from sim2street.app.content import charts, class_figures, escape, failures, figures
 from sim2street.app.content.background import Task, TaskState
 from sim2street.app.content.engine import ENGINE
 from sim2street.app.content.error_analysis import (
@@ -47,7 +47,7 @@ def show_failures() -> None:
     if other is not None and first.photos and not other.complete:
         _reading(other, titles)
     if first.photos:
-        _show(first, other)
+        _show(first, other, titles)
 
 
 def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis, Analysis | None] | None:
@@ -138,7 +138,7 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
             task.stop()
 
 
-def _show(analysis: Analysis, other: Analysis | None) -> None:
+def _show(analysis: Analysis, other: Analysis | None, titles: dict[str, str]) -> None:
     summary, space = analysis.summary(), analysis.labelled.space
     choice = st.session_state.setdefault("failures_cell", "")
     cell = failures.cell_of(choice, space)
@@ -153,7 +153,32 @@ def _show(analysis: Analysis, other: Analysis | None) -> None:
         st.markdown("## Confidence and accuracy")
         st.plotly_chart(charts.reliability(summary.reliability), config=charts.CONFIG, key="reliability")
         st.caption(" ".join(failures.figures_in_words(analysis, summary)))
+    _classes(analysis, other, titles)
     _pictures(analysis, other, cell)
+
+
+def _classes(analysis: Analysis, other: Analysis | None, titles: dict[str, str]) -> None:
+    """A row per class, and the same as files."""
+    rows = class_figures.class_rows(analysis, other, titles)
+    name = f"{analysis.labelled.pictures.slug}_{analysis.checkpoint.name}"
+    with st.expander("Class by class, in percent"):
+        number = st.column_config.NumberColumn
+        formats: dict[str, Any] = {column: number(format="%.1f") for column in rows[0] if column != "Class"}
+        formats |= {"Difference": number(format="%+.1f"), "Class": st.column_config.TextColumn(pinned=True)}
+        st.dataframe(rows, column_config=formats, hide_index=True, placeholder="–", height="content")
+        with st.container(horizontal=True):
+            for kind, data, ending in (
+                ("CSV", class_figures.as_csv(rows), "csv"),
+                ("LaTeX", class_figures.as_latex(rows), "tex"),
+            ):
+                st.download_button(
+                    kind,
+                    data,
+                    f"{name}.{ending}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    key=f"classes_{ending}",
+                )
 
 
 def _take_cell(choice: str) -> None:

@@ -19,6 +19,7 @@ from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
 from sim2street.models.storage.files import in_units
 
 SHRUNK: Final = VIEWER / "uploader.css"
+LARGE: Final = VIEWER / "dropzone.css"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,39 +44,52 @@ def choose_own() -> Scene | None:
     pictures, tools = picture_row()
     with tools:
         files = st.file_uploader(
-            "Your street photos",
+            "Drop or paste street photos here: from a car, a bicycle or the pavement, several at once",
             type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             accept_multiple_files=True,
             key="upload",
-            label_visibility="collapsed",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
         camera(gallery.OWN)
+    removed: set[str] = st.session_state.setdefault("own_removed", set())
+    files = [file for file in files if file.file_id not in removed]
     uploads.hold(files)
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     st.session_state.own_photos = [each.scene.photo for each in photos]
+    on_offer = len(offered) < len(photo_offer.offer().photos)
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
             ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
             " within minutes of closing the page. Downloads hold no place, time or camera.",
             width="stretch",
         )
-        if len(offered) < len(photo_offer.offer().photos):
+        if photos and on_offer:
             _offer()
-    for reason in broken:
-        st.error(escape.markdown(reason), icon=":material/image_not_supported:")
+    if broken:
+        with st.container(horizontal=True, vertical_alignment="center", key="own_broken"):
+            said = "\n\n".join(escape.markdown(reason) for reason in broken.values())
+            st.error(said, icon=":material/image_not_supported:")
+            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=removed.update, args=(broken,))
     if not photos:
-        st.info(
-            "Drop or paste photos taken from a car, a bicycle or the pavement; the methods read them side by side.",
-            icon=":material/add_a_photo:",
-        )
+        st.html(LARGE)
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
+            offer = photo_offer.offer()
+            st.markdown(
+                f"**No street photo at hand?** {offer.title}: {len(offer.photos)} photos, {in_units(offer.size)}, licence"
+                f" {offer.licence}, from [{offer.repository}](https://github.com/{offer.repository}).",
+                width="stretch",
+            )
+            _offer()
         return None
     st.html(SHRUNK)
     chosen = _chosen(photos)
-    items = [{"key": each.key, "label": each.scene.photo.name, "image": each.thumbnail} for each in photos]
+    items = [
+        {"key": each.key, "label": each.scene.photo.name, "image": each.thumbnail, "removable": each.file is not None}
+        for each in photos
+    ]
     with pictures:
-        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take)
+        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take, on_removal=removed.add)
     return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
 
 
@@ -84,8 +98,8 @@ def all_own() -> list[Photo]:
     return st.session_state.get("own_photos", [])
 
 
-def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:
-    """What was uploaded, read once however often the page is drawn, and a sentence for each that cannot be read."""
+def _readable(files: list[Any]) -> tuple[list[Own], dict[str, str]]:
+    """What was uploaded, read once however often the page is drawn; by key, why others cannot be read."""
     before: dict[str, Own | str] = st.session_state.get("own_read", {})
     read: dict[str, Own | str] = {}
     for file in files:
@@ -95,7 +109,7 @@ def _readable(files: list[Any]) -> tuple[list[Own], list[str]]:
     if new:
         st.session_state.own_chosen = new[0]
     kept = [each for each in read.values() if isinstance(each, Own)]
-    return kept, [each for each in read.values() if isinstance(each, str)]
+    return kept, {key: each for key, each in read.items() if isinstance(each, str)}
 
 
 def _read(file: Any) -> Own | str:
