@@ -6,7 +6,7 @@ depth-wise separable convolutions of several dilations, which combines distant c
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ from sim2street.models.networks.encoders import (
     layers_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.networks.fusing import ConvNormAct, fused, is_recorded, project
 from sim2street.models.segmenter import Core, Segmenter
 
 
@@ -62,8 +63,7 @@ class DilatedDepthwise(nn.Conv2d):
         """Convolve; accelerators and exported networks use the ordinary convolution."""
         (batch, channels, height, width), dilation = input.shape, self.dilation[0]
         quick = not torch.is_grad_enabled() and dilation < 6
-        # A graph of the rearrangement would hold for one size, and the engines that run it have kernels of their own.
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if is_recorded():  # the engines that run it have kernels of their own
             return super().forward(input)
         if input.device.type != "cpu" or quick or dilation >= max(height, width):
             return super().forward(input)
@@ -76,14 +76,6 @@ class DilatedDepthwise(nn.Conv2d):
         cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
         return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # batch norm needs it contiguous
-
-
-class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU."""
-
-    def __init__(self, channels: int, outputs: int, kernel: int) -> None:
-        convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
-        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:
@@ -118,42 +110,6 @@ class DAFormerHead(nn.Module):
         ]
         context = torch.cat(context, dim=1)
         return self.classify(self.dropout(self.fuse(context)))
-
-
-def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
-    """Project each map, resize it to the height and width of `shape`, and stack them."""
-    size = shape[-2:]
-    maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
-    return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
-
-
-def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
-    """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
-
-    A 1x1 convolution mixes channels and bilinear upsampling mixes positions, so the two commute: each map goes through its
-    projection and its share of the fuse in one product at its own stride, is upsampled, and the results are summed.
-    Batch norm sees the same maps, so this also holds in training.
-    """
-    mix, norm, activation = fuse
-    channels = [cast(nn.Conv2d, projection).out_channels for projection in projections]
-    shares = cast(nn.Conv2d, mix).weight.flatten(1).split(channels, dim=1)
-    maps = [
-        _through(cast(nn.Conv2d, projection), share, feature, shape)
-        for projection, share, feature in zip(projections, shares, features, strict=True)
-    ]
-    total = maps[0]
-    for each in maps[1:]:
-        total = total + each
-    return activation(norm(total))
-
-
-def _through(projection: nn.Conv2d, share: Tensor, feature: Tensor, shape: torch.Size) -> Tensor:
-    """One map through its projection and its (D, channels) share of the fuse, at the height and width of `shape`."""
-    bias = None if projection.bias is None else share @ projection.bias
-    maps = F.conv2d(feature, (share @ projection.weight.flatten(1))[..., None, None], bias)
-    if maps.shape[-2:] == shape[-2:]:
-        return maps
-    return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
 
 
 class EncoderAndHead(Core):

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import build
-from sim2street.models.networks.daformer import DilatedDepthwise, project
+from sim2street.models.networks.daformer import DilatedDepthwise
+from sim2street.models.networks.fusing import project
 from sim2street.models.networks.mix_transformer import VARIANTS, MixTransformer, MixTransformerOptions
 from tests.conftest import VECTORS, Vectors, normal, weights_by_rule
 
