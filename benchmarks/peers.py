@@ -74,7 +74,7 @@ def with_plain(network: str, variant: str, **options: Any) -> tuple[Segmenter, F
 
     if isinstance(core, HRDANetwork):
         return ours, lambda images: _plain_hrda(core, features, images)
-    return ours, lambda images: _plain_daformer(core.head, features(images))
+    return ours, lambda images: plainly_stacked(core.head, features(images))
 
 
 def contiguous(segmenter: Segmenter) -> Forward:
@@ -143,7 +143,7 @@ def _stacked(projections: nn.ModuleList, features: list[Tensor]) -> Tensor:
     return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
 
 
-def _plain_daformer(head: DAFormerHead, features: list[Tensor]) -> Tensor:
+def plainly_stacked(head: DAFormerHead, features: list[Tensor]) -> Tensor:
     """DAFormer's head (Hoyer et al., CVPR 2022, Sec. 3.2) layer after layer."""
     stacked = _stacked(head.projections, features)
     context = torch.cat([_plainly(branch, stacked) for branch in head.branches], dim=1)
@@ -164,9 +164,9 @@ def _plainly(module: nn.Module, maps: Tensor) -> Tensor:
 def _plain_hrda(core: HRDANetwork, features: Callable[[Tensor], list[Tensor]], images: Tensor) -> Tensor:
     """HRDA (Hoyer et al., ECCV 2022): the downscaled image, all windows in one batch as in the authors' code, fusion."""
     small = features(F.interpolate(images, scale_factor=0.5, mode="bilinear", align_corners=False))
-    context, attention = _plain_daformer(core.head, small), _plain_attention(core.attention, small)
+    context, attention = plainly_stacked(core.head, small), _plain_attention(core.attention, small)
     boxes = core.boxes(*images.shape[-2:])
-    windows = _plain_daformer(core.head, features(torch.cat([box.of(images) for box in boxes])))
+    windows = plainly_stacked(core.head, features(torch.cat([box.of(images) for box in boxes])))
     total = windows.new_zeros(1, windows.shape[1], images.shape[-2] // 4, images.shape[-1] // 4)
     visits = torch.zeros_like(total[:, :1])
     for box, window in zip(boxes, windows, strict=True):

@@ -6,6 +6,7 @@ depth-wise separable convolutions of several dilations, which combines distant c
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Final, Literal
 
 import torch
@@ -48,12 +49,19 @@ class DAFormerNetworkOptions(EncoderOptions):
     )
 
 
+ONEDNN_DILATION: Final = 6
+"""Largest dilation for which PyTorch's depth-wise convolution on a processor is quick in inference; beyond, it is oneDNN's
+reference code, nine times slower."""
+STRIP_VALUES: Final = 1 << 19
+"""Values of a map that are convolved at a time in inference, 2 MB."""
+
+
 class DilatedDepthwise(nn.Conv2d):
     """Dilated depth-wise 3x3 convolution: (B, D, h, w) -> (B, D, h, w).
 
-    Taking every dilation-th row and column gives separate maps on which the convolution is not dilated. The arithmetic is
-    the same, and on CPUs it is two to three times as fast (benchmarks/depthwise.py): except for prediction with small
-    dilations, PyTorch has no fast CPU kernel for dilated depth-wise convolutions.
+    PyTorch has a fast processor kernel only for small dilations in inference. Beyond them, inference adds nine shifted
+    maps, and training takes every dilation-th row and column as separate maps, on which the convolution is not dilated.
+    `sim2street bench depth-wise` compares them with PyTorch's kernel.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -61,12 +69,33 @@ class DilatedDepthwise(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve; accelerators and exported networks use the ordinary convolution."""
+        dilation = self.dilation[0]
+        if is_recorded() or input.device.type != "cpu" or dilation >= max(input.shape[-2:]):
+            return super().forward(input)
+        if torch.is_grad_enabled():
+            return self._in_cells(input)
+        return super().forward(input) if dilation <= ONEDNN_DILATION else self._shifted(input)
+
+    def _shifted(self, input: Tensor) -> Tensor:
+        """Sum of the map shifted nine ways, some rows at a time."""
+        maps = input.permute(0, 2, 3, 1)
+        _, height, width, channels = maps.shape
+        taps = self.weight.permute(2, 3, 1, 0).reshape(3, 3, channels)
+        total = torch.zeros_like(maps, memory_format=torch.contiguous_format)
+        rows = max(1, STRIP_VALUES // (width * channels))
+        for top in range(0, height, rows):
+            for row, column in itertools.product(range(3), range(3)):
+                down, right = (row - 1) * self.dilation[0], (column - 1) * self.dilation[1]
+                ys = slice(max(top, -down), min(top + rows, height, height - down))
+                xs = slice(max(0, -right), min(width, width - right))
+                if ys.start < ys.stop and xs.start < xs.stop:
+                    seen = maps[:, ys.start + down : ys.stop + down, xs.start + right : xs.stop + right]
+                    total[:, ys, xs].addcmul_(seen, taps[row, column])
+        return total.permute(0, 3, 1, 2)
+
+    def _in_cells(self, input: Tensor) -> Tensor:
+        """An ordinary convolution of the maps made of every dilation-th row and column."""
         (batch, channels, height, width), dilation = input.shape, self.dilation[0]
-        quick = not torch.is_grad_enabled() and dilation < 6
-        if is_recorded():  # the engines that run it have kernels of their own
-            return super().forward(input)
-        if input.device.type != "cpu" or quick or dilation >= max(height, width):
-            return super().forward(input)
         rows, columns = -(-height // dilation), -(-width // dilation)
         maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
         # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
