@@ -6,7 +6,8 @@ depth-wise separable convolutions of several dilations, which combines distant c
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, cast
+import itertools
+from typing import Annotated, Final, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +27,7 @@ from sim2street.models.networks.encoders import (
     layers_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.networks.fusing import ConvNormAct, fused, is_recorded, project
 from sim2street.models.segmenter import Core, Segmenter
 
 
@@ -47,12 +49,19 @@ class DAFormerNetworkOptions(EncoderOptions):
     )
 
 
+ONEDNN_DILATION: Final = 6
+"""Largest dilation for which PyTorch's depth-wise convolution on a processor is quick in inference; beyond, it is oneDNN's
+reference code, nine times slower."""
+STRIP_VALUES: Final = 1 << 19
+"""Values of a map that are convolved at a time in inference, 2 MB."""
+
+
 class DilatedDepthwise(nn.Conv2d):
     """Dilated depth-wise 3x3 convolution: (B, D, h, w) -> (B, D, h, w).
 
-    Taking every dilation-th row and column gives separate maps on which the convolution is not dilated. The arithmetic is
-    the same, and on CPUs it is two to three times as fast (benchmarks/depthwise.py): except for prediction with small
-    dilations, PyTorch has no fast CPU kernel for dilated depth-wise convolutions.
+    PyTorch has a fast processor kernel only for small dilations in inference. Beyond them, inference adds nine shifted
+    maps, and training takes every dilation-th row and column as separate maps, on which the convolution is not dilated.
+    `sim2street bench depth-wise` compares them with PyTorch's kernel.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -60,13 +69,33 @@ class DilatedDepthwise(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve; accelerators and exported networks use the ordinary convolution."""
+        dilation = self.dilation[0]
+        if is_recorded() or input.device.type != "cpu" or dilation >= max(input.shape[-2:]):
+            return super().forward(input)
+        if torch.is_grad_enabled():
+            return self._in_cells(input)
+        return super().forward(input) if dilation <= ONEDNN_DILATION else self._shifted(input)
+
+    def _shifted(self, input: Tensor) -> Tensor:
+        """Sum of the map shifted nine ways, some rows at a time."""
+        maps = input.permute(0, 2, 3, 1)
+        _, height, width, channels = maps.shape
+        taps = self.weight.permute(2, 3, 1, 0).reshape(3, 3, channels)
+        total = torch.zeros_like(maps, memory_format=torch.contiguous_format)
+        rows = max(1, STRIP_VALUES // (width * channels))
+        for top in range(0, height, rows):
+            for row, column in itertools.product(range(3), range(3)):
+                down, right = (row - 1) * self.dilation[0], (column - 1) * self.dilation[1]
+                ys = slice(max(top, -down), min(top + rows, height, height - down))
+                xs = slice(max(0, -right), min(width, width - right))
+                if ys.start < ys.stop and xs.start < xs.stop:
+                    seen = maps[:, ys.start + down : ys.stop + down, xs.start + right : xs.stop + right]
+                    total[:, ys, xs].addcmul_(seen, taps[row, column])
+        return total.permute(0, 3, 1, 2)
+
+    def _in_cells(self, input: Tensor) -> Tensor:
+        """An ordinary convolution of the maps made of every dilation-th row and column."""
         (batch, channels, height, width), dilation = input.shape, self.dilation[0]
-        quick = not torch.is_grad_enabled() and dilation < 6
-        # A graph of the rearrangement would hold for one size, and the engines that run it have kernels of their own.
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
-            return super().forward(input)
-        if input.device.type != "cpu" or quick or dilation >= max(height, width):
-            return super().forward(input)
         rows, columns = -(-height // dilation), -(-width // dilation)
         maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
         # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
@@ -76,14 +105,6 @@ class DilatedDepthwise(nn.Conv2d):
         cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
         return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # batch norm needs it contiguous
-
-
-class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU."""
-
-    def __init__(self, channels: int, outputs: int, kernel: int) -> None:
-        convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
-        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:
@@ -118,42 +139,6 @@ class DAFormerHead(nn.Module):
         ]
         context = torch.cat(context, dim=1)
         return self.classify(self.dropout(self.fuse(context)))
-
-
-def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
-    """Project each map, resize it to the height and width of `shape`, and stack them."""
-    size = shape[-2:]
-    maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
-    return torch.cat([F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps], dim=1)
-
-
-def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
-    """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
-
-    A 1x1 convolution mixes channels and bilinear upsampling mixes positions, so the two commute: each map goes through its
-    projection and its share of the fuse in one product at its own stride, is upsampled, and the results are summed.
-    Batch norm sees the same maps, so this also holds in training.
-    """
-    mix, norm, activation = fuse
-    channels = [cast(nn.Conv2d, projection).out_channels for projection in projections]
-    shares = cast(nn.Conv2d, mix).weight.flatten(1).split(channels, dim=1)
-    maps = [
-        _through(cast(nn.Conv2d, projection), share, feature, shape)
-        for projection, share, feature in zip(projections, shares, features, strict=True)
-    ]
-    total = maps[0]
-    for each in maps[1:]:
-        total = total + each
-    return activation(norm(total))
-
-
-def _through(projection: nn.Conv2d, share: Tensor, feature: Tensor, shape: torch.Size) -> Tensor:
-    """One map through its projection and its (D, channels) share of the fuse, at the height and width of `shape`."""
-    bias = None if projection.bias is None else share @ projection.bias
-    maps = F.conv2d(feature, (share @ projection.weight.flatten(1))[..., None, None], bias)
-    if maps.shape[-2:] == shape[-2:]:
-        return maps
-    return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
 
 
 class EncoderAndHead(Core):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.daformer import ConvNormAct, DAFormerHead, DAFormerNetworkOptions, fused
+from sim2street.models.networks.daformer import DAFormerHead, DAFormerNetworkOptions
 from sim2street.models.networks.encoders import (
     STAGES,
     build_encoder,
@@ -32,6 +32,7 @@ from sim2street.models.networks.encoders import (
     layers_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.networks.fusing import ConvNormAct, classified
 from sim2street.models.segmenter import Core, Segmenter
 
 CONTEXT_SCALE: Final = 0.5
@@ -114,8 +115,8 @@ class ScaleAttention(nn.Module):
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 1 to 4, fuse, classify."""
         maps = [features[name] for name in STAGES]
-        maps = fused(self.projections, self.fuse, maps, features["stage1"].shape)
-        return torch.sigmoid(self.classify(self.dropout(maps)))
+        shape = features["stage1"].shape
+        return torch.sigmoid(classified(self.projections, self.fuse, self.dropout, self.classify, maps, shape))
 
 
 class HRDANetwork(Core):

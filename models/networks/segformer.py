@@ -8,9 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.daformer import ConvNormAct, EncoderAndHead, fused
+from sim2street.models.networks.daformer import EncoderAndHead
 from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, encoder_title, input_of
 from sim2street.models.networks.entry import NetworkEntry
+from sim2street.models.networks.fusing import ConvNormAct, classified
 from sim2street.models.segmenter import Segmenter
 
 
@@ -39,7 +40,8 @@ class SegFormerHead(nn.Module):
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Project, stack from stage 4 to 1, fuse, classify."""
         maps = [features[name] for name in reversed(STAGES)]
-        return self.classify(self.dropout(fused(self.projections, self.fuse, maps, features["stage1"].shape)))
+        shape = features["stage1"].shape
+        return classified(self.projections, self.fuse, self.dropout, self.classify, maps, shape)
 
 
 def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:

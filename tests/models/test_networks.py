@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.network_names import NETWORK_NAMES
-from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, is_finite
+from sim2street.models.networks import NETWORKS, build, build_unfilled, fill, fusing, is_finite
 from sim2street.models.networks.cyclegan import Generator
-from sim2street.models.networks.daformer import ConvNormAct, fused, project
 from sim2street.models.networks.ensemble import EnsembleOptions
+from sim2street.models.networks.fusing import ConvNormAct, classified, fused, project
 from sim2street.models.networks.hrda import Box, Context, HRDANetwork
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
@@ -205,3 +205,18 @@ def test_a_fuse_before_upsampling_is_the_fuse_after_it(training: bool) -> None:
         torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
     for ours, theirs in zip(fuse.buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@torch.no_grad()
+def test_maps_that_are_fused_some_rows_at_a_time_are_those_fused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    projections = nn.ModuleList(nn.Conv2d(dim, 24, 1) for dim in (32, 8, 16))
+    fuse, classify = ConvNormAct(3 * 24, 24, 1).eval(), nn.Conv2d(24, 5, 1)
+    for buffer in (fuse[1].running_mean, fuse[1].running_var):
+        buffer.uniform_(0.5, 1.5)
+    features = [torch.randn(2, dim, *size) for dim, size in ((32, (4, 7)), (8, (27, 49)), (16, (14, 25)))]
+    shape = features[1].shape
+    whole = classify(fuse(project(projections, features, shape)))
+    monkeypatch.setattr(fusing, "STRIP", 200)  # four rows of 49, the last strip of three
+    quick = classified(projections, fuse, nn.Dropout2d(0.5).eval(), classify, features, shape)
+    torch.testing.assert_close(quick, whole, atol=2e-6, rtol=1e-5)

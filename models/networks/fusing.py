@@ -1,0 +1,113 @@
+"""The 1x1 fuse of feature maps at several strides, which SegFormer, DAFormer's 1x1 branch and HRDA's attention share.
+
+The authors project every map, upsample all of them to stride 4, stack them and fuse the stack with a 1x1 convolution. A 1x1
+convolution mixes channels and bilinear upsampling mixes positions, so the two commute: each map goes through its
+projection and its share of the fuse in one product at its own stride, is upsampled, and the results are summed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sim2street.models.prediction import neighbours
+
+STRIP: Final = 1 << 11
+"""Pixels of the fused map made at a time in inference: 256 channels of them fit into a processor's second-level cache."""
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, channels: int, outputs: int, kernel: int) -> None:
+        convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def is_recorded() -> bool:
+    """Whether PyTorch is writing down a graph: Python's choices by size would hold for one size only."""
+    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
+def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
+    """Project each map, resize it to the height and width of `shape`, and stack them."""
+    maps = [projection(feature) for projection, feature in zip(projections, features, strict=True)]
+    return torch.cat([_resized(each, shape) for each in maps], dim=1)
+
+
+def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
+    """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
+
+    Batch norm sees the same maps, so this also holds in training.
+    """
+    _, norm, activation = fuse
+    layers = _layers(projections, fuse)
+    total: Tensor | None = None
+    for feature, (weight, bias) in zip(features, layers, strict=True):
+        maps = _resized(F.conv2d(feature, weight[..., None, None], bias), shape)
+        total = maps if total is None else total + maps
+    return activation(norm(total))
+
+
+def classified(
+    projections: nn.ModuleList,
+    fuse: ConvNormAct,
+    dropout: nn.Module,
+    classify: nn.Conv2d,
+    features: list[Tensor],
+    shape: torch.Size,
+) -> Tensor:
+    """`classify(dropout(fused(...)))`, (B, K, H, W) at the height and width of `shape`.
+
+    In inference on a processor it is made a few rows at a time: the fused map, which is never whole in memory then, is
+    many times larger than the logits.
+    """
+    norm = cast(nn.BatchNorm2d, fuse[1])
+    if norm.training or torch.is_grad_enabled() or features[0].device.type != "cpu" or is_recorded():
+        return classify(dropout(fused(projections, fuse, features, shape)))
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    rest = norm.bias - norm.running_mean * scale
+    (height, width), device = shape[-2:], features[0].device
+    whole, coarse = [], []
+    for feature, (weight, bias) in zip(features, _layers(projections, fuse), strict=True):
+        layer = weight * scale[:, None], None if bias is None else bias * scale
+        maps = feature.permute(0, 2, 3, 1)
+        if maps.shape[1:3] == (height, width):
+            whole.append((maps, layer))
+        else:
+            coarse.append((F.linear(maps, *layer), neighbours(maps.shape[1], height, False, slice(None), device)))
+    logits = features[0].new_empty(len(features[0]), height, width, classify.out_channels)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        chosen = slice(top, min(top + rows, height))
+        total = rest.expand(len(logits), chosen.stop - top, width, -1).clone()
+        for maps, layer in whole:
+            total += F.linear(maps[:, chosen], *layer)
+        for maps, (above, below, share) in coarse:
+            strip = maps[:, above[chosen]].lerp_(maps[:, below[chosen]], share[chosen, None, None])
+            size = (strip.shape[1], width)
+            total += F.interpolate(strip.permute(0, 3, 1, 2), size=size, mode="bilinear").permute(0, 2, 3, 1)
+        logits[:, chosen] = F.linear(total.relu_(), classify.weight.flatten(1), classify.bias)
+    return logits.permute(0, 3, 1, 2)
+
+
+def _layers(projections: nn.ModuleList, fuse: ConvNormAct) -> list[tuple[Tensor, Tensor | None]]:
+    """Of each map the weights (outputs, D) and the bias of its projection and its share of the fuse in one."""
+    convolutions = [cast(nn.Conv2d, projection) for projection in projections]
+    shares = cast(nn.Conv2d, fuse[0]).weight.flatten(1).split([each.out_channels for each in convolutions], dim=1)
+    return [
+        (share @ each.weight.flatten(1), None if each.bias is None else share @ each.bias)
+        for each, share in zip(convolutions, shares, strict=True)
+    ]
+
+
+def _resized(maps: Tensor, shape: torch.Size) -> Tensor:
+    """(B, D, h, w) at the height and width of `shape`."""
+    if maps.shape[-2:] == shape[-2:]:
+        return maps
+    return F.interpolate(maps, size=shape[-2:], mode="bilinear", align_corners=False)
