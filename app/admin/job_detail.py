@@ -20,7 +20,8 @@ from sim2street.training.jobs import local, log
 from sim2street.training.jobs.access import audit
 from sim2street.training.jobs.estimate import surprise
 from sim2street.training.jobs.evaluation import ask_to_evaluate
-from sim2street.training.jobs.hub import HubRunner
+from sim2street.training.jobs.places import in_words as place_in_words
+from sim2street.training.jobs.places import place_of
 from sim2street.training.jobs.progress import Progress, read_progress, sample_pictures
 from sim2street.training.jobs.publication import ask_to_publish
 from sim2street.training.jobs.record import Job, JobState
@@ -59,8 +60,8 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
         job = store.get(name)
     except Sim2StreetError:  # signed out or idle for too long, or the job is gone
         st.rerun()
-    if job.where == "hub" and not job.state.ended:
-        job = _ask_hub(name)
+    if job.where != "local" and not job.state.ended:
+        job = _asked(name)
     if job.state is not drawn_as:
         st.rerun()  # other buttons, another rhythm
     progress = read_progress(config, store.run(name))
@@ -86,8 +87,9 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
 
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)
-def _ask_hub(name: str) -> Job:
-    return HubRunner(JobStore()).refresh(name)
+def _asked(name: str) -> Job:
+    """What the place of a job elsewhere says of it."""
+    return place_of(JobStore(), name).refresh(name)
 
 
 def _headline(job: Job, method: str) -> None:
@@ -95,8 +97,7 @@ def _headline(job: Job, method: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"## {escape.markdown(job.title)}", width="content")
         st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
-    where = f"Hugging Face Jobs, {job.flavour}" if job.where == "hub" else "this machine"
-    said = f"{job.id} · {method} · on {where} · attempt {max(1, job.attempt)} · by {job.by or 'unknown'}"
+    said = f"{job.id} · {method} · on {place_in_words(job)} · attempt {max(1, job.attempt)} · by {job.by or 'unknown'}"
     st.caption(escape.markdown(said))
     if job.reason:
         show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
@@ -249,7 +250,7 @@ def _samples(store: JobStore, job: Job, config: RunConfig) -> None:
 @for_admins
 def _cancel(who: str, job: str) -> str:
     store = JobStore()
-    HubRunner(store).cancel(job) if store.get(job).where == "hub" else local.cancel(store, job)
+    place_of(store, job).cancel(job)
     audit(who, "cancelled", job=job)
     return "The job saves its state and stops."
 
@@ -257,7 +258,7 @@ def _cancel(who: str, job: str) -> str:
 @for_admins
 def _retry(who: str, job: str) -> str:
     store = JobStore()
-    HubRunner(store).retry(job) if store.get(job).where == "hub" else local.retry(store, job)
+    place_of(store, job).retry(job)
     audit(who, "resumed", job=job)
     return "The job resumes from its last state."
 

@@ -11,9 +11,9 @@ from huggingface_hub import get_token
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
+from sim2street.training.commands.arguments import sbatch_options
 from sim2street.training.config import RunConfig, recipe_names
 from sim2street.training.durations import in_words
-from sim2street.training.jobs import local
 from sim2street.training.jobs.access import audit
 from sim2street.training.jobs.estimate import Estimate, estimate
 from sim2street.training.jobs.fields import GROUPS, FormField
@@ -27,8 +27,10 @@ from sim2street.training.jobs.launch import (
     prepare,
     shipped_recipe,
 )
+from sim2street.training.jobs.places import PLACES
 from sim2street.training.jobs.processes import graphics_cards
-from sim2street.training.jobs.record import JobError
+from sim2street.training.jobs.record import SBATCH_OPTIONS, Cluster, JobError
+from sim2street.training.jobs.slurm import check_cluster
 from sim2street.training.jobs.store import JobStore
 
 ROOM: Final = "admin_room"
@@ -36,6 +38,7 @@ CHOSEN: Final = "admin_job"
 RECIPE: Final = "admin_recipe"
 HERE: Final = "This machine"
 HUB: Final = "Hugging Face Jobs"
+SLURM: Final = "SLURM cluster"
 FIRST_RECIPE: Final = "try_one_minute"
 FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
 """Values that are always visible; the other values of the run are collapsed."""
@@ -169,19 +172,20 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
         said.add(finding.words)
     st.markdown("**Where**")
     where = st.segmented_control(
-        "Where", [HERE, HUB], default=HERE, required=True, key="where", label_visibility="collapsed"
+        "Where", [HERE, HUB, SLURM], default=HERE, required=True, key="where", label_visibility="collapsed"
     )
-    ready, expected = _choose_hub(store, config) if where == HUB else _choose_processes(store, config)
+    choose = {HERE: _choose_processes, HUB: _choose_hub, SLURM: _choose_cluster}[where]
+    ready, expected = choose(store, config)
     _show_estimate(expected)
-    missing = [finding for finding in findings if not finding.there]
-    if missing and where == HERE:
-        st.caption(":material/block: Some data is missing, so the run cannot start here.")
+    missing = where != HUB and any(not finding.there for finding in findings)
+    if missing:
+        st.caption(":material/block: Some data is missing, so the run cannot start.")
     st.button(
         "Launch",
         type="primary",
         icon=":material/rocket_launch:",
         width="stretch",
-        disabled=not ready or (bool(missing) and where == HERE),
+        disabled=not ready or missing,
         on_click=_launch,
         key="launch",
     )
@@ -245,6 +249,41 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
     return bool(st.session_state.get("hub_repository")), expected
 
 
+def _choose_cluster(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
+    try:
+        check_cluster()
+    except JobError as error:
+        st.caption(f":material/info: {escape.markdown(str(error))}")
+        return False, None
+    left, middle, right = st.columns(3)
+    left.text_input("Partition", placeholder="the default", key="slurm_partition", max_chars=200)
+    middle.number_input("GPUs", 0, 16, 1, key="slurm_gpus", help="On one node. 0 trains on its CPUs.")
+    limit = "The state is saved shortly before it, and the job is queued again until it is done."
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, 240, step=30, key="slurm_timeout", help=limit)
+    known = "One of " + ", ".join(SBATCH_OPTIONS) + "."
+    st.text_input(
+        "Further options", placeholder="account=vision mem=64G", key="slurm_options", max_chars=400, help=known
+    )
+    st.caption("The nodes must see this server's folders: code, runs and data.")
+    try:
+        return True, estimate(config, store, cluster=_cluster())
+    except Sim2StreetError as error:
+        st.error(escape.markdown(str(error)), icon=":material/error:")
+        return False, None
+
+
+def _cluster() -> Cluster:
+    """What the form asks the cluster for.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    state = st.session_state
+    options = sbatch_options(str(state.get("slurm_options", "")).split())
+    asked = {"partition": str(state.get("slurm_partition", "")).strip(), "gpus": state.get("slurm_gpus", 1)}
+    return Cluster.parse({**asked, "options": options}, where="slurm")
+
+
 def _flavour_line(flavour: Flavour) -> str:
     card = f"{flavour.gpus} × {flavour.gpu}" if flavour.gpus else "no GPU"
     return f"{flavour.title}: {card}, ${flavour.dollars_per_hour:.2f} per hour"
@@ -280,11 +319,16 @@ def _launch(who: str) -> str:
         missing = [finding for finding in check_data(config) if not finding.there]
         if missing:
             raise JobError(missing[0].words)
-        count = int(state.get("processes", 1))
-        expected = estimate(config, store, processes=count)
+        if state.get("where") == SLURM:
+            cluster, count = _cluster(), 1
+            place = {"cluster": cluster, "timeout_minutes": int(state.get("slurm_timeout", 240))}
+        else:
+            cluster, count = None, int(state.get("processes", 1))
+            place = {"processes": {"count": count}}
+        expected = estimate(config, store, processes=count, cluster=cluster)
         seconds = None if expected is None else expected.seconds
-        job = store.create(config, by=who, processes={"count": count}, expected_seconds=seconds)
-        local.attend(store)
+        where = "local" if cluster is None else "slurm"
+        job = PLACES[where](store).submit(config, by=who, expected_seconds=seconds, **place)
     audit(who, "launched", job=job.id, where=job.where, title=config.title)
     state[ROOM], state[CHOSEN] = "Jobs", job.id
     return f"{job.title} is queued."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from sim2street.models.errors import ConfigError
 
@@ -75,6 +76,56 @@ def open_named(options: argparse.Namespace) -> SegmentationDataset:
             raise ConfigError(f"--label-space is for labelled folders; {options.dataset} knows its own classes.")
         given["classes"] = options.label_space
     return open_dataset(options.dataset, options.root, options.split, **given)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Describe the options that say where a job trains; by default on this machine."""
+    parser.add_argument("--hub", metavar="FLAVOUR", help="train on Hugging Face Jobs, such as l4x1")
+    parser.add_argument("--namespace", default="", help="user or organisation billed for the job there")
+    parser.add_argument("--slurm", action="store_true", help="train on a SLURM cluster; needs the extra slurm")
+    parser.add_argument("--partition", metavar="NAME", help="partition of the cluster (default: the cluster's own)")
+    parser.add_argument("--gpus", type=parse_count, metavar="N", help="GPUs on one node of the cluster (default 1)")
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a further option of sbatch, such as account=vision, mem=64G or gres=gpu:a100:2; repeatable",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=parse_positive,
+        default=240,
+        metavar="MINUTES",
+        help="time limit on Hugging Face Jobs or SLURM, where a job then goes on in a new one (default 240)",
+    )
+
+
+def chosen_place(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The place that the options of `add_places` name, and the fields of a job that its runner needs.
+
+    Raises:
+        ConfigError: two places are named, or an option is for another place.
+    """
+    if options.hub is not None and options.slurm:
+        raise ConfigError("--hub and --slurm are two places; give only one of them.")
+    for_slurm = {"partition": options.partition, "gpus": options.gpus, "sbatch": options.sbatch or None}
+    if not options.slurm and (given := [name for name, value in for_slurm.items() if value is not None]):
+        raise ConfigError(f"--{given[0]} is for a SLURM cluster; add --slurm, or leave it out.")
+    if options.hub is not None:
+        values = {"flavour": options.hub, "namespace": options.namespace, "timeout_minutes": options.timeout}
+        return "hub", values
+    if not options.slurm:
+        return "local", {}
+    cluster = {name: for_slurm[name] for name in ("partition", "gpus") if for_slurm[name] is not None}
+    cluster["options"] = sbatch_options(options.sbatch)
+    return "slurm", {"cluster": cluster, "timeout_minutes": options.timeout}
+
+
+def sbatch_options(texts: Sequence[str]) -> dict[str, str]:
+    """Read `mem=64G` and, for an option without a value, `exclusive`."""
+    parts = (text.partition("=") for text in texts)
+    return {name.strip().removeprefix("--").replace("_", "-"): value.strip() for name, _, value in parts}
 
 
 def chosen_checkpoints(names: list[str] | None) -> list[tuple[str, Checkpoint]]:

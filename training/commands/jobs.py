@@ -7,9 +7,15 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import add_places, chosen_place
+
 if TYPE_CHECKING:
     from sim2street.training.jobs.record import Job
     from sim2street.training.jobs.store import JobStore
+
+
+_OTHERS = {"hub": "on Hugging Face Jobs the flavour says how many GPUs train.", "slurm": "on SLURM say --gpus."}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,11 +39,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a job silent for this long has hung (default 3600)",
     )
     submit.add_argument("--publish", metavar="OWNER/NAME", help="publish the finished checkpoint on the Hub")
-    submit.add_argument("--hub", metavar="FLAVOUR", help="train on Hugging Face Jobs, such as l4x1")
-    submit.add_argument("--namespace", default="", help="user or organisation billed for the job")
-    submit.add_argument(
-        "--timeout", type=int, default=240, metavar="MINUTES", help="time limit on Hugging Face Jobs (default 240)"
-    )
+    add_places(submit)
     submit.set_defaults(act=submit_job)
 
     listing = actions.add_parser("list", help="list all jobs, latest first")
@@ -75,28 +77,25 @@ def run(options: argparse.Namespace) -> int:
 def submit_job(store: JobStore, options: argparse.Namespace) -> None:
     """Queue a training."""
     from sim2street.training.config import load_recipe
-    from sim2street.training.jobs import hub, local
+    from sim2street.training.jobs.places import PLACES
 
     config = load_recipe(options.recipe, options.overrides)
-    values = {
-        "by": "command line",
-        "patience_seconds": options.patience,
-        "processes": {
-            "count": options.processes,
-            "machines": options.machines,
-            "machine_rank": options.machine_rank,
-            "main_address": options.main_address,
-            "main_port": options.main_port,
-        },
+    where, place = chosen_place(options)
+    values = {"by": "command line", "patience_seconds": options.patience, **place}
+    together = {
+        "count": options.processes,
+        "machines": options.machines,
+        "machine_rank": options.machine_rank,
+        "main_address": options.main_address,
+        "main_port": options.main_port,
     }
+    if where == "local":
+        values["processes"] = together
+    elif options.processes > 1 or options.machines > 1:
+        raise ConfigError(f"--processes and --machines are for this machine; {_OTHERS[where]}")
     if options.publish is not None:
         values["publication"] = {"repo_id": options.publish}
-    if options.hub is not None:
-        values |= {"namespace": options.namespace, "timeout_minutes": options.timeout}
-        job = hub.HubRunner(store).submit(config, flavour=options.hub, **values)
-    else:
-        job = store.create(config, **values)
-        local.attend(store)
+    job = PLACES[where](store).submit(config, **values)
     print(job.id)
 
 
@@ -118,11 +117,12 @@ def list_jobs(store: JobStore, options: argparse.Namespace) -> None:
 
 def show_job(store: JobStore, options: argparse.Namespace) -> None:
     """Show one job."""
+    from sim2street.training.jobs.places import in_words
     from sim2street.training.jobs.progress import read_progress
 
     job = _fresh(store, store.get(options.job))
     print(_line(store, job))
-    print(f"    folder: {store.place(job.id)}")
+    print(f"    on {in_words(job)}, folder: {store.place(job.id)}")
     progress = read_progress(store.config(job.id), store.run(job.id))
     for term, (_, values) in progress.losses.items():
         print(f"    {term}: {values[-1]:.4g}")
@@ -146,7 +146,7 @@ def show_log(store: JobStore, options: argparse.Namespace) -> None:
         return
     path, seen = store.place(job.id) / LOG, list[str]()
     while True:
-        ended = store.get(job.id).state.ended
+        ended = _fresh(store, store.get(job.id)).state.ended
         lines = log.tail(path, 200)
         for line in log.new_lines(seen, lines):
             print(line, flush=True)
@@ -158,28 +158,24 @@ def show_log(store: JobStore, options: argparse.Namespace) -> None:
 
 def cancel_job(store: JobStore, options: argparse.Namespace) -> None:
     """Ask a job to save and stop."""
-    from sim2street.training.jobs import local
-    from sim2street.training.jobs.hub import HubRunner
+    from sim2street.training.jobs.places import place_of
 
-    job = store.get(options.job)
-    answer = HubRunner(store).cancel(job.id) if job.where == "hub" else local.cancel(store, job.id)
+    answer = place_of(store, options.job).cancel(options.job)
     print(f"{answer.id} {answer.state.value}: {answer.reason}")
 
 
 def retry_job(store: JobStore, options: argparse.Namespace) -> None:
     """Resume a job that has ended."""
-    from sim2street.training.jobs import local
-    from sim2street.training.jobs.hub import HubRunner
+    from sim2street.training.jobs.places import place_of
 
-    job = store.get(options.job)
-    answer = HubRunner(store).retry(job.id) if job.where == "hub" else local.retry(store, job.id)
+    answer = place_of(store, options.job).retry(options.job)
     print(f"{answer.id} {answer.state.value}")
 
 
 def _fresh(store: JobStore, job: Job) -> Job:
-    from sim2street.training.jobs.hub import HubRunner
+    from sim2street.training.jobs.places import place_of
 
-    return HubRunner(store).refresh(job.id) if job.where == "hub" and not job.state.ended else job
+    return job if job.state.ended else place_of(store, job.id).refresh(job.id)
 
 
 def _line(store: JobStore, job: Job) -> str:

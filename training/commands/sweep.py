@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.arguments import parse_positive
+from sim2street.training.commands.arguments import add_places, chosen_place, parse_positive
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,6 +29,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="an earlier table of this sweep whose finished runs are reused; repeatable, the first with a run wins",
     )
     parser.add_argument("--jobs", action="store_true", help="train as background jobs, which outlive this command")
+    add_places(parser)
+    parser.add_argument(
+        "--publish", metavar="OWNER/NAME", help="with --hub: checkpoints are published as OWNER/NAME-ROW-SEED"
+    )
     parser.add_argument(
         "--at-once", type=parse_positive, default=1, metavar="N", help="train N runs in parallel on one GPU (default 1)"
     )
@@ -51,10 +55,15 @@ def run(options: argparse.Namespace) -> int:
     if options.at_once > 1 and (options.jobs or options.evaluate_only):
         other = "--jobs queues all runs" if options.jobs else "--evaluate-only trains nothing"
         raise ConfigError(f"--at-once {options.at_once} is for training here, but {other}; give only one of them.")
+    where, place = chosen_place(options)
+    if where != "local" and not options.jobs:
+        raise ConfigError(f"--{where} trains in background jobs; add --jobs.")
+    if (options.publish is not None) != (where == "hub"):
+        raise ConfigError("--hub and --publish OWNER/NAME belong together: checkpoints come back through the Hub.")
     if options.jobs:
         from sim2street.training.sweeps.as_jobs import train_as_jobs
 
-        launcher = train_as_jobs
+        launcher = functools.partial(train_as_jobs, where=where, repository=options.publish or "", **place)
     elif not options.evaluate_only:
         from sim2street.training.sweeps.runs import train_here
 

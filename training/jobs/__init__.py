@@ -8,6 +8,8 @@
     log           a trainer's output, capped
     ending        how a trainer ended, in words
     hub, remote   the runner on Hugging Face Jobs, and what runs in the container there
+    slurm         the runner on a SLURM cluster, and what runs on the node there
+    places        the three places by name
     fields        a recipe as a list of single values, for a form
     launch        from a recipe and a form's values to a job; unknown values are refused
     estimate      duration and cost

@@ -23,7 +23,7 @@ from sim2street.training.config import RunConfig
 from sim2street.training.durations import in_words
 from sim2street.training.jobs.hub import Flavour
 from sim2street.training.jobs.progress import Progress, read_progress
-from sim2street.training.jobs.record import Job, JobState
+from sim2street.training.jobs.record import Cluster, Job, JobState
 from sim2street.training.jobs.store import JobStore
 
 # Dense teraflops by NVIDIA's data sheets: in single precision without TF32, and in bf16 or fp16 on tensor cores.
@@ -52,7 +52,12 @@ class Estimate:
 
 
 def estimate(
-    config: RunConfig, store: JobStore, *, processes: int = 1, flavour: Flavour | None = None
+    config: RunConfig,
+    store: JobStore,
+    *,
+    processes: int = 1,
+    flavour: Flavour | None = None,
+    cluster: Cluster | None = None,
 ) -> Estimate | None:
     """Estimate how long `config` would train; None on unknown hardware.
 
@@ -60,18 +65,19 @@ def estimate(
         config: the recipe to estimate.
         store: earlier jobs, whose speed on the same hardware is preferred to counting.
         processes: number of processes that train together on this machine.
-        flavour: hardware on the Hub; None for this machine.
+        flavour: hardware on the Hub.
+        cluster: what a SLURM cluster is asked for; its hardware is known only from earlier jobs.
     """
     stages = list(config.resolve_stages().values()) if config.stages else [config]
     steps = sum(steps_worth(stage) for stage in stages)
-    known = _measured(config, store, processes, flavour)
+    known = _measured(config, store, _hardware(processes, flavour, cluster))
     if known is not None:
         pace, job = known
         seconds = (steps * pace, steps * pace * 1.15)
         grounds = f"Based on the speed of job {job.id}."
     else:
         work = sum(steps_worth(stage) * step_flops(stage) for stage in stages)
-        rates = _rates(config, flavour)
+        rates = None if cluster is not None else _rates(config, flavour)
         if rates is None:
             return None
         seconds = (work / rates[1], work / rates[0])
@@ -137,13 +143,24 @@ def processor_rate() -> float:
     return work / best
 
 
-def _measured(config: RunConfig, store: JobStore, processes: int, flavour: Flavour | None) -> tuple[float, Job] | None:
+def _hardware(processes: int, flavour: Flavour | None, cluster: Cluster | None) -> tuple[object, ...]:
+    """What jobs on the same hardware have in common."""
+    if cluster is not None:
+        return "slurm", cluster.partition, cluster.gpus, cluster.options.get("gres"), cluster.options.get("constraint")
+    return ("local", processes) if flavour is None else ("hub", flavour.name)
+
+
+def _hardware_of(job: Job) -> tuple[object, ...]:
+    if job.where == "hub":
+        return "hub", job.flavour
+    return _hardware(job.processes.count, None, job.cluster)
+
+
+def _measured(config: RunConfig, store: JobStore, hardware: tuple[object, ...]) -> tuple[float, Job] | None:
     """Seconds per step of the latest job with the same work on the same hardware."""
     same = ("method", "network", "network_options", "batch", "accumulate", "precision", "source_transform")
     for job in store.jobs():
-        hardware = (job.where == "local", job.flavour, job.processes.count)
-        wanted = (flavour is None, "" if flavour is None else flavour.name, processes)
-        if job.state is not JobState.SUCCEEDED or hardware != wanted:
+        if job.state is not JobState.SUCCEEDED or _hardware_of(job) != hardware:
             continue
         try:
             other = store.config(job.id)

@@ -54,8 +54,7 @@ SECRETS: Final = ("SIM2STREET_ADMIN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAU
 
 def attend(store: JobStore) -> bool:
     """Make sure that a runner looks after the local jobs; returns whether one was started."""
-    open_ends = [job for job in store.jobs() if job.where == "local" and needs_runner(job)]
-    if not open_ends or is_held(store.folder / ".runner"):
+    if not any(map(needs_runner, store.jobs())) or is_held(store.folder / ".runner"):
         return False
     with (store.folder / RUNNER_LOG).open("ab") as log:
         subprocess.Popen(
@@ -71,8 +70,10 @@ def attend(store: JobStore) -> bool:
 
 
 def needs_runner(job: Job) -> bool:
-    """Whether a local job still needs work."""
-    return not job.state.ended or (job.state is JobState.SUCCEEDED and (waits_for_hub(job) or waits_for_score(job)))
+    """Whether a job needs work here: a local one until it ends, and any that succeeded until its follow-ups are done."""
+    if not job.state.ended:
+        return job.where == "local"
+    return job.state is JobState.SUCCEEDED and (waits_for_hub(job) or waits_for_score(job))
 
 
 def waits_for_hub(job: Job) -> bool:
@@ -198,7 +199,7 @@ class FollowUp:
 
 
 class Runner:
-    """Looks after the local jobs of a store until none needs work."""
+    """Looks after the local jobs of a store, and the follow-ups of all, until none needs work."""
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
@@ -227,7 +228,7 @@ class Runner:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since > LINGER:
                     with self.store.locked():  # a later submission finds the lock free
-                        if not any(job.where == "local" and needs_runner(job) for job in self.store.jobs()):
+                        if not any(map(needs_runner, self.store.jobs())):
                             stack.close()
                             return
                 time.sleep(POLL)
@@ -235,14 +236,15 @@ class Runner:
     def look(self) -> bool:
         """Do what is due; returns whether anything is in progress."""
         logs.cap(self.store.folder / RUNNER_LOG)
-        jobs = [job for job in reversed(self.store.jobs()) if job.where == "local"]
+        jobs = list(reversed(self.store.jobs()))
+        local = [job for job in jobs if job.where == "local"]
         if self.trainer is None:
-            for job in jobs:
+            for job in local:
                 if job.state is JobState.RUNNING:
                     self.find_again(job)
                     break
         if self.trainer is None:
-            queued = [job for job in jobs if job.state is JobState.QUEUED]
+            queued = [job for job in local if job.state is JobState.QUEUED]
             if queued:
                 self.start(queued[0])
         if self.trainer is not None:
@@ -328,14 +330,22 @@ class Runner:
             trainer.peak_mb = max(trainer.peak_mb, memory)
             pulse = {"peak_memory_mb": trainer.peak_mb, "seconds": trainer.seconds}
             write_json(place / PULSE, {**pulse, "silent_seconds": now - trainer.heard})
-        if trainer.hung is None and not job.cancel_asked and now - trainer.heard > job.patience_seconds:
+        if trainer.hung is None and not self.wants_end(job) and now - trainer.heard > job.patience_seconds:
             trainer.hung = now - trainer.heard
-        if trainer.asked_at is None and (job.cancel_asked or trainer.hung is not None):
+        if trainer.asked_at is None and (self.wants_end(job) or trainer.hung is not None):
             trainer.asked_at = now
             processes.end(trainer.process, signal.SIGTERM)
         elif trainer.asked_at is not None and now - trainer.asked_at > job.grace_seconds:
             trainer.killed = True
             processes.end(trainer.process, signal.SIGKILL)
+
+    def wants_end(self, job: Job) -> bool:
+        """Whether the trainer should save and stop."""
+        return job.cancel_asked
+
+    def conclude(self, job: Job, ending: Ending) -> tuple[JobState, str]:
+        """State that follows a trainer's end, and the reason."""
+        return classify(job, self.store.run(job.id), ending)
 
     def record_end(self, trainer: Trainer, job: Job) -> None:
         """Record how a trainer ended."""
@@ -349,8 +359,9 @@ class Runner:
             killed=trainer.killed,
             out_of_memory_kills=processes.out_of_memory_kills() - trainer.memory_kills,
         )
-        state, reason = classify(job, self.store.run(job.id), ending)
-        ended = {"reason": reason, "seconds": trainer.seconds, "ended_at": round(time.time(), 1), "trainer": None}
+        state, reason = self.conclude(job, ending)
+        ended_at = round(time.time(), 1) if state.ended else None
+        ended = {"reason": reason, "seconds": trainer.seconds, "ended_at": ended_at, "trainer": None}
 
         def note(found: Job) -> Job:
             if found.may_become(state):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.options import Options
@@ -80,6 +81,40 @@ class Processes(Options):
     main_port: int = Field(default=29500, ge=1024, le=65535, description="Port of the first machine.")
 
 
+SBATCH_OPTIONS: Final = (
+    "account", "begin", "comment", "constraint", "cpus-per-task", "deadline", "exclude", "exclusive", "gres", "licenses",
+    "mail-type", "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "nice", "nodelist", "prefer", "qos", "reservation",
+    "tmp", "wckey",
+)  # fmt: skip
+"""Options of sbatch that a job may set. The others are the runner's own, or would start several tasks or touch files."""
+
+
+class Cluster(Options):
+    """What a job asks a SLURM cluster for, on one node."""
+
+    partition: str = Field(
+        default="", pattern=r"^[\w.,-]{0,200}$", description="Partition; empty is the cluster's default."
+    )
+    gpus: int = Field(
+        default=1, ge=0, le=16, description="GPUs on the node, each with a process; 0 trains on its CPUs."
+    )
+    options: dict[str, str] = Field(
+        default={}, description="Further options of sbatch by name, such as account or mem."
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, str]) -> dict[str, str]:
+        for name, value in options.items():
+            if name not in SBATCH_OPTIONS:
+                near = difflib.get_close_matches(name, SBATCH_OPTIONS, n=1)
+                hint = f"the nearest is {near[0]!r}" if near else f"expected one of {', '.join(SBATCH_OPTIONS)}"
+                raise ValueError(f"{name[:40]!r} is not an option of sbatch that a job may set; {hint}")
+            if not re.fullmatch(r"[ -~]{0,200}", value):
+                raise ValueError(f"{name} is {value[:40]!r}; expected up to 200 printable ASCII characters.")
+        return options
+
+
 class _Wish(Options):
     """A follow-up requested for a finished job."""
 
@@ -124,7 +159,7 @@ class Job(Options):
     title: str
     recipe: str
     steps: int = Field(ge=1, description="Optimiser steps over all stages.")
-    where: Literal["local", "hub"] = "local"
+    where: Literal["local", "hub", "slurm"] = "local"
     by: str = Field(default="", description="Who submitted it.")
     state: JobState = JobState.QUEUED
     reason: str = Field(default="", description="Reason for this state, as a sentence.")
@@ -151,12 +186,14 @@ class Job(Options):
     evaluation: Evaluation | None = None
     flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
     timeout_minutes: int = Field(
-        default=240, ge=5, le=7 * 24 * 60, description="Time limit of a job on Hugging Face Jobs."
+        default=240, ge=5, le=7 * 24 * 60, description="Time limit of a job on Hugging Face Jobs or SLURM."
     )
     namespace: str = Field(
         default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Account that pays for it there."
     )
     hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its id on Hugging Face Jobs.")
+    cluster: Cluster | None = Field(default=None, description="What it asks a SLURM cluster for.")
+    slurm_id: str = Field(default="", pattern=r"^[0-9]{0,20}$", description="Its number there.")
 
     def may_become(self, state: JobState) -> bool:
         """Whether that state can follow the current one."""
@@ -170,7 +207,8 @@ class Job(Options):
         """
         if not self.state.ended:
             raise JobError(f"Job {self.id} is already {self.state.value}.")
-        return self.to(JobState.QUEUED, reason="", ended_at=None, cancel_asked=False, trainer=None, hub_id="")
+        fresh = {"reason": "", "ended_at": None, "cancel_asked": False, "trainer": None, "hub_id": "", "slurm_id": ""}
+        return self.to(JobState.QUEUED, **fresh)
 
     def to(self, state: JobState, **changes: Any) -> Self:
         """Return this job in another state.

@@ -222,6 +222,12 @@ def fingerprints(tests: dict[str, tuple[SweepTest, SegmentationDataset]]) -> dic
     return {name: dataset.fingerprint() for name, (_, dataset) in tests.items()}
 
 
+def starts_from(run: PlannedRun, other: PlannedRun) -> bool:
+    """Whether a run's initial weights or extra networks come from another run of the sweep."""
+    starts = [start for start in (run.config.initialisation, run.config.extra_networks) if start]
+    return run is not other and any(Path(start).resolve().is_relative_to(other.out.resolve()) for start in starts)
+
+
 def _standing(run: PlannedRun) -> tuple[Standing, str | None]:
     """State and reason of a run as found in its folder."""
     failure = _read(run.out / FAILURE)

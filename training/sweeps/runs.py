@@ -20,7 +20,7 @@ from sim2street.models.errors import Interrupted
 from sim2street.models.storage.files import CONFIG
 from sim2street.training.run.folder import STATE, RunFolderError, sole_use
 from sim2street.training.run.signals import stop_signals
-from sim2street.training.sweeps.plan import PlannedRun, differing
+from sim2street.training.sweeps.plan import PlannedRun, differing, starts_from
 
 POLL_SECONDS: Final = 0.2
 INTERRUPTED: Final = 130
@@ -50,7 +50,7 @@ def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[P
         def fill() -> None:
             while waiting and len(under_way) < at_once and not stopped.is_set():
                 ahead = [*waiting, *under_way.values()]
-                ready = [run for run in waiting if not any(_starts_from(run, other) for other in ahead)]
+                ready = [run for run in waiting if not any(starts_from(run, other) for other in ahead)]
                 if not ready and under_way:
                     return
                 run = ready[0] if ready else waiting[0]  # a run that waits for itself fails with its own message
@@ -73,12 +73,6 @@ def train_here(runs: Sequence[PlannedRun], at_once: int = 1) -> Iterator[tuple[P
                     raise Interrupted(f"Sweep stopped in {waiting[0].label}. Run it again to continue there.")
         finally:  # the caller stopped early, perhaps by an exception: leave no training running
             stopped.set()
-
-
-def _starts_from(run: PlannedRun, other: PlannedRun) -> bool:
-    """Whether a run's initial weights or extra networks come from another run of the sweep."""
-    starts = [start for start in (run.config.initialisation, run.config.extra_networks) if start]
-    return run is not other and any(Path(start).resolve().is_relative_to(other.out.resolve()) for start in starts)
 
 
 def command_of(run: PlannedRun) -> list[str]:

@@ -19,9 +19,10 @@ from sim2street.app.admin import admission, job_detail, launch_form, storage_roo
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.jobs import access, local
 from sim2street.training.jobs.evaluation import evaluate_job
-from sim2street.training.jobs.record import Job, JobState
+from sim2street.training.jobs.record import Cluster, Job, JobState
 from sim2street.training.jobs.store import JobStore, promoted_names
 from tests.app.conftest import save_tiny
+from tests.training.jobs.conftest import cluster as cluster  # a fixture
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"
 PASSWORD = "correct horse battery"
@@ -35,7 +36,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in (access.HASH_VARIABLE, access.MEMBERS_VARIABLE, "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     # Trainings are started in tests/training/jobs and in the browser; here they are only queued.
-    for module in (local, launch_form.local, job_detail.local):
+    for module in (local, job_detail.local):
         monkeypatch.setattr(module, "attend", lambda store: False)
     for name in ("publication", "evaluation"):
         monkeypatch.setattr(f"sim2street.training.jobs.{name}.attend", lambda store: False)
@@ -200,6 +201,30 @@ def test_launching_queues_what_the_form_shows(runs: Path) -> None:
     assert button(page, "Resume")
     actions = [json.loads(line)["action"] for line in (runs / access.AUDIT).read_text().splitlines()]
     assert actions == ["signed in", "launched", "cancelled"]
+
+
+def test_a_job_is_launched_on_a_cluster_or_the_cluster_is_quoted(
+    runs: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cluster / "squeue.txt").write_text("77|PENDING|Priority\n")
+    page = signed_in()
+    page.segmented_control(key="where").set_value(launch_form.SLURM).run()
+    page.text_input(key="slurm_options").set_value("acount=vision").run()
+    assert "the nearest is 'account'" in said(page)
+    assert button(page, "Launch").disabled
+    page.text_input(key="slurm_options").set_value("account=vision mem=64G").run()
+    page.text_input(key="slurm_partition").set_value("gpu").run()
+    page.number_input(key="slurm_gpus").set_value(2).run()
+    (cluster / "sbatch.err").write_text("sbatch: error: Invalid account\n")
+    button(page, "Launch").click().run()
+    assert "The cluster refused the job: Invalid account" in words_of(page)
+    (cluster / "sbatch.err").unlink()
+    button(page, "Launch").click().run()
+    assert not page.exception
+    job = JobStore().jobs()[0]
+    assert job.cluster == Cluster(partition="gpu", gpus=2, options={"account": "vision", "mem": "64G"})
+    assert "SLURM, job 77, gpu, 2 GPUs" in words_of(page)
+    assert "Waiting in the cluster's queue (Priority)" in words_of(page)
 
 
 def test_wrong_values_get_a_sentence_and_cannot_be_launched(runs: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sim2street.training.config import RunConfig
 from sim2street.training.jobs import processes
 from sim2street.training.jobs.record import Job
+from sim2street.training.jobs.slurm import EXECUTOR_VARIABLE, _Queue
 from sim2street.training.jobs.store import JobStore
 
 STREETS = {"dataset": "street_scenes", "count": 3, "size": [64, 32], "seed": 5}
@@ -85,3 +86,23 @@ def runners(store: JobStore, module: str = "sim2street.training.jobs.local") -> 
                 parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
     # A runner's child bears its command line for an instant, between fork and exec.
     return [process for process, parent in parents.items() if parent not in parents]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the cluster's commands; `NAME.txt` in it is what one prints, `NAME.err` makes it fail with that."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    for name in ("sbatch", "srun", "squeue", "sacct", "scancel"):
+        script = (
+            f'#!/bin/sh\necho "$@" >> {folder}/{name}.calls\n'
+            f"if [ -e {folder}/{name}.err ]; then cat {folder}/{name}.err >&2; exit 1; fi\n"
+            f"if [ -e {folder}/{name}.txt ]; then cat {folder}/{name}.txt; fi\n"
+        )
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    (folder / "sbatch.txt").write_text("Submitted batch job 77\n")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv(EXECUTOR_VARIABLE, raising=False)
+    _Queue.forget()
+    return folder

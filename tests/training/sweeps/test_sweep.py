@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import re
@@ -21,8 +22,8 @@ from sim2street.models.errors import ConfigError, DatasetError, Interrupted
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.cli import main
-from sim2street.training.config import load_recipe
-from sim2street.training.jobs.record import JobState
+from sim2street.training.config import RunConfig, load_recipe
+from sim2street.training.jobs.record import Job, JobError, JobState
 from sim2street.training.jobs.store import JobStore
 from sim2street.training.run.folder import sole_use
 from sim2street.training.run.loop import STATE
@@ -193,6 +194,40 @@ def test_rows_as_jobs_are_collected_and_found_again(
     (tmp_path / "runs" / "good" / "0" / "checkpoint" / "config.json").unlink()
     assert sweep_through(sweep, out, train_as_jobs, rows=["good"])["rows"][0]["runs"][0]["state"] == "finished"
     assert len(JobStore(tmp_path / "jobs").jobs()) == before, "the job of before, collected again"
+
+
+def test_jobs_elsewhere_wait_for_the_run_they_start_from(
+    recipe: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other places train several at once, so a run is submitted only when its start has come back."""
+    first = str(tmp_path / "runs" / "first" / "0" / "checkpoint")
+    sweep = make(recipe, tree, later={"set": [f"initialisation={first}"]}, first={}, refused={"set": ["steps=3"]})
+    submitted, values = list[str](), dict[str, Any]()
+
+    class Elsewhere:
+        def __init__(self, store: JobStore) -> None:
+            self.store = store
+
+        def submit(self, config: RunConfig, **given: Any) -> Job:
+            submitted.append(given["publication"]["repo_id"])
+            values.update(given)
+            if config.steps == 3:
+                raise JobError("The cluster refused the job: no account.")
+            return self.store.create(config, where="hub", by=given["by"])
+
+        def refresh(self, job: str) -> Job:
+            assert len([one for one in self.store.jobs() if not one.state.ended]) == 1
+            return self.store.change(job, lambda found: found.to(JobState.FAILED, reason="It fell over."))
+
+    monkeypatch.setattr(as_jobs, "JobStore", lambda: JobStore(tmp_path / "jobs"))
+    monkeypatch.setitem(as_jobs.PLACES, "hub", Elsewhere)
+    monkeypatch.setattr(as_jobs, "place_of", lambda store, job: Elsewhere(store))
+    launcher = functools.partial(train_as_jobs, where="hub", repository="me/fog", flavour="l4x1")
+    later, _, refused = sweep_through(sweep, tmp_path / "runs", launcher)["rows"]
+    assert submitted == ["me/fog-first-0", "me/fog-refused-0", "me/fog-later-0"]
+    assert values["flavour"] == "l4x1"
+    assert refused["runs"][0]["reason"] == "The cluster refused the job: no account."
+    assert later["runs"][0]["reason"].endswith("failed: It fell over.")
 
 
 def test_runs_made_elsewhere_are_scored_once_and_bound_to_weights_and_set(
