@@ -1,4 +1,4 @@
-"""The registry of data sets. Each knows the layout of its files, the meaning of their values, how to get it and its terms."""
+"""The registry of data sets. Each entry defines file layout, label values, terms of use and how to get the data."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def open_dataset(
 
     Args:
         name: key in `DATASETS`.
-        root: its folder; None takes it from the environment (SIM2STREET_ and the set's name in capitals). Street
+        root: its folder; None takes the environment variable (SIM2STREET_ and the set's name in capitals). Street
             scenes have none.
-        split: part of it; None takes the set's default: "train", or "all" for gta5 and synthia.
-        options: more arguments of the class, such as `labelled=False`, or `style` and `count` for street scenes.
+        split: split to read; None takes the set's default: "train", or "all" for gta5 and synthia.
+        options: further arguments of the class, such as `labelled=False`, or `style` and `count` for street scenes.
 
     Raises:
         ConfigError: the name or an option is unknown.

@@ -19,16 +19,16 @@ CONDITIONS: Final = ("fog", "night", "rain", "snow")
 class AnonymisedDrives(FolderDataset):
     """The layout shared by ACDC and Dark Zurich: `rgb_anon` and `gt`, one folder per drive, labels as train ids.
 
-    A split can be narrowed: `val/night` are the night photos of val.
+    A split can be restricted to a condition: `val/night` is the night photos of val.
     """
 
     labels = CITYSCAPES19
     numbering = TRAIN_IDS
     table = label_table(TRAIN_IDS.meaning)
     conditions: ClassVar[tuple[str, ...]]
-    """Conditions to which a split can be narrowed."""
+    """Conditions to which a split can be restricted."""
     default: ClassVar[tuple[str, ...]]
-    """Conditions in a split that is not narrowed."""
+    """Conditions in a split without restriction."""
 
     @abstractmethod
     def _folder(self, part: str, condition: str) -> Path:

@@ -1,8 +1,7 @@
-"""What every data set offers, and how a missing one explains itself.
+"""Base classes of all data sets.
 
-A data set is a list of keys with a photo and, if it is labelled, a label image behind each. Photos are read without
-their labels through `read_photo`, so that a target domain can be used, and its files can even lie alone on disk,
-while its labels are never touched.
+A data set is a list of keys, each with a photo and, if the set is labelled, a label image. `read_photo` reads a photo
+without its labels, so a target domain's label files are never opened and need not exist.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from sim2street.models.photo import Photo, read_label_image, read_photo
 from sim2street.training.datasets.listing import Listing
 
 Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)` after each image of a long job."""
+"""Called as `progress(done, total)` after each image of a long operation."""
 
 FOREIGN: Final = 254
-"""Marks values that a label table does not know; no data set with such a table has that many classes."""
+"""Marks stored values that are not in a label table; no data set with such a table has that many classes."""
 SAMPLED: Final = 8
-"""Label images that are opened, evenly spread over a set, to see whether its classes are numbered as they are read."""
+"""Number of label images, evenly spread over a set, that are opened to check how its classes are numbered."""
 
 
 def why_unread(error: OSError | UnicodeDecodeError) -> str:
-    """Why a list of files could not be read, in few words."""
-    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+    """Why a list of files could not be read, in a few words."""
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +57,20 @@ class Sample:
 
 
 class SegmentationDataset(ABC):
-    """A list of photos, labelled or not; the class says all that is known of the set.
+    """A list of photos, labelled or not; class attributes describe the data set.
 
     Attributes:
         name: key in `DATASETS`, in recipes and in configs.
-        title: as people write it.
-        paper: who published it, in a few words; empty for one's own pictures.
-        terms: under which its pictures may be used, as a card quotes them.
-        splits: parts that a whole copy has, as `sim2street datasets check` looks for them.
-        labelled_splits: those of them whose labels are public.
-        gallery: labelled splits of real photos that the app offers to read; empty for none.
-        generated: whether pictures are made on demand, so that no files are needed.
-        labels: space of the labels; for an unlabelled set the space in which its predictions are shown.
+        title: display name.
+        paper: authors, venue and year in one line; empty for the user's own pictures.
+        terms: terms of use, as quoted on model cards.
+        splits: splits of a complete copy, which `sim2street datasets check` looks for.
+        labelled_splits: the splits with public labels.
+        gallery: labelled splits of real photos that the app offers; empty for none.
+        generated: whether pictures are generated on demand, without files.
+        labels: space of the labels; for an unlabelled set, the space in which its predictions are shown.
         labelled: whether `read` and `read_labels` may be called.
-        keys: names of the pictures, in a fixed order.
+        keys: unique names of the pictures, in a fixed order.
     """
 
     name: ClassVar[str]
@@ -91,23 +90,23 @@ class SegmentationDataset(ABC):
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
-        """Names of what can be chosen when the set is opened."""
+        """Names of the arguments with which the set can be opened."""
         return tuple(inspect.signature(cls).parameters)
 
     @classmethod
     def space_of(cls, root: str | Path | None, classes: str | None) -> LabelSpace:
-        """The space of the labels, without looking for pictures; `root` and `classes` matter to a set of one's own."""
+        """The space of the labels, without listing pictures; `root` and `classes` are used by labelled folders only."""
         return cls.labels
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Whether the set can be looked for without being told a folder."""
+        """Whether the set can be opened without naming its folder."""
         return cls.generated
 
     @property
     @abstractmethod
     def slug(self) -> str:
-        """Short name of this selection, fit for a file name: set, split, settings."""
+        """Short name for use in file names: set, split, settings."""
 
     @abstractmethod
     def read_photo(self, index: int) -> NDArray[np.uint8]:
@@ -119,7 +118,7 @@ class SegmentationDataset(ABC):
 
         Raises:
             DatasetError: the set is unlabelled.
-            LabelError: the file holds values that the set does not know.
+            LabelError: the file contains values that the set does not have.
         """
 
     @abstractmethod
@@ -128,7 +127,7 @@ class SegmentationDataset(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return one line for people: how many pictures of what, from where."""
+        """Return one line for display: name, number of pictures and folder."""
 
     def read(self, index: int) -> Sample:
         """Return photo and labels, of the photo's size."""
@@ -136,28 +135,28 @@ class SegmentationDataset(ABC):
 
 
 class FolderDataset(SegmentationDataset):
-    """A data set of files. A subclass says where they lie and what the stored label values mean.
+    """A data set of files. A subclass defines their layout and the meaning of the stored label values.
 
     Args:
         root: folder of the set. None takes it from the environment variable `root_variable`.
-        split: part of the set.
-        labelled: False looks for photos only; the label files need not exist and are never opened.
+        split: the split to read.
+        labelled: False reads photos only; label files need not exist and are never opened.
 
     Raises:
-        DatasetError: the root, the split, a photo or a label is missing; the text says how to get it.
+        DatasetError: the root, the split, a photo or a label is missing; the message says how to get it.
 
     Attributes:
         photos: files of the photos.
-        label_images: files of their labels, empty for an unlabelled set.
-        listing: finds files, and knows which it left out.
+        label_images: files of their labels; empty for an unlabelled set.
+        listing: finds the files and records which ones it skipped.
     """
 
     root_variable: ClassVar[str]
     how_to_get: ClassVar[str]
     table: NDArray[np.uint8]
-    """(256,) uint8: stored label value -> label, `FOREIGN` where a value must not occur."""
+    """(256,) uint8: stored label value -> label, or `FOREIGN` for values that must not occur."""
     numbering: Numbering | None = None
-    """How label files number classes, where that is one of the numberings that can be taken for each other."""
+    """How label files number classes, if it is one of `NUMBERINGS`, which are easily confused; otherwise None."""
 
     def __init__(self, root: str | Path | None = None, split: str = "train", *, labelled: bool = True) -> None:
         self.root = self.find_root(root)
@@ -170,7 +169,7 @@ class FolderDataset(SegmentationDataset):
 
     @abstractmethod
     def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
-        """Return keys, photo files that exist, and where their label images should lie (empty if unlabelled)."""
+        """Return keys, existing photo files, and the expected paths of their label images (empty if unlabelled)."""
 
     @property
     def slug(self) -> str:
@@ -182,12 +181,12 @@ class FolderDataset(SegmentationDataset):
         return self.open_photo(index).pixels
 
     def open_photo(self, index: int) -> Photo:
-        """Return photo `index` with what was done to read it."""
+        """Return photo `index` with its orientation and remarks."""
         path = self.photos[index]
         return read_photo(path, name=str(path))
 
     def read(self, index: int) -> Sample:
-        """Return photo and labels, turned as their photo was and resized to it by nearest neighbour.
+        """Return photo and labels; the labels are turned like the photo and resized to it by nearest neighbour.
 
         Raises:
             LabelError: the labels do not fit the photo.
@@ -199,11 +198,11 @@ class FolderDataset(SegmentationDataset):
         return Sample(photo.pixels, labels, self.keys[index])
 
     def read_labels(self, index: int) -> NDArray[np.uint8]:
-        """Return the labels of photo `index` as (H, W) uint8, as they are stored: of any size, and not yet turned."""
+        """Return the labels of photo `index` as (H, W) uint8 at their stored size and orientation."""
         return self.labels_of(self.stored_labels(index), index)
 
     def stored_labels(self, index: int) -> NDArray[np.uint8]:
-        """Return the label file of photo `index` as (H, W) uint8 of stored values."""
+        """Return the stored values in the label file of photo `index`, (H, W) uint8."""
         if not self.labelled:
             raise DatasetError(
                 f"{self.describe()} was opened without labels (labelled = false), so {self.keys[index]} has none."
@@ -214,7 +213,7 @@ class FolderDataset(SegmentationDataset):
         """Convert the stored values of photo `index` to labels.
 
         Raises:
-            LabelError: a value is none that the set has.
+            LabelError: a value is not one of the set's.
         """
         path = self.label_images[index]
         labels = self.table[stored]
@@ -225,23 +224,23 @@ class FolderDataset(SegmentationDataset):
             hint = self._fitting_numberings(stored)
             raise LabelError(
                 f"Found the values {shown} in {path}; {self.name} stores {known[0]} to {known[known < IGNORE][-1]}.{hint}"
-                " Is it an image of another data set, or one with colours?"
+                " Check whether the image belongs to another data set or stores colours."
             )
         return labels
 
     def _fitting_numberings(self, stored: NDArray[np.uint8]) -> str:
-        """Numberings that have all of these values, as a sentence to be put after another; empty where none has."""
+        """A sentence, with a leading space, on numberings that have all of these values; empty if there are none."""
         counts = np.bincount(stored.ravel(), minlength=256)
         fitting = [each.title for each in NUMBERINGS.values() if self.numbering and each.could_hold(counts)]
         return f" They fit {' or '.join(fitting)}." if fitting else ""
 
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
-        """Read a label file as (H, W) uint8 of stored values."""
+        """Read the stored values of a label file as (H, W) uint8."""
         return read_label_image(path, name=str(path))
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences on what a person should know before using the set: files left out, labels that look misnumbered."""
+        """Sentences that users should see before using the set: skipped files, labels that look misnumbered."""
         found = [self.listing.remark(self.root), self.misnumbered(self._sampled_counts())]
         return tuple(f"{self.name} {self.split}: {sentence}" for sentence in found if sentence)
 
@@ -251,13 +250,13 @@ class FolderDataset(SegmentationDataset):
         if found is None or self.numbering is None:
             return None
         return (
-            f"the labels are read as {self.numbering.title}, but look like {found.suspected}: a sample of them holds"
-            f" {found.evidence}. If they are those, convert the files (models/labels.py has functions for it) or read"
-            " them with a data set that stores them so; else disregard this."
+            f"the labels are read as {self.numbering.title}, but look like {found.suspected}: a sample of them contains"
+            f" {found.evidence}. If this is the case, convert the files (models/labels.py has functions for it) or read"
+            " them with a data set that uses that numbering; otherwise ignore this message."
         )
 
     def _sampled_counts(self) -> NDArray[np.int64]:
-        """(256,) pixels of each stored value in some label images; those that cannot be read say so when they are used."""
+        """(256,) pixels of each stored value in some label images; unreadable ones are skipped here and fail when used."""
         counts = np.zeros(256, np.int64)
         if self.labelled and self.numbering is not None:
             for index in sorted({int(place) for place in np.linspace(0, len(self) - 1, SAMPLED)}):
@@ -268,7 +267,7 @@ class FolderDataset(SegmentationDataset):
         return counts
 
     def fingerprint(self) -> str:
-        """Digest of file names, sizes and times of change."""
+        """Digest of file names, sizes and modification times."""
         digest = hashlib.sha256(os.fsencode(f"{self.slug} {self.labels.name}"))
         for path in (*self.photos, *self.label_images):
             status = path.stat()
@@ -288,16 +287,16 @@ class FolderDataset(SegmentationDataset):
 
     @classmethod
     def find_root(cls, root: str | Path | None) -> Path:
-        """The set's folder: as given, or from its environment variable. Raises `DatasetError` if there is none."""
+        """Return the set's folder, as given or from its environment variable, or raise `DatasetError`."""
         given = root if root is not None else os.environ.get(cls.root_variable)
         if not given:
             raise DatasetError(
-                f"Where {cls.name} lies is not known: give its root or set {cls.root_variable}. {cls.how_to_get}"
+                f"The folder of {cls.name} is not set: give its root or set {cls.root_variable}. {cls.how_to_get}"
             )
         try:
             path = Path(given).expanduser()
         except RuntimeError as error:
-            raise DatasetError(f"{cls.name} cannot lie in {given}: {error}. Give its folder.") from error
+            raise DatasetError(f"{given} is not a valid folder for {cls.name}: {error}. Give its folder.") from error
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing"
             raise DatasetError(
@@ -306,10 +305,10 @@ class FolderDataset(SegmentationDataset):
         return path
 
     def _existing(self, paths: Sequence[Path], what: str) -> tuple[Path, ...]:
-        """The files as they are spelt on disk, in capitals or not; each folder is listed only once.
+        """Return the files with the spelling they have on disk, ignoring case; each folder is listed only once.
 
         Raises:
-            DatasetError: some are not there.
+            DatasetError: some files are missing.
         """
         present = {folder: _names_in(folder) for folder in {path.parent for path in paths}}
         spelt = {folder: {name.lower(): name for name in names} for folder, names in present.items()}
@@ -330,17 +329,17 @@ class FolderDataset(SegmentationDataset):
         return tuple(found)
 
     def _refuse_empty(self, found: Collection[object], pattern: Path) -> None:
-        """Raise `DatasetError` if no photo was found where the pattern looks."""
+        """Raise `DatasetError` if nothing was found; the message names the pattern."""
         if not found:
             left_out = self.listing.remark(self.root)
             raise DatasetError(
                 f"No photo of {self.name} {self.split!r} was found: looked for {pattern.absolute()};"
-                f" {self.root} holds {_listing(self.root)}.{f' {left_out}' if left_out else ''} {self.how_to_get}"
+                f" {self.root} contains {_listing(self.root)}.{f' {left_out}' if left_out else ''} {self.how_to_get}"
             )
 
 
 def fault_of_dataset(entry: Any) -> str | None:
-    """What keeps an object of another package from being a data set, in words; None if nothing does."""
+    """Why an object of another package is not a valid data set, in words; None if it is valid."""
     if not (isinstance(entry, type) and issubclass(entry, SegmentationDataset)):
         return f"its entry point leads to {entry!r}, expected a subclass of SegmentationDataset"
     needed = ("name", "title", "terms", *(("root_variable", "how_to_get") if issubclass(entry, FolderDataset) else ()))
@@ -350,7 +349,7 @@ def fault_of_dataset(entry: Any) -> str | None:
 
 
 def label_table(known: dict[int, int]) -> NDArray[np.uint8]:
-    """Build the (256,) uint8 table of stored value -> label; unknown values become `FOREIGN`, 255 stays ignored."""
+    """Build the (256,) uint8 table of stored value -> label; unknown values become `FOREIGN`, 255 stays 255."""
     table = np.full(256, FOREIGN, np.uint8)
     table[IGNORE] = IGNORE
     for stored, label in known.items():
@@ -361,7 +360,7 @@ def label_table(known: dict[int, int]) -> NDArray[np.uint8]:
 
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize (H, W) labels to (width, height) by nearest neighbour, pixel centres aligned as in Pillow."""
-    # cv2.INTER_NEAREST takes the corner of a pixel instead of its centre and shifts labels by up to half a pixel.
+    # cv2.INTER_NEAREST samples at a pixel's corner instead of its centre, which shifts labels by up to half a pixel.
     return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
 
 

@@ -46,7 +46,7 @@ class CamVid(FolderDataset):
         for number, pair in enumerate(pairs, start=1):
             if len(pair) < wanted:
                 raise DatasetError(
-                    f"Line {number} of {path.absolute()} holds {' '.join(pair)!r}; expected `{self.split}/<name>.png"
+                    f"Line {number} of {path.absolute()} is {' '.join(pair)!r}; expected `{self.split}/<name>.png"
                     f" {self.split}annot/<name>.png`."
                 )
         photos = self._existing([self._locate(pair[0]) for pair in pairs], "photo")

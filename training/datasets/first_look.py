@@ -1,4 +1,4 @@
-"""A first `data.toml` for a folder of photos and label images, from what can be seen of it."""
+"""Draft a `data.toml` for a folder of photos and label images from their names, sizes, values and colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sim2street.training.datasets.labelled_folder import DATA_FILE, LABEL_SUFFIX
 from sim2street.training.datasets.listing import Listing
 
 MATCHED: Final = 50
-"""Photos whose names are looked for among those of the label images."""
+"""Number of photos whose names are searched for among those of the label images."""
 PHOTO_FOLDERS: Final = ("images", "imgs", "image", "photos", "leftImg8bit", "rgb", "rgb_anon", "JPEGImages")
 LABEL_FOLDERS: Final = ("labels", "masks", "label", "mask", "gtFine", "gt", "annotations", "SegmentationClass")
 Value = int | tuple[int, int, int]
@@ -29,11 +29,11 @@ Value = int | tuple[int, int, int]
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What was seen of a folder.
+    """The draft for a folder.
 
     Attributes:
-        text: content of a `data.toml`.
-        findings: sentences for people.
+        text: content of the `data.toml`.
+        findings: sentences to show to the user.
     """
 
     text: str
@@ -41,16 +41,16 @@ class FirstLook:
 
 
 def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | None = None) -> FirstLook:
-    """Look at names, sizes, values and colours, and write down a first `data.toml`.
+    """Inspect a folder and draft its `data.toml`.
 
     Args:
         root: the folder. None takes SIM2STREET_FOLDER.
-        images: most label images that are opened, evenly spread; 0 = all.
+        images: largest number of label images to open, evenly spread; 0 = all.
         progress: called with label images opened and to open.
 
     Raises:
-        DatasetError: there is no such folder, or no photos or label images in it.
-        LabelError: the label images hold more than 255 colours or values.
+        DatasetError: there is no such folder, or it contains no photos or label images.
+        LabelError: the label images contain more than 255 colours or values, or fewer than two classes.
     """
     folder = LabelledFolder.find_root(root)
     files = Listing().files(folder)
@@ -62,7 +62,8 @@ def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | 
     shared = [{shared_part(stem, pattern) for stem in each} for each, pattern in zip(stems, patterns, strict=True)]
     both = len(shared[0] & shared[1] - {None})
     findings.insert(
-        0, f"{len(photo_files)} photos in {photos}/, {len(label_files)} label images in {labels}/, {both} of one name"
+        0,
+        f"{len(photo_files)} photos in {photos}/, {len(label_files)} label images in {labels}/, {both} with matching names",
     )
     chosen = [path for path in label_files if shared_part(path.stem, patterns[1]) is not None]
     counts, unread = _count(chosen, images, progress)
@@ -74,7 +75,7 @@ def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | 
         "label_names": patterns[1],
         "partly_labelled": both < len(shared[0] - {None}),
     }
-    lines = ["# Written by `sim2street datasets check folder --write`; give the classes their names.", ""]
+    lines = ["# Written by `sim2street datasets check folder --write`; replace the names of the classes.", ""]
     lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     return FirstLook("\n".join([*lines, *_space(folder, counts, findings)]) + "\n", tuple(findings))
 
@@ -82,20 +83,20 @@ def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | 
 def _folder_named(
     root: Path, files: list[Path], known: tuple[str, ...], endings: tuple[str, ...], what: str
 ) -> tuple[str, list[Path]]:
-    """The first of the known names of which a folder holds such files, and these files."""
+    """The first of the known folder names below which there are files with these suffixes, and those files."""
     fitting = [path for path in files if path.suffix.lower() in endings]
     for name in known:
         found = [path for path in fitting if name in path.relative_to(root).parts[:-1]]
         if found:
             return name, found
     raise DatasetError(
-        f"{root} holds no folder of {what}: looked for {', '.join(known)} with {', '.join(endings)} at any depth. Rename"
-        f" yours, or write its name into {DATA_FILE}."
+        f"{root} contains no folder of {what}: looked for {', '.join(known)} with {', '.join(endings)} at any depth."
+        f" Rename yours, or write its name into {DATA_FILE}."
     )
 
 
 def _patterns(photos: list[str], labels: list[str], findings: list[str]) -> tuple[str, str]:
-    """How photos and their label images are called, * being what the two share."""
+    """Name patterns of photos and label images, in which * is the part that both share."""
     if set(photos) & set(labels):
         return "*", "*"
     chosen = photos[:: max(1, len(photos) // MATCHED)][:MATCHED]
@@ -105,19 +106,19 @@ def _patterns(photos: list[str], labels: list[str], findings: list[str]) -> tupl
         fitting = sorted((each for each, count in found.items() if 2 * count > len(names)), key=_likeliest_label)
         if fitting:
             if fitting[1:]:
-                findings.append(f"label_names may as well be {' or '.join(fitting[1:])}: choose which is read")
+                findings.append(f"label_names could also be {' or '.join(fitting[1:])}: choose the one to read")
             return pattern, fitting[0]
     return "*", "*"
 
 
 def _likeliest_label(pattern: str) -> tuple[bool, bool, str]:
-    """Order in which names of label images are preferred: those of classes, not of instances or to be looked at."""
+    """Sort key that prefers label images of classes to those of instances and to coloured ones for viewing."""
     lower = pattern.lower()
     return "instance" in lower or "color" in lower, "label" not in lower, pattern
 
 
 def _common_pattern(stems: list[str]) -> str:
-    """What all names begin and end with, up to a separator, around a *."""
+    """Common beginning and end of all names, up to a separator, around a *."""
     before, after = _common_beginning(stems), _common_beginning([stem[::-1] for stem in stems])[::-1]
     before = before[: max(before.rfind("_"), before.rfind("-")) + 1]
     start = min((place for mark in "_-" if (place := after.find(mark)) >= 0), default=len(after))
@@ -125,14 +126,14 @@ def _common_pattern(stems: list[str]) -> str:
 
 
 def _common_beginning(names: list[str]) -> str:
-    pairs = zip(min(names), max(names), strict=False)  # of all names in order these two differ first
+    pairs = zip(min(names), max(names), strict=False)  # what the first and last in sorted order share, all share
     return "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _count(
     paths: list[Path], images: int, progress: Progress | None
 ) -> tuple[dict[str, Counter[Value]], tuple[str, ...]]:
-    """Pixels by colour and by value of some label images, and why others were not read."""
+    """Pixels by colour and by value in some label images, and why others could not be read."""
     counts: dict[str, Counter[Value]] = {"colour": Counter(), "value": Counter()}
     chosen = paths if not images else [paths[int(place)] for place in np.unique(np.linspace(0, len(paths) - 1, images))]
     unread: list[str] = []
@@ -164,24 +165,24 @@ def _pixels_of(pixels: NDArray[np.uint8]) -> dict[Value, int]:
 
 
 def _space(folder: Path, counts: dict[str, Counter[Value]], findings: list[str]) -> list[str]:
-    """The lines that say which classes there are."""
+    """The lines of `data.toml` that define the classes."""
     if counts["colour"] and counts["value"]:
-        findings.append("some label images are coloured and others are not; those of the larger number were looked at")
+        findings.append("some label images are coloured and others are not; only the kind with more pixels was used")
     kind = max(counts, key=lambda each: sum(counts[each].values()))
     found = counts[kind]
     if len(found) > IGNORE:
         raise LabelError(
-            f"The label images of {folder} hold more than {IGNORE} {kind}s: they were saved in a lossy format, resized"
-            " with smoothing, or are no label images. Export them again as PNG."
+            f"The label images of {folder} contain more than {IGNORE} {kind}s: they were saved in a lossy format, resized"
+            " with smoothing, or are not label images. Export them again as PNG."
         )
     findings.append(f"{len(found)} {kind}s: {', '.join(_named(value) for value, _ in found.most_common(20))}")
     for space in sorted(LABEL_SPACES.values(), key=lambda space: -space.count):
         if kind == "colour" and {*found} - {(0, 0, 0)} <= {*space.colours}:
-            findings.append(f"all colours are those of {space.name}")
+            findings.append(f"all colours belong to {space.name}")
             return [f'label_space = "{space.name}"', 'read_by = "colour"']
         if kind == "value" and {*found} - {IGNORE} == {*space.meaning} - {*space.ignored_values}:
             findings.append(
-                f'the values are those of {space.name}: if they mean that, write label_space = "{space.name}"'
+                f'the values match those of {space.name}: if the classes do too, set label_space = "{space.name}"'
             )
     return [f'read_by = "{kind}"', *_own_classes(folder, kind, found)]
 
@@ -191,7 +192,8 @@ def _own_classes(folder: Path, kind: str, found: Counter[Value]) -> list[str]:
     classes = sorted((value for value in found if value != nothing), key=str if kind == "colour" else None)
     if len(classes) < 2:
         raise LabelError(
-            f"The label images of {folder} hold {len(classes)} {kind}s beside {_named(nothing)}; there must be 2 classes."
+            f"The label images of {folder} contain {len(classes)} {kind}s besides {_named(nothing)}; at least 2 classes are"
+            " needed."
         )
     slug = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in folder.resolve().name.lower())
     lines = ["", "[label_space]", f'name = "{slug[:40]}"']

@@ -22,7 +22,7 @@ class PartInspection:
     """The findings for one split.
 
     Attributes:
-        split: its name.
+        split: name of the split.
         photos: number of photos.
         labelled: whether each photo has a label image.
         problem: why the split, or its labels, cannot be used; None if it can.
@@ -54,7 +54,7 @@ class PartInspection:
     ignored: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Plain values for `json.dumps`."""
         return asdict(self)
 
 
@@ -77,7 +77,7 @@ def inspect_dataset(
         images: largest number of pictures opened per split, evenly spread; 0 = all.
         labelled: False inspects only photos, as training does for a target.
         progress: called with the pictures opened and the pictures to open, split by split.
-        options: more arguments of the set, such as `classes` for a labelled folder.
+        options: further arguments of the set, such as `classes` for a labelled folder.
 
     Raises:
         DatasetError: the name is unknown, or the folder does not exist.
@@ -85,7 +85,7 @@ def inspect_dataset(
     kind = DATASETS.get(name)
     if kind is None or not issubclass(kind, FolderDataset):
         known = [key for key, value in DATASETS.items() if issubclass(value, FolderDataset)]
-        raise DatasetError(f"There is no data set {name!r} of files; known are {', '.join(known)}.")
+        raise DatasetError(f"There is no data set {name!r} that is stored as files; known are {', '.join(known)}.")
     parts = (split,) if split is not None else kind.splits
     return [_inspect_part(kind, root, part, images, labelled, progress, options) for part in parts]
 
@@ -100,7 +100,7 @@ def _inspect_part(
     options: Mapping[str, Any],
 ) -> PartInspection:
     kind.find_root(root)  # a missing folder is not a finding about a split
-    # A part that is not among the known ones, such as a list of file names, is looked at with its labels.
+    # Splits that are not among the known ones, such as lists of file names, are inspected with their labels.
     wants_labels = labelled and (split in kind.labelled_splits or split not in kind.splits)
     problem = None
     try:

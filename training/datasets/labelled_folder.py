@@ -1,14 +1,14 @@
-"""Any folder of photos and label images, with one's own classes: `images/` and `labels/`, matched by name.
+"""Any folder of photos and label images with the user's own classes: `images/` and `labels/`, matched by name.
 
-What differs from the defaults stands in a file `data.toml` beside them:
+An optional file `data.toml` beside them changes the defaults:
 
-    label_space = "camvid11"        # a name, a TOML or JSON file, or a table as models/label_space.py describes
-    images = "images"               # a file belongs to the photos if a folder of this name is above it ...
-    labels = "labels"               # ... and to the label images if one of this name is; "." means any folder
-    photo_names = "*_leftImg8bit"   # names without their endings; * stands for what a photo and its labels share
+    label_space = "camvid11"        # a name, a TOML or JSON file, or a table as in models/label_space.py
+    images = "images"               # files below a folder of this name are photos ...
+    labels = "labels"               # ... and files below a folder of this name are label images; "." is any folder
+    photo_names = "*_leftImg8bit"   # names without suffix; * stands for the part that photo and labels share
     label_names = "*_gtFine"
-    read_by = "auto"                # "colour" or "value"; auto takes RGB pictures by colour, all others by value
-    partly_labelled = false         # whether photos without a label image are left out where labels are needed
+    read_by = "auto"                # "colour" or "value"; auto reads RGB pictures by colour, all others by value
+    partly_labelled = false         # true skips photos without a label image when labels are needed
 """
 
 from __future__ import annotations
@@ -34,37 +34,41 @@ from sim2street.training.datasets.base import FolderDataset, why_unread
 
 DATA_FILE: Final = "data.toml"
 ANY: Final = "."
-"""Name of a folder, or of a split, that stands for all."""
+"""Name of a folder or split that stands for all of them."""
 LABEL_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
-"""A JPEG changes colours and values a little, which is harmless in a photo and wrong in a label image."""
+"""Suffixes of label images; JPEG is excluded, because it changes colours and values."""
 
 NamePattern = Annotated[str, Field(pattern=r"^[^*/]*\*[^*/]*$")]
 
 
 class FolderOptions(Options):
-    """`data.toml`."""
+    """The content of `data.toml`; see the module's docstring."""
 
     label_space: str | LabelSpaceOptions = CITYSCAPES19.name
-    images: str = Field(default="images", min_length=1, description="Name of the folders that hold photos.")
-    labels: str = Field(default="labels", min_length=1, description="Name of the folders that hold label images.")
-    photo_names: NamePattern = Field(default="*", description="Names of photos; * is what the label images share.")
-    label_names: NamePattern = Field(default="*", description="Names of label images.")
+    images: str = Field(default="images", min_length=1, description="Name of the folders with photos.")
+    labels: str = Field(default="labels", min_length=1, description="Name of the folders with label images.")
+    photo_names: NamePattern = Field(
+        default="*", description="Names of photos; * is the part shared with the label image."
+    )
+    label_names: NamePattern = Field(
+        default="*", description="Names of label images; * is the part shared with the photo."
+    )
     read_by: Literal["auto", "colour", "value"] = "auto"
     partly_labelled: bool = False
 
     @classmethod
     def read(cls, root: Path) -> FolderOptions:
-        """Those of a folder's `data.toml`, or the defaults where there is none.
+        """Read a folder's `data.toml`; if there is none, return the defaults.
 
         Raises:
-            LabelError: the file is no TOML.
-            ConfigError: a key or value is wrong.
+            LabelError: the file is not valid TOML.
+            ConfigError: a key or value is invalid.
         """
         path = root / DATA_FILE
         return cls.parse(read_table(path), where=str(path)) if path.exists() else cls()
 
     def space(self, root: Path, classes: str | None) -> LabelSpace:
-        """The classes of the label images; `classes` goes before what the file says.
+        """The classes of the label images: `classes` if given, otherwise those of the file.
 
         Raises:
             LabelError: there is no such label space.
@@ -77,24 +81,24 @@ class FolderOptions(Options):
 
 
 class LabelledFolder(FolderDataset):
-    """Photos below folders called `images`, label images below such called `labels`, at any depth.
+    """Photos below folders named `images`, label images below folders named `labels`, at any depth.
 
-    The two belong together if their paths are the same but for these folders and for what surrounds the * of their
-    names: `images/a/1.jpg` and `labels/a/1.png`, as well as `a/images/1.jpg` and `a/labels/1.png`. Where no paths agree,
-    names alone decide.
+    A photo and a label image belong together if their paths are equal apart from these folders and from what surrounds the
+    * in their names: `images/a/1.jpg` and `labels/a/1.png`, or `a/images/1.jpg` and `a/labels/1.png`. If no paths agree,
+    the file names alone are compared.
 
     Args:
-        root: folder that holds both, or its `data.toml`. None takes SIM2STREET_FOLDER.
-        split: "." for all; a folder, such as "train" of `images/train/...` or `train/images/...`; or the name of a text
-            file `<split>.txt` in the root that lists photos, one a line as a path from the root, after a tab or comma
-            the label image if that one's name does not say so.
-        labelled: False looks at photos alone.
-        classes: label space of the label images, by name or file. None takes that of `data.toml`, else Cityscapes' 19.
+        root: folder with both, or its `data.toml`. None takes SIM2STREET_FOLDER.
+        split: "." for all; a folder, such as "train" for `images/train/...` or `train/images/...`; or the name of a text
+            file `<split>.txt` in the root with one photo per line, as a path relative to the root, optionally followed by
+            a tab or comma and the path of its label image.
+        labelled: False reads photos only.
+        classes: label space of the label images, by name or file. None takes that of `data.toml`, by default Cityscapes' 19.
 
     Raises:
         DatasetError: there is no photo, a label image is missing, or two files have the same name.
         LabelError: there is no such label space.
-        ConfigError: `data.toml` has a key or value that is wrong.
+        ConfigError: `data.toml` has an invalid key or value.
     """
 
     name = "folder"
@@ -105,9 +109,8 @@ class LabelledFolder(FolderDataset):
     gallery = (ANY,)
     root_variable = "SIM2STREET_FOLDER"
     how_to_get = (
-        "A labelled folder holds images/<name>.jpg (or another suffix) and labels/<name>.png with a class number or a"
-        " colour per pixel; `sim2street datasets check folder --root DIR --write` writes a data.toml that says how to"
-        " read it."
+        "A labelled folder contains images/<name>.jpg (or another suffix) and labels/<name>.png with a class number or a"
+        " colour per pixel; `sim2street datasets check folder --root DIR --write` drafts a data.toml that describes it."
     )
 
     def __init__(
@@ -121,13 +124,13 @@ class LabelledFolder(FolderDataset):
         folder = self.find_root(root)
         self.options = FolderOptions.read(folder)
         self.labels = self.options.space(folder, classes)
-        # Of no other classes is it known that files number them in several ways.
+        # Several numberings are in use only for Cityscapes' classes.
         self.numbering = TRAIN_IDS if self.labels == CITYSCAPES19 else None
         super().__init__(folder, split, labelled=labelled)
 
     @classmethod
     def space_of(cls, root: str | Path | None, classes: str | None) -> LabelSpace:
-        """The classes of a folder, whose pictures are not looked for."""
+        """The classes of a folder, without listing its pictures."""
         if classes is not None:
             return label_space(classes)
         folder = cls.find_root(root)
@@ -135,19 +138,19 @@ class LabelledFolder(FolderDataset):
 
     @classmethod
     def find_root(cls, root: str | Path | None) -> Path:
-        """The folder, also where its `data.toml` is named instead."""
+        """Return the folder; `root` may also be its `data.toml`."""
         if root is not None and Path(root).name == DATA_FILE:
             root = Path(root).parent
         return super().find_root(root)
 
     @property
     def slug(self) -> str:
-        """Name of the folder, and of the part."""
+        """Set, name of the folder, and split."""
         part = "" if self.split == ANY else f"_{self.split.replace('/', '_')}"
         return f"{self.name}_{self.root.resolve().name}{part}"
 
     def fingerprint(self) -> str:
-        """Digest of file names, sizes and times of change, and of how they are read."""
+        """Digest of file names, sizes and modification times, and of the settings that affect reading."""
         how = json.dumps([self.labels.to_json(), self.options.read_by])
         return hashlib.sha256(f"{super().fingerprint()} {how}".encode()).hexdigest()
 
@@ -163,7 +166,7 @@ class LabelledFolder(FolderDataset):
             raise LabelError(f"{error}{self._fitting_numberings(stored)}") from None
 
     def _stored_labels(self, path: Path) -> NDArray[np.uint8]:
-        """Read a label image as (H, W) uint8 of stored values; colours as the values of their classes."""
+        """Read the stored values of a label image as (H, W) uint8; colours are converted to the values of their classes."""
         stored = read_label_picture(path, name=str(path), by=self.options.read_by)
         if stored.ndim == 2:
             return stored
@@ -171,14 +174,14 @@ class LabelledFolder(FolderDataset):
 
     @cached_property
     def found(self) -> dict[str, Path]:
-        """All photos by name."""
+        """Name -> file of all photos."""
         options = self.options
         rest = [path for path in self._files if options.images != options.labels or not self._is_label(path)]
         return self._by_name(rest, options.images, options.photo_names, SUFFIXES, "photos")
 
     @cached_property
     def found_labels(self) -> dict[str, Path]:
-        """The label images by their photo's name; those that belong to no photo are among them."""
+        """Name of the photo -> file of the label image; may include label images without a photo."""
         options = self.options
         labels = self._by_name(self._files, options.labels, options.label_names, LABEL_SUFFIXES, "label images")
         if labels.keys() & self.found.keys():
@@ -210,7 +213,7 @@ class LabelledFolder(FolderDataset):
         if len(missing) == len(pairs) or (missing and not options.partly_labelled):
             raise DatasetError(
                 f"{len(missing)} of {len(pairs)} label images of {self.name} {self.split} are missing, first that of"
-                f" {photos[missing[0]].absolute()}. Where only some photos are labelled, set partly_labelled = true in"
+                f" {photos[missing[0]].absolute()}. If only some photos are labelled, set partly_labelled = true in"
                 f" {self.root / DATA_FILE}. {self.how_to_get}"
             )
         both = {name: label for name, label in pairs.items() if label is not None}
@@ -225,7 +228,7 @@ class LabelledFolder(FolderDataset):
         """Names in a list file, with their label images.
 
         Raises:
-            DatasetError: it cannot be read, or names a file that is not there.
+            DatasetError: the list cannot be read, or names a file that does not exist.
         """
         try:
             lines = listing.read_text(encoding="utf-8-sig").splitlines()
@@ -240,7 +243,7 @@ class LabelledFolder(FolderDataset):
             label_path = self.root / label
             if name is None or (label and not (label_path.is_file() and ".." not in label_path.parts)):
                 raise DatasetError(
-                    f"{listing}, line {number} names {photo if name is None else label}, which is not there; expected"
+                    f"{listing}, line {number} names {photo if name is None else label}, which does not exist; expected"
                     f" the path of a file below {self.root}, such as {self.options.images}/a.jpg."
                 )
             yield name, label_path if label else self._label_of(name)
@@ -251,10 +254,10 @@ class LabelledFolder(FolderDataset):
     def _by_name(
         self, paths: Collection[Path], folder: str, pattern: str, endings: tuple[str, ...], what: str
     ) -> dict[str, Path]:
-        """Files below folders of that name, by their path without it and with what their names share; in order.
+        """Find files below folders named `folder`, keyed by their path without that folder and with the shared part as name.
 
         Raises:
-            DatasetError: two of them have the same name.
+            DatasetError: two files have the same key.
         """
         found: dict[str, Path] = {}
         for path in paths:
@@ -264,14 +267,14 @@ class LabelledFolder(FolderDataset):
                 continue
             if path.suffix.lower() not in endings:
                 if folder != ANY:
-                    self.listing.leave_out(path, f"in {folder}/, but not called like one of the {what}")
+                    self.listing.leave_out(path, f"in {folder}/ without a suffix of {what}")
                 continue
             if folder != ANY:
                 above.remove(folder)
             name = "/".join([*above, shared])
             if name in found:
                 raise DatasetError(
-                    f"{self.root} holds two {what} called {name}, {found[name].relative_to(self.root)} and"
+                    f"{self.root} contains two {what} named {name}, {found[name].relative_to(self.root)} and"
                     f" {path.relative_to(self.root)}; rename or remove one."
                 )
             found[name] = path
@@ -279,7 +282,7 @@ class LabelledFolder(FolderDataset):
 
 
 def shared_part(name: str, pattern: str) -> str | None:
-    """What the * of a pattern stands for in a name; None where the name is another."""
+    """The part of a name that matches the * of a pattern; None if the name does not match."""
     before, _, after = pattern.partition("*")
     fits = name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
     return name[len(before) : len(name) - len(after)] if fits else None

@@ -1,4 +1,4 @@
-"""Files below a folder: linked folders are followed, and skipped files are counted with the reason."""
+"""List files below a folder: links to folders are followed, and skipped files are recorded with the reason."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Listing:
     left_out: dict[str, list[Path]] = field(default_factory=dict)
 
     def files(self, folder: Path) -> list[Path]:
-        """All files below `folder` in order of their paths, each folder once, however many links lead to it.
+        """All files below `folder`, sorted by path; each folder is listed once, even if several links point to it.
 
-        Hidden files and system litter are skipped silently; broken links, folders that cannot be opened, pipes and
-        devices are counted as left out.
+        Hidden files and system files such as .DS_Store are skipped silently; broken links, folders that cannot be opened,
+        pipes and devices are recorded as left out.
         """
         found: list[Path] = []
         plain, linked, seen = [folder], list[Path](), set[tuple[int, int]]()
@@ -42,7 +42,7 @@ class Listing:
             try:
                 status = place.stat()
                 if (status.st_dev, status.st_ino) in seen:
-                    self.leave_out(place, "a link to a folder that is listed already")
+                    self.leave_out(place, "a link to a folder that is already listed")
                     continue
                 seen.add((status.st_dev, status.st_ino))
                 entries = sorted(os.scandir(place), key=lambda entry: entry.name)
@@ -65,7 +65,8 @@ class Listing:
             if path.suffix.lower() in SUFFIXES:
                 found.append(path)
             else:
-                self.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
+                suffix = path.suffix.lower()
+                self.leave_out(path, f"with the suffix {suffix}, not a photo's" if suffix else "without a suffix")
         return tuple(found)
 
     def matching(self, folder: Path, suffixes: str | Sequence[str], *, depth: int) -> tuple[Path, ...]:
@@ -81,7 +82,7 @@ class Listing:
             if path.name.lower().endswith(endings) and len(path.relative_to(folder).parts) == depth:
                 found.append(path)
             elif is_picture(path):
-                self.leave_out(path, f"not named {pattern} as the data set's are")
+                self.leave_out(path, f"not named {pattern} like this data set's photos")
         return tuple(found)
 
     def leave_out(self, path: Path, reason: str) -> None:
@@ -107,7 +108,7 @@ class Listing:
                 self.leave_out(path, "hidden by the dot at the start of its name")
             return False
         if not path.exists():
-            self.leave_out(path, "a link that leads nowhere")
+            self.leave_out(path, "a broken link")
             return False
         if not path.is_file():
             self.leave_out(path, "neither a file nor a folder")

@@ -1,8 +1,8 @@
-"""The endless stream of training batches: labelled source pictures beside unlabelled target pictures.
+"""The endless stream of training batches: labelled source pictures and unlabelled target pictures.
 
-Batch k depends on the seed, on k and on nothing else: not on the number of loader processes, not on what was drawn
-before, so that a run which is resumed at step k sees what it would have seen. Several training processes share that
-one stream: batch k of rank r of n is the batch n·k + r that a single process would see.
+Batch k depends only on the seed and on k, not on the number of loader processes or on earlier batches, so a resumed run
+sees the same batches as an uninterrupted one. Several training processes share one stream: batch k of rank r of n is batch
+n·k + r of a single process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sim2street.training.pair import DomainPair
 
 Sampling = Literal["uniform", "rare_class"]
 
-# One stream of random numbers each, so that a change in how the source is drawn leaves the target as it was.
+# Separate random streams, so that a change in how the source is drawn does not change the target.
 SOURCE_SAMPLE: Final = 0
 TARGET_SAMPLE: Final = 1
 SOURCE_ORDER: Final = 2
@@ -48,15 +48,15 @@ TARGET_ORDER: Final = 3
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """What a batch is made of.
+    """Settings of the batches.
 
     Attributes:
-        batch: source images, and as many target images.
-        source: from a source photo to what the network sees.
-        target: the same for the target.
-        sampling: "uniform" takes every picture once before any twice, of several sets about equally often;
-            "rare_class" follows `rare_class`. The target is always drawn uniformly.
-        rare_class: settings of the latter.
+        batch: number of source images and of target images in a batch.
+        source: transform of source photos.
+        target: transform of target photos.
+        sampling: "uniform" takes every picture of a set once before any of them again; "rare_class" is rare class
+            sampling. The target is always drawn uniformly.
+        rare_class: settings of rare class sampling.
     """
 
     batch: int = 1
@@ -71,31 +71,37 @@ class PairsConfig:
         if self.sampling not in ("uniform", "rare_class"):
             raise ConfigError(f"sampling is {self.sampling!r}; known are uniform, rare_class.")
         if self.target.cat_max_ratio < 1:
-            raise ConfigError("cat_max_ratio of the target looks at labels, and the target has none; leave it at 1.")
+            raise ConfigError(
+                f"cat_max_ratio of the target is {self.target.cat_max_ratio}, but it needs labels, which a target does not"
+                " have; leave it at 1."
+            )
         if self.source.margins is not None:
-            raise ConfigError("margins are where a target photo is not trusted; the source has its labels instead.")
+            raise ConfigError(
+                "margins are set for the source, but they concern pseudo labels; set them for the target only."
+            )
 
 
 class DomainPairs:
-    """`pairs[k]` is batch k, for any k from 0 on.
+    """The stream of batches: `pairs[k]` is batch k, for any k >= 0.
 
     Args:
-        sources: labelled sets and their weights: a set is drawn with its weight over the sum of weights.
-        target: the unlabelled domain; its labels are not read even where it has some. None for learning from the
-            source alone, when `target_images` are (0, 3, H, W).
+        sources: labelled sets with their weights; a set is drawn with probability weight / sum of weights.
+        target: the unlabelled domain; its labels are never read. None for learning from the source only, in which case
+            `target_images` is (0, 3, H, W).
         config: batch size, transforms, sampling.
-        seed: of everything random.
-        labels: the network's classes. A source with finer ones is relabelled, one with coarser ones says which it merges.
+        seed: seed of all random choices.
+        labels: the network's classes. Finer labels of a source are merged into them; coarser ones are kept, with
+            `source_members` saying which classes they merge.
         rank: number of this training process.
-        ranks: how many there are.
+        ranks: number of training processes.
         cache: folder for class statistics; None takes the default.
-        workers: processes that count classes.
-        progress: told while the classes of a set are counted.
+        workers: number of processes that count classes.
+        progress: called while the classes of a set are counted.
 
     Raises:
         ConfigError: there is no source, or a weight or rank is out of range.
         DatasetError: a source has no labels.
-        LabelError: a source has other classes that cannot be brought together with the network's.
+        LabelError: the classes of a source and the network's cannot be converted into each other.
     """
 
     def __init__(
@@ -140,11 +146,11 @@ class DomainPairs:
         """Yield batches `start`, `start + 1`, ... without end.
 
         Args:
-            start: number of the first batch; a resumed run gives its step.
-            workers: loader processes, 0 for none. The batches are the same for any number.
-            ahead: batches that each of them prepares beforehand.
+            start: number of the first batch; the step of a resumed run.
+            workers: number of loader processes, 0 for none; the batches do not depend on it.
+            ahead: number of batches that each worker prepares in advance.
         """
-        # Closing the stream ends its processes.
+        # Closing the generator ends the worker processes.
         with contextlib.closing(map_in_order(self._read, _Numbers(start), workers, ahead=ahead)) as batches:
             yield from map(_to_pair, batches)
 
@@ -177,7 +183,7 @@ class DomainPairs:
         return RareClassSampler(statistics, self.config.rare_class)
 
     def _read_source(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Members | None]:
-        """Return photo, labels and what they merge of source sample `place` of the global stream."""
+        """Return photo, labels and merged classes of source sample `place` of the global stream."""
         rng = np.random.default_rng((self.seed, SOURCE_SAMPLE, place))
         chosen = int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))
         dataset, sampler = self.sources[chosen], self._samplers[chosen]
@@ -199,11 +205,11 @@ class DomainPairs:
     def _read_target(
         self, dataset: SegmentationDataset, place: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-        """Return photo and, where the recipe has margins, what of it lies within them and was not padded."""
+        """Return photo and, if margins are set, a mask of the pixels that are neither in a margin nor padding."""
         rng = np.random.default_rng((self.seed, TARGET_SAMPLE, place))
         photo = dataset.read_photo(_shuffled(len(dataset), place, (self.seed, TARGET_ORDER)))
         photo, _ = self._target.resize(photo, None, rng)
-        # The mask travels as labels do: cropped and flipped alike, 255 where a crop is padded.
+        # The mask is transformed like labels: cropped and flipped with the photo, 255 where a crop is padded.
         mask = None if self.config.target.margins is None else margin_mask(photo.shape, self.config.target.margins)
         photo, mask = self._target.geometry(photo, mask, rng)
         photo, _ = self._target.augment(photo, None, rng)
@@ -225,14 +231,14 @@ class _Steps:
 
 @dataclass(frozen=True)
 class _Bytes:
-    """A pair before it becomes floating point: what loader processes hand over, a fifth of the pair's size.
+    """A pair as uint8, which loader processes pass on because it has a fifth of the size of a `DomainPair`.
 
     Attributes:
         source: (B, H, W, 3) uint8.
         labels: (B, H, W) uint8.
         target: (B, H', W', 3) uint8, or (0, H, W, 3).
-        members: what each source image's labels merge, see `DomainPair`.
-        valid: (B, H', W') bool of the target, or None.
+        members: see `DomainPair.source_members`.
+        valid: see `DomainPair.target_valid`.
     """
 
     source: Tensor
@@ -244,7 +250,7 @@ class _Bytes:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """start, start + 1, ... without end; iterating twice begins anew."""
+    """start, start + 1, ... without end; each iteration begins again at start."""
 
     start: int
 
@@ -253,7 +259,7 @@ class _Numbers:
 
 
 def _relabelled(dataset: SegmentationDataset, labels: LabelSpace) -> SegmentationDataset:
-    """The set itself, or where `labels` is made of its classes, the set in those."""
+    """Convert a data set to the classes `labels` if they are merged from its own; otherwise return it unchanged."""
     if dataset.labels == labels or not labels.takes(dataset.labels):
         return dataset
     return Relabelled(dataset, labels)
@@ -264,7 +270,7 @@ def _merges(dataset: SegmentationDataset, labels: LabelSpace) -> Members | None:
 
 
 def _shuffled(count: int, place: int, key: tuple[int, ...]) -> int:
-    """Return the index at `place` of an endless list in which all `count` indices come, shuffled, before any again."""
+    """Return the index at `place` of an endless sequence of shuffled passes over `count` indices."""
     turn, rest = divmod(place, count)
     return int(_order(count, (*key, turn))[rest])
 
@@ -284,7 +290,9 @@ def _stack(photos: Sequence[NDArray[np.uint8]], domain: str) -> Tensor:
     sizes = {photo.shape for photo in photos}
     if len(sizes) > 1:
         shown = " and ".join(sorted(f"{width}×{height}" for height, width, _ in sizes)[:3])
-        raise ConfigError(f"Photos of the {domain} measure {shown} pixels; give it a resize or a crop to batch them.")
+        raise ConfigError(
+            f"Photos of the {domain} measure {shown} pixels and cannot be batched; set a resize or crop for the {domain}."
+        )
     return torch.from_numpy(np.stack(photos))
 
 

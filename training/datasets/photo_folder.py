@@ -1,4 +1,4 @@
-"""Any folder of photos as a target domain: no labels, no layout."""
+"""Any folder of photos as a target domain, without labels and in any layout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class PhotoFolder(FolderDataset):
 
     def __init__(self, root: str | Path | None = None, split: str = ".", *, labelled: bool = False) -> None:
         if labelled:
-            raise DatasetError("A plain folder of photos has no labels; it can be a target domain only.")
+            raise DatasetError(
+                'A plain folder of photos has no labels, so it can only be a target domain; use dataset = "folder" for'
+                " photos with labels."
+            )
         super().__init__(root, split, labelled=False)
 
     @property

@@ -14,21 +14,21 @@ from sim2street.training.datasets.base import Sample, SegmentationDataset
 
 
 class Relabelled(SegmentationDataset):
-    """The photos of another set, with labels merged into the classes of `labels`; classes that it lacks are ignored.
+    """The photos of another set, with labels merged into the classes of `labels`; pixels without a class there become 255.
 
     Args:
-        origin: the set, labelled.
-        labels: a space that is made of the set's own, or that the set's is a part of.
+        origin: a labelled data set.
+        labels: a space into which the set's classes can be merged, or of which they are a subset.
 
     Raises:
-        LabelError: it is not.
+        LabelError: the set's classes cannot be converted to `labels`.
     """
 
     name = "relabelled"
 
     def __init__(self, origin: SegmentationDataset, labels: LabelSpace) -> None:
         if not labels.takes(origin.labels):
-            labels.members_or_refuse(origin.labels)  # raises, with the way out
+            labels.members_or_refuse(origin.labels)  # raises an error that says how to define a mapping
         self.origin = origin
         self.labels = labels
         self.labelled = origin.labelled
@@ -36,7 +36,7 @@ class Relabelled(SegmentationDataset):
 
     @property
     def slug(self) -> str:
-        """That of the set, and the classes."""
+        """Slug of the set, and the label space."""
         return f"{self.origin.slug}_{self.labels.name}"
 
     def read_photo(self, index: int) -> NDArray[np.uint8]:
@@ -48,14 +48,14 @@ class Relabelled(SegmentationDataset):
         return self.labels.relabel(self.origin.read_labels(index), self.origin.labels)
 
     def read(self, index: int) -> Sample:
-        """Return photo and labels, brought to fit each other as the set itself does."""
+        """Return photo and labels, aligned as the original set aligns them."""
         sample = self.origin.read(index)
         return replace(sample, labels=self.labels.relabel(sample.labels, self.origin.labels))
 
     def fingerprint(self) -> str:
-        """Digest of the set's pictures and of how they are merged."""
+        """Digest of the set's pictures and of the label space."""
         return hashlib.sha256(f"{self.origin.fingerprint()} {json.dumps(self.labels.to_json())}".encode()).hexdigest()
 
     def describe(self) -> str:
-        """Return the set's line, and the classes."""
+        """Return the set's description and the label space."""
         return f"{self.origin.describe()}, in the {self.labels.count} classes of {self.labels.name}"

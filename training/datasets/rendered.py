@@ -31,9 +31,9 @@ class StreetScenes(SegmentationDataset):
     Args:
         style: one of the renderer's `STYLES`.
         count: number of scenes.
-        seed: which streets.
+        seed: random seed of the streets.
         size: (width, height) in pixels.
-        split: "train" or "val"; sets the first scene if `start` is not given.
+        split: "train" or "val"; determines the first scene if `start` is not given.
         start: index of the first scene.
 
     Raises:
@@ -86,7 +86,7 @@ class StreetScenes(SegmentationDataset):
         return Sample(scene.photo, scene.labels, self.keys[index])
 
     def fingerprint(self) -> str:
-        """Digest of the settings and of the renderer itself."""
+        """Digest of the settings and of the renderer's version."""
         return hashlib.sha256(f"{self.slug} {renderer_version()}".encode()).hexdigest()
 
     def describe(self) -> str:
@@ -104,7 +104,7 @@ def scene_key(style: str, seed: int, index: int) -> str:
 
 
 def check_settings(style: str, count: int, start: int, seed: int, size: tuple[int, int]) -> None:
-    """Raise `ConfigError` for settings with which no scene can be rendered."""
+    """Raise `ConfigError` if a setting is unknown or out of range."""
     if not 1 <= count <= MOST_SCENES:
         raise ConfigError(f"The count is {count}; expected 1 to {MOST_SCENES} scenes.")
     try:

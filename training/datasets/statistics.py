@@ -63,13 +63,13 @@ def class_statistics(
         dataset: a labelled set, in any label space.
         folder: where tables are kept; None takes `cache_folder()`.
         workers: processes that read labels.
-        progress: told after each picture.
+        progress: called after each picture.
 
     Raises:
         DatasetError: the set is unlabelled.
     """
     if not dataset.labelled:
-        raise DatasetError(f"The classes of {dataset.describe()} cannot be counted.")
+        raise DatasetError(f"The classes of {dataset.describe()} cannot be counted, because the set has no labels.")
     name = re.sub(r"[^\w.+-]", "-", f"{dataset.slug}_{dataset.fingerprint()[:16]}_{FORMAT}")
     path = (folder or cache_folder()) / STATISTICS / f"{name}.npz"
     shape = (len(dataset), dataset.labels.count)
@@ -115,7 +115,7 @@ def _write(path: Path, counts: NDArray[np.int64]) -> None:
 class RareClassSampling:
     """Settings of rare class sampling; the defaults are DAFormer's for 512×512 crops of 1280×720 pictures.
 
-    Lengths in pixels refer to that size: for another one, scale `minimum_pixels` and `crop_pixels` accordingly.
+    For pictures of another size, scale `minimum_pixels` and `crop_pixels` with their area.
 
     Attributes:
         formula: "softmax", P(c) = exp((1 - f_c) / T) / Σ exp((1 - f_c') / T) with f_c the share of class c among the
@@ -125,7 +125,7 @@ class RareClassSampling:
         temperature: T.
         minimum_pixels: a picture shows a class with strictly more pixels than this.
         crop_pixels: a crop shows it with strictly more than this.
-        retries: number of crops that are checked; after as many refusals the next crop is accepted unchecked.
+        retries: number of crops that are checked; if all are rejected, the next crop is accepted unchecked.
         tau: shift in "log_inverse"; must exceed 1 if a class may be absent from the set, as log 1 = 0.
     """
 
@@ -173,7 +173,7 @@ class RareClassSampler:
 
     Attributes:
         classes: (K,) labels that can be drawn, rarest first, ties in the order of the labels.
-        probabilities: (K,) of drawing them, summing to one.
+        probabilities: (K,) probabilities of drawing them, summing to one.
         eligible: for each class, the indices of the pictures that show it.
     """
 
@@ -207,14 +207,14 @@ class LogInverseSampler:
     """Pictures weighted by the inverse logarithms of the pixel counts of the classes they show.
 
     Attributes:
-        probabilities: (N,) of drawing each picture, summing to one.
+        probabilities: (N,) probabilities of drawing each picture, summing to one.
     """
 
     def __init__(self, statistics: ClassStatistics, config: RareClassSampling) -> None:
         shifted = config.tau + statistics.totals
         if (shifted <= 1).any():
             raise ConfigError(
-                f"tau = {config.tau} divides by log 1 = 0 for a class that the set lacks; give tau above 1."
+                f"tau is {config.tau}, which divides by log 1 = 0 for a class that is absent from the set; set tau above 1."
             )
         weights = (statistics.counts > 0) @ (1 / np.log(shifted))
         self.probabilities = weights / weights.sum()

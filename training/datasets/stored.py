@@ -1,7 +1,7 @@
-"""A data set stored uncompressed at one size: reading a sample copies its pixels without decoding.
+"""A data set stored uncompressed at one size, so that reading a sample needs no decoding.
 
-Photos and labels are in two memory-mapped NumPy files, so all workers share one copy. A pixel takes 4
-bytes: 1000 samples take 0.5 GB at 512x256 and 2 GB at 1024x512.
+Photos and labels are in two memory-mapped NumPy files, so all workers share one copy. A pixel takes 4 bytes: 1000 samples
+take 0.5 GB at 512x256 and 2 GB at 1024x512.
 """
 
 from __future__ import annotations
@@ -94,16 +94,16 @@ def cache_dataset(
 ) -> CachedDataset:
     """Store a data set on disk unless it is already there, and return the stored set.
 
-    The files are named after the set's settings and fingerprint; they appear when complete, and truncated or unrelated
-    files are rewritten.
+    The files are named after the set's settings and fingerprint. They appear only when they are complete; truncated or
+    unrelated files are overwritten.
 
     Args:
-        dataset: what to store.
+        dataset: the data set to store.
         size: (width, height) to resize to, photos bicubic, labels nearest; None takes the first photo's size and
             requires all photos to have it.
         folder: where to store it; None takes `cache_folder()`.
-        workers: processes that read or render.
-        progress: told after each sample.
+        workers: number of processes that read or render.
+        progress: called after each sample.
 
     Raises:
         DatasetError: photos differ in size and no size was given, or there is not enough disk space.
@@ -140,7 +140,7 @@ def _files(dataset: SegmentationDataset, size: tuple[int, int], folder: Path | N
 
 def _map(path: Path) -> NDArray[np.uint8]:
     try:
-        # As a plain array: slicing the memmap class itself costs ten times as much.
+        # As a plain array, because slicing a memmap object takes ten times as long.
         return np.asarray(np.load(path, mmap_mode="r"))
     except FileNotFoundError as error:
         raise DatasetError(
@@ -201,7 +201,7 @@ def _store(reader: _Reader, files: list[_File], workers: int, progress: Progress
             " set SIM2STREET_CACHE to a larger disk, or use fewer or smaller samples."
         )
     count = len(reader.dataset)
-    # Two processes may store the same set at once: each writes its own files, and the later rename changes nothing.
+    # Two processes may store the same set at once: each writes its own files, and both renames give the same result.
     partial = [partial_of(file.path) for file in files]
     for file in files:
         remove_left_behind(file.path)

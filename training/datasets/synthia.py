@@ -18,9 +18,9 @@ TRAIN_ID_OF_SYNTHIA_ID: Final = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15,
     20: 16, 12: 17, 11: 18,
 }  # fmt: skip
-"""SYNTHIA's own class -> train id, as in ADVENT and DAFormer. Terrain (16), truck (18) and train (20) are defined, but no
-photo shows them, so networks are scored on the space synthia16, or synthia13 without wall, fence and pole. Void (0),
-parking slot (13), road works (14) and lane marking (22) are ignored."""
+"""SYNTHIA class -> train id, as in ADVENT and DAFormer. Terrain (16), truck (18) and train (20) are defined but occur in no
+photo, so networks are scored in the space synthia16, or synthia13 without wall, fence and pole. Void (0), parking slot (13),
+road works (14) and lane marking (22) are ignored."""
 HIGHEST: Final = 22
 
 
@@ -54,9 +54,9 @@ class Synthia(Gta5):
         if image.ndim != 3 or image.dtype != np.uint16:
             raise LabelError(
                 f"{path} has {image.dtype} values in {image.ndim} dimensions; SYNTHIA's labels are PNGs with three channels of 16 bits."
-                " Is it the coloured picture from GT/COLOR, or a converted one?"
+                " Check whether it is a coloured picture from GT/COLOR or a converted one, and use GT/LABELS."
             )
         classes = image[..., -1]  # OpenCV reverses the channels
         if classes.max(initial=0) > IGNORE:
-            raise LabelError(f"{path} holds the class {classes.max()}; SYNTHIA has the classes 0 to {HIGHEST}.")
+            raise LabelError(f"{path} contains the class {classes.max()}; SYNTHIA has the classes 0 to {HIGHEST}.")
         return classes.astype(np.uint8)

@@ -1,8 +1,8 @@
 """Joint transforms of a photo and its labels.
 
 Each is called as `transform(photo, labels, rng)` with (H, W, 3) uint8 RGB, (H, W) uint8 or None for an unlabelled
-photo, and the generator for all its randomness; it returns the same pair and never writes into its input.
-`TransformConfig` says which apply, in the order of the papers: resize, scale, crop, flip, then photometric
+photo, and a random generator; it returns photo and labels and never modifies its input.
+`TransformConfig` selects the transforms, in the order of the papers: resize, scale, crop, flip, then photometric
 augmentation. Strong photometric augmentation of the source is the cheapest form of domain randomisation
 (Tremblay et al., CVPRW 2018, arXiv:1804.06516).
 """
@@ -30,13 +30,13 @@ Resampling = Literal["bicubic", "bilinear"]
 FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 PADDING: Final = (124, 116, 104)
-"""RGB of padding outside a photo: ImageNet's mean, which is zero for a network that subtracts it."""
+"""RGB of padding outside a photo: ImageNet's mean, which normalisation maps to zero."""
 CROP_CHECKS: Final = 10
 """Crops that are checked before the next one is accepted unchecked (mmsegmentation's RandomCrop, used by DAFormer)."""
 LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
 NORMAL_LEVELS: Final = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)], np.float32)
-"""The standard normal distribution in 256 equally likely values."""
+"""The standard normal distribution quantised to 256 equally likely values."""
 
 
 class Transform(Protocol):
@@ -55,7 +55,7 @@ class Resize:
     resampling: Resampling = "bicubic"
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return both at the size; an input that already has it is returned unchanged."""
+        """Return both at this size; inputs that already have it are returned unchanged."""
         photo = resize_photo(photo, self.size, self.resampling)
         if labels is not None and labels.shape != photo.shape[:2]:
             labels = resize_labels(labels, self.size)
@@ -74,7 +74,7 @@ class RandomScale:
         factor = np.exp(rng.uniform(np.log(self.smallest), np.log(self.largest)))
         height, width = photo.shape[:2]
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        # OpenCV here: no paper requires Pillow's filter, and OpenCV takes a tenth of the time. Area avoids aliasing.
+        # OpenCV takes a tenth of Pillow's time, and no paper prescribes Pillow's filter here. INTER_AREA avoids aliasing.
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         photo = np.asarray(cv2.resize(photo, size, interpolation=method), dtype=np.uint8)
         return photo, None if labels is None else resize_labels(labels, size)
@@ -249,14 +249,14 @@ class RandomErase:
 
     Attributes:
         largest: greatest share of the photo's area that is erased.
-        probability: that a photo is changed at all.
+        probability: probability that a photo is changed at all.
     """
 
     largest: float = 0.15
     probability: float = 0.3
 
     def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return both with the rectangle taken out."""
+        """Return both with the rectangle erased, or both unchanged."""
         if rng.random() >= self.probability:
             return photo, labels
         area = rng.uniform(0.02, max(0.02, self.largest))
@@ -329,7 +329,7 @@ class AugmentConfig:
                 raise ConfigError(f"{name} of an augmentation is {value}; expected 0 to {top:g}.")
 
     def build(self) -> Chain:
-        """Return the transforms that do something, colours first, then the lens, then the sensor."""
+        """Return the transforms with an effect: colours first, then blur, noise and erasing."""
         candidates: Sequence[tuple[float, Transform]] = (
             (
                 self.jitter_probability * (self.brightness + self.contrast + self.saturation + self.hue),
@@ -377,7 +377,7 @@ AUGMENTS: Final = {
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """From a photo of the set to what the network sees, for one domain.
+    """The transforms from a photo of the data set to the network's input, for one domain.
 
     Attributes:
         resize: (width, height) to which every photo is resized first; None keeps its size.
@@ -417,7 +417,7 @@ class TransformConfig:
             raise ConfigError(f"margins are {self.margins}; expected pixels at the top, bottom, left and right.")
 
     def build_resize(self) -> Chain:
-        """Return the deterministic part."""
+        """Return the resizing, the part without randomness."""
         return Chain(() if self.resize is None else (Resize(self.resize, self.resampling),))
 
     def build_geometry(self) -> Chain:
@@ -433,7 +433,7 @@ class TransformConfig:
 
 
 def resize_photo(photo: Photo, size: tuple[int, int], resampling: Resampling) -> Photo:
-    """Resize (H, W, 3) uint8 to (width, height) with Pillow's filter of that name, as the papers' loaders do."""
+    """Resize (H, W, 3) uint8 to (width, height) with Pillow's filter of this name, as the papers' loaders do."""
     height, width = photo.shape[:2]
     if (width, height) == size:
         return photo

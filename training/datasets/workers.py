@@ -22,7 +22,7 @@ def map_in_order(
     Args:
         function: called in the workers; picklable unless workers is 0.
         items: may be endless.
-        workers: additional processes; 0 works in this process, one item at a time on request.
+        workers: number of additional processes; 0 computes in this process, one item at a time on request.
         ahead: results that each worker prepares in advance.
 
     Raises:

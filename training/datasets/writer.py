@@ -51,12 +51,12 @@ def write_street_scenes(
         style: one of the renderer's styles; becomes the "city".
         count: number of scenes.
         size: (width, height) in pixels.
-        seed: which streets; becomes the "sequence".
+        seed: random seed of the streets; becomes the "sequence".
         out: folder, created if missing. Existing scenes with the same settings are kept.
         start: index of the first scene; becomes the "frame".
         split: folder below leftImg8bit and gtFine.
-        workers: processes that render.
-        progress: told after each scene.
+        workers: number of processes that render.
+        progress: called after each scene.
 
     Returns:
         The number of scenes rendered; the others were already there.
@@ -84,7 +84,7 @@ def write_street_scenes(
 
 
 def _claim(out: Path, settings: dict[str, object]) -> None:
-    """Bind the folder to the settings, or raise `DatasetError` if it is bound to others."""
+    """Record the settings in the folder, or raise `DatasetError` if it has other settings or other contents."""
     manifest = out / MANIFEST
     if manifest.exists():
         try:
@@ -96,7 +96,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         differing = [name for name in settings if found.get(name) != settings[name]]
         if differing:
             shown = "; ".join(
-                f"{name} {_show(found.get(name))}, asked for {_show(settings[name])}" for name in differing
+                f"{name} {_show(found.get(name))} instead of {_show(settings[name])}" for name in differing
             )
             raise DatasetError(
                 f"{out.absolute()} contains scenes with other settings ({shown}). Render into another folder, or delete this one."
@@ -104,7 +104,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         return
     if out.exists() and visible(out):
         raise DatasetError(
-            f"{out.absolute()} is not empty and has no {MANIFEST}, so it was not filled by this command. Render into"
+            f"{out.absolute()} is not empty and has no {MANIFEST}, so it was not written by this command. Render into"
             " another folder."
         )
     out.mkdir(parents=True, exist_ok=True)

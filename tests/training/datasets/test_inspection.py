@@ -80,5 +80,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No photo of cityscapes 'train'" in capsys.readouterr().out
     assert main(["datasets", "check", "gta5", "--root", str(tmp_path / "no")]) == 2
     assert "found nothing" in capsys.readouterr().err
-    with pytest.raises(DatasetError, match="no data set 'street_scenes' of files; known are gta5, synthia"):
+    with pytest.raises(
+        DatasetError, match="no data set 'street_scenes' that is stored as files; known are gta5, synthia"
+    ):
         inspect_dataset("street_scenes")

@@ -87,7 +87,7 @@ def test_suffixes_list_files_and_names_alone(tmp_path: Path) -> None:
     assert some.keys == ("c", "b")
     assert [int(some.read_labels(index).max()) for index in range(2)] == [0, 1]
     (tmp_path / "some.txt").write_text("a\nz\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"some\.txt, line 2 names z, which is not there"):
+    with pytest.raises(DatasetError, match=r"some\.txt, line 2 names z, which does not exist"):
         open_dataset("folder", tmp_path, "some")
 
 
@@ -144,7 +144,7 @@ def test_a_first_data_file_is_written_and_fits(tmp_path: Path, capsys: pytest.Ca
         save(tmp_path / "masks" / f"{name}_mask.png", colours((1, 2, 3), (200, 10, 10), BLACK))
     assert main(["datasets", "check", "folder", "--root", str(tmp_path), "--write"]) == 0
     said = capsys.readouterr().out
-    assert "2 photos in imgs/, 2 label images in masks/, 2 of one name" in said
+    assert "2 photos in imgs/, 2 label images in masks/, 2 with matching names" in said
     assert "class 0 50.00, class 1 50.00; 33.3 carry no class" in said
     written = tomllib.loads((tmp_path / "data.toml").read_text(encoding="utf-8"))
     assert (written["photo_names"], written["label_names"], written["read_by"]) == ("*_rgb", "*_mask", "colour")
@@ -167,5 +167,5 @@ def test_known_colours_values_and_lossy_files_are_told_apart(tmp_path: Path) -> 
     save(tmp_path / "labels" / "a.png", np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
     with pytest.raises(LabelError, match="more than 255 colours"):
         look_at(tmp_path)
-    with pytest.raises(DatasetError, match="holds no folder of photos"):
+    with pytest.raises(DatasetError, match="contains no folder of photos"):
         look_at(tmp_path / "labels")

@@ -225,7 +225,7 @@ def test_log_inverse_draws_every_picture(tmp_path):
 
 def test_photos_of_several_sizes_need_a_crop_or_a_resize():
     sources = [(Numbered(widths=(64, 72)), 1.0)]
-    with pytest.raises(ConfigError, match=r"64×48 and 72×48 pixels; give it a resize or a crop"):
+    with pytest.raises(ConfigError, match=r"64×48 and 72×48 pixels and cannot be batched; set a resize or crop"):
         DomainPairs(sources, None, PairsConfig(batch=8))[0]
     for transform in (TransformConfig(resize=(32, 24)), TransformConfig(crop=(32, 24))):
         assert DomainPairs(sources, None, PairsConfig(batch=8, source=transform))[0].source_images.shape[2:] == (24, 32)
@@ -257,7 +257,7 @@ def test_impossible_streams_are_refused(sources, options, error, words):
     [
         ({"batch": 0}, "batch"),
         ({"sampling": "hard"}, "sampling"),
-        ({"target": TransformConfig(crop=(8, 8), cat_max_ratio=0.75)}, "target has none"),
+        ({"target": TransformConfig(crop=(8, 8), cat_max_ratio=0.75)}, "it needs labels"),
     ],
 )
 def test_impossible_settings_are_refused(options, words):

@@ -406,7 +406,7 @@ def test_unknown_names_and_options_are_listed():
 
 
 def test_a_plain_folder_cannot_be_a_source(tmp_path):
-    with pytest.raises(DatasetError, match="target domain only"):
+    with pytest.raises(DatasetError, match="only be a target domain"):
         open_dataset("photos", **build_photos(tmp_path), labelled=True)
 
 
@@ -457,9 +457,9 @@ def test_writing_goes_on_where_it_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"style": "rain"}, "style game, asked for rain"),
-        ({"size": (32, 32)}, "size 64×32, asked for 32×32"),
-        ({"seed": 1}, "seed 0, asked for 1"),
+        ({"style": "rain"}, "style game instead of rain"),
+        ({"size": (32, 32)}, "size 64×32 instead of 32×32"),
+        ({"seed": 1}, "seed 0 instead of 1"),
     ],
 )
 def test_scenes_of_other_settings_are_not_mixed(tmp_path, changed, words):
@@ -471,7 +471,7 @@ def test_scenes_of_other_settings_are_not_mixed(tmp_path, changed, words):
 
 def test_foreign_folders_are_not_written_into(tmp_path):
     build_cityscapes(tmp_path / "real")
-    with pytest.raises(DatasetError, match="not filled by this command"):
+    with pytest.raises(DatasetError, match="not written by this command"):
         write_street_scenes("game", 1, (64, 32), 0, tmp_path / "real")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / MANIFEST).write_text("{")
@@ -568,7 +568,7 @@ def test_labels_that_the_space_lacks_and_photos_of_one_name_are_refused(tmp_path
     with pytest.raises(LabelError, match=r"values 13 \(\d+ pixels\), 18 \(\d+ pixels\) in"):
         open_dataset("folder", tmp_path, classes="idd_lite7").read_labels(0)
     save_photo(tmp_path / "images" / "a.png", 9)
-    with pytest.raises(DatasetError, match="two photos called a"):
+    with pytest.raises(DatasetError, match="two photos named a"):
         open_dataset("folder", tmp_path)
     with pytest.raises(LabelError, match="no label space 'nonsense'"):
         open_dataset("folder", tmp_path, classes="nonsense")

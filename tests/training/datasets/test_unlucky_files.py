@@ -95,7 +95,7 @@ def test_links_in_circles_end_and_each_folder_counts_once(tmp_path: Path, caplog
             (folder / f"to_{other.name}").symlink_to(other)
         (folder / "up").symlink_to(tmp_path / "root")
     assert len(open_dataset("photos", tmp_path / "root")) == 8
-    assert "a link to a folder that is listed already" in caplog.text
+    assert "a link to a folder that is already listed" in caplog.text
 
 
 def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,15 +112,15 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, caplog: pytes
     (said,) = [record.message for record in caplog.records]
     assert "6 below" in said
     for words in (
-        "2 called .heic",
-        "1 called .txt",
+        "2 with the suffix .heic",
+        "1 with the suffix .txt",
         "1 hidden",
-        "a link that leads nowhere",
+        "a broken link",
         "neither a file nor a folder",
     ):
         assert words in said
     (part,) = inspect_dataset("photos", tmp_path)
-    assert any("2 called .heic" in remark for remark in part.remarks)
+    assert any("2 with the suffix .heic" in remark for remark in part.remarks)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")
@@ -136,7 +136,7 @@ def test_pictures_that_a_layout_does_not_know_are_said(tmp_path: Path, caplog: p
     save_photo(tmp_path / "images" / "00009.jpg", 1)
     save_photo(tmp_path / "images" / "more" / "00010.png", 1)
     assert len(open_dataset("gta5", tmp_path)) == 3
-    assert "2 not named *.png as the data set's are" in caplog.text
+    assert "2 not named *.png like this data set's photos" in caplog.text
     for path in (tmp_path / "images").glob("*.png"):
         path.unlink()
     with pytest.raises(DatasetError, match=r"2 not named .*00009\.jpg"):
@@ -276,7 +276,7 @@ def test_predict_takes_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     litter(tmp_path / "photos")
     (tmp_path / "photos" / "c.heic").write_bytes(b"x")
     assert len(photos_of([str(tmp_path / "photos"), "other.jpg"])) == 4
-    assert "1 called .heic" in caplog.text
+    assert "1 with the suffix .heic" in caplog.text
 
 
 def test_litter_among_checkpoints_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
