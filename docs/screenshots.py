@@ -94,13 +94,13 @@ def photograph(page: Page, folder: Path, name: str) -> None:
 def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> None:
     """Save the pages that compute on demand, and one method; what was computed before is taken from the cache."""
     page.goto(f"{address}/benchmark?show=Picture+by+picture")
-    compute(page, page.get_by_role("button", name="Read 100 pictures"), page.locator(".cards img").first)
+    compute(page, page.get_by_role("button", name="Predict 100 pictures"), page.locator(".cards img").first)
     page.locator('.matrix .cell[data-key="2,10"]').click()  # building read as sky
     page.get_by_role("heading", name="building read as sky").wait_for(timeout=WAIT)
     page.wait_for_timeout(2000)
     page.screenshot(path=folder / f"benchmark_{scheme}.png", full_page=False)
     page.goto(f"{address}/gap")
-    compute(page, page.get_by_role("button", name="Read both domains"), page.locator(".js-plotly-plot").nth(4))
+    compute(page, page.get_by_role("button", name="Compute both domains"), page.locator(".js-plotly-plot").nth(4))
     page.wait_for_timeout(2000)
     page.screenshot(path=folder / f"gap_{scheme}.png")
     page.goto(f"{address}/methods?method=DAFormer")

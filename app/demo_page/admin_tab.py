@@ -1,11 +1,11 @@
-"""The admin's tab of the hosted demo: sign in with Hugging Face, train on Hugging Face Jobs with one's own token.
+"""The Admin tab of the hosted demo: sign in with Hugging Face, and train on Hugging Face Jobs with the user's own token.
 
     with gr.Tab("Admin"):
         build_admin_tab(demo)
 
-Cookies of another site do not work inside a Space's frame, so Streamlit's sign-in cannot; Gradio's OAuth can. Every
-handler asks anew who is signed in and whether the allow-list names them. The token is used and never kept. What is
-trained is listed by labels on the Hub, so that a restarted Space loses nothing.
+Streamlit's sign-in needs cookies, which browsers block inside a Space's frame; Gradio's OAuth works there. Every handler
+checks again who is signed in and whether the allow-list includes them. The token is never stored. Jobs are found by their
+labels on the Hub, so a restarted Space loses none.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ from sim2street.training.jobs.record import Job
 from sim2street.training.jobs.store import LOG, JobStore
 
 CLOSED: Final = f"""### Admin
-The admin's tab is shut. To open it on a Space, set `hf_oauth: true` with the scope `jobs` in its card, and list the
-admins' Hub names in the variable `{MEMBERS_VARIABLE}`. Trainings then run on Hugging Face Jobs, paid for by whoever
-starts them."""
+This tab is closed. To open it on a Space, set `hf_oauth: true` with the scope `jobs` in its card, and list the admins' Hub
+names in the variable `{MEMBERS_VARIABLE}`. Training then runs on Hugging Face Jobs, paid for by the person who starts it."""
 HEADERS: Final = ["Job", "Title", "State", "Steps", "Hardware", "Why"]
 
 
 @dataclass(frozen=True)
 class Admin:
-    """Who is signed in and allowed, with what is theirs."""
+    """A signed-in and admitted user, with their jobs and their access to the Hub."""
 
     name: str
     store: JobStore
@@ -51,42 +50,44 @@ class Admin:
 
 
 def admin_of(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Admin:
-    """The admin behind a request.
+    """Return the admin who sent a request.
 
     Raises:
-        AccessError: nobody is signed in, or somebody whom the allow-list does not name.
+        AccessError: nobody is signed in, or the user is not on the allow-list.
     """
     if profile is None or token is None:
         raise AccessError("Sign in with Hugging Face first.")
     name = profile.username
     if name.lower() not in members():
         audit(name, "refused in the hosted tab")
-        raise AccessError(f"{name} is not among the admins of this Space.")
-    # A folder each: on a Space everybody shares one disk, and nobody else's jobs.
+        raise AccessError(
+            f"{name} is not an admin of this Space; its owner can add the name to the variable {MEMBERS_VARIABLE}."
+        )
+    # One folder per user: all users of a Space share its disk but must not see each other's jobs.
     folder = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name.lower())
     store = JobStore(runs_folder() / "people" / folder / "jobs")
     return Admin(name, store, HubRunner(store, token.token))
 
 
 def is_open() -> bool:
-    """Whether this server can tell who somebody is, and somebody is allowed in.
+    """Whether this server can identify users and at least one is on the allow-list.
 
-    Elsewhere than on a Space, Gradio signs every visitor in as the owner of the server's own token, for trying things out.
+    Only a Space can: elsewhere, Gradio signs every visitor in as the owner of the server's own token, for development.
     """
     return get_space() is not None and bool(os.environ.get("OAUTH_CLIENT_ID")) and bool(members())
 
 
 def read_changes(text: str) -> dict[str, Any]:
-    """Read lines of `key = value`; values as in TOML, a bare word is text.
+    """Parse lines of `key = value`; values are TOML, and a bare word is text.
 
     Raises:
-        ConfigError: a line is none.
+        ConfigError: a line has no `=`.
     """
     found: dict[str, Any] = {}
     for line in filter(str.strip, (text or "").splitlines()):
         key, equals, value = line.partition("=")
         if not equals:
-            raise ConfigError(f"{line[:60]!r} is no change; write one a line, such as steps = 200.")
+            raise ConfigError(f"Found the line {line[:60]!r}; expected one change per line, such as steps = 200.")
         try:
             found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -95,7 +96,7 @@ def read_changes(text: str) -> dict[str, Any]:
 
 
 def answer(action: Callable[[], Any]) -> Any:
-    """Run a handler's work, and say what it refuses in Gradio's own way."""
+    """Run a handler's work, and convert its errors to Gradio's."""
     try:
         return action()
     except Sim2StreetError as error:
@@ -103,43 +104,43 @@ def answer(action: Callable[[], Any]) -> Any:
 
 
 def greet(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple[Any, str]:
-    """Whether the room behind the door is shown, and why not."""
+    """Show or hide the tab's controls, with a greeting or the reason."""
     try:
         admin = admin_of(profile, token)
     except AccessError as error:
         return gr.update(visible=False), escape.markdown(str(error))
     return gr.update(
         visible=True
-    ), f"Signed in as **{escape.markdown(admin.name)}**; jobs are paid for by the account named below."
+    ), f"Signed in as **{escape.markdown(admin.name)}**. The account named below pays for the jobs."
 
 
 def list_hardware(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> Any:
-    """Hardware and prices as the Hub has them now."""
+    """The hardware that the Hub currently offers, with prices."""
 
     def look() -> Any:
         flavours = admin_of(profile, token).runner.flavours()
-        choices = [(f"{item.title}, ${item.dollars_per_hour:.2f} an hour", item.name) for item in flavours]
+        choices = [(f"{item.title}, ${item.dollars_per_hour:.2f} per hour", item.name) for item in flavours]
         return gr.update(choices=choices, value=flavours[0].name if flavours else None)
 
     return answer(look)
 
 
 def plan(recipe: str, changes: str, flavour: str, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> str:
-    """What would run, how it differs from recipe and paper, how long it takes and what it costs."""
+    """Describe what would run, how it differs from recipe and paper, and its expected time and cost."""
 
     def think() -> str:
         admin, entered = admin_of(profile, token), read_changes(changes)
         config = prepare(recipe, entered)
         lines = [f"**{escape.markdown(config.title)}**: {escape.markdown(config.method)}, {config.steps} steps."]
         for item in differences(recipe, entered):
-            paper = f", the paper {item.paper}" if item.paper else ""
+            paper = f", the paper uses {item.paper}" if item.paper else ""
             if item.value != item.recipe or paper:
-                said = escape.markdown(f"is {item.value}; the recipe says {item.recipe}{paper}")
+                said = escape.markdown(f"is {item.value}; the recipe uses {item.recipe}{paper}")
                 lines.append(f"- {escape.code(item.key)} {said}")
         chosen = next((item for item in admin.runner.flavours() if item.name == flavour), None)
         expected = None if chosen is None else estimate(config, admin.store, flavour=chosen)
         if expected is None or expected.dollars is None:
-            lines.append("How long it takes on this hardware is not known.")
+            lines.append("The time needed on this hardware is unknown.")
         else:
             span, cost = map(in_words, expected.seconds), expected.dollars
             lines.append(
@@ -160,7 +161,7 @@ def launch(
     profile: gr.OAuthProfile | None,
     token: gr.OAuthToken | None,
 ) -> tuple[list[list[Any]], Any]:
-    """Start a job with the admin's own token; returns the table and the job's name."""
+    """Start a job with the admin's own token; returns the table of jobs and an update that selects the new one."""
 
     def start() -> tuple[list[list[Any]], Any]:
         admin = admin_of(profile, token)
@@ -184,7 +185,7 @@ def launch(
 def refresh(
     namespace: str, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
 ) -> tuple[list[list[Any]], Any]:
-    """Ask the Hub for all jobs of an account, found by their labels."""
+    """List all jobs of an account on the Hub, found by their labels."""
 
     def ask() -> tuple[list[list[Any]], Any]:
         admin = admin_of(profile, token)
@@ -198,7 +199,7 @@ def refresh(
 def look_at(
     job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
 ) -> tuple[str, go.Figure | None, go.Figure | None, str]:
-    """One job: words, loss curves, IoU per class, the end of its log."""
+    """Show a job: its state, loss curves, IoU per class, and the end of its log."""
 
     def look() -> tuple[str, go.Figure | None, go.Figure | None, str]:
         admin = admin_of(profile, token)
@@ -228,12 +229,12 @@ def look_at(
 
 
 def cancel(job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> list[list[Any]]:
-    """Stop a job there."""
+    """Cancel a job on the Hub."""
     return answer(lambda: _act(admin_of(profile, token), job, "cancelled"))
 
 
 def retry(job: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> list[list[Any]]:
-    """Start an ended job again."""
+    """Run a job again that has ended."""
     return answer(lambda: _act(admin_of(profile, token), job, "retried"))
 
 
@@ -245,7 +246,7 @@ def _act(admin: Admin, job: str | None, action: str) -> list[list[Any]]:
 
 
 def table(admin: Admin) -> list[list[Any]]:
-    """One row per job, the latest first."""
+    """One row per job, latest first."""
     return [_row(job) for job in admin.store.jobs()]
 
 
@@ -254,7 +255,7 @@ def _row(job: Job) -> list[Any]:
 
 
 def build_admin_tab(demo: gr.Blocks) -> None:
-    """Draw the tab into `demo`; shut, with an explanation, where nobody could sign in."""
+    """Lay out the tab and connect it to `demo`; if nobody can sign in, show only an explanation."""
     if not is_open():
         gr.Markdown(CLOSED)
         return
@@ -273,14 +274,14 @@ def build_admin_tab(demo: gr.Blocks) -> None:
                 )
                 with gr.Row():
                     flavour = gr.Dropdown([], label="Hardware", allow_custom_value=False)
-                    minutes = gr.Number(240, label="Ends after, minutes", precision=0, minimum=5, maximum=10080)
+                    minutes = gr.Number(240, label="Time limit, minutes", precision=0, minimum=5, maximum=10080)
                 with gr.Row():
                     repository = gr.Textbox(
                         label="Repository for the checkpoint", placeholder="owner/name", max_length=96
                     )
                     namespace = gr.Textbox(label="Paid by", placeholder="you", max_length=96)
                 with gr.Row():
-                    planned = gr.Button("What would it take?")
+                    planned = gr.Button("Estimate time and cost")
                     launched = gr.Button("Launch", variant="primary")
             plan_text = gr.Markdown(latex_delimiters=[])
         jobs = gr.Dataframe(headers=HEADERS, interactive=False, label="Jobs")

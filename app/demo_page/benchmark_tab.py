@@ -1,4 +1,4 @@
-"""The Benchmark tab of the Gradio page: published rows, what was measured here, and the pictures behind figures."""
+"""The Benchmark tab of the Gradio page: published results, this project's measurements, and single pictures."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ def _measured(title: str | None) -> str:
     if table is None:
         return ""
     words = f'<p class="note">{escape.html(table.words)}</p>'
-    return words + (result_rows.measured_rows(table) if table.groups() else "<p>No row of it has a figure yet.</p>")
+    return words + (result_rows.measured_rows(table) if table.groups() else "<p>This sweep has no results yet.</p>")

@@ -1,4 +1,4 @@
-"""The Compare tab of the Gradio page: one photo read by several methods, side by side."""
+"""The Compare tab of the Gradio page: the predictions of several methods for one photo, side by side."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sim2street.models.storage.checkpoint import Checkpoint
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
 RATE: Final = (60, 60.0)
-"""Comparisons of one client in so many seconds; every change of a control is one."""
+"""Number of comparisons allowed per client within a number of seconds; every change of a control starts one."""
 TIME_LIMIT: Final = 120.0
-"""Seconds after which a comparison reads no further method, so that others have their turn."""
+"""Seconds after which a comparison starts no further method, so that other visitors get their turn."""
 LOOK_SECONDS: Final = 2.0
-"""Time between two looks at the checkpoints that are on their way from the Hub; none is taken otherwise."""
+"""Seconds between updates of the list of checkpoints while some are being downloaded."""
 
-# A sheet lies over the page, so whoever goes on with the page is done with it.
+# A sheet covers the page, so a click outside it closes it.
 CLOSE_SHEETS: Final = """
 () => document.addEventListener("pointerdown", (event) => {
   for (const open of document.querySelectorAll(".sheet > button.open"))
@@ -43,7 +43,7 @@ CLOSE_SHEETS: Final = """
 
 @dataclass(frozen=True)
 class Choice:
-    """What the controls say, in the order of the controls."""
+    """The values of the controls, in their order on the page."""
 
     source: str
     style: str
@@ -53,17 +53,17 @@ class Choice:
 
     @property
     def settings(self) -> Settings:
-        """How to read."""
+        """Settings of the prediction."""
         return Settings(MIRROR in self.averages, THREE_SCALES if SCALES in self.averages else (1.0,))
 
 
 class CompareTab:
-    """Widgets and what happens when they change.
+    """The tab's components and event handlers.
 
     Args:
-        engine: reads photos.
-        entries: the catalog, asked anew at every turn.
-        clock: seconds.
+        engine: predicts photos.
+        entries: returns the current catalog.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CompareTab:
             trigger_mode="always_last",
             show_progress="minimal",
             show_progress_on=[self.status],
-            concurrency_limit=2,  # pictures of one visitor are packed while another's photo is read
+            concurrency_limit=2,  # one visitor's result is encoded while another's photo is predicted
             concurrency_id="device",
             api_visibility="private",
         )
@@ -154,14 +154,14 @@ class CompareTab:
             suited_now = _suited(entries, RENDERED)
             with gr.Accordion(_counted(suited_now), open=False, elem_classes="sheet", elem_id="sheet") as self.sheet:
                 self.methods = gr.CheckboxGroup(
-                    _titles(entries), value=suited_now, label="Methods that read the photo", elem_id="methods"
+                    _titles(entries), value=suited_now, label="Methods to compare", elem_id="methods"
                 )
             with gr.Accordion("Settings", open=False, elem_classes="sheet"):
                 self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)")
             gradio_parts.take_photos(OWN)
             self.status = gr.HTML(_busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
-        self.chosen = gr.State({})  # by source, once the person has chosen
+        self.chosen = gr.State({})  # source -> methods, once the user has changed the choice
         self.offered = gr.State([name for _, name in _titles(entries)])
         self.turned = gr.Number(0, visible="hidden")
         self.problems = gr.HTML()
@@ -186,13 +186,11 @@ class CompareTab:
                 )
                 with gr.Accordion("Ground truth", open=False, elem_classes="sheet"):
                     self.truth = gr.File(
-                        label="If you have it: a PNG with one class number a pixel",
+                        label="Optional: a PNG with one class number per pixel",
                         file_types=uploads.LABEL_SUFFIXES,
                         height=100,
                     )
-                    self.encoding = gr.Dropdown(
-                        list(ENCODINGS), label="Its classes are numbered as", elem_id="encoding"
-                    )
+                    self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
@@ -206,32 +204,32 @@ class CompareTab:
             self.classes = gr.HTML(elem_id="classes")
         with gr.Row(elem_id="downloads"):
             self.report = gr.Button("Report, one HTML file", elem_id="report")
-            self.archive = gr.Button("Labels, overlays and figures", elem_id="archive")
+            self.archive = gr.Button("Labels, overlays and scores", elem_id="archive")
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
     def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
-        """Offer the checkpoints that there are by now; say which cannot be used (yet)."""
+        """Offer the checkpoints available now, and list those that cannot be used (yet)."""
         entries = self.entries()
         methods = gr.update(choices=_titles(entries), value=_suited(entries, RENDERED))
         return methods, _problems(entries), _watched(entries), style_strip(FIRST_STREET, FIRST_STYLE)
 
     def look_again(self, source: str, methods: list[str], offered: list[str]) -> tuple[Any, str, Any, list[str]]:
-        """While checkpoints are on their way: say how far they are, and take those that have arrived into the choice."""
+        """While checkpoints are being downloaded, show the progress and select those that have arrived."""
         entries = self.entries()
         names = [name for _, name in _titles(entries)]
         arrived = [name for name in _suited(entries, source) if name not in offered]
-        # What is chosen stays; a choice that did not change is not read again.
+        # Skipping an unchanged choice avoids a new comparison.
         choice = gr.update(choices=_titles(entries), value=[*methods, *arrived]) if names != offered else gr.skip()
         return choice, _problems(entries), _watched(entries), names
 
     def turn_to(self, source: str, chosen: dict[str, list[str]], turned: float) -> tuple[Any, Any, Any, float]:
-        """Show the controls of a source, and the methods that were chosen for it, or that suit it."""
+        """Show the controls of a source, with the methods chosen for it earlier or its preselection."""
         methods = chosen.get(source, _suited(self.entries(), source))
         return gr.update(visible=source == RENDERED), gr.update(visible=source == OWN), methods, turned + 1
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
-        """Show what is known, then one method after the other."""
+        """Show the predictions known already, then those of one method after the other."""
         choice, visitor = Choice(*controls), str(request.session_hash)
         try:
             self.rate.check(uploads.client_of(request))
@@ -243,9 +241,7 @@ class CompareTab:
             state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
                 if state.waiting and self.clock() > ends:
-                    why = (
-                        f"That took {TIME_LIMIT:.0f} s, the most that one visitor gets at a time; choose fewer methods"
-                    )
+                    why = f"Stopped at the limit of {TIME_LIMIT:.0f} s per comparison; choose fewer methods"
                     yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
                     return
                 if state.waiting:
@@ -256,14 +252,14 @@ class CompareTab:
             yield (gr.skip(), _problem(str(error)), *[gr.skip()] * 4)
 
     def progress(self, state: Comparison, everyone: list[Checkpoint]) -> str:
-        """Which method reads, and who waits before it."""
+        """Status: the method that is predicting, and the number of other photos before it."""
         done, title = len(state.entrants), figures.unique_titles(everyone)[state.waiting[0].name]
         others = len(self.engine.turns)
-        queue = f" {others} other photo{'s are' if others > 1 else ' is'} before it." if others else ""
-        return _busy(f"Reading with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
+        queue = f" {others} other photo{'s are' if others > 1 else ' is'} waiting before it." if others else ""
+        return _busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
     def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
-        """Show what was read before the person stopped it."""
+        """Show the predictions made before the user stopped the comparison."""
         choice, visitor = Choice(*controls), str(request.session_hash)
         try:
             scene = self.scene(choice, visitor)
@@ -280,21 +276,21 @@ class CompareTab:
     def cut_short(
         self, state: Comparison, everyone: list[Checkpoint], choice: Choice, visitor: str, why: str
     ) -> tuple[Any, str]:
-        """The viewer without the panes that will not come, and the sentence that says why."""
+        """The viewer without the missing predictions, and a sentence on why they are missing."""
         read = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
         shown = known_so_far(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
-        return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not read this photo."
+        return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
 
     def take_style(self, street: float | None, event: gr.EventData) -> tuple[str, dict[str, Any]]:
-        """A picture of the strip was clicked."""
+        """Handle a click on a picture of the strip."""
         style = str(event._data["key"])
         return style, style_strip(street, style)
 
     def take_photo(
         self, photo: str | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
     ) -> tuple[Any, ...]:
-        """A photo or a ground truth came: keep it in memory for the visit and delete the file."""
+        """Handle an upload: read the photo or ground truth into memory, and delete the file."""
         visitor = str(request.session_hash)
         with self.engine.awaited(visitor):
             try:
@@ -307,10 +303,10 @@ class CompareTab:
             self.engine.keep(visitor, own)
         size = "×".join(map(str, own.scene.photo.size))
         scored = ", with ground truth" if own.scene.truth is not None else ""
-        note = f"<p><b>{escape.html(own.name)}</b>, read at {size} pixels{scored}.</p>"
+        note = f"<p><b>{escape.html(own.name)}</b>, used at {size} pixels{scored}.</p>"
         numberings = own.scene.numberings
         if own.problem is not None:
-            note += _problem(f"{own.problem} The photo is read without ground truth.")
+            note += _problem(f"{own.problem} The photo is shown without ground truth.")
             numberings = tuple(other.title for other in own.problem.fitting)
         return None, None, arrived + 1, note + uploads.SHORT, *_others(numberings)
 
@@ -332,18 +328,18 @@ class CompareTab:
         )
 
     def forget(self, request: gr.Request) -> None:
-        """The visitor has closed the page."""
+        """Handle a closed page: forget the visitor's data."""
         self.engine.forget(str(request.session_hash))
 
     def scene(self, choice: Choice, visitor: str) -> Scene | None:
-        """The photo that the controls name; None where the person's own has not come yet."""
+        """The photo that the controls select; None if the user's own has not been uploaded yet."""
         if choice.source == OWN:
             own = self.engine.kept(visitor)
             return None if own is None else own.scene
         return rendered_scene(choice.style, choice.street)
 
     def checkpoints(self, choice: Choice) -> tuple[list[Checkpoint], list[Checkpoint]]:
-        """Those that were chosen, and all that could be."""
+        """The chosen checkpoints, and all that could be chosen."""
         everyone = [entry.checkpoint for entry in self.entries() if entry.checkpoint is not None]
         return [checkpoint for checkpoint in everyone if checkpoint.name in choice.methods], everyone
 
@@ -353,7 +349,7 @@ class CompareTab:
         except Sim2StreetError as error:
             raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if scene is None:
-            raise gr.Error("There is no photo yet.", print_exception=False)
+            raise gr.Error("There is no photo yet; upload one first.", print_exception=False)
         checkpoints, everyone = self.checkpoints(choice)
         *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         return state
@@ -365,25 +361,25 @@ def _titles(entries: list[CatalogEntry]) -> list[tuple[str, str]]:
 
 
 def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
-    """Names of the methods to begin with on pictures of a source."""
+    """Names of the methods preselected for a source."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     return [checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)]
 
 
 def _counted(methods: Sequence[str]) -> str:
-    """What the closed sheet of methods says."""
+    """Title of the sheet of methods."""
     return f"{len(methods)} method{'' if len(methods) == 1 else 's'}"
 
 
 def _problems(entries: list[CatalogEntry]) -> str:
-    """Which checkpoints cannot be used (yet), and why."""
+    """The checkpoints that cannot be used (yet), with reasons."""
     if not entries:
         return '<div class="problem">No checkpoint was found.</div>'
     return "".join(html_tables.problem(entry) for entry in entries if entry.checkpoint is None)
 
 
 def _watched(entries: list[CatalogEntry]) -> Any:
-    """The timer: it runs while something is on its way."""
+    """Run the timer while checkpoints are being downloaded."""
     return gr.update(active=any(entry.download is not None for entry in entries))
 
 
@@ -403,12 +399,12 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
 
 
 def _busy(text: str) -> str:
-    """A status during which there is something to stop."""
+    """A status with a spinner; the Stop button is shown beside it."""
     return f'<span class="busy">{escape.html(text)}</span>'
 
 
 def _said(state: Comparison) -> str:
-    """The status of a comparison that is done."""
+    """The status of a complete comparison."""
     count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds or 0 for entrant in state.entrants)
     words = [
         f"{count} method{'' if count == 1 else 's'}, {seconds:.1f} s on the {device_name()}",
@@ -418,7 +414,7 @@ def _said(state: Comparison) -> str:
 
 
 def _others(numberings: Sequence[str]) -> list[Any]:
-    """The buttons for other numberings of a ground truth: only those are shown that may be right."""
+    """Updates of the buttons for other numberings; only those of `numberings` are shown."""
     return [gr.update(visible=title in numberings) for title in ENCODINGS]
 
 

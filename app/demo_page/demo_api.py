@@ -19,20 +19,20 @@ from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
 
 RATE: Final = (30, 60.0)
-"""Calls allowed per client, and the number of seconds."""
+"""Number of calls allowed per client within a number of seconds."""
 
 
 class AnsweringBlocks(gr.Blocks):
-    """Blocks that answer a call of odd types by a sentence, where Gradio's own answer is `"error": null`.
+    """Blocks that explain an input of the wrong type in a sentence; Gradio's own answer is `"error": null`.
 
-    Gradio checks the inputs of an endpoint before it calls the endpoint.
+    Gradio converts the inputs before it calls an endpoint, so the endpoint itself cannot explain them.
     """
 
     async def preprocess_data(self, *arguments: Any, **named: Any) -> list[Any]:
-        """Return the inputs as the endpoint takes them.
+        """Convert the inputs for the endpoint.
 
         Raises:
-            gr.Error: if one does not fit its field.
+            gr.Error: an input does not fit its field.
         """
         try:
             return await super().preprocess_data(*arguments, **named)
@@ -40,19 +40,19 @@ class AnsweringBlocks(gr.Blocks):
             raise
         except Exception as error:
             raise gr.Error(
-                "An input does not fit its field. A photo is given as the object that names an uploaded file: POST the"
-                ' file to /gradio_api/upload first, and pass {"path": the path that it answers, "meta": {"_type":'
-                ' "gradio.FileData"}}; gradio_client\'s handle_file does both. /gradio_api/info lists all fields.',
+                "An input does not fit its field. To pass a photo, POST the file to /gradio_api/upload and pass"
+                ' {"path": the path in the answer, "meta": {"_type": "gradio.FileData"}}; gradio_client\'s handle_file does'
+                " both. /gradio_api/info lists all fields.",
                 print_exception=False,
             ) from error
 
 
 class DemoApi:
-    """The page's endpoints for programs.
+    """The page's API endpoints.
 
     Args:
-        engine: segments photos.
-        entries: the catalog, read at every call.
+        engine: predicts photos.
+        entries: returns the current catalog.
     """
 
     def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]]) -> None:
@@ -78,19 +78,19 @@ class DemoApi:
 
         Args:
             request: the request.
-            photo: picture file, up to 20 MB; it is deleted once it has been read.
-            methods: names from /methods; none or an empty list takes all.
-            flip: average with the mirrored photo, for twice the time.
+            photo: picture file, up to 20 MB; the server deletes it after reading it.
+            methods: names from /methods; null or an empty list takes all.
+            flip: average with the prediction of the mirrored photo, which takes twice as long.
 
         Returns:
-            width, height and, by method, a palette PNG of the labels (base64), the share of the pixels of each class,
-            the mean entropy in [0,1] and seconds.
+            width and height in pixels, and for each method a palette PNG of the labels (base64), the share of the pixels
+            of each class and the mean entropy, all in [0,1], and the time in seconds.
         """
 
         def read() -> Scene:
             own = uploads.take(None, photo, None, "")
             if own is None:
-                raise PhotoError("There is no photo in the call; pass it as `photo`.")
+                raise PhotoError("The call has no photo; pass it as `photo`.")
             return own.scene
 
         return self._answer(request, read, methods, flip)
@@ -108,15 +108,15 @@ class DemoApi:
             request: the request.
             style: game, randomised, overcast, night, fog, rain or streets.
             street: 0 to 9999; the same number gives the same street.
-            methods: names from /methods; none or an empty list takes all.
+            methods: names from /methods; null or an empty list takes all.
 
         Returns:
-            As /segment, and by method the IoU of each class and their mean in [0,1].
+            As /segment, and for each method the IoU of each class and their mean, in [0,1].
         """
         return self._answer(request, lambda: rendered_scene(style, street), methods, flip=False)
 
     def methods(self) -> list[dict[str, Any]]:
-        """List the methods: name, title, training data, licence, and figures on data sets."""
+        """List the methods: name, title, training data, licence, and mIoU in [0,1] by data set."""
         return [
             {
                 "name": entry.checkpoint.name,
@@ -148,7 +148,7 @@ class DemoApi:
 
 
 def _names(methods: object, known: Collection[str]) -> list[str]:
-    """The methods that a call names; JSON may hold anything.
+    """Check the list of methods in a call, which may be any JSON.
 
     Raises:
         Sim2StreetError: it is not a list of known names.

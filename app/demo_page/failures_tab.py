@@ -1,4 +1,4 @@
-"""Picture by picture on the Gradio page: where a checkpoint errs on rendered streets, and the way to Compare."""
+"""The part "Picture by picture" of the Gradio page: a checkpoint's errors on labelled sets, with links to Compare."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.training.datasets.rendered import StreetScenes
 
 AT_ONCE: Final = 12
-"""Cards that are shown."""
+"""Largest number of cards shown."""
 COMPARE: Final = "compare"
-"""Name of the page's first tab."""
+"""Id of the Compare tab."""
 NOBODY: Final = "no one"
 FIRST_SET: Final = "street_scenes/fog"
 ELSEWHERE: Final = (
-    "Graphics cards are lent here by the photo, so that no set is read. `sim2street app` reads them on your machine."
+    "This server gets a GPU for one photo at a time, so it cannot analyse whole sets. `sim2street app` does so on your own"
+    " machine."
 )
 
 
 class FailuresTab:
-    """Widgets and what happens when they change.
+    """The components and event handlers.
 
     Args:
-        engine: reads photos.
-        entries: the catalog, asked anew at every turn.
-        reads: whether a set may be read here.
+        engine: predicts photos.
+        entries: returns the current catalog.
+        reads: whether this server may predict whole sets.
     """
 
     def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]], *, reads: bool = True) -> None:
@@ -50,10 +51,10 @@ class FailuresTab:
         with gr.Row():
             sets = [(title, key) for key, title in labelled_set_titles().items()]
             self.set = gr.Dropdown(sets, value=FIRST_SET, label="Pictures", elem_id="set")
-            self.reader = gr.Dropdown([], label="Read by", elem_id="reader")
-            self.against = gr.Dropdown([], label="Against", elem_id="against")
+            self.reader = gr.Dropdown([], label="Checkpoint", elem_id="reader")
+            self.against = gr.Dropdown([], label="Compared with", elem_id="against")
             self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order")
-        self.begin = gr.Button("Read this set", elem_id="begin", visible=self.reads)
+        self.begin = gr.Button("Predict this set", elem_id="begin", visible=self.reads)
         self.said = gr.HTML(elem_id="failures_said")
         self.matrix = gradio_parts.confusion_matrix()
         self.cell = gr.Textbox("", visible="hidden")
@@ -83,14 +84,14 @@ class FailuresTab:
         self.matrix.choose(_key_of, None, self.cell, api_visibility="private")
 
     def offer(self) -> tuple[Any, Any]:
-        """The checkpoints that there are."""
+        """Offer the available checkpoints."""
         titles = self._titles()
         choices = [(title, name) for name, title in titles.items()]
         first = choices[0][1] if choices else None
         return gr.update(choices=choices, value=first), gr.update(choices=[(NOBODY, NOBODY), *choices], value=NOBODY)
 
     def start(self, key: str, reader: str, against: str, order: str, choice: str) -> tuple[Any, ...]:
-        """Begin to read the set with those that have not read it."""
+        """Start to predict the set with the checkpoints that have not predicted it completely."""
         try:
             for analysis in self._analyses(key, reader, against):
                 if not analysis.complete and self.reads:
@@ -100,7 +101,7 @@ class FailuresTab:
         return self.show(key, reader, against, order, choice)
 
     def show(self, key: str, reader: str | None, against: str, order: str, choice: str) -> tuple[Any, ...]:
-        """What is known: words, matrix, classes, cards, whether there is something to begin, and whether to look again."""
+        """Show the results so far: words, matrix, classes, cards, the Start button, and the timer while a task is running."""
         try:
             found = self._analyses(key, reader, against)
         except Sim2StreetError as error:
@@ -127,11 +128,11 @@ class FailuresTab:
         return "".join(said), matrix, classes, cards, button, gr.update(active=moving)
 
     def make_csv(self, key: str, reader: str | None, against: str) -> str:
-        """The figures of the classes as a CSV file."""
+        """The scores per class as a CSV file."""
         return self._made(key, reader, against, class_figures.as_csv, "classes.csv", "text/csv")
 
     def make_latex(self, key: str, reader: str | None, against: str) -> str:
-        """The figures of the classes as a LaTeX table."""
+        """The scores per class as a LaTeX table."""
         return self._made(key, reader, against, class_figures.as_latex, "classes.tex", "application/x-tex")
 
     def _made(
@@ -155,10 +156,10 @@ class FailuresTab:
         return class_figures.class_rows(found[0], found[1] if len(found) > 1 else None, self._titles())
 
     def _analyses(self, key: str, reader: str | None, against: str) -> list[Analysis]:
-        """That of the reader, and that of whom it is compared with."""
+        """The analysis of the checkpoint, and that of the one it is compared with, if any."""
         known = {entry.checkpoint.name: entry.checkpoint for entry in self.entries() if entry.checkpoint is not None}
         if key not in labelled_set_titles():
-            raise Sim2StreetError(f"There is no set {key!r} here.")
+            raise Sim2StreetError(f"There is no set {key!r}; known are {', '.join(labelled_set_titles())}.")
         labelled = labelled_set(key)
         return [analysis_of(labelled, known[name]) for name in (reader, against) if name in known]
 
@@ -168,15 +169,17 @@ class FailuresTab:
             return ""
         title = escape.html(self._titles().get(analysis.checkpoint.name, analysis.checkpoint.name))
         done = len(analysis.photos) + len(analysis.problems)
-        words = "waits for another computation" if task.state is TaskState.WAITING else f"reads, {done} of {task.total}"
-        return f'<p class="busy">{title} {words}.</p>'
+        words = (
+            "waiting for another computation" if task.state is TaskState.WAITING else f"{done} of {task.total} pictures"
+        )
+        return f'<p class="busy">{title}: {words}.</p>'
 
     def _titles(self) -> dict[str, str]:
         return figures.unique_titles([entry.checkpoint for entry in self.entries() if entry.checkpoint is not None])
 
 
 def opened(key: str, reader: str | None, methods: list[str], event: gr.EventData) -> tuple[Any, ...]:
-    """A card was clicked: tab, source, style, street and methods of Compare; photos of data sets have no place there."""
+    """Handle a click on a card: tab, source, style, street and methods of Compare, which shows rendered streets only."""
     name, _, style = key.partition("/")
     if name != StreetScenes.name:
         return (gr.skip(),) * 5

@@ -1,6 +1,6 @@
-"""The viewer, picture strip, confusion matrix and cards as Gradio components: Streamlit's scripts in a shadow root.
+"""The viewer, picture strip, confusion matrix and cards as Gradio components; they use the same scripts as Streamlit.
 
-The shadow root keeps Gradio's styles out; the theme's colours are passed in as the scripts' CSS variables.
+Each is in a shadow root, which keeps Gradio's styles out; the theme's colours are passed in as CSS variables.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ show();
 
 
 def compare_viewer() -> gr.HTML:
-    """The viewer; its value is a bundle of `panes.bundle`, and interactions with it stay in the browser."""
+    """The viewer; its value is the result of `panes.bundle`, and it has no events."""
     return _part(["viewer.js"], ["viewer.css"], MOUNT_VIEWER, elem_id="viewer", min_height=420)
 
 
 def take_photos(source: str) -> None:
-    """Take a photo that is dropped or pasted anywhere and, on devices that are touched, one of their camera.
+    """Accept photos that are dropped or pasted anywhere on the page and, on touch devices, from the camera.
 
     Args:
         source: label of the control that shows the uploader.
@@ -88,22 +88,22 @@ def take_photos(source: str) -> None:
 
 
 def picture_strip() -> gr.HTML:
-    """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event `choose`."""
+    """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event is `choose`."""
     return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id="styles", min_height=52)
 
 
 def confusion_matrix() -> gr.HTML:
-    """Its value is `failures.matrix`, its event `choose` with the cell's key."""
+    """A confusion matrix; its value is the result of `failures.matrix`, its event is `choose` with the cell's key."""
     return _part(["matrix.js"], ["matrix.css"], MOUNT_CHOICE, elem_id="matrix", min_height=120)
 
 
 def cards() -> gr.HTML:
-    """Its value is `failures.cards`, its event `choose` with the picture's key."""
+    """Cards with pictures; its value is the result of `failures.cards`, its event is `choose` with the picture's key."""
     return _part(["cards.js"], ["cards.css"], MOUNT_CHOICE, elem_id="cards", min_height=120)
 
 
 def file(name: str, kind: str, data: bytes) -> str:
-    """A file as the value of a hidden textbox, from which `SAVE` hands it to the browser."""
+    """Encode a file as the value of a hidden textbox, from which `SAVE` downloads it in the browser."""
     return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
 
 

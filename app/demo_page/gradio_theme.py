@@ -1,4 +1,4 @@
-"""Theme of the Gradio page: the colours, corners, fonts and sizes of the Streamlit one; nothing is fetched."""
+"""Theme of the Gradio page, with the colours, corners, fonts and sizes of the Streamlit app and no external resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import gradio as gr
 
 FONT: Final = "Source Sans Pro"
-"""Also Streamlit's font. Gradio ships it completely in two weights; the other weights contain only a few letters."""
+"""Also Streamlit's font. Gradio includes all its glyphs in two weights only."""
 FALLBACK: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
 MONO: Final = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -50,7 +50,7 @@ COLOURS: Final = {
 }
 
 CSS: Final = """
-.dark { --color-accent: #43bdb4; } /* the one colour that Gradio's themes know no dark form of */
+.dark { --color-accent: #43bdb4; } /* the one colour for which Gradio's themes have no dark variant */
 .gradio-container { max-width: none !important; padding: 0 !important; font-variant-numeric: tabular-nums; }
 .gradio-container > .main { padding: 10px clamp(14px, 3vw, 48px) 28px !important; margin: 0 auto !important; max-width: 1600px !important; }
 .block.auto-margin { margin-left: 0 !important; margin-right: 0 !important; }
@@ -128,7 +128,7 @@ CSS: Final = """
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's base theme in our colours."""
+    """Gradio's base theme with this project's colours."""
     pairs = COLOURS.items()
     values = {name: light for name, (light, _) in pairs} | {f"{name}_dark": dark for name, (_, dark) in pairs}
     font = (gr.themes.LocalFont(FONT, weights=(400, 700)), *FALLBACK)

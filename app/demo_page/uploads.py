@@ -1,4 +1,4 @@
-"""A visitor's photo on the hosted page: read from the uploaded file, which is then deleted."""
+"""A visitor's uploads on the hosted page: each file is read into memory and then deleted."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
 SUFFIXES: Final[list[str]] = list(sim2street.models.photo.SUFFIXES)
 LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
-"""Largest upload; phone photos have up to 15."""
+"""Largest upload; phone photos have up to 15 MB."""
 FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
-"""Environment variable: where Gradio stores uploads."""
+"""Environment variable with the folder in which Gradio stores uploads."""
 FOLDER: Final = re.compile(r"sim2street_uploads_(?P<process>\d+)")
-"""Name of a process's folder there."""
+"""Name of a process's own folder there."""
 FOLDER_BYTES: Final = 2 * 2**30
-"""Total size limit; further uploads are refused until older ones are gone."""
+"""Largest total size of the folder in bytes; further uploads are refused until files have been deleted."""
 SWEEP_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 """Age in seconds at which a file is deleted after all its visitors have read it."""
 
 PROMISE: Final = (
-    "<p>Your photo: nothing is kept. The upload is deleted from the server's disk as soon as it has been read, within a"
-    " quarter of an hour if you leave before that; the picture and the predictions stay in memory until this page is closed or has been unused for an hour, and"
-    " are never sent on. Your downloads contain no metadata: no place, no time, no camera.</p>"
+    "<p>Your photo is not kept. The uploaded file is deleted from the server's disk as soon as it has been read, or within a"
+    " quarter of an hour if you leave before that. The picture and the predictions stay in memory until this page is closed"
+    " or has been unused for an hour, and are never sent elsewhere. Your downloads contain no metadata: no location, no time,"
+    " no camera.</p>"
 )
-"""What is kept of a photo, where and how long; `take`, `UploadFolder`, `Engine.forget` and the tests enforce it."""
+"""Privacy note, enforced by `take`, `UploadFolder`, `Engine.forget` and the tests."""
 
-SHORT: Final = "<p>Your photo is not kept; see the foot of the page for details.</p>"
+SHORT: Final = "<p>Your photo is not kept; details are at the bottom of the page.</p>"
 
 
 class UploadFolder:
-    """The folder in which Gradio stores uploads, with a record of who still needs which file.
+    """The folder in which Gradio stores uploads, with the number of visitors who still need each file.
 
-    Gradio names files by their content, so visitors who send the same photo share one file. The last of them to read it
-    deletes it. Files that are never read, interrupted uploads, and empty folders are deleted
-    by age.
+    Gradio names files by their content, so visitors who upload the same photo share one file. It is deleted when the last
+    of them has read it. Files that are never read, interrupted uploads and empty folders are deleted by age.
 
     Args:
         age: seconds after which a file is deleted even if it is still needed.
@@ -78,7 +78,7 @@ class UploadFolder:
         return Path(named) if FOLDER.fullmatch(Path(named).name) else None
 
     def claim(self) -> None:
-        """Make Gradio use a folder of this process only, and remove the folders of dead processes."""
+        """Make Gradio use a folder of this process only, and delete the folders of processes that have ended."""
         if self.place is not None and self.place.name.endswith(f"_{os.getpid()}"):
             self.place.mkdir(parents=True, exist_ok=True)
             return
@@ -123,13 +123,13 @@ class UploadFolder:
             self._awaited[file] -= 1
             if self._awaited[file] <= 0:
                 del self._awaited[file]
-            if self._arriving:  # perhaps the same photo, which shares the file
+            if self._arriving:  # it may be the same photo, which would share this file
                 self._read.add(file)
             else:
                 self._delete_unawaited(file)
 
     def sweep(self) -> None:
-        """Delete files that are too old, and the empty ones that Gradio leaves of each finished upload."""
+        """Delete files that are too old, and the empty files that Gradio leaves behind after each upload."""
         place, now = self.place, time.time()
         if place is None:
             return
@@ -141,7 +141,7 @@ class UploadFolder:
                     age = now - status.st_mtime
                     is_awaited = file in self._awaited
                     was_read = file in self._read and not is_awaited
-                    # While something arrives, an empty file may be the beginning of an upload.
+                    # While an upload is in progress, an empty file may be its beginning.
                     is_left = not status.st_size and not self._arriving and not is_awaited
                     if is_left or age > self.age or (was_read and age > READ_SECONDS):
                         os.unlink(file)
@@ -155,7 +155,7 @@ class UploadFolder:
 
     @asynccontextmanager
     async def swept(self, _app: Any) -> AsyncIterator[None]:
-        """Sweep in a background thread while the server runs; at the end, delete everything."""
+        """Call `sweep` in a background thread while the server runs, and delete everything when it ends."""
         try:
             with repeating(self.sweep, "sweep uploads", SWEEP_SECONDS):
                 yield
@@ -173,12 +173,12 @@ class UploadFolder:
 
 
 LEFTOVERS: Final = 840.0
-"""Age in seconds at which an unread upload is deleted, because its page was closed first.
+"""Age in seconds at which an unread upload is deleted, for example because its page was closed.
 
-API calls keep their uploads while they wait in the queue; fifty calls with nine methods each waited two and a half minutes.
+It exceeds the time that API calls wait in the queue: the last of fifty calls with nine methods each waited 2.5 minutes.
 """
 FOLDER_OF_UPLOADS: Final = UploadFolder(LEFTOVERS)
-"""This process's folder; the environment variable with its path also belongs to the process."""
+"""The folder of this process."""
 
 
 def upload_route() -> UploadRoute:
@@ -190,10 +190,10 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
     """Read the uploads and release their files, whether or not reading succeeds.
 
     Args:
-        before: the current photo, to which a ground truth without a new photo belongs.
-        photo: file of a new photo, or None.
-        truth: file of a label image, or None.
-        encoding: how it numbers its classes.
+        before: the current photo, used if no new one is uploaded.
+        photo: path of a new photo, or None.
+        truth: path of a label image, or None.
+        encoding: numbering of the label image, a key of `gallery.ENCODINGS`.
 
     Returns:
         The photo with its ground truth, if any, or with the reason why its classes cannot be read this way; None if there
@@ -214,9 +214,9 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         data, name = before.data, before.name
     else:
         if "truth" in files:
-            raise PhotoError("A ground truth needs its photo; add the photo first.")
+            raise PhotoError("Ground truth needs a photo; upload the photo first.")
         return None
-    # A label image stays with its photo, so that its numbering can be changed.
+    # The label image is kept with its photo, so that the user can change its numbering.
     label_image = files.get("truth", before.truth if before is not None and "photo" not in files else None)
     if label_image is None:
         return OwnPhoto(gallery.uploaded_scene(data, name), data, name)
@@ -236,9 +236,11 @@ def _read(path: str) -> tuple[bytes, str]:
     file = Path(path)
     try:
         if file.stat().st_size > MAX_MEGABYTES * 2**20:
-            raise PhotoError(f"{file.name} has more than {MAX_MEGABYTES} MB; save it smaller, for example as JPEG.")
+            raise PhotoError(
+                f"{file.name} is larger than the limit of {MAX_MEGABYTES} MB; save it smaller, for example as JPEG."
+            )
         return file.read_bytes(), file.name
     except FileNotFoundError as error:
-        raise PhotoError(f"{file.name} has waited too long in the queue and was deleted; send it again.") from error
+        raise PhotoError(f"{file.name} waited too long in the queue and was deleted; upload it again.") from error
     except OSError as error:
         raise PhotoError(f"The upload of {file.name} is incomplete; upload it again.") from error

@@ -86,7 +86,7 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
     label = f"{count} method{'' if count == 1 else 's'}"
     with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
         chosen = st.pills(
-            "Methods that read the photo",
+            "Methods to compare",
             list(labels),
             selection_mode="multi",
             default=first,

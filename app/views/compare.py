@@ -1,4 +1,4 @@
-"""Compare: one photo read by several methods, side by side."""
+"""Compare: the predictions of several methods for one photo, side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sim2street.app.views.own_photos import all_own
 
 
 def main() -> None:
-    """Draw the page. Each method that reads the photo fills its pane; a click meanwhile loses none that was filled."""
+    """Draw the page. Each method fills its pane when it has predicted the photo; clicks meanwhile lose no filled pane."""
     components.use_the_screen()
     components.take_drops(OWN)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
@@ -47,7 +47,7 @@ def main() -> None:
         everyone += [each for each in checkpoints if each not in everyone]
     viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
-        st.info("Choose a method above, and it reads this photo.", icon=":material/touch_app:")
+        st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
     state = session.known_so_far(scene, checkpoints, everyone, settings, others)
     viewer.show(state.bundle)
     # What stands there of the photo before is taken away at once: it would be read as this one's.
@@ -84,7 +84,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
             "Trained on": st.column_config.TextColumn(width=230),
         }
         st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–", height="content")
-        st.caption(escape.markdown(" ".join([*found.notes, f"Read on the {device_name()}."])))
+        st.caption(escape.markdown(" ".join([*found.notes, f"Predicted on the {device_name()}."])))
     with st.expander(f"All {len(found.classes)} classes"):
         gains = bool(found.gains) and st.toggle("Differences to source-only", key="gains")
         table = found.gains if gains else found.classes
@@ -108,7 +108,7 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
             help="This comparison as one HTML file that works offline.",
         )
         st.download_button(
-            "Labels, overlays and figures",
+            "Labels, overlays and scores",
             lambda: exports.archive(scene.photo, entrants),
             "sim2street_images.zip",
             "application/zip",

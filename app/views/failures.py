@@ -32,7 +32,7 @@ AT_ONCE: Final = 12
 
 
 def show_failures() -> None:
-    """Which set, who reads it, against whom; then matrix, pictures and figures."""
+    """Draw the choice of set, checkpoint and comparison, then matrix, pictures and scores."""
     st.markdown(failures.INTRODUCTION)
     usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     if not usable:
@@ -65,7 +65,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
             width=230,
         )
         name = st.selectbox(
-            "Read by",
+            "Checkpoint",
             list(names),
             format_func=lambda name: escape.markdown(titles[name]),
             key="reader",
@@ -73,7 +73,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
             width=330,
         )
         against = st.selectbox(
-            "Against",
+            "Compared with",
             ["", *(other for other in names if other != name)],
             format_func=lambda name: escape.markdown(titles.get(name, "no one")),
             key="against",
@@ -102,7 +102,7 @@ def _reading(analysis: Analysis, titles: dict[str, str]) -> None:
     if analysis.complete and not analysis.problems:
         return
     count, left = len(analysis.labelled), len(analysis.labelled) - len(analysis.photos)
-    asked = f"Read {left} pictures" if left == count else f"Read the other {left}"
+    asked = f"Predict {left} pictures" if left == count else f"Predict the other {left}"
     if st.button(
         f"{asked} with {escape.markdown(titles[analysis.checkpoint.name])}",
         icon=":material/play_arrow:",
@@ -129,11 +129,13 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         waiting = task.state is TaskState.WAITING
         words = (
-            "Waiting for another computation" if waiting else f"{escape.markdown(title)} reads, {done} of {task.total}"
+            "Waiting for another computation"
+            if waiting
+            else f"{escape.markdown(title)}: {done} of {task.total} pictures"
         )
         st.progress(min(1.0, done / task.total), words)
         if st.button(
-            "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="What was read stays."
+            "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="Results so far are kept."
         ):
             task.stop()
 

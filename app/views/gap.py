@@ -101,7 +101,7 @@ def _reading(domains: list[LabelledSet], checkpoints: list[Checkpoint]) -> None:
     if task is not None and task.state is TaskState.FAILED:
         st.error(escape.markdown(task.error), icon=":material/error:")
     st.caption(domain_gap.HOW)
-    if st.button("Read both domains with both networks", icon=":material/play_arrow:", type="primary", key="begin"):
+    if st.button("Compute both domains with both networks", icon=":material/play_arrow:", type="primary", key="begin"):
         domain_gap.begin(ENGINE, domains, checkpoints)
         st.rerun()
 

@@ -133,15 +133,15 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
     """The photo with its ground truth, where the person has brought one for it."""
     with tools, st.popover("Ground truth", icon=":material/layers:", key="truth_sheet", wrap=False):
         label = st.file_uploader(
-            "Ground truth, if you have it",
+            "Ground truth (optional)",
             type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES],
             key="upload_labels",
             on_change=_label_came,
             args=(own.key,),
-            help="A label image in the shape of the photo: one class number a pixel.",
+            help="A label image with the photo's aspect ratio and one class number per pixel.",
         )
         encoding = st.selectbox(
-            "Its classes are numbered as", list(gallery.ENCODINGS), key="encoding", disabled=label is None
+            "Numbering of its classes", list(gallery.ENCODINGS), key="encoding", disabled=label is None
         )
     uploads.hold([] if label is None else [label])
     if label is None or st.session_state.get("label_of") != own.key:

@@ -92,7 +92,7 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
 @pytest.mark.parametrize("place", ["methods?method=DAFormer", "gap"])
 def test_other_pages_fit_the_screen(page: Any, app_url: str, place: str) -> None:
     page.goto(f"{app_url}/{place}")
-    page.locator(".method .term").or_(page.get_by_role("button", name="Read both domains")).first.wait_for(
+    page.locator(".method .term").or_(page.get_by_role("button", name="Compute both domains")).first.wait_for(
         timeout=60_000
     )
     for closed in page.locator(".method summary").all():

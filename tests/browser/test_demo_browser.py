@@ -119,7 +119,7 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     page.wait(2)
     page.status("2 methods")
     assert inside.locator('#viewer .pane[data-key="truth"]').count() == 0
-    assert inside.locator("#promise", has_text="nothing is kept").is_visible()
+    assert inside.locator("#promise", has_text="photo is not kept").is_visible()
     with inside.expect_download(timeout=WAIT) as download:
         inside.locator("#archive").click()
     with zipfile.ZipFile(download.value.path()) as archive:
@@ -164,10 +164,10 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
     try:
         inside.locator("#street input").fill("41")
         inside.locator("#street input").press("Enter")
-        page.status("Reading with Source only, 1 of 2")
+        page.status("Predicting with Source only, 1 of 2")
         expect(inside.locator("#viewer .pane.waiting")).to_have_count(2)
         inside.locator("#stop").click()
-        page.status("Stopped; 2 methods have not read this photo")
+        page.status("Stopped; 2 methods have not predicted this photo")
         assert not inside.locator("#stop").is_visible()
         assert inside.locator("#viewer .pane.waiting").count() == 0
     finally:

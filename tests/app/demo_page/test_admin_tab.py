@@ -70,7 +70,7 @@ def test_every_handler_of_the_tab_asks_who_it_is(runs: Path, hub: HubServer) -> 
     for handler in handlers - {admin_tab.greet}:
         names = list(inspect.signature(handler).parameters)
         assert names[-2:] == ["profile", "token"]
-        for who, words in ((NOBODY, "Sign in"), (person("mallory"), "not among the admins")):
+        for who, words in ((NOBODY, "Sign in"), (person("mallory"), "is not an admin of this Space")):
             with pytest.raises(gr.Error, match=words):
                 handler(*([""] * (len(names) - 2)), *who)
     assert admin_tab.greet(*NOBODY)[0]["visible"] is False
@@ -85,7 +85,7 @@ def test_a_job_is_planned_launched_watched_and_cancelled_with_the_persons_own_to
     hardware = admin_tab.list_hardware(*maker)
     assert ("T4 small, $0.40 an hour", "t4-small") in hardware["choices"]
     words = admin_tab.plan("try_one_minute", "steps = 30", "t4-small", *maker)
-    assert "`steps` is 30; the recipe says 240" in words
+    assert "`steps` is 30; the recipe uses 240" in words
     assert "$" in words
     rows, chosen = launch(maker)
     assert rows[0][:5] == [chosen["value"], "One minute", "queued", 30, "t4-small"]
@@ -113,7 +113,7 @@ def test_a_restarted_space_finds_the_jobs_again(runs: Path, hub: HubServer) -> N
     ("changed", "words"),
     [
         ({"changes": "sources.0.root = '/etc'"}, "cannot be changed here"),
-        ({"changes": "steps; rm -rf /"}, "is no change"),
+        ({"changes": "steps; rm -rf /"}, "expected one change per line"),
         ({"changes": "steps = many"}, "expected a number"),
         ({"flavour": "h200x8; ls"}, "There is no hardware"),
         ({"repository": "../../x"}, "repo_id"),
@@ -136,5 +136,5 @@ def test_no_job_name_is_a_path(runs: Path, job: str | None) -> None:
 def test_lines_of_changes_are_typed_as_in_a_recipe() -> None:
     found = admin_tab.read_changes("steps = 5\n\ntitle = Mine\nsource_transform.crop = [64, 32]\n")
     assert found == {"steps": 5, "title": "Mine", "source_transform.crop": [64, 32]}
-    with pytest.raises(Sim2StreetError, match="is no change"):
+    with pytest.raises(Sim2StreetError, match="expected one change per line"):
         admin_tab.read_changes("steps")

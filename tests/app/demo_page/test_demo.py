@@ -134,7 +134,7 @@ def test_a_photo_is_segmented_and_nothing_of_it_stays(
         (("neon", 5, []), "/segment_street", "no style 'neon'"),
         (("fog", -1, []), "/segment_street", "from 0 to 9999"),
         (("fog", 5, ["nothing"]), "/segment_street", "no method 'nothing'"),
-        ((None, [], False), "/segment", "no photo in the call"),
+        ((None, [], False), "/segment", "call has no photo"),
     ],
 )
 def test_a_wrong_call_gets_a_sentence(client: Client, arguments: tuple[Any, ...], endpoint: str, reason: str) -> None:
@@ -156,7 +156,7 @@ def test_an_upload_outlasts_the_queue_and_not_the_promise(tmp_path: Path) -> Non
     assert uploads.LEFTOVERS >= 600, "calls that wait for their turn keep their photo"
     assert uploads.SWEEP_SECONDS + uploads.LEFTOVERS <= 15 * 60
     assert "quarter of an hour" in uploads.PROMISE
-    with pytest.raises(PhotoError, match=r"street.png has waited too long .* send it again"):
+    with pytest.raises(PhotoError, match=r"street.png waited too long .* upload it again"):
         uploads.take(None, str(tmp_path / "street.png"), None, "")
 
 
@@ -165,7 +165,7 @@ def test_whatever_is_wrong_with_an_upload_all_its_files_are_deleted(tmp_path: Pa
     with photo.open("wb") as file:
         file.truncate(uploads.MAX_MEGABYTES * 2**20 + 1)
     truth.write_bytes(b"never looked at")
-    with pytest.raises(PhotoError, match="has more than 20 MB"):
+    with pytest.raises(PhotoError, match="larger than the limit of 20 MB"):
         uploads.take(None, str(photo), str(truth), "")
     assert list(tmp_path.iterdir()) == []
 
@@ -226,8 +226,8 @@ def test_only_the_typed_endpoints_are_public(client: Client) -> None:
 
 def test_the_page_promises_what_the_tests_hold(url: str) -> None:
     config = json.dumps(demos.build_demo(Engine(), list).get_config_file(), default=str)
-    assert "nothing is kept" in uploads.PROMISE
-    assert "nothing is kept" in config
+    assert "photo is not kept" in uploads.PROMISE
+    assert "photo is not kept" in config
 
 
 def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoints: Path) -> None:
@@ -320,8 +320,8 @@ def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read
     *_, (bundle, status, summary, *_) = tab.read(request, *controls)
     assert len(bundle["methods"]) == 3
     assert bundle["waiting"] == []
-    assert "That took 120 s" in status
-    assert "3 methods have not read this photo" in status
+    assert "Stopped at the limit of 120 s" in status
+    assert "3 methods have not predicted this photo" in status
     assert summary.count("<tr>") == 1 + 3
     *_, (bundle, status, *_) = tab.read(request, *controls)  # what was read is kept, so another try gets further
     assert len(bundle["methods"]) == 6
@@ -496,5 +496,5 @@ def test_a_photo_that_was_not_uploaded_is_answered_by_a_sentence(url: str, odd: 
     if begun.is_success:
         answer = httpx.get(f"{url}gradio_api/call/segment/{begun.json()['event_id']}", timeout=30).text
         assert "event: error" in answer
-    assert "does not fit its field" in answer or "no photo in the call" in answer
+    assert "does not fit its field" in answer or "call has no photo" in answer
     assert "passwd" not in answer

@@ -117,7 +117,7 @@ def test_a_set_is_read_and_a_picture_opens(page: AppTest, monkeypatch: pytest.Mo
     monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
     page.segmented_control(key="show").set_value("Picture by picture").run()
     assert not page.exception
-    assert [control.label for control in page.selectbox] == ["Pictures", "Read by", "Against"]
+    assert [control.label for control in page.selectbox] == ["Pictures", "Checkpoint", "Compared with"]
     started: list[object] = []
     monkeypatch.setattr(BACKGROUND, "start", lambda *arguments: started.append(arguments[0]) or Task(2))
     page.button(key="begin_tiny_source_only").click().run()
