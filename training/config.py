@@ -390,7 +390,7 @@ def no_recipe(source: str) -> ConfigError:
     near = near or difflib.get_close_matches(source, recipe_names(), n=3)
     hint = f" Did you mean {' or '.join(near[:5])}?" if near else ""
     return ConfigError(
-        f"There is no recipe or file {source[:60]!r}.{hint} `sim2street recipes` lists the project's recipes."
+        f"There is no recipe {source[:60]!r} and no file of that name.{hint} `sim2street recipes` lists the recipes."
     )
 
 

@@ -113,7 +113,7 @@ def test_recipes_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[st
         ("demo_gme_to_fog__dann_cnn", "Did you mean demo_game_to_fog__dann_cnn or "),
         ("one_minute", "Did you mean try_one_minute? "),
         ("demo_game_to_fog__mic.toml", "Did you mean demo_game_to_fog__mic_mit or "),
-        ("qqq", "no recipe or file 'qqq'. `sim2street recipes` lists"),
+        ("qqq", "no recipe 'qqq' and no file of that name. `sim2street recipes` lists"),
     ],
 )
 def test_a_mistyped_recipe_has_neighbours(name: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,10 +109,10 @@ def test_predictions_say_their_own_classes(tmp_path: Path, truth: dict[str, np.n
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (np.full((11, 2, 2), 1 / 11), "expected probabilities of the 19 classes"),
+        (np.full((11, 2, 2), 1 / 11), "expected float probabilities of the 19 classes"),
         (np.full((19, 2, 2), 3.0), "logits need a softmax first"),
         (np.full((19, 2, 2), np.nan), "expected probabilities, which are at least 0"),
-        (np.zeros((19, 2, 2), np.int64), "holds int64"),
+        (np.zeros((19, 2, 2), np.int64), "contains int64"),
     ],
 )
 def test_arrays_that_are_no_probabilities_are_refused(tmp_path: Path, values: np.ndarray, sentence: str) -> None:

@@ -276,7 +276,7 @@ def test_a_cancelled_job_that_could_not_save_says_why(store: JobStore, tmp_path:
             "It failed: ValueError: seven",
         ),
         (Ending(1, ["torch.OutOfMemoryError: CUDA out of memory."]), JobState.FAILED, "Out of memory: use a smaller"),
-        (Ending(2, ["error: Where camvid lies is not known."]), JobState.FAILED, "Where camvid lies is not known."),
+        (Ending(2, ["error: The folder of camvid is not set."]), JobState.FAILED, "The folder of camvid is not set."),
         (Ending(2, ["error: x: No space left on device."]), JobState.FAILED, "The disk is full. x: No space left"),
         (Ending(130, ["Stopped at step 7 of 9; the state is saved."]), JobState.FAILED, "stopped from outside"),
         (Ending(None, ["100 steps"]), JobState.LOST, "ended unseen"),
