@@ -1,1 +1,1 @@
-"""Data and recipe in, published checkpoint out. Independent of any user interface."""
+"""Data sets, methods, training, evaluation and publishing. Independent of any user interface."""

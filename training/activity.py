@@ -1,6 +1,6 @@
-"""Activity: what a process does beside its steps, such as storing a data set, for whoever watches from another process.
+"""Progress of a job's work outside its training steps, such as storing a data set, for display by other processes.
 
-The runner of jobs names a file in the environment; a process without that variable writes nothing.
+The job runner sets the file in an environment variable; without it, nothing is written.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from sim2street.models.errors import UnreadableError
 from sim2street.models.storage.files import read_json, write_json
 
 VARIABLE: Final = "SIM2STREET_ACTIVITY"
-"""Environment variable: the file."""
+"""Environment variable with the path of the file."""
 EVERY: Final = 0.5
 """Seconds between two writes."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What is being done.
+    """The current activity of a process.
 
     Attributes:
-        title: such as "storing game".
-        done: parts that are done.
-        total: parts in all, at least 1.
+        title: short description, such as "storing game".
+        done: number of parts that are done.
+        total: number of parts, at least 1.
     """
 
     title: str
@@ -36,15 +36,15 @@ class Activity:
 
     @property
     def share(self) -> float:
-        """Done, in [0,1]."""
+        """Share that is done, in [0,1]."""
         return min(1.0, max(0.0, self.done / self.total))
 
 
 class ActivityWriter:
-    """Writes one activity while it lasts.
+    """Writes the progress of one activity to the file.
 
     Args:
-        title: of the activity.
+        title: title of the activity.
     """
 
     def __init__(self, title: str) -> None:
@@ -54,23 +54,23 @@ class ActivityWriter:
         self._until = 0.0
 
     def report(self, done: int, total: int) -> None:
-        """Write how far it is, now and then."""
+        """Write the progress, at most every `EVERY` seconds."""
         if self.path is None or time.monotonic() < self._until:
             return
         self._until = time.monotonic() + EVERY
         try:
             write_json(self.path, {"title": self.title, "done": done, "total": total})
-        except OSError:  # nobody can watch; the work goes on
+        except OSError:  # the work continues without showing its progress
             self.path = None
 
     def close(self) -> None:
-        """It is over."""
+        """Remove the file, because the activity has ended."""
         if self.path is not None:
             clear(self.path)
 
 
 def read_activity(path: Path) -> Activity | None:
-    """What a process is doing; None where it does nothing of the kind, or the file is being replaced."""
+    """Read the activity of a process; None if there is none or the file cannot be read."""
     try:
         found = read_json(path)
         return Activity(str(found["title"]), int(found["done"]), max(1, int(found["total"])))
@@ -79,7 +79,7 @@ def read_activity(path: Path) -> Activity | None:
 
 
 def clear(path: Path) -> None:
-    """Forget what an earlier process was doing."""
+    """Remove the activity that an earlier process left behind."""
     try:
         path.unlink(missing_ok=True)
     except OSError:

@@ -58,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_out_of_memory(error):
             raise
         said = f"{type(error).__name__} {error}".strip()
-        print(
-            f"error: Out of memory ({said.splitlines()[0]}). Ask for less: batch, crop, size or count.", file=sys.stderr
-        )
+        print(f"error: Out of memory ({said.splitlines()[0]}). Reduce batch, crop, size or count.", file=sys.stderr)
         return 2
     except OSError as error:
         # A full disk or a read-only folder is the user's to fix, not a bug.

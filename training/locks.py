@@ -36,18 +36,18 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the lock file at `path`, created if missing, within the block. Child processes do not inherit it.
 
     Args:
-        path: the file; its folder exists.
-        seconds: how long to wait for it.
+        path: the lock file; its folder must exist.
+        seconds: longest time to wait.
 
     Raises:
-        Busy: it was not free within that time.
+        Busy: the lock was not free within that time.
     """
     deadline = time.monotonic() + seconds
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A holder may have removed the file between our opening and locking it: then this lock guards nothing.
+            # A holder may have removed the file after we opened it: then this lock is on a deleted file and is worthless.
             if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 break
         except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Predict: photos × predictors -> a folder of pictures and one summary.
+"""Predict photos with several checkpoints, and write label images, overlays, entropy maps and a summary.
 
 DIR/<photo>/<checkpoint>/labels.png    train ids at the upright photo's size
-DIR/<photo>/<checkpoint>/overlay.png   the same in colour, laid over the photo
-DIR/<photo>/<checkpoint>/entropy.png   normalised entropy as a heatmap, dark 0 to bright 1
-DIR/summary.json                       class shares, mean entropy and seconds of every pair
+DIR/<photo>/<checkpoint>/overlay.png   the labels in colour over the photo
+DIR/<photo>/<checkpoint>/entropy.png   normalised entropy as a heatmap, from dark (0) to bright (1)
+DIR/summary.json                       class shares, mean entropy and seconds for every photo and checkpoint
 
-A call that was cut off goes on where it was: a photo whose pictures are whole, made of the same bytes by the same weights
-and settings, is not read again. Nothing that is written holds metadata of the photo.
+Running an interrupted command again continues it: complete pictures of the same photo, made with the same weights and
+settings, are kept. The output contains no metadata of the photos.
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ LOGGER: Final = logging.getLogger(__name__)
 PICTURES: Final = ("labels", "overlay", "entropy")
 SUMMARY: Final = "summary.json"
 SUMMARY_SECONDS: Final = 5.0
-"""How often the summary is written while photos are read; of ten thousand it takes a second."""
+"""Seconds between two writes of the summary; for ten thousand photos, one write takes a second."""
 
 
 def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
-    """The photos that the arguments name: files themselves, all photos below folders, and those that a pattern matches.
+    """List the photos that the arguments name: files, all photos below folders, and those that match patterns.
 
-    `*`, `?` and `[...]` stand for parts of a name and `**` for folders at any depth; a file that is called like a pattern
-    is that file. Skipped files of a folder are logged once.
+    `*`, `?` and `[...]` match parts of a name and `**` folders at any depth; an existing file whose name looks like a pattern
+    is taken as a file. Skipped files of a folder are logged once.
+
+    Args:
+        sources: paths of files or folders, or patterns.
+        suffixes: lower-case suffixes of the files to take from folders and patterns.
 
     Raises:
         PhotoError: a folder contains no photo, or a pattern matches none.
@@ -58,7 +62,7 @@ def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> lis
             found = [path for path in matched if Path(path).suffix.lower() in suffixes]
             if not found:
                 raise PhotoError(
-                    f"{source} matches {len(matched)} files and no photo. ** stands for folders at any depth."
+                    f"{source} matches {len(matched)} files, none of which is a photo. ** matches folders at any depth."
                 )
             photos += found
         else:
@@ -73,7 +77,8 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[str]:
         if path.suffix.lower() in suffixes:
             found.append(str(path))
         else:
-            listing.leave_out(path, f"called {path.suffix.lower() or 'without a suffix'}, not like a photo")
+            suffix = path.suffix.lower()
+            listing.leave_out(path, f"with the suffix {suffix}, not a photo's" if suffix else "without a suffix")
     remark = listing.remark(folder)
     if not found:
         raise PhotoError(f"{folder} contains no photo. {remark or 'It is empty.'}")
@@ -93,12 +98,12 @@ def predict_photos(
     """Segment every photo with every predictor.
 
     Args:
-        photos: files.
-        predictors: by the checkpoint's name as given.
-        out: folder, created if missing; files of earlier calls with the same names are replaced.
-        made_by: by the same names what identifies weights and settings. What they have made of the same photo, and is
-            whole, is not made again; without it everything is.
-        progress: called with the photos done and the total.
+        photos: paths of the photos.
+        predictors: the checkpoint's name as given -> its predictor.
+        out: folder, created if missing; files with the same names are replaced.
+        made_by: the same names -> an identifier of weights and settings; complete pictures of the same photo with the same
+            identifier are kept. None replaces everything.
+        progress: called with photos done and photos in all.
 
     Returns:
         A sentence for each photo that could not be read; the others are still processed.
@@ -125,7 +130,7 @@ def predict_photos(
             failures.append(str(error))
             summary[source] = {"error": str(error)}
         except (MemoryError, torch.OutOfMemoryError) as error:
-            failures.append(f"{source} does not fit into memory ({error}); shrink it, or use --device cpu.")
+            failures.append(f"{source} needs more memory than is available ({error}); shrink it, or use --device cpu.")
             summary[source] = {"error": failures[-1]}
         if number + 1 == len(photos) or time.monotonic() - written > SUMMARY_SECONDS:
             write_json(out / SUMMARY, summary)
@@ -136,13 +141,13 @@ def predict_photos(
 
 
 def checkpoint_folders(names: Iterable[str]) -> dict[str, str]:
-    """A folder's name for each checkpoint by the name as given."""
+    """The checkpoint's name as given -> a unique folder name."""
     taken: set[str] = set()
     return {name: _free_name(_last_part(name), taken) for name in names}
 
 
 def free_names(sources: Iterable[str]) -> list[str]:
-    """A name for each photo, after its file's; where several are called alike, the later ones get a number."""
+    """A unique name for each photo, from its file name; later ones with the same name get a number."""
     taken: set[str] = set()
     return [_free_name(Path(source).stem, taken) for source in sources]
 
@@ -167,7 +172,7 @@ def _predict_photo(
 
 
 def _summary_in(out: Path) -> dict[str, Any]:
-    """What an earlier call says that it made; nothing where it says nothing that can be read."""
+    """The summary of an earlier call; empty if there is none or it cannot be read."""
     try:
         found = read_json(out / SUMMARY) if (out / SUMMARY).is_file() else {}
     except UnreadableError:
@@ -176,7 +181,7 @@ def _summary_in(out: Path) -> dict[str, Any]:
 
 
 def _is_done(entry: Any, source: str, wanted: Mapping[str, Any], places: Sequence[Path]) -> bool:
-    """Whether an earlier call made all of a photo as it would be made now."""
+    """Whether an earlier call wrote all pictures of this photo with the same weights and settings."""
     if not isinstance(entry, dict) or any(entry.get(key) != value for key, value in wanted.items()):
         return False
     whole = all(is_whole_png(place / f"{name}.png") for place in places for name in PICTURES)
@@ -184,7 +189,7 @@ def _is_done(entry: Any, source: str, wanted: Mapping[str, Any], places: Sequenc
 
 
 def describe(prediction: Prediction) -> dict[str, Any]:
-    """Class shares in [0,1], mean entropy in [0,1] and seconds, as plain values."""
+    """Summarise a prediction: class shares and mean entropy, all in [0,1], and seconds."""
     counts = np.bincount(prediction.labels.ravel(), minlength=prediction.space.count)
     shares = counts / prediction.labels.size
     return {
@@ -218,7 +223,7 @@ def _last_part(name: str) -> str:
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
-    """A folder name for a photo or checkpoint; a name that is taken gets a number."""
+    """A folder name for a photo or checkpoint; a number is added if the name is taken."""
     base = re.sub(r"[^\w.+-]", "_", stem).strip(".") or "unnamed"
     name, number = base, 2
     while name in taken:

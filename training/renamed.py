@@ -1,4 +1,4 @@
-"""Names from earlier versions, so that their recipes, runs and saved states still open."""
+"""Renamed keys of earlier versions, so that their recipes, runs and saved states can still be opened."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Boundary IoU: how well a prediction follows the outlines of each class, where plain IoU is decided by areas.
+"""Boundary IoU: how well a prediction follows the outline of each class; plain IoU mostly measures areas.
 
-Cheng et al., CVPR 2021, arXiv:2103.16562. Of truth and prediction alike only the band of pixels is compared that lies
-within `BAND` of the picture's diagonal of a class's outline. No UI library in here.
+Cheng et al., CVPR 2021, arXiv:2103.16562. Only the pixels of a class near its outline are compared, in truth and prediction:
+those within `BAND` times the picture's diagonal. Imports no UI library.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ BAND: Final = 0.02
 
 
 def band_width(shape: tuple[int, ...]) -> int:
-    """Pixels of the band in a picture of (H, W), at least one."""
+    """Width of the band in pixels for a picture of shape (H, W), at least 1."""
     return max(1, round(BAND * float(np.hypot(shape[0], shape[1]))))
 
 
 def boundary_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """Pixels in which the bands of truth and prediction meet, and pixels in either, of each class.
+    """Count the pixels in the intersection and in the union of the bands of truth and prediction, for each class.
 
     Args:
-        truth: (H, W) classes; values from `count` on are not scored.
+        truth: (H, W) classes; pixels with values >= `count` are not scored.
         predicted: (H, W) classes.
         count: number of classes.
 
     Returns:
-        (2, C): intersection and union. Summed over pictures, their quotient is the boundary IoU.
+        (2, C) intersection and union; the ratio of their sums over all pictures is the boundary IoU.
     """
     scored = truth < count
     counts = np.zeros((2, count), np.int64)
@@ -46,7 +46,7 @@ def boundary_iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _band(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a mask near its outline, to which the picture's edge belongs, as in the authors' code."""
+    """The pixels of a mask near its outline, which includes the picture's edge, as in the authors' code."""
     width = band_width(mask.shape)
     padded = np.pad(mask.astype(np.uint8), 1)
     inner = cv2.erode(padded, np.ones((2 * width + 1, 2 * width + 1), np.uint8), borderValue=0)

@@ -1,4 +1,4 @@
-"""The classes of an error analysis as rows, CSV and LaTeX. No UI library in here."""
+"""The scores per class of an error analysis, as table rows, CSV and LaTeX. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ MEAN: Final = "Mean"
 LATEX: Final = str.maketrans(
     {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 )
-"""What LaTeX would take for a command."""
+"""Replacements for characters that have a meaning in LaTeX."""
 
 Row = Mapping[str, str | float | None]
 
 
 def class_rows(analysis: Analysis, other: Analysis | None, titles: Mapping[str, str]) -> list[Row]:
-    """A row per class that occurs and one with the means, in percent; None where a figure is not known.
+    """One row per class that occurs and one with the means, in percent; None for unknown values.
 
     Args:
-        analysis: at least one of its pictures was read.
-        other: another checkpoint on the same set, compared on the pictures that both have read; or None.
-        titles: of the checkpoints, by name.
+        analysis: an analysis with at least one predicted picture.
+        other: analysis of another checkpoint on the same set, or None; both are then scored on the pictures that both have
+            predicted.
+        titles: checkpoint name -> title.
     """
     both = set() if other is None else {p.index for p in analysis.photos} & {p.index for p in other.photos}
     summary = (_only(analysis, both) if both else analysis).summary()
@@ -51,7 +52,7 @@ def class_rows(analysis: Analysis, other: Analysis | None, titles: Mapping[str, 
 
 
 def _only(analysis: Analysis, indices: set[int]) -> Analysis:
-    """The analysis of some of its pictures."""
+    """Restrict an analysis to some of its pictures."""
     photos = [photo for photo in analysis.photos if photo.index in indices]
     return Analysis(analysis.labelled, analysis.checkpoint, photos)
 
@@ -62,7 +63,7 @@ def _mean(name: str, values: NDArray[np.float64]) -> float | None:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The rows with two decimals, empty where a figure is not known."""
+    """Format rows as CSV with two decimals; unknown values are empty."""
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(rows[0])
@@ -72,7 +73,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_latex(rows: Sequence[Row]) -> str:
-    """The rows as a table for the package booktabs, with one decimal."""
+    """Format rows as a LaTeX table for the package booktabs, with one decimal."""
     columns = list(rows[0])
     lines = [
         f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",

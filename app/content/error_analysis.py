@@ -53,7 +53,7 @@ class PhotoFigures:
     Attributes:
         index: index of the picture in its set.
         confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
-        boundary: (2, C) int64, see `boundary_counts`.
+        boundary: (2, C) int64 result of `boundary_counts`.
         entropy: (2, 256) int64 scored pixels by entropy, where 255 is an entropy of 1: wrong pixels, then correct ones.
         confidence: (2, 256) int64, the same by the predicted class's probability.
         labels: PNG of the (H, W) uint8 predicted classes.
@@ -106,7 +106,7 @@ class Summary:
     Attributes:
         confusion: (C, C) int64 pixels; rows are true classes, columns predicted ones.
         iou: (C,) IoU over all pictures in [0,1]; NaN for a class that is neither present nor predicted.
-        boundary_iou: (C,) the same near the outlines of the classes.
+        boundary_iou: (C,) boundary IoU over all pictures in [0,1]; NaN likewise.
         detection: area under the ROC curve of the entropy as a detector of wrong pixels: 0.5 is chance, 1 is perfect;
             NaN if all pixels are correct, or all wrong.
         reliability: per confidence bin, mean confidence and accuracy in [0,1] and share of the pixels; bins without

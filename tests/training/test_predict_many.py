@@ -49,7 +49,7 @@ def test_patterns_find_photos_at_any_depth(tmp_path: Path) -> None:
     found = photos_of([str(tmp_path / "a/**/*")])
     assert [Path(each).name for each in found] == ["1.jpg", "2.JPG"]
     assert photos_of([str(tmp_path / "odd[1].png")]) == [str(tmp_path / "odd[1].png")], "a file is no pattern"
-    with pytest.raises(PhotoError, match=r"matches 1 files and no photo"):
+    with pytest.raises(PhotoError, match=r"matches 1 files, none of which is a photo"):
         photos_of([str(tmp_path / "a/b/*.txt")], SUFFIXES)
 
 
