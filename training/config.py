@@ -113,7 +113,7 @@ class TransformOptions(Options):
     )
     crop: tuple[Side, Side] | None = Field(default=None, description="(width, height) of a random crop, in pixels.")
     cat_max_ratio: float = Field(
-        default=1.0, gt=0, le=1, description="Redraw a crop in which one class covers more than this share."
+        default=1.0, gt=0, le=1, description="Redraw a crop in which one class covers at least this share; 1 = never."
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="Probability of a mirror image.")
     margins: tuple[Pixels, Pixels, Pixels, Pixels] | None = Field(

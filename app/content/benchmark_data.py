@@ -222,7 +222,7 @@ class SweepTable:
     def words(self) -> str:
         """Description of the table and of how to read its figures."""
         return (
-            f"{self.about} mIoU in percent, as mean ± deviation over seeds. Dotted lines mark source-only and the oracle,"
+            f"{self.about} mIoU in percent, as mean ± deviation over seeds (their number in brackets). Dotted lines mark source-only and the oracle,"
             " which also learns from the target's labels. A control is what a method has to beat: it does everything but"
             " adapt."
         )

@@ -83,7 +83,7 @@ def test_every_handler_of_the_tab_asks_who_it_is(runs: Path, hub: HubServer) -> 
 def test_a_job_is_planned_launched_watched_and_cancelled_with_the_persons_own_token(runs: Path, hub: HubServer) -> None:
     maker = person("maker")
     hardware = admin_tab.list_hardware(*maker)
-    assert ("T4 small, $0.40 an hour", "t4-small") in hardware["choices"]
+    assert ("T4 small, $0.40 per hour", "t4-small") in hardware["choices"]
     words = admin_tab.plan("try_one_minute", "steps = 30", "t4-small", *maker)
     assert "`steps` is 30; the recipe uses 240" in words
     assert "$" in words

@@ -412,21 +412,22 @@ class TestRooms:
         monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
         tab = self.tab(tiny_checkpoints, Engine())
         asked = ("street_scenes/night", "tiny_advent", "tiny_source_only", ORDERS[3], "")
-        said, matrix, _, button, watch = tab.show(*asked)
+        said, matrix, _, _, button, watch = tab.show(*asked)
         assert (said, matrix, button["visible"], watch["active"]) == ("", None, True, False)
         tab.start(*asked)
         until = time.monotonic() + 120
-        while tab.show(*asked)[4]["active"] and time.monotonic() < until:
+        while tab.show(*asked)[5]["active"] and time.monotonic() < until:
             time.sleep(0.05)
-        said, matrix, cards, button, watch = tab.show(*asked)
+        said, matrix, classes, cards, button, watch = tab.show(*asked)
         assert "Mean IoU" in said
+        assert "Boundary IoU" in classes
         assert len(cards["items"]) == 2
         assert "differ" in cards["items"][0]["said"]
         assert (button["visible"], watch["active"]) == (False, False)
         row = matrix["rows"][0]
         wrong = next(i for i, share in enumerate(row["share"]) if share and matrix["columns"][i] != row["value"])
         choice = f"{row['value']},{matrix['columns'][wrong]}"
-        said, matrix, cards, *_ = tab.show(*asked[:-1], choice)
+        said, matrix, _, cards, *_ = tab.show(*asked[:-1], choice)
         assert "read as" in said
         assert matrix["chosen"] == choice
         assert cards["items"][0]["said"].endswith(("pixels", "pixel"))
