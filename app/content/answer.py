@@ -119,8 +119,8 @@ def _disagreement(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) 
     if not counts.any():
         return f"{who} disagree on {share:.0f} % of the pixels."
     named = space.names[int(counts.argmax())]
-    by = "" if truth is not None else f" {entrants[-1].reading.title} calls"
-    return f"{who} disagree on {share:.0f} % of the pixels, most of them on what{by or ' is'} {named}."
+    calls = "" if truth is not None else f"what {entrants[-1].reading.title} calls "
+    return f"{who} disagree on {share:.0f} % of the pixels, most of them on {calls}{named}."
 
 
 def _iou(entrant: Entrant) -> float:

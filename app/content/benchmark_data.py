@@ -42,7 +42,7 @@ GROUPS: Final = {
 PUBLISHED_WORDS: Final = (
     "Mean IoU on the 500 validation images of **Cityscapes**, trained on labels from video games or, as an upper bound, on"
     " its own. Each row gives its source. Rows differ in network, resolution and choice of snapshot, which changes the"
-    " results by points."
+    " results by several points."
 )
 MEASURED_WORDS: Final = (
     "Small networks on rendered streets and CamVid, reproducible on a laptop. **They show whether a method helps; they"

@@ -23,9 +23,9 @@ from sim2street.training.methods import METHODS
 from sim2street.training.predictions import Faults, PredictionFolder
 
 EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
-HEADING: Final = "Trained on rendered streets. How well does it read yours?"
+HEADING: Final = "Networks trained on rendered streets: how well do they segment yours?"
 INTRODUCTION: Final = (
-    "Networks trained on labelled renderings, side by side on one photo. Point at a pixel to see its class in all of them;"
+    "Several networks, trained on labelled renderings, side by side on one photo. Point at a pixel to see its class in all of them;"
     " zooming, dragging and swiping move all of them together."
 )
 """Introduction of every page that compares."""

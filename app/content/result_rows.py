@@ -12,7 +12,7 @@ from typing import Final
 from sim2street.app.content import escape
 from sim2street.app.content.benchmark_data import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
 
-READ: Final = {"primary": "From its authors", "secondary": "Quoted in", "none": "Not found"}
+READ: Final = {"primary": "From its authors", "secondary": "Quoted", "none": "Not found"}
 
 # Text colours are the theme's own with an opacity, so that they fit both themes.
 STYLE: Final = """

@@ -23,7 +23,7 @@ AT_ONCE: Final = 12
 """Largest number of cards shown."""
 COMPARE: Final = "compare"
 """Id of the Compare tab."""
-NOBODY: Final = "no one"
+NOBODY: Final = "none"
 FIRST_SET: Final = "street_scenes/fog"
 ELSEWHERE: Final = (
     "This server gets a GPU for one photo at a time, so it cannot analyse whole sets. `sim2street app` does so on your own"

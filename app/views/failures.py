@@ -75,7 +75,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
         against = st.selectbox(
             "Compared with",
             ["", *(other for other in names if other != name)],
-            format_func=lambda name: escape.markdown(titles.get(name, "no one")),
+            format_func=lambda name: escape.markdown(titles.get(name, "none")),
             key="against",
             width=330,
             help="Sorts pictures by what the first gains or loses against it, or by where the two disagree.",

@@ -51,7 +51,7 @@ def test_the_best_is_named_with_its_gain_and_where_it_comes_from() -> None:
     said = answer([plain, best], TRUTH)
     assert said == (
         "ADVENT does best on this picture: +75.0 points of mean IoU over SOURCE_ONLY, most of all on sidewalk (+100)."
-        " The two methods disagree on 50 % of the pixels, most of them on what is sidewalk."
+        " The two methods disagree on 50 % of the pixels, most of them on sidewalk."
     )
 
 

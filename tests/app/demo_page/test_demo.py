@@ -437,14 +437,14 @@ class TestRooms:
     ) -> None:
         monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
         tab = self.tab(tiny_checkpoints, Engine(), reads=False)
-        *_, button, watch = tab.start("street_scenes/rain", "tiny_advent", "no one", ORDERS[0], "")
+        *_, button, watch = tab.start("street_scenes/rain", "tiny_advent", "none", ORDERS[0], "")
         assert not button["visible"]
         assert not watch["active"]
 
     def test_what_nobody_offers_is_refused(self, tiny_checkpoints: Path) -> None:
         tab = self.tab(tiny_checkpoints, Engine())
-        assert "There is no set" in tab.show("../etc", "tiny_advent", "no one", ORDERS[0], "")[0]
-        assert "No checkpoint" in tab.show("street_scenes/fog", None, "no one", ORDERS[0], "")[0]
+        assert "There is no set" in tab.show("../etc", "tiny_advent", "none", ORDERS[0], "")[0]
+        assert "No checkpoint" in tab.show("street_scenes/fog", None, "none", ORDERS[0], "")[0]
 
     def test_a_card_turns_to_compare(self) -> None:
         event = SimpleNamespace(_data={"key": "7"})

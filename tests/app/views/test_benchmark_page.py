@@ -46,7 +46,7 @@ def test_the_comparison_is_shown(page: AppTest) -> None:
         "75.9",
     ]
     assert "DRN-26" in rows
-    assert "Quoted in: AdaptSegNet paper baseline" in rows
+    assert "Quoted: AdaptSegNet paper baseline" in rows
     words = " ".join(caption.value for caption in page.caption)
     assert "None of these was measured here" in words
     assert "per class: CyCADA pixel+feature, DAFormer, HRDA, MIC (HRDA)" in words
