@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.jpg")
     save(tmp_path / "labels" / "a.png", values(7))
     save(tmp_path / "labels" / "a.bmp", values(7))
-    with pytest.raises(DatasetError, match=r"two label images called a, labels/a\.bmp and labels/a\.png"):
+    with pytest.raises(DatasetError, match=r"two label images named a, labels/a\.bmp and labels/a\.png"):
         open_dataset("folder", tmp_path)
     assert len(open_dataset("folder", tmp_path, labelled=False)) == 1
     (tmp_path / "data.toml").write_text("label_spce = 1", encoding="utf-8")
