@@ -23,9 +23,9 @@ STYLE: Final = """
 .card { display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
 .card h3 { margin: 0 0 6px; padding: 0; font-size: 1rem; font-weight: 650; }
 .card p { margin: 0 0 8px; }
-.card dl { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
-.card dt { opacity: .68; } .card dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 720px) { .table table { font-size: 13px; } .card { grid-template-columns: minmax(0, 1fr); } }
+.card dl { margin: 0; padding: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
+.card dt { opacity: .68; padding: 0; margin: 0; } .card dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
+@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .card { grid-template-columns: minmax(0, 1fr); } }
 """
 """Style of `table` and `card`."""
 
