@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sim2street.app.content.common_classes import scene_for
+from sim2street.app.content.engine import Engine, Settings, network
 from sim2street.app.content.figures import Entrant, percent
+from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane, label_image, overlay_image
+from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.photo import Photo
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.checkpoint import Checkpoint
 
 README: Final = """<method>_labels.png     class numbers as a palette image, for viewing
 <method>_train_ids.png  class numbers as grey values: {space}
@@ -58,6 +64,37 @@ def arrays(pane: Pane) -> bytes:
     buffer = io.BytesIO()
     classes = np.array(pane.space.names)
     np.savez_compressed(buffer, labels=pane.labels, stride=np.array(pane.stride), classes=classes, **known)
+    return buffer.getvalue()
+
+
+def probabilities(engine: Engine, scene: Scene, checkpoints: Sequence[Checkpoint], settings: Settings) -> bytes:
+    """A ZIP with all probabilities of every method, an npz each.
+
+    Panes keep the likeliest classes only, so every method reads the photo once more. `probabilities` is (C, H, W) float16
+    over the network's own classes, which `classes` names; of a method that fails there is a text file with the reason.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as files:
+        for checkpoint in checkpoints:
+            part = scene_for(scene, checkpoint.config.space)
+            try:
+                with engine.turns.turn():
+                    files.writestr(f"{checkpoint.name}.npz", _probabilities(checkpoint, part.photo, settings))
+            except Sim2StreetError as error:
+                files.writestr(f"{checkpoint.name}.txt", f"{error}\n")
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                files.writestr(f"{checkpoint.name}.txt", "There was not enough memory for this photo.\n")
+    return buffer.getvalue()
+
+
+def _probabilities(checkpoint: Checkpoint, photo: Photo, settings: Settings) -> bytes:
+    window = checkpoint.config.window
+    predict = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
+    values = predict(photo).probabilities.astype(np.float16)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, probabilities=values, classes=np.array(checkpoint.config.space.names))
     return buffer.getvalue()
 
 

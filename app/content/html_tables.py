@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sim2street.app.content import escape, figures
 from sim2street.app.content.identities import identity
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
+
+# Colours are shares of the text's own, so that they fit both themes.
+STYLE: Final = """
+.table { overflow-x: auto; }
+.table table { border-collapse: collapse; width: 100%; font-size: 14px; border: 0 !important; margin: 0; }
+.table :is(thead, tbody, tr) { border: 0 !important; background: none !important; }
+.table :is(th, td) { padding: 5px 12px 5px 0 !important; text-align: right; border: 0 !important; border-bottom: 1px solid rgba(128,128,128,.25) !important; white-space: nowrap; background: none; color: inherit; }
+.table :is(th, td).text { text-align: left; }
+.table :is(th, td):last-child { padding-right: 0 !important; }
+.table th { font-weight: 600; opacity: .68; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
+.table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
+.card { display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
+.card h3 { margin: 0 0 6px; padding: 0; font-size: 1rem; font-weight: 650; }
+.card p { margin: 0 0 8px; }
+.card dl { margin: 0; padding: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
+.card dt { opacity: .68; padding: 0; margin: 0; } .card dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
+@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .card { grid-template-columns: minmax(0, 1fr); } }
+"""
+"""Style of `table` and `card`."""
 
 
 def table(
@@ -41,7 +60,7 @@ def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
     """A card per checkpoint with its training data, scores and licence, or the reason why it cannot be used."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
-    cards = [_card(checkpoint, titles[checkpoint.name]) for checkpoint in usable]
+    cards = [card(checkpoint, titles[checkpoint.name]) for checkpoint in usable]
     cards += [problem(entry) for entry in entries if entry.checkpoint is None]
     return "".join(cards) or "<p>No checkpoint was found.</p>"
 
@@ -53,7 +72,8 @@ def problem(entry: CatalogEntry) -> str:
     return f'<div class="problem"><b>{escape.html(entry.name)}</b> {escape.html(said)}</div>'
 
 
-def _card(checkpoint: Checkpoint, title: str) -> str:
+def card(checkpoint: Checkpoint, title: str) -> str:
+    """Training data, network, licence and scores of a checkpoint, with its method's colour and idea."""
     facts = figures.facts(checkpoint).items()
     listed = "".join(f"<dt>{name}</dt><dd>{escape.html(value)}</dd>" for name, value in facts)
     rows = figures.data_set_rows(checkpoint.metrics)

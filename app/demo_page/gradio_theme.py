@@ -6,6 +6,8 @@ from typing import Final
 
 import gradio as gr
 
+from sim2street.app.content.html_tables import STYLE
+
 FONT: Final = "Source Sans Pro"
 """Also Streamlit's font. Gradio includes all its glyphs in two weights only."""
 FALLBACK: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
@@ -49,7 +51,8 @@ COLOURS: Final = {
     "loader_color": ("#0b7a75", "#43bdb4"),
 }
 
-CSS: Final = """
+CSS: Final = (
+    """
 .dark { --color-accent: #43bdb4; } /* the one colour for which Gradio's themes have no dark variant */
 .gradio-container { max-width: none !important; padding: 0 !important; font-variant-numeric: tabular-nums; }
 .gradio-container > .main { padding: 10px clamp(14px, 3vw, 48px) 28px !important; margin: 0 auto !important; max-width: 1600px !important; }
@@ -101,30 +104,19 @@ CSS: Final = """
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
 .problem { border-left: 3px solid #d1495b; padding: 6px 12px; margin: 4px 0; background: var(--background-fill-secondary); border-radius: 0 8px 8px 0; }
-.table { overflow-x: auto; }
-.table table { border-collapse: collapse; width: 100%; font-size: 14px; border: 0 !important; margin: 0; }
-.table :is(thead, tbody, tr) { border: 0 !important; background: none !important; }
-.table :is(th, td) { padding: 5px 12px 5px 0 !important; text-align: right; border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; white-space: nowrap; background: none; color: inherit; }
-.table :is(th, td).text { text-align: left; }
-.table :is(th, td):last-child { padding-right: 0 !important; }
-.table th { font-weight: 600; color: var(--body-text-color-subdued) !important; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
-.table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
-.card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
-.card h3 { margin: 0 0 6px; font-size: 1rem; font-weight: 650; }
-.card dl { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
-.card dt { color: var(--body-text-color-subdued); } .card dd { margin: 0; overflow-wrap: anywhere; }
+.card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; }
 @media (max-width: 720px) {
-  .card { grid-template-columns: minmax(0, 1fr); }
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
   #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
   .sheet { position: static; } .sheet > button .icon { transform: none !important; font-size: 10px; }
 .sheet > :not(button) { top: auto; left: 14px; margin-top: 6px; }
   #streets > .form { display: none; }
-  .table table { font-size: 13px; }
   #details { flex-direction: column; }
 }
 """
+    + STYLE
+)
 
 
 def theme() -> gr.themes.Base:

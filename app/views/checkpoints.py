@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sim2street.app.content import escape, figures
+from sim2street.app.content import escape, figures, html_tables
 from sim2street.app.content.comparison import suited
-from sim2street.app.content.identities import identity
 from sim2street.app.views import session
 from sim2street.models.storage.checkpoint import Checkpoint
 
@@ -29,10 +28,11 @@ def main() -> None:
             f"The address asks for the checkpoint “{escape.markdown(asked[:80])}”, which is not here.",
             icon=":material/link_off:",
         )
+    st.html(f"<style>{html_tables.STYLE}</style>")
     # The one that was asked for comes first; the others keep their order.
     for checkpoint in sorted(usable, key=lambda each: each.name != asked):
         with st.container(border=True):
-            show_checkpoint(checkpoint, titles)
+            st.html(html_tables.card(checkpoint, titles[checkpoint.name]))
             st.page_link(
                 "views/compare.py",
                 label="Compare with it",
@@ -54,41 +54,6 @@ def chosen_with(checkpoint: Checkpoint, usable: list[Checkpoint], titles: dict[s
         for each in usable
         if each is checkpoint or each in suited(usable, rendered=rendered)
     ]
-
-
-def show_checkpoint(checkpoint: Checkpoint, titles: dict[str, str]) -> None:
-    """Facts on the left, data-set figures on the right."""
-    who = identity(checkpoint.config.method)
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        st.html(
-            f'<span style="color:{who.colour}">●</span> <strong>{escape.html(titles[checkpoint.name])}</strong>'
-            f" {escape.html(who.idea)}"
-        )
-        facts = figures.facts(checkpoint)
-        lines = {
-            name: escape.code(value) if name == "Name" else escape.markdown(value) for name, value in facts.items()
-        }
-        st.markdown("  \n".join(f"**{name}** {value}" for name, value in lines.items()))
-    with right:
-        rows = figures.data_set_rows(checkpoint.metrics)
-        if not rows:
-            st.caption("Not scored on a data set yet; `sim2street evaluate` does.")
-            return
-        number = st.column_config.NumberColumn
-        st.dataframe(
-            rows,
-            hide_index=True,
-            placeholder="–",
-            column_config={
-                "Data set": st.column_config.TextColumn(pinned=True),
-                "mIoU, %": number(format="%.1f"),
-                "Calibration error": number(
-                    format="%.3f", help="Expected gap between confidence and accuracy, 0 is best."
-                ),
-                "Seconds a photo": number(format="%.2f"),
-            },
-        )
 
 
 main()

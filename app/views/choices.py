@@ -82,7 +82,9 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
     key = "methods" if rendered else "photo_methods"
     first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
     say_what_is_gone(key, labels.values())
-    count = len(st.session_state.get(key, first))
+    # The pills take their choice from the address only when they are drawn, which is after the label of their sheet.
+    named = [label for label in st.query_params.get_all(key) if label in labels.values()]
+    count = len(st.session_state.get(key, named or first))
     label = f"{count} method{'' if count == 1 else 's'}"
     with st.popover(label, icon=":material/stacks:", key="methods_sheet", wrap=False):
         chosen = st.pills(

@@ -8,8 +8,8 @@ import streamlit as st
 
 from sim2street.app.content import charts, escape, exports, figures
 from sim2street.app.content.answer import MOST_CLASSES, telling_classes
-from sim2street.app.content.comparison import HEADING
-from sim2street.app.content.engine import device_name
+from sim2street.app.content.comparison import HEADING, Comparison
+from sim2street.app.content.engine import ENGINE, Settings, device_name
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import OWN, Scene
 from sim2street.app.viewer.report import html_report
@@ -59,7 +59,7 @@ def main() -> None:
     if state.entrants:
         with st.container() if below is None else below.container():
             show_figures(state.entrants, state.scene)
-            show_downloads(state.entrants, state.scene, state.bundle)
+            show_downloads(state, settings)
 
 
 def show_figures(entrants: list[Entrant], scene: Scene) -> None:
@@ -95,12 +95,13 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
         st.caption(f"{said}. {figures.ABSENT}")
 
 
-def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, object]) -> None:
-    """Report and pictures, made when asked for."""
+def show_downloads(state: Comparison, settings: Settings) -> None:
+    """Report, pictures and probabilities, made when asked for."""
+    readers = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
     with st.container(horizontal=True):
         st.download_button(
             "Report",
-            lambda: html_report(bundle),
+            lambda: html_report(state.bundle),
             "sim2street_report.html",
             "text/html",
             icon=":material/description:",
@@ -109,13 +110,23 @@ def show_downloads(entrants: list[Entrant], scene: Scene, bundle: dict[str, obje
         )
         st.download_button(
             "Labels, overlays and scores",
-            lambda: exports.archive(scene.photo, entrants),
+            lambda: exports.archive(state.scene.photo, state.entrants),
             "sim2street_images.zip",
             "application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
             help="One ZIP: train ids and label ids as PNG without metadata, overlays, entropy and likeliest classes as"
             " npz, and a CSV of all classes.",
+        )
+        st.download_button(
+            "All probabilities",
+            lambda: exports.probabilities(ENGINE, state.scene, readers, settings),
+            "sim2street_probabilities.zip",
+            "application/zip",
+            icon=":material/data_array:",
+            on_click="ignore",
+            help="One ZIP with an npz per method: the probability of every class at every pixel, float16. Each method reads"
+            " the photo once more for it.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from PIL import Image
 
 from sim2street.app.content import exports, panes
 from sim2street.app.content.answer import answer, telling_classes
+from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.figures import Entrant
+from sim2street.app.content.streets import rendered_scene
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
-from tests.app.conftest import TINY
+from tests.app.conftest import TINY, save_tiny_pair
 
 ROAD, SIDEWALK, BUILDING = (CITYSCAPES19.names.index(name) for name in ("road", "sidewalk", "building"))
 TRUTH = np.array([[ROAD, ROAD, SIDEWALK, SIDEWALK]], np.uint8)
@@ -107,6 +110,25 @@ def test_the_archive_holds_both_numberings_and_the_figures() -> None:
         "advent,ADVENT,sidewalk,25.000,50.00",
     ]
     assert lines[-1] == "advent,ADVENT,bicycle,0.000,"
+
+
+def test_all_probabilities_come_as_they_are_and_one_broken_checkpoint_stops_none(tmp_path: Path) -> None:
+    folder = save_tiny_pair(tmp_path)
+    first, second = (Checkpoint.open(folder / name) for name in ("tiny_advent", "tiny_source_only"))
+    (second.path / "model.safetensors").unlink()
+    scene = rendered_scene("fog", 3)
+    data = exports.probabilities(Engine(), scene, [second, first], Settings())
+    with zipfile.ZipFile(io.BytesIO(data)) as files:
+        assert sorted(files.namelist()) == ["tiny_advent.npz", "tiny_source_only.txt"]
+        with np.load(io.BytesIO(files.read("tiny_advent.npz")), allow_pickle=False) as arrays:
+            values, classes = arrays["probabilities"].astype(np.float32), arrays["classes"]
+    assert values.shape == (19, 256, 512)
+    assert classes[0] == "road"
+    assert np.abs(values.sum(axis=0) - 1).max() < 0.01
+    pane = Engine().read(scene, first, Settings(), "visitor")
+    assert isinstance(pane, panes.Pane)
+    named = np.take_along_axis(values, pane.labels[None].astype(np.int64), axis=0)[0]
+    assert (values.max(axis=0) - named).max() < 0.002, "float16 makes ties of what is nearly equal"
 
 
 def test_classes_in_the_photo_are_listed_by_how_much_the_methods_differ() -> None:

@@ -26,6 +26,19 @@ PIXELS = """
 """
 
 
+HAND_OVER = """
+([gesture, name, bytes]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true };
+  const event = gesture === "drop"
+    ? new DragEvent("drop", { ...options, dataTransfer: transfer })
+    : new ClipboardEvent("paste", { ...options, clipboardData: transfer });
+  document.querySelector("h1").dispatchEvent(event);
+}
+"""
+
+
 class ComparePage:
     """The open page: its canvases as digests, and what went over the wire."""
 
@@ -283,6 +296,9 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     page = compare.page
     page.locator(".viewer").focus()
     page.keyboard.press("+")
+    for layer in ("2", "1"):
+        page.keyboard.press(layer)
+        assert compare.zoom() == 1.5
     page.get_by_role("slider", name="Opacity").fill("0.3")
     page.locator('.entry[data-class="sky"] .toggle').click()
     page.get_by_role("radio", name="Your photo").click()
@@ -300,16 +316,24 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
     files.first.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
     page.get_by_text("not a picture that can be read here").wait_for()
+    page.get_by_role("button", name="Dismiss").click()
+    page.get_by_text("not a picture that can be read here").wait_for(state="detached")
+    strip = page.locator('[aria-label="Your photos"]')
+    for name, gesture in (("dropped.png", "drop"), ("pasted.png", "paste")):
+        page.evaluate(HAND_OVER, [gesture, name, list(buffer.getvalue())])
+        strip.locator("button", has_text=name).wait_for(timeout=60_000)
+    strip.get_by_role("button", name="Remove street.png").dispatch_event("click")
+    strip.locator("button", has_text="street.png").wait_for(state="detached")
+    assert strip.locator("button[aria-pressed]").count() == 2
     assert compare.problems == []
 
 
 def test_the_panes_get_the_screen(compare: ComparePage) -> None:
     page = compare.page
     navigation = page.locator('[data-testid="stHeader"]').bounding_box()
-    viewer = page.locator(".viewer").bounding_box()
-    assert viewer["y"] - navigation["height"] <= 160
     assert all(pane.bounding_box()["width"] >= 300 for pane in page.locator(".pane").all())
     grid = page.locator(".grid").bounding_box()
+    assert grid["y"] - navigation["height"] <= 160, "headline, picker, settings and the bar of layers"
     assert grid["y"] + grid["height"] <= 900
 
 
@@ -388,6 +412,10 @@ def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[...
     bar = page.locator(".bar").bounding_box()
     assert picture["y"] + picture["height"] <= bar["y"]
     assert bar["y"] + bar["height"] <= 844
+    page.get_by_role("button", name="2 methods").tap()
+    sheet = page.get_by_role("button", name="Tiny ADVENT").bounding_box()
+    assert sheet["y"] + sheet["height"] <= 844
+    page.keyboard.press("Escape")
     page.locator('[data-testid="stMain"]').evaluate("(main) => main.scrollTo(0, 300)")
     page.get_by_role("button", name="More controls").click()
     for name in ("Zoom in (+)", "Swipe between two (S)", "Keys (?)"):

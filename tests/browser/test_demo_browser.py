@@ -101,9 +101,13 @@ def test_the_viewer_the_figures_and_a_change_of_style(page: Page) -> None:
     inside.locator("#styles button", has_text="Fog").click()
     inside.locator("#viewer .pane .note", has_text=re.compile("^Rendered street .*fog")).wait_for(timeout=WAIT)
     page.wait(2)
+    inside.locator("#sheet > button", has_text="2 methods").click()
     inside.locator("#methods label", has_text="ADVENT").click()
     inside.locator('#viewer .pane[data-key="tiny_advent"]').wait_for(state="detached", timeout=WAIT)
     page.status("1 method,")
+    inside.locator("#sheet > button", has_text=re.compile("^1 method")).wait_for(timeout=WAIT)
+    inside.locator("h1").click()
+    expect(inside.locator("#methods")).not_to_be_visible()
 
 
 def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[str, Any], tmp_path: Path) -> None:
@@ -174,6 +178,19 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         hold.set()
     inside.locator("#styles button", has_text="Night").click()
     page.status("2 methods,")
+
+
+def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: tuple[str, Any]) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    inside = Page(context.new_page(), demo[0], phone=True).page
+    picture = inside.locator("#viewer .pane .canvas").bounding_box()
+    assert picture["y"] + picture["height"] < 844 * 0.6
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(5).integers(0, 255, (96, 160, 3), np.uint8)).save(buffer, "JPEG")
+    taken = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+    inside.locator("#camera [capture=environment]").set_input_files(taken)
+    inside.locator("#own", has_text="image.jpg, read at 160×96").wait_for(timeout=WAIT)
+    context.close()
 
 
 @pytest.mark.parametrize("width", [390, 1440])

@@ -202,6 +202,22 @@ def test_one_broken_photo_of_twenty_says_so_and_the_others_are_shown(page: AppTe
     assert len(bundle_of(page)["methods"]) == 2
 
 
+def test_a_photo_can_be_taken_away_and_what_was_said_of_a_broken_one_dismissed(
+    page: AppTest, street: np.ndarray
+) -> None:
+    page.button_group(key="photo").set_value("Your photo").run()
+    files = [(f"{name}.png", png(np.roll(street, i)), "image/png") for i, name in enumerate("ab")]
+    page.file_uploader(key="upload").set_value([*files, ("broken.png", b"no picture", "image/png")]).run()
+    first, second = strip_of(page)["items"]
+    assert len(page.error) == 1
+    page.button(key="dismiss_broken").click().run()
+    assert not page.error
+    page.session_state["own_removed"] = {*page.session_state["own_removed"], first["key"]}
+    page.run()
+    assert [item["key"] for item in strip_of(page)["items"]] == [second["key"]]
+    assert bundle_of(page)["photo"]["name"] == "b.png"
+
+
 def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
     page: AppTest, monkeypatch: pytest.MonkeyPatch, street: np.ndarray
 ) -> None:
