@@ -53,8 +53,9 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
     """Preselect checkpoints for rendered streets or for real photos; users can choose any others.
 
     These are the checkpoints adapted to pictures of that kind, and the source-only ones with the same encoders: one that
-    was adapted to another kind says nothing about its method here. The user's own source-only checkpoints are always
-    included. If no checkpoint was adapted to that kind, all are returned.
+    was adapted to another kind says nothing about its method here. Included controls that were trained on from another
+    source-only checkpoint are left out. The user's own source-only checkpoints are always included. If no checkpoint was
+    adapted to that kind, all are returned.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
@@ -62,12 +63,15 @@ def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpo
         return target is not None and target.startswith("street_scenes/") == rendered
 
     encoders = {figures.encoder_of(checkpoint.config) for checkpoint in checkpoints if fits(checkpoint)}
+    names = {checkpoint.name for checkpoint in checkpoints}
     if not encoders:
         return list(checkpoints)
 
     def is_baseline(checkpoint: Checkpoint) -> bool:
-        own = checkpoint.path.parent != SHIPPED
-        return checkpoint.config.target is None and (own or figures.encoder_of(checkpoint.config) in encoders)
+        if checkpoint.config.target is not None:
+            return False
+        is_start = checkpoint.config.initialisation not in names and figures.encoder_of(checkpoint.config) in encoders
+        return is_start or checkpoint.path.parent != SHIPPED
 
     return [each for each in checkpoints if fits(each) or is_baseline(each)]
 

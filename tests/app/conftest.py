@@ -31,6 +31,7 @@ def save_tiny(
     target: str | None = None,
     source: str = "street_scenes/game",
     seed: int = 0,
+    initialisation: str = "random",
     **options: Any,
 ) -> Path:
     """Write a checkpoint of some hundred kilobytes; `options` of its network differ from `TINY`."""
@@ -44,6 +45,7 @@ def save_tiny(
         target=target,
         seed=seed,
         step=20,
+        initialisation=initialisation,
     )
     metrics = {"camvid/val": {"miou": 0.3 + 0.1 * seed, "images": 101, "label_space": "camvid11"}}
     return Checkpoint.save(folder / name, build("deeplab_v2", options=TINY | options), config, metrics=metrics).path

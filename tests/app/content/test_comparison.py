@@ -40,6 +40,8 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(
     assert suited([plain, other, fog], rendered=True) == [plain, other, fog], "one's own is always there"
     monkeypatch.setattr("sim2street.app.content.comparison.SHIPPED", tmp_path)
     assert suited([plain, other, fog], rendered=True) == [plain, fog], "another encoder's baseline tells nothing here"
+    longer = Checkpoint.open(save_tiny(tmp_path, "longer", "source_only", "longer", initialisation="plain"))
+    assert suited([plain, longer, fog], rendered=True) == [plain, fog], "a control is there for those who ask for it"
 
 
 def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
