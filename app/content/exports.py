@@ -68,10 +68,11 @@ def arrays(pane: Pane) -> bytes:
 
 
 def probabilities(engine: Engine, scene: Scene, checkpoints: Sequence[Checkpoint], settings: Settings) -> bytes:
-    """A ZIP with all probabilities of every method, an npz each.
+    """Return a ZIP with all probabilities of every method, one npz each.
 
-    Panes keep the likeliest classes only, so every method reads the photo once more. `probabilities` is (C, H, W) float16
-    over the network's own classes, which `classes` names; of a method that fails there is a text file with the reason.
+    Panes keep only the most probable classes, so every method predicts the photo again. `probabilities` is (C, H, W) float16
+    over the network's own classes, which are named in `classes`. For a method that fails, the ZIP has a text file with the
+    reason.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as files:

@@ -10,7 +10,7 @@ from sim2street.app.content.identities import identity
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 
-# Colours are shares of the text's own, so that they fit both themes.
+# Text colours are the theme's own with an opacity, so that they fit both themes.
 STYLE: Final = """
 .table { overflow-x: auto; }
 .table table { border-collapse: collapse; width: 100%; font-size: 14px; border: 0 !important; margin: 0; }

@@ -96,7 +96,7 @@ def show_figures(entrants: list[Entrant], scene: Scene) -> None:
 
 
 def show_downloads(state: Comparison, settings: Settings) -> None:
-    """Report, pictures and probabilities, made when asked for."""
+    """Draw the download buttons; report, pictures and probabilities are made when they are clicked."""
     readers = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
     with st.container(horizontal=True):
         st.download_button(
@@ -125,8 +125,8 @@ def show_downloads(state: Comparison, settings: Settings) -> None:
             "application/zip",
             icon=":material/data_array:",
             on_click="ignore",
-            help="One ZIP with an npz per method: the probability of every class at every pixel, float16. Each method reads"
-            " the photo once more for it.",
+            help="One ZIP with an npz per method: the probability of every class at every pixel, float16. Each method"
+            " predicts the photo again.",
         )
 
 
