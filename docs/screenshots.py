@@ -29,7 +29,7 @@ WAIT = 1_200_000
 """Milliseconds for what is computed on demand, on a slow processor."""
 
 DEVICES: dict[str, dict[str, Any]] = {
-    "laptop": {"viewport": {"width": 1440, "height": 1000}},
+    "laptop": {"viewport": {"width": 1440, "height": 900}},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
 }
 
@@ -64,9 +64,9 @@ def wait_for(address: str) -> None:
 
 def wait_for_all_panes(page: Page) -> None:
     """Return once every selected method has segmented the photo."""
-    page.locator(".viewer .pane canvas").first.wait_for(timeout=60_000)
-    page.locator(".pane.waiting").first.wait_for(state="detached", timeout=120_000)
-    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=120_000)
+    page.locator(".viewer .pane canvas").first.wait_for(timeout=WAIT)
+    page.locator(".pane.waiting").first.wait_for(state="detached", timeout=WAIT)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=WAIT)
     page.wait_for_timeout(800)
 
 
