@@ -81,10 +81,13 @@ def photograph(page: Page, folder: Path, name: str) -> None:
     page.wait_for_timeout(300)
     page.screenshot(path=folder / f"{name}.png")
     if name == "laptop_light":
+        page.mouse.move(1, 1)
+        page.locator(".viewer").focus()
         page.keyboard.press("2")
         page.wait_for_timeout(300)
         page.locator(".viewer").screenshot(path=folder / "entropy.png")
         page.locator(".viewer").focus()  # scrolling may have moved the picture away from the pointer
+        page.mouse.move(1, 1)  # a pointer over the legend would dim all other classes
         page.keyboard.press("1")
         page.keyboard.press("s")
         page.wait_for_timeout(300)
