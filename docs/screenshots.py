@@ -29,7 +29,7 @@ WAIT = 1_200_000
 """Milliseconds for what is computed on demand, on a slow processor."""
 
 DEVICES: dict[str, dict[str, Any]] = {
-    "laptop": {"viewport": {"width": 1440, "height": 1000}},
+    "laptop": {"viewport": {"width": 1440, "height": 900}},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
 }
 
@@ -64,9 +64,9 @@ def wait_for(address: str) -> None:
 
 def wait_for_all_panes(page: Page) -> None:
     """Return once every selected method has segmented the photo."""
-    page.locator(".viewer .pane canvas").first.wait_for(timeout=60_000)
-    page.locator(".pane.waiting").first.wait_for(state="detached", timeout=120_000)
-    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=120_000)
+    page.locator(".viewer .pane canvas").first.wait_for(timeout=WAIT)
+    page.locator(".pane.waiting").first.wait_for(state="detached", timeout=WAIT)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=WAIT)
     page.wait_for_timeout(800)
 
 
@@ -81,10 +81,13 @@ def photograph(page: Page, folder: Path, name: str) -> None:
     page.wait_for_timeout(300)
     page.screenshot(path=folder / f"{name}.png")
     if name == "laptop_light":
+        page.mouse.move(1, 1)
+        page.locator(".viewer").focus()
         page.keyboard.press("2")
         page.wait_for_timeout(300)
         page.locator(".viewer").screenshot(path=folder / "entropy.png")
         page.locator(".viewer").focus()  # scrolling may have moved the picture away from the pointer
+        page.mouse.move(1, 1)  # a pointer over the legend would dim all other classes
         page.keyboard.press("1")
         page.keyboard.press("s")
         page.wait_for_timeout(300)

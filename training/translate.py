@@ -39,6 +39,15 @@ MANIFEST: Final = "translation.json"
 PREVIEWED: Final = 8
 
 
+def folder_of_generator(run: Path, direction: Direction = "to_target") -> Path | None:
+    """Folder from which `open_generator` can open a generator: the run's, or that of one of its stages; None without one."""
+    stages = sorted(folder for folder in run.iterdir() if folder.is_dir()) if run.is_dir() else []
+    folders = (
+        folder for folder in (run, *stages) if (extra_networks_of(folder) / f"{direction}.safetensors").is_file()
+    )
+    return next(folders, None)
+
+
 def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
     """Load a generator of a CyCADA run, in evaluation mode.
 

@@ -15,6 +15,7 @@ from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import identity, other_colour
 from sim2street.app.content.panes import Pane
+from sim2street.app.content.translation import translated
 from sim2street.models.importers import FAMILIES
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
@@ -148,6 +149,7 @@ def known_so_far(
     listed = list(dict.fromkeys([scene.space, *(scene_for(scene, space).space for space in spaces)]))
     titles = figures.unique_titles(everyone)
     entrants: list[Entrant] = []
+    answered: dict[str, Pane] = {}
     waiting: list[Checkpoint] = []
     empty: dict[str, list[dict[str, str]]] = {"waiting": [], "failed": []}
     for checkpoint in checkpoints:
@@ -163,6 +165,7 @@ def known_so_far(
         elif isinstance(known, Failure):
             empty["failed"].append({**label, "reason": known.reason})
         else:
+            answered[checkpoint.name] = known
             entrants.append(Entrant(checkpoint, _reading(checkpoint.name, label, known, scene, listed)))
     for name, folder in others.items():
         label = {"title": name, "note": "predictions made elsewhere", "colour": other_colour(name)}
@@ -180,6 +183,9 @@ def known_so_far(
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
         method["idea"] = "" if entrant.checkpoint is None else identity(entrant.checkpoint.config.method).idea
+        if entrant.checkpoint is not None:
+            painted = translated(engine, scene.photo, entrant.checkpoint, answered[entrant.checkpoint.name])
+            method |= {} if painted is None else {"translated": painted}
     said = answer(entrants, scene.truth) if entrants and not waiting else ""
     bundle["answer"] = " ".join(part for part in (said, remark(scene, spaces)) if part)
     return Comparison(scene, entrants, bundle, waiting)

@@ -39,7 +39,7 @@ PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWR
 """Planes are flat areas: run lengths serve them as well as a search does."""
 
 BUNDLE_FORMAT: Final = 1
-IMAGES: Final = ("image", "labels", "entropy", "confidence", "candidates", "candidateShares", "error")
+IMAGES: Final = ("image", "labels", "entropy", "confidence", "candidates", "candidateShares", "error", "translated")
 """What a part of a bundle holds as base64."""
 
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside

@@ -16,6 +16,7 @@ const LAYERS = [
   ["error", "Errors", "Where each method is wrong, against the ground truth"],
   ["disagreement", "Disagreement", "Where the methods differ from each other"],
   ["photo", "Photo", "The photo alone"],
+  ["translated", "Translated", "The photo as the method's generator gives it the target's look"],
 ];
 const MODES = [
   ["grid", "grid", "All side by side (G)"],
@@ -58,7 +59,7 @@ const KEYS = [
   ["Space, held", "show the bare photo"],
   ["H", "hide or show the overlay"],
   ["[ ]", "opacity"],
-  ["1 … 6", "layer"],
+  ["1 … 7", "layer"],
   ["G O", "all side by side, one large"],
   ["S B", "swipe, blink between two; again: back"],
   ["← →", "one large: the one before, the next"],
@@ -293,7 +294,7 @@ class Viewer {
     for (const name of ["layer", "leftLayer", "rightLayer"]) {
       const lost =
         (s[name] === "error" && !bundle.truth) ||
-        (s[name] === "disagreement" && !differing && !bundle.waiting.length);
+        (["disagreement", "translated"].includes(s[name]) && !this.offers(s[name]) && !bundle.waiting.length);
       if (lost) s[name] = name === "layer" ? "classes" : null;
     }
     this.hidden = new Set(bundle.classes.flatMap((c, i) => (s.hiddenNames.has(c.name) ? [i] : [])));
@@ -307,7 +308,7 @@ class Viewer {
   /** Decode a subject's planes, or keep the decoded ones where the same subject was there before. */
   async subject(known, source) {
     const before = known.get(source.key);
-    if (before && before.source.labels === source.labels && before.source.error === source.error) {
+    if (before && ["labels", "error", "translated"].every((name) => before.source[name] === source[name])) {
       return Object.assign(before, { title: source.title, note: source.note, colour: source.colour, source });
     }
     const names = ["labels", "entropy", "confidence", "candidates", "candidateShares", "error"].filter(
@@ -324,6 +325,7 @@ class Viewer {
       colour: source.colour,
       source,
       ...decoded,
+      translated: source.translated ? await picture(source.translated) : null,
       columns,
       stride: source.stride,
       overlays: new Map(),
@@ -526,12 +528,14 @@ class Viewer {
 
   /** Whether there is anything to show in a layer. */
   offers(layer) {
+    if (layer === "translated") return this.subjects.some((subject) => subject.translated);
     return layer === "error" ? !!this.bundle.truth : layer === "disagreement" ? !!this.differing : true;
   }
 
   /** Why a method has nothing to show in a layer; null where it has. */
   absence(subject, layer) {
     if (subject?.kind !== "method" || subject[layer]) return null;
+    if (layer === "translated") return "No translation: this checkpoint has no generator";
     if (layer === "entropy" || layer === "confidence") return `No ${layer}: of these predictions only the labels are known`;
     return layer === "error" && this.bundle.truth ? "No errors: its classes are not those of the ground truth" : null;
   }
@@ -657,8 +661,11 @@ class Viewer {
     const { bundle, asked } = this;
     const missing = [...asked.unknown];
     asked.unknown = [];
-    if (asked.layers.includes("error") && !bundle.truth) missing.push("the errors, which need a ground truth");
-    asked.layers = [];
+    if (asked.layers.includes("error") && !bundle.truth && !bundle.waiting.length)
+      missing.push("the errors, which need a ground truth");
+    if (asked.layers.includes("translated") && !bundle.waiting.length && !this.offers("translated"))
+      missing.push("the translation, which needs a run of CyCADA with its generator");
+    if (!bundle.waiting.length) asked.layers = [];
     if (asked.pixel) {
       const inside = asked.pixel[0] < bundle.width && asked.pixel[1] < bundle.height;
       if (inside) this.pinned = asked.pixel;
@@ -764,6 +771,7 @@ class Viewer {
       const layer = button.dataset.layer;
       button.setAttribute("aria-pressed", String(layer === s.layer));
       button.disabled = !this.offers(layer);
+      button.hidden = layer === "translated" && button.disabled; // few checkpoints have it
       const place = LAYERS.findIndex(([name]) => name === layer);
       const missing = { error: "Errors need a ground truth", disagreement: "Disagreement needs two methods" }[layer];
       button.title = button.disabled ? missing : `${LAYERS[place][2]} (${place + 1})`;
@@ -883,7 +891,7 @@ class Viewer {
 
   /** A subject's overlay in a layer, painted where it is stale; null where the bare photo is shown. */
   overlayOf(subject, layer) {
-    if (layer === "photo" || (subject.kind === "photo" && !(layer === "disagreement" && this.differing))) return null;
+    if (layer === "photo" || layer === "translated" || (subject.kind === "photo" && !(layer === "disagreement" && this.differing))) return null;
     if (this.absence(subject, layer)) return null;
     let overlay = subject.overlays.get(layer);
     if (!overlay) {
@@ -986,7 +994,7 @@ class Viewer {
     context.setTransform(scale, 0, 0, scale, x, y);
     context.imageSmoothingEnabled = scale < 4; // beyond that the pixels themselves are of interest
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.photo, 0, 0, width, height);
+    context.drawImage(this.groundOf(subject, layer), 0, 0, width, height);
     const overlay = subject && !this.peek && !this.off && this.overlayOf(subject, layer);
     if (overlay) {
       context.imageSmoothingEnabled = false; // classes are never mixed
@@ -994,6 +1002,12 @@ class Viewer {
       context.drawImage(overlay, 0, 0, width, height);
     }
     context.restore();
+  }
+
+  /** What lies under a subject's overlay: the photo, or its translation. */
+  groundOf(subject, layer) {
+    const bare = layer !== "translated" || this.peek || this.off;
+    return (bare ? null : subject?.translated) ?? this.photo;
   }
 
   drawSwipe(pane, context) {
@@ -1424,7 +1438,7 @@ class Viewer {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [this.bundle.width, this.bundle.height];
     const context = canvas.getContext("2d");
-    context.drawImage(this.photo, 0, 0, canvas.width, canvas.height);
+    context.drawImage(this.groundOf(subject, this.settings.layer), 0, 0, canvas.width, canvas.height);
     const overlay = this.off ? null : this.overlayOf(subject, this.settings.layer);
     if (overlay) {
       context.imageSmoothingEnabled = false;
