@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal, Self
 
@@ -107,21 +107,49 @@ class Predictor:
             LabelError: the network does not have the classes that `space` merges.
             ValueError: the photo has another shape or type.
         """
-        pixels = photo.pixels if isinstance(photo, Photo) else photo
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ValueError(f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8")
+        return self._together([photo.pixels if isinstance(photo, Photo) else photo], space)[0]
+
+    @torch.inference_mode()
+    def batch(self, photos: Sequence[NDArray[np.uint8] | Photo]) -> list[Prediction]:
+        """Segment photos of one size, which go through the network together where it sees them whole.
+
+        The labels are those of one call per photo, up to rounding; `seconds` is each photo's share.
+
+        Args:
+            photos: (H, W, 3) uint8 RGB, at least one.
+
+        Raises:
+            ValueError: a photo has another shape or type than the first.
+        """
+        pixels = [photo.pixels if isinstance(photo, Photo) else photo for photo in photos]
+        if self.window.crop is not None:  # the windows of one photo are a batch already
+            return [self(each) for each in pixels]
+        return self._together(pixels, None)
+
+    def _together(self, photos: list[NDArray[np.uint8]], space: LabelSpace | None) -> list[Prediction]:
+        for pixels in photos:
+            if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+                raise ValueError(
+                    f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8"
+                )
+            if pixels.shape != photos[0].shape:
+                raise ValueError(f"a batch has photos of one size; found {pixels.shape} and {photos[0].shape}")
         start = time.perf_counter()
-        views = []
+        views: list[list[View]] = [[] for _ in photos]
         for scale in self.scales:
             for flipped in (False, True) if self.flip else (False,):
                 with self._at_precision():
-                    logits = self._logits(self._image(pixels, scale, flipped))
+                    logits = self._logits(torch.cat([self._image(pixels, scale, flipped) for pixels in photos]))
                 is_share = self.window.averaging != "logits"
-                views.append(View(logits[0].float().contiguous(), flipped, is_share))
-        height, width = pixels.shape[:2]
-        source = Upsampled(views, (height, width), self.segmenter.align_corners)
-        prediction = Prediction.of(source, self.segmenter.labels, 0.0, space)
-        return replace(prediction, seconds=time.perf_counter() - start)
+                for own, one in zip(views, logits, strict=True):
+                    own.append(View(one.float().contiguous(), flipped, is_share))
+        height, width = photos[0].shape[:2]
+        predictions = []
+        for own in views:
+            source = Upsampled(own, (height, width), self.segmenter.align_corners)
+            predictions.append(Prediction.of(source, self.segmenter.labels, 0.0, space))
+        seconds = (time.perf_counter() - start) / len(photos)
+        return [replace(prediction, seconds=seconds) for prediction in predictions]
 
     def shown(self, pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
         """What the network is shown of an (H, W, 3) uint8 photo: all of it, or group after group of its windows.
@@ -159,7 +187,9 @@ class Predictor:
         return image.flip(-1) if flipped else image
 
     def _logits(self, image: Tensor) -> Tensor:
-        """(1, 3, h, w) -> logits, averaged where windows overlap; probabilities or scores where the window says so.
+        """(B, 3, h, w) -> logits, averaged where windows overlap; probabilities or scores where the window says so.
+
+        Where there are windows, B is 1.
 
         Whole photos stay at the network's stride, so that the only upsampling is the one to the photo's size, unless
         the window asks for the two steps that DAFormer's figures were measured with.

@@ -16,6 +16,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from PIL import Image
 
 from sim2street.models.drawing import heatmap, overlay
 from sim2street.models.errors import PhotoError, Sim2StreetError, UnreadableError
-from sim2street.models.photo import SUFFIXES, read_photo
+from sim2street.models.photo import SUFFIXES, Photo, read_photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import read_json, sha256_of, write_json, written_whole
@@ -37,6 +38,11 @@ PICTURES: Final = ("labels", "overlay", "entropy")
 SUMMARY: Final = "summary.json"
 SUMMARY_SECONDS: Final = 5.0
 """Seconds between two writes of the summary; for ten thousand photos, one write takes a second."""
+
+
+def usual_batch(device: torch.device) -> int:
+    """Photos that go through a network together where nobody says: a processor is busy with one."""
+    return 1 if device.type == "cpu" else 8
 
 
 def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
@@ -93,6 +99,7 @@ def predict_photos(
     out: Path,
     *,
     made_by: Mapping[str, str] | None = None,
+    batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Segment every photo with every predictor.
@@ -103,6 +110,7 @@ def predict_photos(
         out: folder, created if missing; files with the same names are replaced.
         made_by: the same names -> an identifier of weights and settings; complete pictures of the same photo with the same
             identifier are kept. None replaces everything.
+        batch: most photos of one size in a row that go through a network together.
         progress: called with photos done and photos in all.
 
     Returns:
@@ -117,26 +125,37 @@ def predict_photos(
     folders = checkpoint_folders(predictors)
     out.mkdir(parents=True, exist_ok=True)
     written = time.monotonic()
+    group: list[_Wanted] = []
+
+    def finish_group() -> None:
+        for wanted, entry in _predict_group(group, predictors, folders):
+            summary[wanted.source] = entry
+            failures.extend([entry["error"]] if "error" in entry else [])
+        group.clear()
+
     for number, (source, folder) in enumerate(zip(photos, free_names(photos), strict=True)):
+        marks = {"folder": folder, "made_by": dict(made_by or {})}
+        summary[source] = {}  # in the order of the photos
         try:
-            wanted = {"folder": folder, "made_by": dict(made_by or {})}
-            if made_by is not None and _is_done(
-                before.get(source), source, wanted, [out / folder / each for each in folders.values()]
-            ):
+            places = [out / folder / each for each in folders.values()]
+            if made_by is not None and _is_done(before.get(source), source, marks, places):
                 summary[source] = before[source]
             else:
-                summary[source] = {**_predict_photo(source, predictors, out / folder, folders), **wanted}
+                wanted = _Wanted(source, read_photo(source), out / folder, marks)
+                if group and group[0].photo.size != wanted.photo.size:
+                    finish_group()
+                group.append(wanted)
         except Sim2StreetError as error:
             failures.append(str(error))
             summary[source] = {"error": str(error)}
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            failures.append(f"{source} needs more memory than is available ({error}); shrink it, or use --device cpu.")
-            summary[source] = {"error": failures[-1]}
-        if number + 1 == len(photos) or time.monotonic() - written > SUMMARY_SECONDS:
-            write_json(out / SUMMARY, summary)
+        last = number + 1 == len(photos)
+        if last or len(group) >= batch:
+            finish_group()
+        if last or time.monotonic() - written > SUMMARY_SECONDS:
+            write_json(out / SUMMARY, {source: entry for source, entry in summary.items() if entry})
             written = time.monotonic()
         if progress is not None:
-            progress(number + 1, len(photos))
+            progress(number + 1 - len(group), len(photos))
     return failures
 
 
@@ -152,23 +171,39 @@ def free_names(sources: Iterable[str]) -> list[str]:
     return [_free_name(Path(source).stem, taken) for source in sources]
 
 
-def _predict_photo(
-    source: str, predictors: Mapping[str, Predictor], place: Path, folders: Mapping[str, str]
-) -> dict[str, Any]:
-    photo = read_photo(source)
-    entry: dict[str, Any] = {
-        "photo_sha256": photo.digest,
-        "size": photo.size,
-        "remarks": photo.remarks,
-        "checkpoints": {},
-    }
-    for name, predictor in predictors.items():
-        prediction = predictor(photo)
-        _write_pictures(prediction, photo.pixels, place / folders[name])
-        entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
-    for remark in photo.remarks:
-        LOGGER.warning("%s: %s.", source, remark)
-    return entry
+@dataclass(frozen=True)
+class _Wanted:
+    """A photo to segment, the folder of its pictures, and what its entry in the summary says of this call."""
+
+    source: str
+    photo: Photo
+    place: Path
+    marks: Mapping[str, Any]
+
+
+def _predict_group(
+    group: Sequence[_Wanted], predictors: Mapping[str, Predictor], folders: Mapping[str, str]
+) -> list[tuple[_Wanted, dict[str, Any]]]:
+    """Segment photos of one size together; where they do not fit into memory together, one by one."""
+    entries: list[dict[str, Any]] = []
+    for wanted in group:
+        described = {"photo_sha256": wanted.photo.digest, "size": wanted.photo.size, "remarks": wanted.photo.remarks}
+        entries.append({**described, "checkpoints": {}, **wanted.marks})
+        for remark in wanted.photo.remarks:
+            LOGGER.warning("%s: %s.", wanted.source, remark)
+    try:
+        for name, predictor in predictors.items() if group else ():
+            predictions = predictor.batch([wanted.photo for wanted in group])
+            for wanted, entry, prediction in zip(group, entries, predictions, strict=True):
+                _write_pictures(prediction, wanted.photo.pixels, wanted.place / folders[name])
+                entry["checkpoints"][name] = {"folder": folders[name], **describe(prediction)}
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        if len(group) > 1:
+            LOGGER.warning("%d photos do not fit into memory together; they are segmented one by one.", len(group))
+            return [one for wanted in group for one in _predict_group([wanted], predictors, folders)]
+        said = f"{group[0].source} needs more memory than is available ({error}); shrink it, or use --device cpu."
+        entries = [{"error": said}]
+    return list(zip(group, entries, strict=True))
 
 
 def _summary_in(out: Path) -> dict[str, Any]:

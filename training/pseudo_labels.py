@@ -26,7 +26,6 @@ from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.photo import read_photo
 from sim2street.models.predictor import Predictor
-from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import read_json, visible, write_json, write_whole
 from sim2street.training.datasets.labelled_folder import DATA_FILE
 from sim2street.training.datasets.writer import is_whole_png, to_png
@@ -58,7 +57,7 @@ class Exported:
 
 
 def export_pseudo_labels(
-    checkpoint: Checkpoint,
+    weights_sha256: str,
     predictor: Predictor,
     photos: Sequence[str],
     out: Path,
@@ -66,10 +65,10 @@ def export_pseudo_labels(
     threshold: float = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write a checkpoint's confident predictions as a labelled folder.
+    """Write a network's confident predictions as a labelled folder.
 
     Args:
-        checkpoint: the checkpoint of `predictor`.
+        weights_sha256: identifies the weights of `predictor`; all labels in a folder come from the same network.
         predictor: predicts the photos.
         photos: paths of the photos.
         out: folder to write to.
@@ -83,7 +82,7 @@ def export_pseudo_labels(
     if not 0 <= threshold <= 1:
         raise ConfigError(f"The threshold is {threshold:g}; expected a probability from 0 to 1.")
     space = predictor.segmenter.labels
-    _claim(out, {"checkpoint": checkpoint.config.weights_sha256, "threshold": threshold, "flip": predictor.flip})
+    _claim(out, {"checkpoint": weights_sha256, "threshold": threshold, "flip": predictor.flip})
     _describe(out, space)
     exported = Exported(0, 0, np.zeros(space.count, np.int64))
     for number, (source, name) in enumerate(zip(photos, free_names(photos), strict=True), start=1):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sim2street.models.errors import PhotoError
-from sim2street.models.photo import SUFFIXES
+from sim2street.models.photo import SUFFIXES, Photo
+from sim2street.models.prediction import Prediction
+from sim2street.models.predictor import Predictor
+from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
-from sim2street.training.predict import photos_of
+from sim2street.training.predict import photos_of, predict_photos
 from tests.app.conftest import save_tiny
 
 av = pytest.importorskip("av")
@@ -78,6 +83,49 @@ def test_a_call_that_was_cut_off_goes_on(checkpoints: Path, tmp_path: Path) -> N
     assert [len(entry["checkpoints"]) for entry in summary.values()] == [1, 1, 1]
     assert main([*command, "--flip"]) == 0
     assert files[2].stat().st_mtime_ns != times[2], "other settings"
+
+
+def test_batches_give_the_same_labels_and_one_bad_photo_stops_none(
+    checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Photos of two sizes in turn, a damaged one between, and a last group that is not full."""
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate([(64, 48), (64, 48), (64, 48), (40, 32), (64, 48), (64, 48)]):
+        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"in/{number}.png")
+    (tmp_path / "in/1b.png").write_bytes(b"no picture")
+    chosen = [word for name in ("one", "two") for word in ("--checkpoint", str(checkpoints / name))]
+    outs = {}
+    for batch in ("1", "4"):
+        outs[batch] = tmp_path / batch
+        command = ["predict", str(tmp_path / "in"), *chosen, "--flip", "--out", str(outs[batch]), "--batch", batch]
+        assert main(command) == 2
+        assert "6 of 7 photos segmented" in capsys.readouterr().out
+    files = sorted(path.relative_to(outs["1"]) for path in outs["1"].glob("*/*/labels.png"))
+    assert len(files) == 12
+    for file in files:
+        assert np.array_equal(np.asarray(Image.open(outs["1"] / file)), np.asarray(Image.open(outs["4"] / file))), file
+    summary = json.loads((outs["4"] / "summary.json").read_text())
+    assert [Path(source).name for source in summary] == sorted(path.name for path in (tmp_path / "in").iterdir())
+    assert "error" in summary[str(tmp_path / "in/1b.png")]
+
+
+def test_a_group_that_does_not_fit_into_memory_is_segmented_one_by_one(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Predictor.batch
+
+    def small(self: Predictor, photos: Sequence[Photo]) -> list[Prediction]:
+        if len(photos) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(self, photos)
+
+    monkeypatch.setattr(Predictor, "batch", small)
+    for number in range(3):
+        Image.effect_noise((40, 32), 50).convert("RGB").save(tmp_path / f"{number}.png")
+    predictor = Predictor.from_checkpoint(Checkpoint.open(checkpoints / "one"))
+    photos = [str(tmp_path / f"{number}.png") for number in range(3)]
+    assert predict_photos(photos, {"one": predictor}, tmp_path / "out", batch=3) == []
+    assert len(list((tmp_path / "out").glob("*/one/labels.png"))) == 3
 
 
 def test_a_clip_gives_labels_overlays_and_all_side_by_side(checkpoints: Path, tmp_path: Path) -> None:

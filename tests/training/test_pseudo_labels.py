@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
+from sim2street.training.run.mean_teacher import load_teacher
 from tests.app.conftest import save_tiny
+from tests.training.jobs.conftest import STREETS, tiny_config
 
 
 @pytest.fixture
@@ -59,3 +62,49 @@ def test_the_folder_holds_what_the_checkpoint_is_sure_of(
     assert "not written by this command" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "new"), "--threshold", "1.5"]) == 2
     assert "expected a probability from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_teacher_of_a_run_labels_where_it_is_asked(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    no_distance = {"method": "daformer", "method_options": {"distance_weight": 0.0, "ignore_top": 0, "ignore_bottom": 0, "teacher_momentum": 0.9}}
+    rate = {"optimisers": {"segmenter": {"kind": "sgd", "rate": 0.5}}}
+    config = tiny_config(**no_distance, **rate, target=STREETS, evaluations=[], recalibration=2)
+    (tmp_path / "mine.json").write_text(config.model_dump_json())
+    assert main(["train", str(tmp_path / "mine.json"), "--out", str(run)]) == 0
+    capsys.readouterr()
+    command = ["export-pseudo-labels", str(run), str(photos), "--device", "cpu", "--threshold", "0", "--out"]
+    assert main([*command, str(tmp_path / "student")]) == 0
+    assert f"Labelling with the network of {run / 'checkpoint'}, daformer at step 4." in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "teacher"), "--teacher"]) == 0
+    assert f"Labelling with the mean teacher of {run / 'state.pt'}." in capsys.readouterr().out
+
+    teacher, settings, _ = load_teacher(run)
+    kept = torch.load(run / "state.pt", weights_only=True)["method"]
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, kept[f"teacher.segmenter.{name}"])
+    sample = open_dataset("folder", tmp_path / "teacher").read(0)
+    assert np.array_equal(sample.labels, Predictor(teacher, settings.window, device="cpu")(sample.photo).labels)
+    assert not np.array_equal(sample.labels, open_dataset("folder", tmp_path / "student").read(0).labels)
+    assert main([*command, str(tmp_path / "teacher")]) == 2, "a folder is filled by one network"
+
+    (run / "checkpoint" / "config.json").unlink()  # an unfinished run has a teacher too
+    assert main([*command, str(tmp_path / "teacher"), "--teacher"]) == 0
+    (run / "state.pt").write_bytes(b"cut")
+    assert main([*command, str(tmp_path / "other"), "--teacher"]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_run_without_a_teacher_says_so(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export-pseudo-labels", str(tmp_path), str(photos), "--teacher", "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "is not the folder of a run" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text(tiny_config().model_dump_json())
+    assert main(command) == 2
+    assert "has not saved a state yet" in capsys.readouterr().err
+    torch.save({"method": {"segmenter.weight": torch.zeros(1)}}, tmp_path / "state.pt")
+    assert main(command) == 2
+    assert "The method source_only of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

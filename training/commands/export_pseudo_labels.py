@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim2street.training.commands.arguments import check_device
+
+if TYPE_CHECKING:
+    from sim2street.models.predictor import Predictor
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,6 +23,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--threshold", type=float, default=0.968, help="probability from which on a label is kept (default 0.968)"
     )
+    parser.add_argument(
+        "--teacher",
+        action="store_true",
+        help="use the mean teacher in the saved state of a run, whose folder is given in place of the checkpoint",
+    )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill; resumable")
@@ -27,17 +36,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write a labelled folder and say what is in it."""
-    from sim2street.models.predictor import Predictor
-    from sim2street.models.storage.catalog import find_checkpoint
     from sim2street.training.predict import photos_of
     from sim2street.training.pseudo_labels import export_pseudo_labels
     from sim2street.training.selection import progress_bar
 
-    checkpoint, photos = find_checkpoint(options.checkpoint), photos_of(options.photos)
-    predictor = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
+    photos = photos_of(options.photos)
+    predictor, weights_sha256, used = _chosen_network(options)
+    print(f"Labelling with {used}.")
     with progress_bar("labelling") as progress:
         exported = export_pseudo_labels(
-            checkpoint, predictor, photos, options.out, threshold=options.threshold, progress=progress
+            weights_sha256, predictor, photos, options.out, threshold=options.threshold, progress=progress
         )
     for sentence in exported.unread:
         print(f"error: {sentence}", file=sys.stderr)
@@ -52,3 +60,19 @@ def run(options: argparse.Namespace) -> int:
         if absent:
             print(f"Never sure of: {absent}. Who learns from these labels alone will not learn these classes.")
     return 2 if exported.unread else 0
+
+
+def _chosen_network(options: argparse.Namespace) -> tuple[Predictor, str, str]:
+    """The network to label with, what identifies its weights, and which one it is in words."""
+    from sim2street.models.predictor import Predictor
+    from sim2street.models.storage.catalog import find_checkpoint
+    from sim2street.models.storage.files import sha256_of
+    from sim2street.training.run.mean_teacher import load_teacher
+
+    how = {"device": check_device(options.device), "flip": options.flip}
+    if options.teacher:
+        segmenter, config, state = load_teacher(Path(options.checkpoint))
+        return Predictor(segmenter, config.window, **how), sha256_of(state), f"the mean teacher of {state}"
+    checkpoint = find_checkpoint(options.checkpoint)
+    used = f"the network of {checkpoint.path}, {checkpoint.config.method} at step {checkpoint.config.step}"
+    return Predictor.from_checkpoint(checkpoint, **how), checkpoint.config.weights_sha256, used

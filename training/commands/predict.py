@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sim2street.training.commands.arguments import check_device, chosen_checkpoints
+from sim2street.training.commands.arguments import check_device, chosen_checkpoints, parse_positive
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +22,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default: the whole catalog"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
+    parser.add_argument(
+        "--batch",
+        type=parse_positive,
+        metavar="N",
+        help="photos of one size that go through a network together (default 8 on a GPU, 1 on a CPU)",
+    )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into; resumable")
     parser.set_defaults(run=run)
@@ -32,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from sim2street.models.errors import Sim2StreetError
     from sim2street.models.photo import SUFFIXES
     from sim2street.models.predictor import Predictor
-    from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos
+    from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos, usual_batch
     from sim2street.training.selection import progress_bar
     from sim2street.training.video import VIDEO_SUFFIXES, is_video, predict_video
 
@@ -45,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
     failures: list[str] = []
     if photos:
         with progress_bar("segmenting") as progress:
-            failures = predict_photos(photos, predictors, options.out, made_by=made_by, progress=progress)
+            batch = options.batch or usual_batch(next(iter(predictors.values())).device)
+            failures = predict_photos(photos, predictors, options.out, made_by=made_by, batch=batch, progress=progress)
         print(f"{options.out}: {len(photos) - len(failures)} of {len(photos)} photos segmented.")
     folders = checkpoint_folders(predictors)
     readers = {folders[name]: predictor for name, predictor in predictors.items()}
