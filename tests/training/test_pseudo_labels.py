@@ -69,7 +69,10 @@ def test_the_teacher_of_a_run_labels_where_it_is_asked(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    no_distance = {"method": "daformer", "method_options": {"distance_weight": 0.0, "ignore_top": 0, "ignore_bottom": 0, "teacher_momentum": 0.9}}
+    no_distance = {
+        "method": "daformer",
+        "method_options": {"distance_weight": 0.0, "ignore_top": 0, "ignore_bottom": 0, "teacher_momentum": 0.9},
+    }
     rate = {"optimisers": {"segmenter": {"kind": "sgd", "rate": 0.5}}}
     config = tiny_config(**no_distance, **rate, target=STREETS, evaluations=[], recalibration=2)
     (tmp_path / "mine.json").write_text(config.model_dump_json())
