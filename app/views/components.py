@@ -120,7 +120,7 @@ def picture_strip(
     *,
     key: str,
     on_choice: Callable[[str], None],
-    on_removal: Callable[[str], None] | None = None,
+    on_removal: Callable[[str], None] = lambda key: None,
 ) -> None:
     """Show a row of small pictures.
 
@@ -133,8 +133,12 @@ def picture_strip(
         on_removal: the same of the picture whose cross was clicked.
     """
     data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
-    removal = {} if on_removal is None else {"on_removal_change": _reporter(key, on_removal, "removal")}
-    _strip(key=key, data=data, on_choice_change=_reporter(key, on_choice), **removal)
+    _strip(
+        key=key,
+        data=data,
+        on_choice_change=_reporter(key, on_choice),
+        on_removal_change=_reporter(key, on_removal, "removal"),
+    )
 
 
 def confusion_matrix(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:

@@ -89,7 +89,7 @@ def collect(job: Path, out: Path) -> None:
 
 def _job_of(run: PlannedRun, store: JobStore, where: str, values: dict[str, Any]) -> Job:
     """The run's job from an earlier call, started again there if it failed, or a new one."""
-    ticket = run.out / TICKET
+    ticket, name = run.out / TICKET, ""
     try:
         name = json.loads(ticket.read_text(encoding="utf-8"))["job"]
         job = store.get(name)
@@ -100,7 +100,7 @@ def _job_of(run: PlannedRun, store: JobStore, where: str, values: dict[str, Any]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no recorded job
     except JobError:
-        if ticket.exists() and store.place(name).is_dir():
+        if name and store.place(name).is_dir():
             raise  # the place refuses it again
     job = PLACES[where](store).submit(run.config, by="sweep", **values)
     run.out.mkdir(parents=True, exist_ok=True)
