@@ -13,12 +13,11 @@ import argparse
 import copy
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,9 @@ def main() -> None:
     rounds, factor = (1, 0.25) if options.quick else (options.rounds, 1.0)
     chosen = [work for work in WORK if _matches(work.title, options.words)]
     if not chosen:
-        parser.error(f"no row contains {' or '.join(options.words)}; there are: {'; '.join(each.title for each in WORK)}")
+        parser.error(
+            f"no row contains {' or '.join(options.words)}; there are: {'; '.join(each.title for each in WORK)}"
+        )
     rate, said = limits(rounds)
     print(f"{machine_line()}\n\n{said} Processor time; median of {rounds} rounds (lowest–highest).\n")
     print("| work | compared with | ours, ms | theirs, ms | theirs / ours | aim | of the matrix rate | difference |")
@@ -212,7 +213,7 @@ def segformer(variant: str, sizes: tuple[tuple[int, int], ...], aim: float, fact
 def transformer(name: str, size: tuple[int, int], aim: float, factor: float, **options: Any) -> Iterator[Row]:
     """DAFormer or HRDA on MiT-B5 against a plain rendering."""
     size = scaled(size, factor)
-    title = f"{ {'daformer': 'DAFormer', 'hrda': 'HRDA'}[name]}-B5"
+    title = f"{ {'daformer': 'DAFormer', 'hrda': 'HRDA'}[name] }-B5"
     if name == "hrda":
         options["detail_crop"] = (size[1] // 2, size[1] // 2)
     try:
@@ -237,7 +238,12 @@ def deeplab(factor: float) -> Iterator[Row]:
 
 def depthwise(factor: float) -> Iterator[Row]:
     """DAFormer's dilated depth-wise convolutions against PyTorch's own kernel."""
-    for channels, height, width, dilation in ((1024, 64, 128, 6), (1024, 64, 128, 18), (192, 40, 56, 3), (192, 40, 56, 6)):
+    for channels, height, width, dilation in (
+        (1024, 64, 128, 6),
+        (1024, 64, 128, 18),
+        (192, 40, 56, 3),
+        (192, 40, 56, 6),
+    ):
         layer = DilatedDepthwise(round(channels * factor), dilation).to(memory_format=torch.channels_last)  # pyright: ignore
         maps = torch.randn(1, round(channels * factor), height, width).to(memory_format=torch.channels_last)
 
@@ -249,7 +255,12 @@ def depthwise(factor: float) -> Iterator[Row]:
         difference = float((call(layer) - call(plain)).abs().max())
         work = f"depth-wise 3×3, {round(channels * factor)} maps of {width}×{height}, dilation {dilation}"
         yield Row(
-            work, partial(call, layer), {"PyTorch": partial(call, plain)}, {"PyTorch": 1.0}, 0, {"PyTorch": f"{difference:.0e}"}
+            work,
+            partial(call, layer),
+            {"PyTorch": partial(call, plain)},
+            {"PyTorch": 1.0},
+            0,
+            {"PyTorch": f"{difference:.0e}"},
         )
 
 
@@ -347,7 +358,12 @@ def evaluation(factor: float) -> Iterator[Row]:
             for image in images:
                 predictor._logits(image)
 
-        yield Row(f"evaluation of {len(dataset)} photos in CamVid's layout", partial(evaluate, predictor, dataset), {BARE: bare}, {BARE: 0.9})
+        yield Row(
+            f"evaluation of {len(dataset)} photos in CamVid's layout",
+            partial(evaluate, predictor, dataset),
+            {BARE: bare},
+            {BARE: 0.9},
+        )
 
 
 def write_camvid(root: Path, size: tuple[int, int], count: int) -> None:
@@ -367,7 +383,9 @@ def write_camvid(root: Path, size: tuple[int, int], count: int) -> None:
 def confusion(factor: float) -> Iterator[Row]:
     """A confusion matrix of one Cityscapes photo."""
     width, height = scaled((2048, 1024), factor)
-    scenes = [render("game", index, size=(width // 2, height // 2)).labels.repeat(2, 0).repeat(2, 1) for index in (0, 1)]
+    scenes = [
+        render("game", index, size=(width // 2, height // 2)).labels.repeat(2, 0).repeat(2, 1) for index in (0, 1)
+    ]
     labels, predicted = (np.where(each == 255, 0, each).astype(np.uint8) for each in scenes)
 
     def bincount() -> NDArray[np.int64]:
@@ -392,23 +410,18 @@ def training(name: str, factor: float) -> Iterator[Row]:
         yield Row(f"{name} step, {crops}", ours, {"plain PyTorch": plain}, {"plain PyTorch": 1.3})
 
 
-def listing(factor: float) -> Iterator[Row]:
+def listing(_: float) -> Iterator[Row]:
     """A command that only lists, in a process of its own."""
-    command = [sys.executable, "-m", "sim2street", "checkpoints"]
 
-    def seconds(command: list[str]) -> float:
-        before = os.times()
+    def start(*arguments: str) -> None:
+        command = [sys.executable, *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=child_environment())
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    taken = Spread.of([seconds(command) for _ in range(1 if factor < 1 else 5)])
-    python = Spread.of([seconds([sys.executable, "-c", "import torch, timm"]) for _ in range(1 if factor < 1 else 3)])
-    yield replace(NOTHING, work=f"`sim2street checkpoints`: {taken.shown(2)} s; aim ≤ 1 s", peers={f"importing torch and timm takes {python.shown(2)} s": "–"})
+    ours, theirs = partial(start, "-m", "sim2street", "checkpoints"), partial(start, "-c", "import torch, timm")
+    yield Row("`sim2street checkpoints`, a process", ours, {"importing torch and timm": theirs})
 
 
 BARE = "its networks' bare forward passes"
-NOTHING = Row("", lambda: sum(range(1000)), {})
 
 B0_SIZES = ((512, 256), (1024, 512))
 WORK: tuple[Work, ...] = (

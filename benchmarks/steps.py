@@ -29,7 +29,7 @@ from sim2street.training.pair import DomainPair
 from sim2street.training.run.loop import Run
 
 RECIPES = {"ADVENT": "demo_game_to_fog__advent_cnn", "DAFormer": "demo_game_to_fog__daformer_mit"}
-FEW = ["sources.0.count=8", "target.count=8", "evaluations=[]", "workers=0", "source_transform.rare_classes=false"]
+FEW = ["sources.0.count=2", "target.count=2", "evaluations=[]", "workers=0", "sampling=uniform"]
 
 Step = Callable[[], object]
 
@@ -65,7 +65,9 @@ class PlainADVENT:
         self.method = method
         self.networks = [method.networks[name] for name in method.trained]
         self.optimisers = [torch.optim.SGD(self.networks[0].parameters(), lr=0.0, momentum=0.9, weight_decay=5e-4)]
-        self.optimisers += [torch.optim.Adam(each.parameters(), lr=0.0, betas=(0.9, 0.99)) for each in self.networks[1:]]
+        self.optimisers += [
+            torch.optim.Adam(each.parameters(), lr=0.0, betas=(0.9, 0.99)) for each in self.networks[1:]
+        ]
 
     def __call__(self, pair: DomainPair) -> None:
         """Take one step."""
@@ -161,5 +163,3 @@ def _plainly_segmented(segmenter: nn.Module, images: Tensor) -> tuple[Tensor, di
     features = core.encode(segmenter.normalise(images))  # pyright: ignore
     logits = plainly_stacked(core.head, list(features.values()))
     return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False), features
-
-
