@@ -29,7 +29,7 @@ from sim2street.training.pair import DomainPair
 from sim2street.training.run.loop import Run
 
 RECIPES = {"ADVENT": "demo_game_to_fog__advent_cnn", "DAFormer": "demo_game_to_fog__daformer_mit"}
-FEW = ["sources.0.count=8", "target.count=8", "evaluations=[]", "workers=0", "source_transform.rare_classes=false"]
+FEW = ["sources.0.count=2", "target.count=2", "evaluations=[]", "workers=0", "sampling=uniform"]
 
 Step = Callable[[], object]
 

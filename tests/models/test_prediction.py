@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sim2street.models import prediction as prediction_module
 from sim2street.models.drawing import HEAT, heatmap, overlay
 from sim2street.models.errors import ConfigError, LabelError
+from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA16
 from sim2street.models.networks import build
 from sim2street.models.prediction import Prediction, Upsampled, View
@@ -73,6 +77,72 @@ def test_coarser_space_sums_and_subset_changes_nothing() -> None:
         Prediction.from_probabilities(np.full((11, 1, 1), 1 / 11, np.float32), CAMVID11, 0, IDD_LITE7)
 
 
+@pytest.fixture(params=["PyTorch", "compiled code"])
+def code(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What makes labels, confidence and entropy."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(prediction_module, "compiled_code", lambda: None)
+    elif prediction_module.compiled_code() is None:
+        pytest.skip("needs .[fast]")
+    return request.param
+
+
+def views_of_a_scene(count: int = 1) -> list[View]:
+    """Logits as smooth as a network's, of which one pixel holds no numbers."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = 6 * torch.randn(count, 19, 4, 9, generator=generator)
+    maps = F.interpolate(coarse, size=(24, 70), mode="bicubic")
+    maps[0, :, 20, 60] = float("nan")
+    return [View(each.contiguous()) for each in maps]
+
+
+@pytest.mark.parametrize("space", [CITYSCAPES19, CAMVID11])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_compiled_code_says_what_pytorch_says(space: LabelSpace, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if prediction_module.compiled_code() is None:
+        pytest.skip("needs .[fast]")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    source = Upsampled(views_of_a_scene(), (95, 279), align_corners=False)
+    quick = Prediction.of(source, CITYSCAPES19, 0, space)
+    listed = quick.candidates(3, 2)
+    monkeypatch.setattr(prediction_module, "compiled_code", lambda: None)
+    plain = Prediction.of(source, CITYSCAPES19, 0, space)
+    expected = plain.candidates(3, 2)
+    assert (quick.labels != plain.labels).mean() < 1e-4
+    assert quick.space is plain.space
+    for mine, theirs in (
+        (quick.confidence, plain.confidence),
+        (quick.entropy, plain.entropy),
+        (listed[1], expected[1]),
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert (listed[0] != expected[0]).mean() < 1e-3
+    assert np.isnan(quick.confidence).any()
+
+
+@pytest.mark.usefixtures("code")
+def test_several_views_are_averaged() -> None:
+    second = views_of_a_scene(2)[1]
+    both = Prediction.of(Upsampled([second, second], (50, 140), align_corners=True), CITYSCAPES19, 0)
+    one = Prediction.of(Upsampled([second], (50, 140), align_corners=True), CITYSCAPES19, 0)
+    np.testing.assert_allclose(both.entropy, one.entropy, atol=1e-5)
+
+
+def test_numba_that_does_not_work_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "sim2street.models.compiled", None)  # importing it raises ImportError
+    monkeypatch.delattr("sim2street.models.compiled", raising=False)
+    prediction_module.compiled_code.cache_clear()
+    try:
+        assert prediction_module.compiled_code() is prediction_module.compiled_code() is None
+    finally:
+        prediction_module.compiled_code.cache_clear()
+    assert [record.message[:36] for record in caplog.records] == ["Numba is installed but does not work"]
+
+
+@pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(
     ("logits", "photo"),

@@ -13,6 +13,7 @@ from sim2street.training.commands import (
     adapt,
     admin,
     app,
+    bench,
     cache,
     checkpoints,
     collection,
@@ -56,5 +57,6 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     space,
     jobs,
     admin,
+    bench,
     completion,
 )
