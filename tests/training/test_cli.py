@@ -343,3 +343,16 @@ def test_listing_checkpoints_waits_for_no_library_that_computes() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "source_only_game" in done.stdout
+
+
+def test_bench_outside_a_checkout_says_where_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sim2street.training.commands.bench.ROOT", tmp_path)
+    assert main(["bench"]) == 2
+    assert "runs the folder benchmarks of the repository" in capsys.readouterr().err
+
+
+def test_bench_lists_its_rows_after_an_unknown_word(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "nonsense"]) == 2
+    assert "no row contains nonsense; there are: SegFormer-B0; " in capfd.readouterr().err
