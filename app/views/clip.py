@@ -10,16 +10,19 @@ from sim2street.app.content import escape
 from sim2street.app.content.clip import LONGEST, Clip, read_clip
 from sim2street.app.content.gallery import Scene
 from sim2street.app.views import uploads
+from sim2street.app.views.components import VIEWER, picture_row
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.video import VIDEO_SUFFIXES
 
+SMALL: Final = VIEWER / "clip.css"
 READ: Final = "clip_read"
 """Key of the session's state: the file read last, and its frames or why there are none."""
 
 
 def choose_clip() -> Scene | None:
     """Let the person bring a clip and move through it; None while there is none, or it cannot be read."""
-    file = st.file_uploader(
+    times, tools = picture_row()
+    file = tools.file_uploader(
         f"Drop a clip of a street, up to {LONGEST:.0f} seconds",
         type=[suffix.removeprefix(".") for suffix in VIDEO_SUFFIXES],
         key="clip",
@@ -35,9 +38,10 @@ def choose_clip() -> Scene | None:
         return None
     if clip.remark:
         st.warning(escape.markdown(clip.remark), icon=":material/broken_image:")
+    st.html(SMALL)
     number = 0
     if len(clip.frames) > 1:
-        number = st.select_slider(
+        number = times.select_slider(
             "Time in the clip",
             range(len(clip.frames)),
             format_func=lambda number: f"{clip.seconds[number]:.1f} s",
