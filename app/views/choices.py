@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import streamlit as st
 
 from sim2street.app.content import escape, gallery
+from sim2street.app.content.clip import CLIP
 from sim2street.app.content.comparison import listed_checkpoints, suited
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
@@ -16,6 +17,7 @@ from sim2street.app.content.gallery import OWN, RENDERED, Scene
 from sim2street.app.content.identities import identity
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from sim2street.app.views import session
+from sim2street.app.views.clip import choose_clip
 from sim2street.app.views.components import picture_row, picture_strip
 from sim2street.app.views.own_photos import choose_own
 from sim2street.models.errors import Sim2StreetError
@@ -30,10 +32,10 @@ STRIP_LENGTH: Final = 8
 def choose_source() -> str:
     """Let the person pick where the photo comes from."""
     sets = [kind.title for kind in gallery.available_photo_sets()]
-    say_what_is_gone("photo", [RENDERED, OWN, *sets])
+    say_what_is_gone("photo", [RENDERED, OWN, CLIP, *sets])
     return st.segmented_control(
         "Photo",
-        [RENDERED, OWN, *sets],
+        [RENDERED, OWN, CLIP, *sets],
         default=RENDERED,
         required=True,
         key="photo",
@@ -47,6 +49,8 @@ def choose_scene(source: str) -> Scene | None:
     try:
         if source == OWN:
             return choose_own()
+        if source == CLIP:
+            return choose_clip()
         kinds = {kind.title: kind for kind in gallery.available_photo_sets()}
         return _photo_set(kinds[source]) if source in kinds else _rendered()
     except Sim2StreetError as error:

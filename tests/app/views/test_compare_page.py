@@ -33,6 +33,7 @@ from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
+from tests.app.content.test_clip import film
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"
 
@@ -500,3 +501,31 @@ def test_an_adaptation_that_fails_says_why(page: AppTest, street: np.ndarray, mo
     adapted(page)
     assert [error.value for error in page.error] == ["A batch norm is odd."]
     assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only", "tiny_advent"]
+
+
+def test_a_slider_moves_through_a_clip_and_each_frame_is_predicted_once(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def predict(*given: Any) -> Pane:
+        read.append(given[1].name)
+        return predict_pane(*given)
+
+    monkeypatch.setattr(ENGINE, "predict", predict)
+    page.button_group(key="photo").set_value("Your clip").run()
+    assert "up to 30 seconds" in page.file_uploader(key="clip").label
+    page.file_uploader(key="clip").upload("drive.mp4", film(25), "video/mp4").run()
+    assert not page.exception
+    assert bundle_of(page)["photo"]["name"] == "drive.mp4 at 0.0 s"
+    (slider,) = page.select_slider
+    slider.set_value(3).run()
+    assert bundle_of(page)["photo"]["name"] == "drive.mp4 at 1.5 s"
+    before = list(read)
+    assert set(before) == {"drive.mp4 at 0.0 s", "drive.mp4 at 1.5 s"}
+    page.select_slider[0].set_value(0).run()
+    assert bundle_of(page)["photo"]["name"] == "drive.mp4 at 0.0 s"
+    assert read == before, "moving back reads nothing again"
+    page.file_uploader(key="clip").upload("broken.mp4", b"x" * 100, "video/mp4").run()
+    assert not page.exception
+    assert "cannot be opened as a video" in page.error[0].value
