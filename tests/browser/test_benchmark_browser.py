@@ -65,13 +65,17 @@ def test_benchmark(page: Any) -> None:
 def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
     page.goto(f"{app_url}/benchmark?show=Picture+by+picture")
     known = page.locator(".matrix")
-    begin = page.get_by_role("button", name=re.compile(r"^play_arrow\s*Read \d+|Read \d+ pictures"))
+    begin = page.get_by_role("button", name=re.compile(r"Predict \d+ pictures"))
     known.or_(begin).first.wait_for(timeout=60_000)
     if begin.count():
         begin.first.click()
         known.wait_for(timeout=90_000)
         page.get_by_role("button", name="Stop").click()  # some pictures are enough
         page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=60_000)
+    assert page.evaluate(OVERFLOW) <= 0
+    page.get_by_text("Class by class").click()
+    for kind in ("CSV", "LaTeX"):
+        page.get_by_role("button", name=kind).wait_for(timeout=30_000)
     assert page.evaluate(OVERFLOW) <= 0
     cell = page.locator(".matrix .cell:not(:disabled)").first
     truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" read as ")
