@@ -37,6 +37,7 @@ GROUPS: Final = {
     "mit two sizes": "MiT, start of two sizes",
     "mit randomised": "MiT, randomised looks too",
     "mit larger": "MiT, randomised looks too, larger and longer, recalibrated",
+    "lite0": "EfficientNet-Lite0 from ImageNet weights",
 }
 """Display names of the groups in this repository's sweeps; other groups use their own names."""
 PUBLISHED_WORDS: Final = (
