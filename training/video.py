@@ -134,8 +134,8 @@ def predict_video(
     before = _made_before(out / "video.json", made)
     write_json(out / "video.json", made)
     with ExitStack() as stack:
-        films = {name: stack.enter_context(_Film.written(out / name / "overlay.mp4", clip.rate)) for name in predictors}
-        beside = stack.enter_context(_Film.written(out / "side_by_side.mp4", clip.rate))
+        films = {name: stack.enter_context(Film.written(out / name / "overlay.mp4", clip.rate)) for name in predictors}
+        beside = stack.enter_context(Film.written(out / "side_by_side.mp4", clip.rate))
         for number, frame in enumerate(clip.read()):
             row = [frame]
             for name, predictor in predictors.items():
@@ -181,7 +181,7 @@ def _made_before(file: Path, made: Mapping[str, Any]) -> set[str]:
     return {name for name, by in made["checkpoints"].items() if isinstance(known, dict) and known.get(name) == by}
 
 
-class _Film:
+class Film:
     """A video file that is written frame by frame, at the size of its first frame."""
 
     def __init__(self, container: Any, rate: Fraction) -> None:
@@ -190,7 +190,7 @@ class _Film:
 
     @classmethod
     @contextmanager
-    def written(cls, path: Path, rate: Fraction) -> Iterator[_Film]:
+    def written(cls, path: Path, rate: Fraction) -> Iterator[Film]:
         """Write a video; it appears at `path` only when it is complete, and not after an error."""
         import av
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +19,10 @@ from sim2street.models.photo import SUFFIXES, Photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training import camera
 from sim2street.training.cli import main
 from sim2street.training.predict import photos_of, predict_photos
+from sim2street.training.video import Clip
 from tests.app.conftest import save_tiny
 
 av = pytest.importorskip("av")
@@ -170,3 +173,28 @@ def test_a_cut_clip_is_read_up_to_there_and_an_empty_one_says_so(
     assert main(["predict", str(tmp_path / "empty.mp4"), *command]) == 2
     assert "empty.mp4 cannot be opened as a video" in capsys.readouterr().err
     assert not list(out.rglob("*.partial"))
+
+
+def test_a_camera_is_recorded_and_segmented(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """FFmpeg's own test picture stands in for the camera."""
+    monkeypatch.setitem(camera.DEVICES, "linux", ("testsrc=size=66x48:rate=4", "lavfi"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    command = ["predict", "--checkpoint", str(checkpoints / "one"), "--out", str(tmp_path), "--camera", "0"]
+    assert main([*command, "--seconds", "1"]) == 0
+    assert "4 frames recorded" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("camera0_*.mp4/one/labels/*.png"))) == 4
+    (clip,) = tmp_path.glob("recorded/camera0_*.mp4")
+    assert Clip.open(clip).rate == 4
+    monkeypatch.setitem(camera.DEVICES, "linux", (str(tmp_path / "video{}"), "v4l2"))
+    assert main(command) == 2
+    assert "Camera 0" in (said := capsys.readouterr().err)
+    assert "cannot be read: No such file or directory. Is it connected" in said
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(command) == 2
+    assert "Record a video and give its file instead" in capsys.readouterr().err
+    assert main(["predict", "--out", str(tmp_path)]) == 2
+    assert "There is nothing to segment" in capsys.readouterr().err
+    assert main(["predict", str(tmp_path), "--seconds", "5", "--out", str(tmp_path)]) == 2
+    assert "add --camera 0" in capsys.readouterr().err

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from sim2street.training.commands.arguments import check_device, chosen_checkpoints, parse_positive
+from sim2street.training.commands.arguments import check_device, chosen_checkpoints, parse_count, parse_positive
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,12 +15,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("predict", help="segment photos and videos")
     parser.add_argument(
         "photos",
-        nargs="+",
+        nargs="*",
         metavar="PHOTO",
         help="photos or videos, folders of them, or patterns such as 'day/**/*.jpg'",
     )
     parser.add_argument(
         "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default: the whole catalog"
+    )
+    parser.add_argument(
+        "--camera", type=parse_count, metavar="N", help="record this camera first (0 is the first), then segment it"
+    )
+    parser.add_argument(
+        "--seconds", type=parse_positive, metavar="S", help="how long to record the camera (default 10 seconds)"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
     parser.add_argument(
@@ -35,13 +42,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segment photos and videos into a folder."""
-    from sim2street.models.errors import Sim2StreetError
+    from sim2street.models.errors import ConfigError, Sim2StreetError
     from sim2street.models.photo import SUFFIXES
     from sim2street.models.predictor import Predictor
     from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos, usual_batch
     from sim2street.training.selection import progress_bar
     from sim2street.training.video import VIDEO_SUFFIXES, is_video, predict_video
 
+    if options.seconds is not None and options.camera is None:
+        raise ConfigError("--seconds says how long to record a camera; add --camera 0, or leave it out.")
+    if not options.photos and options.camera is None:
+        raise ConfigError("There is nothing to segment. Give photos, videos, folders or patterns, or --camera 0.")
+    if options.camera is not None:
+        options.photos.append(str(_recorded(options)))
     sources = photos_of(options.photos, (*SUFFIXES, *VIDEO_SUFFIXES))
     photos, videos = ([each for each in sources if is_video(each) == wanted] for wanted in (False, True))
     predictors, made_by = {}, {}
@@ -70,3 +83,15 @@ def run(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 2 if failures else 0
+
+
+def _recorded(options: argparse.Namespace) -> Path:
+    """The video recorded from the camera, called after the time so that none is replaced."""
+    from sim2street.training.camera import record
+    from sim2street.training.selection import progress_bar
+
+    clip = options.out / "recorded" / f"camera{options.camera}_{time.strftime('%Y%m%d_%H%M%S')}.mp4"
+    with progress_bar("recording") as progress:
+        frames = record(options.camera, options.seconds or 10, clip, progress=progress)
+    print(f"{clip}: {frames} frames recorded.")
+    return clip
