@@ -23,14 +23,14 @@ if not __package__:  # run by its path, as in a Space, without the package insta
     import checkout  # noqa: F401
 
 from sim2street.app.content import html_tables
-from sim2street.app.content.border import Border
 from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints
 from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
 from sim2street.app.content.panes import Pane
+from sim2street.app.content.request_guard import RequestGuard
 from sim2street.app.demo_page import uploads
 from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
 from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
-from sim2street.app.demo_page.demo_api import AnsweringBlocks, DemoApi
+from sim2street.app.demo_page.demo_api import BlocksWithInputErrors, DemoApi
 from sim2street.app.demo_page.failures_tab import COMPARE, FailuresTab, opened
 from sim2street.app.demo_page.gradio_theme import CSS, theme
 from sim2street.app.demo_page.methods_tab import build_methods_tab
@@ -54,7 +54,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     """
     listed = entries or recent_checkpoints
     uploads.FOLDER_OF_UPLOADS.claim()
-    with AnsweringBlocks(title="Sim2Street", analytics_enabled=False) as demo:
+    with BlocksWithInputErrors(title="Sim2Street", analytics_enabled=False) as demo:
         gr.HTML(_head(), elem_id="head")
         compare, failures = CompareTab(engine, listed), FailuresTab(engine, listed, reads=not ON_ZERO_GPU)
         with gr.Tabs() as tabs:
@@ -117,7 +117,7 @@ def launch_options() -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": False,
         "app_kwargs": {
-            "middleware": [Middleware(Border, uploads=uploads.upload_route())],
+            "middleware": [Middleware(RequestGuard, uploads=uploads.upload_route())],
             "lifespan": uploads.FOLDER_OF_UPLOADS.swept,
         },
     }

@@ -18,7 +18,7 @@ except (
 
 from sim2street.app.admin.admission import who_is_admin
 from sim2street.app.admin.browser_key import OWNERS, cookie_for, own_session
-from sim2street.app.content.border import Border
+from sim2street.app.content.request_guard import RequestGuard
 from sim2street.app.views import uploads
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def draw() -> None:
 if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(
         __file__,
-        middleware=[Middleware(Border, uploads=uploads.upload_route(), cookie=cookie_for, admit=OWNERS.admit)],
+        middleware=[Middleware(RequestGuard, uploads=uploads.upload_route(), cookie=cookie_for, admit=OWNERS.admit)],
         lifespan=uploads.UPLOADS.swept,
     )
 else:

@@ -23,7 +23,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks.machine import machine_line
 from benchmarks.script import run
 from benchmarks.visitors import serving
-from sim2street.app.content.comparison import suited
+from sim2street.app.content.comparison import preselected
 from sim2street.app.content.engine import network
 from sim2street.app.content.streets import rendered_scene
 from sim2street.models.predictor import Predictor
@@ -86,7 +86,7 @@ def bare_forwards(style: str, street: int) -> tuple[list[str], float]:
     """The checkpoints that Compare begins with, and the sum of the processor seconds in which each reads the photo."""
     photo = rendered_scene(style, street).photo
     opened = [entry.checkpoint for entry in catalog() if entry.checkpoint is not None]
-    chosen, total = suited(opened, rendered=True), 0.0
+    chosen, total = preselected(opened, rendered=True), 0.0
     for checkpoint in chosen:
         predict = Predictor(network(checkpoint), checkpoint.config.window, precision="bf16")
         predict(photo)  # the first one loads and lays out

@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks.machine import machine_line
 from sim2street import child_environment
-from sim2street.app.content.isolation import Workers
+from sim2street.app.content.decode_workers import Workers
 from sim2street.models.photo import MAX_PIXELS, read_photo
 
 SIDE = int(MAX_PIXELS**0.5)

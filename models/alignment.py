@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2street.models.errors import LabelError
-from sim2street.models.photo import TURNS, Photo
+from sim2street.models.photo import UPRIGHT_TRANSPOSITION, Photo
 
 SLACK: Final = 0.01
 """Tolerated relative difference of the aspect ratios: a few GTA5 label images have some rows more than their photo."""
@@ -54,7 +54,7 @@ def aligned(labels: NDArray[np.uint8], photo: Photo, *, name: str) -> NDArray[np
         )
     if fits_upright:
         return labels
-    return np.ascontiguousarray(np.asarray(Image.fromarray(labels).transpose(TURNS[photo.orientation])))
+    return np.ascontiguousarray(np.asarray(Image.fromarray(labels).transpose(UPRIGHT_TRANSPOSITION[photo.orientation])))
 
 
 def _agree(size: Size, wanted: Size) -> bool:

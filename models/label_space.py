@@ -231,7 +231,7 @@ class LabelSpace:
                 members[owner].append(label)
         return tuple(map(tuple, members)) if any(members) else None
 
-    def members_or_refuse(self, finer: LabelSpace) -> Members:
+    def require_members(self, finer: LabelSpace) -> Members:
         """Return `members_in(finer)`, or raise a `LabelError` that says how to define the mapping."""
         members = self.members_in(finer)
         if members is None:
@@ -256,7 +256,7 @@ class LabelSpace:
             LabelError: `other` is neither a finer space nor a subset of this one.
         """
         table = np.full(256, IGNORE, np.uint8)
-        for label, group in enumerate(self.members_or_refuse(other)):
+        for label, group in enumerate(self.require_members(other)):
             table[list(group)] = label
         return table[labels]
 

@@ -71,7 +71,7 @@ class Numbering:
     def common_share(self, counts: NDArray[np.int64]) -> float:
         """Share of pixels, in [0,1], that `COMMON` covers if (256,) pixel counts per value use this numbering."""
         common = {CITYSCAPES19.names.index(name) for name in COMMON}
-        members = self.space.members_or_refuse(CITYSCAPES19)
+        members = self.space.require_members(CITYSCAPES19)
         values = [value for value, label in self.meaning.items() if label != IGNORE and common & set(members[label])]
         return float(counts[values].sum() / max(1, counts.sum()))
 

@@ -3,7 +3,7 @@
 Every picture is untrusted input. EXIF orientation is applied, 10 to 16 bits and floats are scaled by their real range,
 CMYK and palettes are converted, alpha is composited on white, and the first frame of an animation is taken; anything
 unreadable raises `PhotoError`. Neither the suffix nor the size in the header is trusted. If the metadata is broken or too
-large, the pixels are read without it. `structure` limits how much work a file can cause a decoder.
+large, the pixels are read without it. `file_limits` limits how much work a file can cause a decoder.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from sim2street.models.bare_pictures import without_metadata
 from sim2street.models.errors import LabelError, PhotoError
-from sim2street.models.structure import first_picture
+from sim2street.models.file_limits import first_picture
+from sim2street.models.metadata_stripping import without_metadata
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest file read, in bytes."""
@@ -60,7 +60,7 @@ DECODER_ERRORS: Final = (
     zlib.error,
 )
 
-TURNS: Final = {
+UPRIGHT_TRANSPOSITION: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -283,7 +283,7 @@ class _Decoded:
     @property
     def turn(self) -> Image.Transpose | None:
         """Transposition that makes `image` upright; None if it is."""
-        return None if self.image.format == "TIFF" else TURNS.get(self.orientation)
+        return None if self.image.format == "TIFF" else UPRIGHT_TRANSPOSITION.get(self.orientation)
 
 
 def _decode(data: bytes, name: str, long_side: int | None = None) -> _Decoded:
@@ -345,7 +345,7 @@ def _loaded(image: Image.Image, modes: tuple[object, ...], remarks: list[str], l
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if tags is None else tags.get(274, 1)
     except Exception:  # whatever broken metadata makes Pillow raise
         remarks.append("its EXIF data is damaged, so the picture is shown as stored, without turning it")
-    known = orientation if isinstance(orientation, int) and orientation in TURNS else 1
+    known = orientation if isinstance(orientation, int) and orientation in UPRIGHT_TRANSPOSITION else 1
     if tags is not None:
         # Pillow turns a TIFF itself while decoding, but first reads EXIF directories, which may be broken.
         exif = image.getexif()

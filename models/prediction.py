@@ -185,7 +185,7 @@ class Prediction:
         """
         if source.shape[0] != own.count:
             raise ValueError(f"probabilities have shape {source.shape}; {own.name} needs ({own.count}, H, W)")
-        members = None if space is None or space.is_part_of(own) else space.members_or_refuse(own)
+        members = None if space is None or space.is_part_of(own) else space.require_members(own)
         shown = own if space is None or members is None else space
         found = _by_compiled_code(source, members, 1, slice(None), slice(None))
         if found is not None:

@@ -26,7 +26,7 @@ from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.files import read_json, visible
 from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.methods import METHODS
-from sim2street.training.renamed import with_todays_names
+from sim2street.training.renamed import with_current_names
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 PREVIOUS: Final = "previous"
@@ -250,7 +250,7 @@ class RunConfig(Options):
     @model_validator(mode="before")
     @classmethod
     def _has_todays_names(cls, values: Any) -> Any:
-        return with_todays_names(values)
+        return with_current_names(values)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -274,12 +274,12 @@ class RunConfig(Options):
         # Classes of a labelled folder are checked when the data is opened, since the folder may be on another machine.
         for source in self.sources if self.labels is None else ():
             if (own := getattr(source.kind, "labels", None)) is not None:
-                self.refuse_coarser(source, own, CITYSCAPES19)
+                self.check_source_classes(source, own, CITYSCAPES19)
         if entry.trains and options.trains_segmenter and "segmenter" not in self.optimisers:
             raise ConfigError(f"optimisers.segmenter is missing: method {self.method} trains the segmenter.")
         return self
 
-    def refuse_coarser(self, source: DatasetConfig, space: LabelSpace, predicted: LabelSpace) -> None:
+    def check_source_classes(self, source: DatasetConfig, space: LabelSpace, predicted: LabelSpace) -> None:
         """Refuse a source whose classes are coarser than the predicted ones if the method mixes its labels with pseudo labels.
 
         Args:
@@ -293,7 +293,7 @@ class RunConfig(Options):
         """
         if predicted.takes(space):
             return
-        space.members_or_refuse(predicted)
+        space.require_members(predicted)
         entry = METHODS.find(self.method)
         if entry.mixes_labels:
             raise ConfigError(
@@ -384,7 +384,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in visible(RECIPES, "*.toml"))
 
 
-def no_recipe(source: str) -> ConfigError:
+def unknown_recipe(source: str) -> ConfigError:
     """The error for a name that is neither a file nor a recipe; suggests similar names."""
     near = [name for name in recipe_names() if source and source.lower() in name]
     near = near or difflib.get_close_matches(source, recipe_names(), n=3)
@@ -428,7 +428,7 @@ def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict
         path = within[-1].parent / source if within else Path(source)
     if not path.is_file():
         asked = f"{within[-1].name}: base: " if within else ""
-        raise ConfigError(f"{asked}{no_recipe(source)}")
+        raise ConfigError(f"{asked}{unknown_recipe(source)}")
     path = path.resolve()
     if path in within:
         raise ConfigError(f"{within[0]} is its own base, by way of {within[-1].name}; remove one of the base keys.")

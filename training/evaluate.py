@@ -97,7 +97,7 @@ def evaluate(
     """
     if not len(dataset):
         raise DatasetError(f"{dataset.describe()} contains no images to score.")
-    tally = Tally(predictor.segmenter.labels, dataset.labels)
+    tally = ScoreAccumulator(predictor.segmenter.labels, dataset.labels)
     seconds = 0.0
     for index in range(len(dataset)):
         sample = dataset.read(index)
@@ -128,7 +128,7 @@ def evaluate_predictions(
     """
     dataset = folder.dataset
     folder.check()
-    tally, faults = Tally(folder.space, dataset.labels), Faults()
+    tally, faults = ScoreAccumulator(folder.space, dataset.labels), Faults()
     for index in range(len(dataset)):
         sample = dataset.read(index)
         height, width = sample.labels.shape
@@ -145,7 +145,7 @@ def evaluate_predictions(
     return tally.report(None), faults
 
 
-class Tally:
+class ScoreAccumulator:
     """Accumulates the confusion matrix and the calibration of one network or folder of predictions over a labelled set.
 
     Args:
@@ -221,7 +221,7 @@ def scored_space(predicted: LabelSpace, labelled: LabelSpace) -> LabelSpace:
         return predicted
     common = common_space((predicted, labelled))
     if common is None:
-        labelled.members_or_refuse(predicted)  # raises an error that says how to define a mapping
+        labelled.require_members(predicted)  # raises an error that says how to define a mapping
     assert common is not None
     return common
 
@@ -230,7 +230,7 @@ def unreachable(predicted: LabelSpace, scored: LabelSpace) -> list[int]:
     """Labels in `scored` to which no predicted class is mapped, such as comma10k's lane markings; they are not scored."""
     if scored.is_part_of(predicted):
         return []
-    return [label for label, group in enumerate(scored.members_or_refuse(predicted)) if not group]
+    return [label for label, group in enumerate(scored.require_members(predicted)) if not group]
 
 
 def _number(value: float) -> float | None:

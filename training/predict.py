@@ -30,7 +30,7 @@ from sim2street.models.photo import SUFFIXES, Photo, read_photo
 from sim2street.models.prediction import Prediction
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import read_json, sha256_of, write_json, written_whole
-from sim2street.training.datasets.listing import Listing, say_once
+from sim2street.training.datasets.listing import Listing, warn_once
 from sim2street.training.datasets.writer import is_whole_png
 
 LOGGER: Final = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[str]:
     if not found:
         raise PhotoError(f"{folder} contains no photo. {remark or 'It is empty.'}")
     if remark:
-        say_once(remark)
+        warn_once(remark)
     return found
 
 

@@ -19,12 +19,12 @@ EARLIER_FOLDER: Final = "companions"
 """Name that `extra_networks` had in the folder of a run."""
 
 
-def with_todays_names(values: Any) -> Any:
+def with_current_names(values: Any) -> Any:
     """Return plain values with current key names at every depth; dotted keys are renamed part by part."""
     if isinstance(values, Mapping):
-        return {_today(key): with_todays_names(item) for key, item in values.items()}
+        return {_today(key): with_current_names(item) for key, item in values.items()}
     if isinstance(values, list | tuple):
-        return type(values)(with_todays_names(item) for item in values)
+        return type(values)(with_current_names(item) for item in values)
     return values
 
 

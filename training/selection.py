@@ -69,7 +69,7 @@ def predicted_space(config: RunConfig) -> LabelSpace:
     """
     predicted = _named_space(config)
     for source in config.sources:
-        config.refuse_coarser(source, source.label_space, predicted)
+        config.check_source_classes(source, source.label_space, predicted)
     return predicted
 
 

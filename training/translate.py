@@ -31,7 +31,7 @@ from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
 from sim2street.training.datasets.transforms import resize_photo
 from sim2street.training.datasets.writer import is_whole_png, to_png
 from sim2street.training.methods.cycada import CyCADAOptions
-from sim2street.training.renamed import with_todays_names
+from sim2street.training.renamed import with_current_names
 from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks
 
 Direction = Literal["to_target", "to_source"]
@@ -172,7 +172,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
     manifest = out / MANIFEST
     if manifest.exists():
         try:
-            found = with_todays_names(json.loads(manifest.read_text(encoding="utf-8")))
+            found = with_current_names(json.loads(manifest.read_text(encoding="utf-8")))
         except (ValueError, RecursionError):
             found = None
         if found != settings:

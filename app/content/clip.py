@@ -57,9 +57,9 @@ def read_clip(data: bytes, name: str) -> Clip:
     Raises:
         PhotoError: it is not a video, has no frame, is longer than `LONGEST`, or takes too long to decode.
         ConfigError: PyAV is not installed.
-        LimitError: see `isolation.Workers.run`.
+        LimitError: see `decode_workers.Workers.run`.
     """
-    from sim2street.app.content.isolation import WORKERS_OF_SERVER
+    from sim2street.app.content.decode_workers import WORKERS_OF_SERVER
     from sim2street.app.content.panes import LONG_SIDE
 
     return WORKERS_OF_SERVER.run(decode, data, LONG_SIDE, name=name)

@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sim2street.app.content import figures, panes
-from sim2street.app.content.answer import answer
 from sim2street.app.content.common_classes import in_common_classes, moved, padded, remark, scene_for, side_by_side
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import identity, other_colour
 from sim2street.app.content.panes import Pane
+from sim2street.app.content.summary import answer
 from sim2street.app.content.translation import translated
 from sim2street.models.importers import FAMILIES
 from sim2street.models.label_space import LabelSpace
@@ -50,7 +50,7 @@ def _year_of(method: str) -> int:
     return next((family.year for family in FAMILIES.values() if family.method == method), 9999)
 
 
-def suited(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
+def preselected(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
     """Preselect checkpoints for rendered streets or for real photos; users can choose any others.
 
     These are the checkpoints adapted to pictures of that kind, and the source-only ones with the same encoders: one that
@@ -114,17 +114,17 @@ def compare(
     """
     shown = in_common_classes(scene, [each.config.space for each in checkpoints])
     try:
-        yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+        yield current_results(engine, scene, checkpoints, everyone, settings, visitor)
         for checkpoint in checkpoints:
             part = scene_for(shown, checkpoint.config.space)
             if engine.known(part, checkpoint, settings, visitor) is None:
                 engine.read(part, checkpoint, settings, visitor)
-                yield known_so_far(engine, scene, checkpoints, everyone, settings, visitor)
+                yield current_results(engine, scene, checkpoints, everyone, settings, visitor)
     finally:
         engine.release(visitor)
 
 
-def known_so_far(
+def current_results(
     engine: Engine,
     scene: Scene,
     checkpoints: Sequence[Checkpoint],

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sim2street.app.content.isolation import WORKERS_OF_SERVER
+from sim2street.app.content.decode_workers import WORKERS_OF_SERVER
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
 from sim2street.models.errors import LabelError, Sim2StreetError
 from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
@@ -39,7 +39,7 @@ FIRST_SCENE: Final = 2_000_000
 """Renderer index of the gallery's street 0, beyond all scenes used for training or scoring."""
 SCENE_SIZE: Final = (512, 256)
 """(width, height) in pixels of a rendered scene, with the aspect ratio of Cityscapes photos."""
-ONE_PAINTER: Final = threading.Lock()
+RENDER_LOCK: Final = threading.Lock()
 """Only one thread may render at a time, since OpenCV's thread count and the lazily drawn sprites are global to the process.
 Of 240 scenes rendered in 50 threads at once, 2 differed from those rendered alone."""
 THUMBNAIL: Final = (168, 84)
@@ -73,7 +73,7 @@ ENCODINGS: Final = NUMBERINGS
 
 def rendered_scene(style: str, number: int) -> Scene:
     """Render street `number` of the gallery in a style, with its exact labels."""
-    with ONE_PAINTER:
+    with RENDER_LOCK:
         rendered = render(style, FIRST_SCENE + number, size=SCENE_SIZE)
     digest = hashlib.sha256(rendered.photo.tobytes()).hexdigest()
     photo = Photo(rendered.photo, f"Rendered street {number}, {style}", digest)

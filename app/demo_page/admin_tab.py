@@ -103,7 +103,7 @@ def answer(action: Callable[[], Any]) -> Any:
         raise gr.Error(escape.html(str(error)), duration=12, print_exception=False) from error
 
 
-def greet(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple[Any, str]:
+def show_or_hide_controls(profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> tuple[Any, str]:
     """Show or hide the tab's controls, with a greeting or the reason."""
     try:
         admin = admin_of(profile, token)
@@ -297,9 +297,9 @@ def build_admin_tab(demo: gr.Blocks) -> None:
 
     private: dict[str, Any] = {"api_visibility": "private"}
     shown = [state, losses, quality, printed]
-    demo.load(greet, None, [room, greeting], **private).success(list_hardware, None, flavour, **private).success(
-        refresh, namespace, [jobs, chosen], **private
-    )
+    demo.load(show_or_hide_controls, None, [room, greeting], **private).success(
+        list_hardware, None, flavour, **private
+    ).success(refresh, namespace, [jobs, chosen], **private)
     planned.click(plan, [recipe, changes, flavour], plan_text, **private)
     inputs = [recipe, changes, flavour, repository, namespace, minutes]
     launched.click(launch, inputs, [jobs, chosen], trigger_mode="once", **private)

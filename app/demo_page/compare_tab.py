@@ -11,12 +11,12 @@ from typing import Any, Final
 import gradio as gr
 
 from sim2street.app.content import charts, escape, exports, figures, html_tables
-from sim2street.app.content.answer import MOST_CLASSES, telling_classes
-from sim2street.app.content.comparison import Comparison, compare, known_so_far, suited
+from sim2street.app.content.comparison import Comparison, compare, current_results, preselected
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
 from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
 from sim2street.app.content.limits import RateLimit
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
+from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
 from sim2street.app.demo_page import gradio_parts, uploads
 from sim2street.app.viewer.report import html_report
 from sim2street.models.errors import Sim2StreetError
@@ -268,7 +268,7 @@ class CompareTab:
         if scene is None:
             return gr.skip(), ""
         checkpoints, everyone = self.checkpoints(choice)
-        state = known_so_far(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
+        state = current_results(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         if not state.waiting:
             return gr.skip(), _said(state)
         return self.cut_short(state, everyone, choice, visitor, "Stopped")
@@ -278,7 +278,7 @@ class CompareTab:
     ) -> tuple[Any, str]:
         """The viewer without the missing predictions, and a sentence on why they are missing."""
         read = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
-        shown = known_so_far(self.engine, state.scene, read, everyone, choice.settings, visitor)
+        shown = current_results(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
         return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
 
@@ -363,7 +363,7 @@ def _titles(entries: list[CatalogEntry]) -> list[tuple[str, str]]:
 def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
     """Names of the methods preselected for a source."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
-    return [checkpoint.name for checkpoint in suited(usable, rendered=source == RENDERED)]
+    return [checkpoint.name for checkpoint in preselected(usable, rendered=source == RENDERED)]
 
 
 def _counted(methods: Sequence[str]) -> str:
@@ -388,7 +388,7 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     if not state.entrants:
         return "", None, "", ""
     found = figures.numbers(state.entrants)
-    order = telling_classes(state.entrants, state.scene.truth)[:MOST_CLASSES]
+    order = most_different_classes(state.entrants, state.scene.truth)[:MOST_CLASSES]
     formats = {"Mean entropy": ".3f", "Seconds": ".2f", figures.AGAINST: "+.1f"}
     return (
         html_tables.table(found.summary, formats, found.colours),

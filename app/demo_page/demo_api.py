@@ -22,7 +22,7 @@ RATE: Final = (30, 60.0)
 """Number of calls allowed per client within a number of seconds."""
 
 
-class AnsweringBlocks(gr.Blocks):
+class BlocksWithInputErrors(gr.Blocks):
     """Blocks that explain an input of the wrong type in a sentence; Gradio's own answer is `"error": null`.
 
     Gradio converts the inputs before it calls an endpoint, so the endpoint itself cannot explain them.

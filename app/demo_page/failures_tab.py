@@ -23,7 +23,7 @@ AT_ONCE: Final = 12
 """Largest number of cards shown."""
 COMPARE: Final = "compare"
 """Id of the Compare tab."""
-NOBODY: Final = "none"
+NO_COMPARISON: Final = "none"
 FIRST_SET: Final = "street_scenes/fog"
 ELSEWHERE: Final = (
     "This server gets a GPU for one photo at a time, so it cannot analyse whole sets. `sim2street app` does so on your own"
@@ -88,7 +88,9 @@ class FailuresTab:
         titles = self._titles()
         choices = [(title, name) for name, title in titles.items()]
         first = choices[0][1] if choices else None
-        return gr.update(choices=choices, value=first), gr.update(choices=[(NOBODY, NOBODY), *choices], value=NOBODY)
+        return gr.update(choices=choices, value=first), gr.update(
+            choices=[(NO_COMPARISON, NO_COMPARISON), *choices], value=NO_COMPARISON
+        )
 
     def start(self, key: str, reader: str, against: str, order: str, choice: str) -> tuple[Any, ...]:
         """Start to predict the set with the checkpoints that have not predicted it completely."""

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import sim2street.models.photo
 from sim2street.app.content import gallery
 from sim2street.app.content.background import repeating
-from sim2street.app.content.border import MULTIPART, UploadRoute
 from sim2street.app.content.engine import OwnPhoto
 from sim2street.app.content.limits import LimitError, client_address
+from sim2street.app.content.request_guard import MULTIPART, UploadRoute
 from sim2street.models.errors import PhotoError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.storage.files import size_of, still_runs
@@ -95,21 +95,21 @@ class UploadFolder:
         atexit.register(shutil.rmtree, own, ignore_errors=True)
 
     def admit(self, path: str, size: int) -> None:
-        """See `border.Arrivals`."""
+        """See `request_guard.UploadObserver`."""
         if self.place is not None and size_of(self.place) + size > FOLDER_BYTES:
             raise LimitError("Too many photos are waiting to be read. Try again in a few minutes.")
         with self._lock:
             self._arriving += 1
 
     def arrived(self, path: str, answer: bytes) -> None:
-        """See `border.Arrivals`; Gradio answers with the list of files."""
+        """See `request_guard.UploadObserver`; Gradio answers with the list of files."""
         with suppress(ValueError, RecursionError):
             files = json.loads(answer)
             with self._lock:
                 self._awaited.update(str(Path(file).resolve()) for file in files if isinstance(file, str))
 
     def ended(self, path: str) -> None:
-        """See `border.Arrivals`."""
+        """See `request_guard.UploadObserver`."""
         with self._lock:
             self._arriving -= 1
             if not self._arriving:
@@ -182,7 +182,7 @@ FOLDER_OF_UPLOADS: Final = UploadFolder(LEFTOVERS)
 
 
 def upload_route() -> UploadRoute:
-    """Gradio's upload route for `Border`; the limit includes the multipart overhead."""
+    """Gradio's upload route for `RequestGuard`; the limit includes the multipart overhead."""
     return UploadRoute(r"/gradio_api/upload/?$", "POST", MAX_MEGABYTES * 2**20 + MULTIPART, FOLDER_OF_UPLOADS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from sim2street.app.content import escape, figures, html_tables
-from sim2street.app.content.comparison import suited
+from sim2street.app.content.comparison import preselected
 from sim2street.app.views import session
 from sim2street.models.storage.checkpoint import Checkpoint
 
@@ -52,7 +52,7 @@ def chosen_with(checkpoint: Checkpoint, usable: list[Checkpoint], titles: dict[s
         (key, escape.markdown(titles[each.name]))
         for key, rendered in (("methods", True), ("photo_methods", False))
         for each in usable
-        if each is checkpoint or each in suited(usable, rendered=rendered)
+        if each is checkpoint or each in preselected(usable, rendered=rendered)
     ]
 
 

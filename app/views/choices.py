@@ -10,7 +10,7 @@ import streamlit as st
 
 from sim2street.app.content import escape, gallery
 from sim2street.app.content.clip import CLIP
-from sim2street.app.content.comparison import listed_checkpoints, suited
+from sim2street.app.content.comparison import listed_checkpoints, preselected
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
 from sim2street.app.content.gallery import OWN, RENDERED, Scene
@@ -84,7 +84,7 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
     titles = unique_titles(usable)
     labels = {name: escape.markdown(title) for name, title in titles.items()}
     key = "methods" if rendered else "photo_methods"
-    first = [checkpoint.name for checkpoint in suited(usable, rendered=rendered)]
+    first = [checkpoint.name for checkpoint in preselected(usable, rendered=rendered)]
     say_what_is_gone(key, labels.values())
     # The pills take their choice from the address only when they are drawn, which is after the label of their sheet.
     named = [label for label in st.query_params.get_all(key) if label in labels.values()]
@@ -159,7 +159,7 @@ def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *
     if "style" in address:  # the style of the last visit would come first
         st.session_state.style = address["style"]
     titles, key = unique_titles(usable), "methods" if rendered else "photo_methods"
-    shown = {each.name for each in (*suited(usable, rendered=rendered), *readers)}
+    shown = {each.name for each in (*preselected(usable, rendered=rendered), *readers)}
     methods = [(key, titles[each.name]) for each in usable if each.name in shown]
     st.switch_page("views/compare.py", query_params=[*address.items(), *methods])
 

@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from sim2street.app.content import charts, escape, exports, figures
-from sim2street.app.content.answer import MOST_CLASSES, telling_classes
 from sim2street.app.content.comparison import HEADING, Comparison
 from sim2street.app.content.engine import ENGINE, Settings, device_name
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import OWN, Scene
+from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
 from sim2street.app.viewer.report import html_report
 from sim2street.app.views import choices, components, session
 from sim2street.app.views.adapting import adapted_to
@@ -48,13 +48,13 @@ def main() -> None:
     viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
-    state = session.known_so_far(scene, checkpoints, everyone, settings, others)
+    state = session.current_results(scene, checkpoints, everyone, settings, others)
     viewer.show(state.bundle)
     # What stands there of the photo before is taken away at once: it would be read as this one's.
     below = st.empty() if state.waiting else None
     for checkpoint in state.waiting:
         session.read(state.scene, checkpoint, settings)
-        state = session.known_so_far(scene, checkpoints, everyone, settings, others)
+        state = session.current_results(scene, checkpoints, everyone, settings, others)
         viewer.show(state.bundle)
     if state.entrants:
         with st.container() if below is None else below.container():
@@ -65,7 +65,7 @@ def main() -> None:
 def show_figures(entrants: list[Entrant], scene: Scene) -> None:
     """The classes that tell most as bars, and a row per method; all classes folded."""
     found = figures.numbers(entrants)
-    order = telling_classes(entrants, scene.truth)
+    order = most_different_classes(entrants, scene.truth)
     shown = order[:MOST_CLASSES]
     number = st.column_config.NumberColumn
     left, right = st.columns(2, gap="large")

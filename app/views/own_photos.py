@@ -8,9 +8,9 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sim2street.app.content import escape, gallery, photo_offer
+from sim2street.app.content import escape, example_photos, gallery
+from sim2street.app.content.example_photos import OfferedPhoto
 from sim2street.app.content.gallery import Scene
-from sim2street.app.content.photo_offer import OfferedPhoto
 from sim2street.app.views import uploads
 from sim2street.app.views.components import VIEWER, camera, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
@@ -57,7 +57,7 @@ def choose_own() -> Scene | None:
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     st.session_state.own_photos = [each.scene.photo for each in photos]
-    on_offer = len(offered) < len(photo_offer.offer().photos)
+    on_offer = len(offered) < len(example_photos.offer().photos)
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
             ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
@@ -74,7 +74,7 @@ def choose_own() -> Scene | None:
     if not photos:
         st.html(LARGE)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
-            offer = photo_offer.offer()
+            offer = example_photos.offer()
             st.markdown(
                 f"**No street photo at hand?** {offer.title}: {len(offer.photos)} photos, {in_units(offer.size)}, licence"
                 f" {offer.licence}, from [{offer.repository}](https://github.com/{offer.repository}).",
@@ -170,7 +170,7 @@ def _label_came(key: str) -> None:
 
 def _offer() -> None:
     """Real photos that are fetched when asked for; what fails is named and the rest goes on."""
-    offer = photo_offer.offer()
+    offer = example_photos.offer()
     asked = st.button(
         f"Try {len(offer.photos)} real photos ({in_units(offer.size)})",
         icon=":material/cloud_download:",
@@ -185,7 +185,7 @@ def _offer() -> None:
     for done, photo in enumerate(offer.photos):
         bar.progress(done / len(offer.photos), f"Fetching {escape.markdown(photo.name)}")
         try:
-            photo_offer.fetch_photo(photo)
+            example_photos.fetch_photo(photo)
         except Sim2StreetError as error:
             failed.append(str(error))
     st.session_state.offer_failed = failed
@@ -199,9 +199,9 @@ def _offered() -> list[Own]:
     if failed:
         st.error("\n\n".join(map(escape.markdown, failed)), icon=":material/cloud_off:")
     found = []
-    for photo in photo_offer.offer().photos:
+    for photo in example_photos.offer().photos:
         try:
-            if photo_offer.fetched(photo):
+            if example_photos.fetched(photo):
                 found.append(_offered_photo(photo))
         except Sim2StreetError as error:
             st.error(escape.markdown(str(error)), icon=":material/image_not_supported:")
@@ -210,5 +210,5 @@ def _offered() -> list[Own]:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _offered_photo(photo: OfferedPhoto) -> Own:
-    scene = photo_offer.offered_scene(photo)
+    scene = example_photos.offered_scene(photo)
     return Own(photo.sha256, scene, gallery.thumbnail_jpeg(scene))

@@ -35,7 +35,7 @@ def checkpoints() -> list[CatalogEntry]:
     return comparison.listed_checkpoints()
 
 
-def known_so_far(
+def current_results(
     scene: Scene,
     checkpoints: Sequence[Checkpoint],
     everyone: Sequence[Checkpoint],
@@ -43,7 +43,7 @@ def known_so_far(
     others: Mapping[str, PredictionFolder],
 ) -> Comparison:
     """Collect what was already read, and `others`' predictions by name."""
-    return comparison.known_so_far(ENGINE, scene, checkpoints, everyone, settings, visitor(), others)
+    return comparison.current_results(ENGINE, scene, checkpoints, everyone, settings, visitor(), others)
 
 
 def read(scene: Scene, checkpoint: Checkpoint, settings: Settings) -> Pane | Failure:

@@ -18,8 +18,8 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from sim2street.app.content.background import repeating
-from sim2street.app.content.border import MULTIPART, UploadRoute
 from sim2street.app.content.limits import LimitError
+from sim2street.app.content.request_guard import MULTIPART, UploadRoute
 from sim2street.models.photo import MAX_BYTES
 
 SESSION_BYTES: Final = 192 * 2**20
@@ -52,7 +52,7 @@ class SessionUploads:
         self._lock = threading.Lock()
 
     def admit(self, path: str, size: int) -> None:
-        """See `border.Arrivals`."""
+        """See `request_guard.UploadObserver`."""
         session = _session_and_file(path)[0]
         held = {name: sum(len(file.data) for file in files.values()) for name, files in self._files().items()}
         with self._lock:
@@ -66,12 +66,12 @@ class SessionUploads:
             self._arriving[path] = size
 
     def arrived(self, path: str, answer: bytes) -> None:
-        """See `border.Arrivals`."""
+        """See `request_guard.UploadObserver`."""
         with self._lock:
             self._since[_session_and_file(path)] = self._clock()
 
     def ended(self, path: str) -> None:
-        """See `border.Arrivals`."""
+        """See `request_guard.UploadObserver`."""
         with self._lock:
             self._arriving.pop(path, None)
 
@@ -128,7 +128,7 @@ UPLOADS: Final = SessionUploads(_manager_of_server)
 
 
 def upload_route() -> UploadRoute:
-    """Streamlit's, for `Border`."""
+    """Streamlit's, for `RequestGuard`."""
     return UploadRoute(r"(/.*)?/_stcore/upload_file/[^/]+/[^/]+/?$", "PUT", MAX_BYTES + MULTIPART, UPLOADS)
 
 

@@ -15,7 +15,7 @@ from sim2street.app.demo_page import uploads
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.numbering import CAMVID_CLASSES, LABEL_IDS, TRAIN_IDS, MisnumberedError
-from sim2street.models.photo import TURNS
+from sim2street.models.photo import UPRIGHT_TRANSPOSITION
 from sim2street.training.datasets.street_scenes import render
 
 WIDTH, HEIGHT = 64, 32
@@ -60,7 +60,7 @@ def test_labels_of_the_stored_pixels_turn_with_the_photo(orientation: int, scale
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_labels_of_the_upright_photo_stay(orientation: int) -> None:
     photo, labels = labelled(orientation)
-    upright = np.asarray(Image.fromarray(labels).transpose(TURNS[orientation]))
+    upright = np.asarray(Image.fromarray(labels).transpose(UPRIGHT_TRANSPOSITION[orientation]))
     assert fit(opened(photo, upright)) > 0.9
 
 

@@ -16,7 +16,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from sim2street.app.content import border
+from sim2street.app.content import request_guard
 from sim2street.app.content.engine import Engine
 from sim2street.app.demo_page import demo_api
 from sim2street.app.demo_page.uploads import FOLDER_VARIABLE, SWEEP_SECONDS
@@ -94,6 +94,6 @@ def _page(folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(folder / "uploads"))
         patch.setattr(demo_api, "RATE", (10**6, 60.0))
-        patch.setattr(border, "UPLOADS", (10**6, 60.0))
+        patch.setattr(request_guard, "UPLOADS", (10**6, 60.0))
         with running_demo(Engine(), lambda: [entry]) as url:
             yield url

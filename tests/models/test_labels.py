@@ -67,8 +67,8 @@ def test_camvid_covers_all_nineteen() -> None:
 def test_spaces_are_compared_through_one_that_both_are_made_of() -> None:
     assert CAMVID11.members_in(IDD_LITE7) is None, "far objects are buildings and trees"
     with pytest.raises(LabelError, match=r"7 of idd_lite7\. Add members = \{ camvid11"):
-        IDD_LITE7.members_or_refuse(CAMVID11)
-    members = COMMA10K5.members_or_refuse(CAMVID11)
+        IDD_LITE7.require_members(CAMVID11)
+    members = COMMA10K5.require_members(CAMVID11)
     named = {
         name: [CAMVID11.names[label] for label in group] for name, group in zip(COMMA10K5.names, members, strict=True)
     }

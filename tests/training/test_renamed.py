@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sim2street.training.config import RunConfig, load_recipe
-from sim2street.training.renamed import with_todays_names
+from sim2street.training.renamed import with_current_names
 from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks, save_extra_networks
 
 EARLIER = {
@@ -39,7 +39,7 @@ def test_a_config_of_an_earlier_version_is_todays() -> None:
 
 def test_keys_of_a_saved_state_are_renamed_part_by_part() -> None:
     state = {"judge_target.model.0.weight": torch.zeros(1), "judgements": torch.zeros(()), "misjudged.x": 1}
-    assert list(with_todays_names(state)) == [
+    assert list(with_current_names(state)) == [
         "discriminator_target.model.0.weight",
         "discriminator_steps",
         "misjudged.x",

@@ -59,7 +59,7 @@ def _write_data_file(options: argparse.Namespace) -> None:
     """Write `data.toml` into a folder, unless there is one."""
     from sim2street.models.errors import ConfigError
     from sim2street.models.storage.files import written_whole
-    from sim2street.training.datasets.first_look import look_at
+    from sim2street.training.datasets.data_file_draft import look_at
     from sim2street.training.datasets.labelled_folder import DATA_FILE, LabelledFolder
     from sim2street.training.selection import progress_bar
 

@@ -16,7 +16,7 @@ from sim2street.training.datasets.foggy_cityscapes import FoggyCityscapes
 from sim2street.training.datasets.gta5 import Gta5
 from sim2street.training.datasets.idd import Idd
 from sim2street.training.datasets.labelled_folder import LabelledFolder
-from sim2street.training.datasets.listing import say_once
+from sim2street.training.datasets.listing import warn_once
 from sim2street.training.datasets.photo_folder import PhotoFolder
 from sim2street.training.datasets.rendered import StreetScenes
 from sim2street.training.datasets.synthia import Synthia
@@ -68,5 +68,5 @@ def open_dataset(
         )
     dataset = kind(**given)
     for remark in dataset.remarks if isinstance(dataset, FolderDataset) else ():
-        say_once(remark)
+        warn_once(remark)
     return dataset

@@ -124,7 +124,7 @@ def is_picture(path: Path) -> bool:
 _SAID: Final[set[str]] = set()
 
 
-def say_once(sentence: str) -> None:
+def warn_once(sentence: str) -> None:
     """Log a warning (by default to stderr), each one only once per process."""
     if sentence not in _SAID:
         _SAID.add(sentence)

@@ -266,7 +266,7 @@ def _relabelled(dataset: SegmentationDataset, labels: LabelSpace) -> Segmentatio
 
 
 def _merges(dataset: SegmentationDataset, labels: LabelSpace) -> Members | None:
-    return None if dataset.labels == labels else dataset.labels.members_or_refuse(labels)
+    return None if dataset.labels == labels else dataset.labels.require_members(labels)
 
 
 def _shuffled(count: int, place: int, key: tuple[int, ...]) -> int:

@@ -28,7 +28,7 @@ class Relabelled(SegmentationDataset):
 
     def __init__(self, origin: SegmentationDataset, labels: LabelSpace) -> None:
         if not labels.takes(origin.labels):
-            labels.members_or_refuse(origin.labels)  # raises an error that says how to define a mapping
+            labels.require_members(origin.labels)  # raises an error that says how to define a mapping
         self.origin = origin
         self.labels = labels
         self.labelled = origin.labelled

@@ -8,7 +8,7 @@ from typing import Any
 
 from sim2street.models.errors import ConfigError, Sim2StreetError
 from sim2street.models.storage.catalog import catalog
-from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, no_recipe, recipe_names
+from sim2street.training.config import DatasetConfig, RunConfig, load_recipe, recipe_names, unknown_recipe
 from sim2street.training.jobs.fields import FormField, form_fields
 from sim2street.training.methods import METHODS
 from sim2street.training.selection import open_originals
@@ -21,7 +21,7 @@ def shipped_recipe(name: str) -> RunConfig:
         ConfigError: there is no recipe of that name.
     """
     if name not in recipe_names():
-        raise no_recipe(name)
+        raise unknown_recipe(name)
     return load_recipe(name)
 
 

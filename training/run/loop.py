@@ -53,7 +53,7 @@ from sim2street.training.methods import build_method
 from sim2street.training.methods.adabn import batch_norms, recalibrate
 from sim2street.training.methods.base import Method
 from sim2street.training.pair import DomainPair, PairStream
-from sim2street.training.renamed import TODAY, with_todays_names
+from sim2street.training.renamed import TODAY, with_current_names
 from sim2street.training.run.beginning import KEY, beginning, changes, recorded
 from sim2street.training.run.extra_networks import (
     EXTRA_NETWORKS,
@@ -507,7 +507,7 @@ class Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] != STATE_FORMAT:
                 raise TrainingError(f"{path} has format {state['format']}; this version reads format {STATE_FORMAT}.")
-            self.method.load_state_dict(with_todays_names(state["method"]), strict=True)
+            self.method.load_state_dict(with_current_names(state["method"]), strict=True)
             states = {TODAY.get(name, name): kept for name, kept in state["optimisers"].items()}
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(states[name])

@@ -10,7 +10,7 @@ import pytest
 
 from sim2street.app.content import gallery, streets
 from sim2street.app.content.byte_cache import ByteCache
-from sim2street.app.content.comparison import known_so_far, listed_checkpoints, suited
+from sim2street.app.content.comparison import current_results, listed_checkpoints, preselected
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.identities import OTHER_COLOURS, identity, identity_of_title
@@ -32,16 +32,20 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(
             ("real", "daformer", "camvid/train"),
         )
     )
-    assert suited([plain, fog, real], rendered=True) == [plain, fog]
-    assert suited([plain, fog, real], rendered=False) == [plain, real]
-    assert suited([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
-    assert suited([], rendered=True) == []
+    assert preselected([plain, fog, real], rendered=True) == [plain, fog]
+    assert preselected([plain, fog, real], rendered=False) == [plain, real]
+    assert preselected([plain, fog], rendered=False) == [plain, fog], "none is adapted to photos"
+    assert preselected([], rendered=True) == []
     other = Checkpoint.open(save_tiny(tmp_path, "other", "source_only", "other", width=0.25))
-    assert suited([plain, other, fog], rendered=True) == [plain, other, fog], "one's own is always there"
+    assert preselected([plain, other, fog], rendered=True) == [plain, other, fog], "one's own is always there"
     monkeypatch.setattr("sim2street.app.content.comparison.SHIPPED", tmp_path)
-    assert suited([plain, other, fog], rendered=True) == [plain, fog], "another encoder's baseline tells nothing here"
+    assert preselected([plain, other, fog], rendered=True) == [plain, fog], (
+        "another encoder's baseline tells nothing here"
+    )
     longer = Checkpoint.open(save_tiny(tmp_path, "longer", "source_only", "longer", initialisation="plain"))
-    assert suited([plain, longer, fog], rendered=True) == [plain, fog], "a control is there for those who ask for it"
+    assert preselected([plain, longer, fog], rendered=True) == [plain, fog], (
+        "a control is there for those who ask for it"
+    )
 
 
 def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
@@ -57,7 +61,7 @@ def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> 
     dann = Checkpoint.open(save_tiny(tmp_path, "other", "dann", "Other"))
     engine = Engine()
     colours = [
-        known_so_far(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
+        current_results(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
         for everyone in ([advent], [dann, advent])
     ]
     assert colours == [identity("advent").colour] * 2

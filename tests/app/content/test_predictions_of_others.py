@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sim2street.app.content.comparison import known_so_far
+from sim2street.app.content.comparison import current_results
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.figures import numbers
 from sim2street.app.content.gallery import PREDICTIONS_VARIABLE, photo_set_scene, prediction_folders
@@ -41,7 +41,7 @@ def test_labels_are_scored_and_compared_and_lack_entropy(tmp_path: Path, monkeyp
     assert list(found) == ["rein", "camvid", "broken"]
     assert ["nowhere is not a folder" in problem for problem in problems] == [True]
     scene = photo_set_scene(dataset, 0)
-    state = known_so_far(Engine(), scene, [], [], Settings(), "visitor", found)
+    state = current_results(Engine(), scene, [], [], Settings(), "visitor", found)
     assert state.scene.space == CAMVID11, "into which all of them can be merged"
     assert [entrant.score.mean_iou for entrant in state.entrants if entrant.score] == [1, 1]
     assert state.bundle["disagreement"] is not None

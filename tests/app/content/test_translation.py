@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from sim2street.app.content import panes
-from sim2street.app.content.comparison import known_so_far
+from sim2street.app.content.comparison import current_results
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.streets import rendered_scene
 from sim2street.app.content.translation import JPEG
@@ -44,7 +44,7 @@ def method_of(run: Path) -> dict[str, Any]:
     """The checkpoint's part of the bundle after it has read the scene."""
     checkpoint, engine = Checkpoint.open(run / "checkpoint"), Engine()
     engine.read(SCENE, checkpoint, Settings(), "visitor")
-    state = known_so_far(engine, SCENE, [checkpoint], [checkpoint], Settings(), "visitor")
+    state = current_results(engine, SCENE, [checkpoint], [checkpoint], Settings(), "visitor")
     return state.bundle["methods"][0]
 
 

@@ -65,17 +65,17 @@ def test_every_handler_of_the_tab_asks_who_it_is(runs: Path, hub: HubServer) -> 
         admin_tab.build_admin_tab(demo)
     handlers = {item.fn for item in demo.fns.values() if getattr(item.fn, "__module__", "") == admin_tab.__name__}
     assert {handler.__name__ for handler in handlers} == {
-        *("greet", "list_hardware", "refresh", "plan", "launch", "look_at", "cancel", "retry")
+        *("show_or_hide_controls", "list_hardware", "refresh", "plan", "launch", "look_at", "cancel", "retry")
     }
-    for handler in handlers - {admin_tab.greet}:
+    for handler in handlers - {admin_tab.show_or_hide_controls}:
         names = list(inspect.signature(handler).parameters)
         assert names[-2:] == ["profile", "token"]
         for who, words in ((NOBODY, "Sign in"), (person("mallory"), "is not an admin of this Space")):
             with pytest.raises(gr.Error, match=words):
                 handler(*([""] * (len(names) - 2)), *who)
-    assert admin_tab.greet(*NOBODY)[0]["visible"] is False
-    assert admin_tab.greet(*person("mallory"))[0]["visible"] is False
-    assert admin_tab.greet(*person("maker"))[0]["visible"] is True
+    assert admin_tab.show_or_hide_controls(*NOBODY)[0]["visible"] is False
+    assert admin_tab.show_or_hide_controls(*person("mallory"))[0]["visible"] is False
+    assert admin_tab.show_or_hide_controls(*person("maker"))[0]["visible"] is True
     assert hub.asked("/api/jobs") == 0
     assert "refused" in (runs / access.AUDIT).read_text()
 

@@ -26,10 +26,10 @@ from PIL import Image
 
 from sim2street.app import demo as demos
 from sim2street.app.content import labelled_sets
+from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
-from sim2street.app.content.isolation import WORKERS
 from sim2street.app.demo_page import benchmark_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab, opened

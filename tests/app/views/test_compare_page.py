@@ -23,11 +23,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
-from sim2street.app.content import adapting, photo_offer
+from sim2street.app.content import adapting, example_photos
 from sim2street.app.content.engine import ENGINE, predict_pane
+from sim2street.app.content.example_photos import Offer, OfferedPhoto
 from sim2street.app.content.identities import identity
 from sim2street.app.content.panes import Pane
-from sim2street.app.content.photo_offer import Offer, OfferedPhoto
 from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
@@ -224,7 +224,7 @@ def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
 ) -> None:
     photos = tuple(OfferedPhoto(f"imgs/{name}.png", 10, "0" * 64) for name in "ab")
     nobody = "http://127.0.0.1:9"  # the port of `discard`, at which nothing listens
-    monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", nobody, photos))
+    monkeypatch.setattr(example_photos, "offer", lambda: Offer("set", "maker/set", "MIT", nobody, photos))
     page.button_group(key="photo").set_value("Your photo").run()
     page.button(key="offer").click().run()
     assert not page.exception
@@ -244,7 +244,7 @@ def test_offered_photos_are_fetched_checked_and_kept(
             OfferedPhoto(f"imgs/{name}.png", len(good), hashlib.sha256(good).hexdigest())
             for name in ("good", "other", "gone")
         )
-        monkeypatch.setattr(photo_offer, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
+        monkeypatch.setattr(example_photos, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
         page.button_group(key="photo").set_value("Your photo").run()
         assert any("maker/set" in each.value and "licence MIT" in each.value for each in page.markdown)
         page.button(key="offer").click().run()

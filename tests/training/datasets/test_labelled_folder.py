@@ -10,7 +10,7 @@ from PIL import Image
 from sim2street.models.errors import ConfigError, DatasetError, LabelError
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
-from sim2street.training.datasets.first_look import look_at
+from sim2street.training.datasets.data_file_draft import look_at
 
 DATA = """
 read_by = "{by}"

@@ -14,12 +14,12 @@ from PIL import Image
 
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
-from sim2street.models.photo import TURNS
+from sim2street.models.photo import UPRIGHT_TRANSPOSITION
 from sim2street.models.storage.catalog import FOLDERS_VARIABLE, catalog
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.inspection import inspect_dataset
-from sim2street.training.datasets.listing import say_once
+from sim2street.training.datasets.listing import warn_once
 from sim2street.training.datasets.street_scenes import render
 from sim2street.training.predict import photos_of
 from tests.training.datasets.test_readers import TREES, build_gta5, build_photos, save_labels, save_photo
@@ -171,7 +171,11 @@ def test_labels_turn_with_their_photo_in_every_reader(name: str, orientation: in
         with pytest.raises(LabelError, match="unclear on which"):
             dataset.read(0)
         return
-    turned = np.asarray(Image.fromarray(labels).transpose(TURNS[orientation])) if orientation != 1 else labels
+    turned = (
+        np.asarray(Image.fromarray(labels).transpose(UPRIGHT_TRANSPOSITION[orientation]))
+        if orientation != 1
+        else labels
+    )
     sample = dataset.read(0)
     assert sample.photo.shape[:2] == sample.labels.shape
     assert (sample.labels == turned).all()
@@ -290,5 +294,5 @@ def test_litter_among_checkpoints_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_sentence_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            say_once("the same")
+            warn_once("the same")
     assert len(caplog.records) == 1

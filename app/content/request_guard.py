@@ -63,7 +63,7 @@ def security_headers() -> dict[str, str]:
     }
 
 
-class Arrivals(Protocol):
+class UploadObserver(Protocol):
     """Observer of uploads; its methods must be fast, because the server waits for them."""
 
     def admit(self, path: str, size: int) -> None:
@@ -97,7 +97,7 @@ class UploadRoute:
     path: str
     method: str
     most: int
-    arrivals: Arrivals
+    arrivals: UploadObserver
 
 
 class _Oversized(Exception):
@@ -105,7 +105,7 @@ class _Oversized(Exception):
 
 
 @dataclass
-class Border:
+class RequestGuard:
     """ASGI middleware: sets headers, limits bodies, and guards the framework's upload route.
 
     Attributes:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sim2street.app.content.isolation import Workers
+from sim2street.app.content.decode_workers import Workers
 from sim2street.app.content.limits import LimitError
 from sim2street.models.errors import LabelError, PhotoError
 from sim2street.models.numbering import LABEL_IDS, TRAIN_IDS, MisnumberedError

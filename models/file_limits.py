@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from sim2street.models.bare_pictures import JPEG, MOST_CHUNKS, PNG, SCAN
 from sim2street.models.errors import PhotoError
+from sim2street.models.metadata_stripping import JPEG, MOST_CHUNKS, PNG, SCAN
 
 MOST_SEGMENTS: Final = 10_000
 """Markers and padding bytes of a JPEG before its pixels."""

@@ -28,7 +28,7 @@ Value = int | tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class FirstLook:
+class DataFileDraft:
     """The draft for a folder.
 
     Attributes:
@@ -40,7 +40,7 @@ class FirstLook:
     findings: tuple[str, ...]
 
 
-def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | None = None) -> FirstLook:
+def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | None = None) -> DataFileDraft:
     """Inspect a folder and draft its `data.toml`.
 
     Args:
@@ -77,7 +77,7 @@ def look_at(root: str | Path | None, *, images: int = 200, progress: Progress | 
     }
     lines = ["# Written by `sim2street datasets check folder --write`; replace the names of the classes.", ""]
     lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    return FirstLook("\n".join([*lines, *_space(folder, counts, findings)]) + "\n", tuple(findings))
+    return DataFileDraft("\n".join([*lines, *_space(folder, counts, findings)]) + "\n", tuple(findings))
 
 
 def _folder_named(

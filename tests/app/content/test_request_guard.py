@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from sim2street.app.content import border
-from sim2street.app.content.border import Border, UploadRoute
+from sim2street.app.content import request_guard
 from sim2street.app.content.limits import ByteBudget, RateLimit
+from sim2street.app.content.request_guard import RequestGuard, UploadRoute
 
 
 class Told:
@@ -39,7 +39,7 @@ async def read(request: Request) -> PlainTextResponse:
 def server(told: Told, **options: Any) -> TestClient:
     route = UploadRoute(r"/upload$", "POST", 1000, told)
     routes = [Route("/upload", read, methods=["POST"]), Route("/page", read, methods=["GET", "POST"])]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(Border, uploads=route, **options)]))
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(RequestGuard, uploads=route, **options)]))
 
 
 def chunks(count: int) -> Iterator[bytes]:
@@ -73,7 +73,7 @@ def test_a_large_upload_or_one_of_unknown_size_is_not_read() -> None:
 
 
 def test_other_bodies_are_bounded_whatever_their_header_says() -> None:
-    answer = server(Told()).post("/page", content=chunks(border.MAX_BODY // 2**16 + 1))
+    answer = server(Told()).post("/page", content=chunks(request_guard.MAX_BODY // 2**16 + 1))
     assert answer.status_code == 413
     assert "larger than the limit of 4 MB" in answer.text
     assert "content-security-policy" in answer.headers

@@ -30,7 +30,7 @@ def answer(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
     return " ".join(part for part in (first, _disagreement(entrants, truth)) if part)
 
 
-def telling_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> list[int]:
+def most_different_classes(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> list[int]:
     """List the classes present in the photo, those on which the methods differ most first.
 
     With ground truth, these are its classes, sorted by the spread of their IoU; otherwise those that some method predicts

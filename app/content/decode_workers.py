@@ -41,7 +41,7 @@ LINE_SECONDS: Final = 30.0
 """Longest wait for a free worker."""
 STARTING: Final = 120.0
 """Time limit for the start of a worker; generous, for busy machines."""
-TURNS: Final = 100
+UPRIGHT_TRANSPOSITION: Final = 100
 """Number of pictures after which a worker is replaced, so that a decoder's memory leak cannot accumulate."""
 LENGTH: Final = struct.Struct(">Q")
 
@@ -170,7 +170,7 @@ class Workers:
         ):  # such as Streamlit stopping the page's run; the pending answer would go to the next caller
             worker.end()
             raise
-        if worker.turns < TURNS:
+        if worker.turns < UPRIGHT_TRANSPOSITION:
             self._idle.append(worker)
         else:
             worker.end()

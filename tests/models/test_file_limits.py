@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from sim2street.models.errors import PhotoError
+from sim2street.models.file_limits import first_picture
 from sim2street.models.photo import read_photo
-from sim2street.models.structure import first_picture
 
 SIDE = 64
 Tag = tuple[int, int, int, int]

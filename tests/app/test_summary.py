@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from sim2street.app.content import exports, panes
-from sim2street.app.content.answer import answer, telling_classes
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.streets import rendered_scene
+from sim2street.app.content.summary import answer, most_different_classes
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -133,6 +133,9 @@ def test_all_probabilities_come_as_they_are_and_one_broken_checkpoint_stops_none
 
 def test_classes_in_the_photo_are_listed_by_how_much_the_methods_differ() -> None:
     plain, best = entrant("source_only", [ROAD] * 4), entrant("advent", [ROAD, BUILDING, SIDEWALK, SIDEWALK])
-    assert telling_classes([plain, best], TRUTH) == [SIDEWALK, ROAD]  # a building is predicted, but there is none
-    assert telling_classes([plain, best], None) == [ROAD, SIDEWALK, BUILDING]
-    assert telling_classes([], None) == []
+    assert most_different_classes([plain, best], TRUTH) == [
+        SIDEWALK,
+        ROAD,
+    ]  # a building is predicted, but there is none
+    assert most_different_classes([plain, best], None) == [ROAD, SIDEWALK, BUILDING]
+    assert most_different_classes([], None) == []
