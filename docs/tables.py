@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sim2street.app.content.benchmark_data import GROUPS, RESULTS, ROLES  # noqa: E402
+from sim2street.app.content.figures import encoder_of  # noqa: E402
+from sim2street.models.networks import NETWORKS  # noqa: E402
 from sim2street.models.storage.catalog import SHIPPED  # noqa: E402
 from sim2street.models.storage.checkpoint import Checkpoint  # noqa: E402
 from sim2street.training.sweeps.table import percent_cell, to_markdown  # noqa: E402
@@ -37,7 +39,7 @@ COLUMNS = {
 
 def results_table() -> str:
     """The table of shipped checkpoints, from their metrics.json."""
-    lines = [f"| checkpoint | {' | '.join(COLUMNS.values())} | recipe |", "|---" * (len(COLUMNS) + 2) + "|"]
+    lines = [f"| checkpoint | network | {' | '.join(COLUMNS.values())} | licence |", "|---" * (len(COLUMNS) + 3) + "|"]
     for path in sorted(SHIPPED.iterdir()):
         if not (path / "config.json").exists():
             continue
@@ -45,11 +47,9 @@ def results_table() -> str:
         cells = [
             f"{100 * checkpoint.metrics[name]['miou']:.1f}" if name in checkpoint.metrics else "–" for name in COLUMNS
         ]
-        recipe = checkpoint.config.recipe
-        lines.append(
-            f"| `{path.name}` | {' | '.join(cells)} | [{recipe}](training/recipes/{recipe}.toml), seed"
-            f" {checkpoint.config.seed} |"
-        )
+        name = f"[`{path.name}`](training/recipes/{checkpoint.config.recipe}.toml)"
+        network = f"{NETWORKS[checkpoint.config.network].title}, {encoder_of(checkpoint.config)}"
+        lines.append(f"| {name} | {network} | {' | '.join(cells)} | {checkpoint.config.licence} |")
     return "\n".join(lines)
 
 
