@@ -75,7 +75,7 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_text("Class by class").click()
     for kind in ("CSV", "LaTeX"):
-        page.get_by_role("button", name=kind).wait_for(timeout=30_000)
+        page.get_by_role("button", name=kind, exact=True).wait_for(timeout=30_000)
     assert page.evaluate(OVERFLOW) <= 0
     cell = page.locator(".matrix .cell:not(:disabled)").first
     truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" read as ")
