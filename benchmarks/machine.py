@@ -20,6 +20,6 @@ def machine_line() -> str:
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{datetime.date.today()}, {cpu}, {cores} cores, {torch.get_num_threads()} threads{gpu},"
+        f"{datetime.date.today()}, {cpu}, {cores} cores, {torch.get_num_threads()} thread(s){gpu},"
         f" torch {torch.__version__}, Python {platform.python_version()}"
     )
