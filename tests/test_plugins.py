@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,33 +18,8 @@ from sim2street.training.hosting.card import write_card
 from sim2street.training.methods import METHODS
 from sim2street.training.run.loop import train
 
-EXAMPLE = Path(__file__).parent / "example_package" / "class_mix_training.py"
-RECIPE = """
-title = "ClassMix on stripes"
-method = "class_mix"
-network = "tiny"
-licence = "other"
-steps = 1
-batch = 2
-workers = 0
-
-[[sources]]
-dataset = "stripes"
-
-[target]
-dataset = "stripes"
-
-[optimisers.segmenter]
-kind = "adamw"
-rate = 1e-3
-"""
-ENTRIES = """[sim2street.methods]
-class_mix = class_mix_training:METHOD
-[sim2street.networks]
-tiny = class_mix_training:NETWORK
-[sim2street.datasets]
-stripes = class_mix_training:Stripes
-"""
+EXAMPLE = Path(__file__).parent / "example_package"
+MODULE = (EXAMPLE / "class_mix_training.py").read_text(encoding="utf-8")
 Install = Callable[[str, str, dict[str, str]], None]
 
 
@@ -71,10 +48,28 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     forget()
 
 
+def entry_points() -> str:
+    """Those of the example's pyproject.toml, as an installer writes them."""
+    groups = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    return "".join(
+        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in entries.items())
+        for group, entries in groups.items()
+    )
+
+
+def test_the_guide_quotes_the_example() -> None:
+    guide = (EXAMPLE.parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+    files = "".join(path.read_text(encoding="utf-8") for path in sorted(EXAMPLE.glob("*.*")))
+    said = {line.strip() for line in files.splitlines()}
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 6
+    assert [line for block in blocks for line in block.splitlines() if line.strip() not in said] == []
+
+
 def test_a_package_adds_a_method_a_network_and_a_data_set(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install("class-mix", ENTRIES, {"class_mix_training": EXAMPLE.read_text()})
+    install("class-mix", entry_points(), {"class_mix_training": MODULE})
     assert list(METHODS).index("class_mix") == list(METHODS).index("daformer") - 1  # by year
     assert build("tiny").core.heads()
 
@@ -82,8 +77,7 @@ def test_a_package_adds_a_method_a_network_and_a_data_set(
 
     write_stripes(tmp_path / "stripes")
     monkeypatch.setenv("SIM2STREET_STRIPES", str(tmp_path / "stripes"))
-    (tmp_path / "mine.toml").write_text(RECIPE)
-    checkpoint = train(load_recipe(str(tmp_path / "mine.toml")), tmp_path / "runs" / "mine")
+    checkpoint = train(load_recipe(str(EXAMPLE / "stripes__class_mix.toml")), tmp_path / "runs" / "mine")
     assert checkpoint is not None
     card = write_card(checkpoint.config, "", {})
     assert "ClassMix. Self-training on target images" in card
@@ -129,7 +123,7 @@ def test_a_package_that_does_not_fit_is_named_and_the_rest_works(
 
 
 def test_a_data_set_that_says_too_little_is_left_out(install: Install) -> None:
-    text = EXAMPLE.read_text().replace('    terms = "Made up for a test; free of rights."\n', "")
+    text = MODULE.replace('    terms = "Made up for a test; free of rights."\n', "")
     install("terse", "[sim2street.datasets]\nstripes = terse_module:Stripes\n", {"terse_module": text})
     assert "stripes" not in DATASETS
     assert "terse was left out: it lacks terms" in DATASETS.left_out[0]

@@ -1,4 +1,4 @@
-"""A method, a network and a data set that another package adds; docs/extending.md quotes this file.
+"""A method, a network and a data set that another package adds; docs/extending.md quotes parts of it.
 
 The method is self-training on ClassMix images without DAFormer's feature distance, as in DACS (Tranheden et al., WACV
 2021, arXiv:2007.08702): a moving average of the network labels target images, onto which source classes are pasted.
