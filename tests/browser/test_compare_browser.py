@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from sim2street.models.labels import CITYSCAPES19
+from tests.app.content.test_clip import film
 
 pytestmark = pytest.mark.browser
 
@@ -456,4 +457,48 @@ def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:
     strip, picture = (page.locator(each).bounding_box() for each in ('[aria-label="Your photos"]', ".pane .canvas"))
     assert strip["width"] > 300
     assert picture["y"] < 844 / 2, "the picture comes before the words about photos"
+    assert compare.problems == []
+
+
+def test_a_clip_is_moved_through(open_page: Callable[..., ComparePage]) -> None:
+    compare = open_page()
+    page = compare.page
+    page.get_by_role("radio", name="Your clip").click()
+    clip = {"name": "drive.mp4", "mimeType": "video/mp4", "buffer": film(20)}
+    page.locator('input[type="file"]').first.set_input_files(clip)
+    note = page.locator('.pane[data-key="photo"] .note')
+    note.filter(has_text="drive.mp4 at 0.0 s").wait_for(timeout=60_000)
+    compare.wait_for_methods()
+    before = compare.picture(METHODS[0])
+    page.get_by_role("slider", name="Time in the clip").press("End")
+    note.filter(has_text="drive.mp4 at 1.5 s").wait_for(timeout=60_000)
+    compare.wait_for_methods()
+    assert compare.picture(METHODS[0]) != before
+    page.locator('input[type="file"]').first.set_input_files({**clip, "name": "notes.mp4", "buffer": b"no film"})
+    page.get_by_role("alert").filter(has_text="notes.mp4").wait_for(timeout=60_000)
+    assert compare.problems == []
+
+
+def test_a_method_is_adapted_to_a_photo_and_back(open_page: Callable[..., ComparePage]) -> None:
+    compare = open_page()
+    page = compare.page
+    page.get_by_role("radio", name="Your photo").click()
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(4).integers(0, 255, (96, 128, 3), np.uint8)).save(buffer, "PNG")
+    photo = {"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.locator('input[type="file"]').first.set_input_files(photo)
+    page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for(timeout=60_000)
+    compare.wait_for_methods()
+    panes = page.locator(".pane canvas").count()
+    page.get_by_role("button", name="Adapt to these photos").click()
+    page.get_by_role("button", name="Adapt to this photo").click()
+    page.get_by_text("More certain does not mean more accurate.").last.wait_for(timeout=90_000)
+    undo = page.get_by_role("button", name="Undo")
+    undo.wait_for(timeout=90_000)
+    compare.wait_for_methods()
+    assert page.locator(".pane canvas").count() == panes + 1
+    undo.click()
+    undo.wait_for(state="detached", timeout=60_000)
+    compare.wait_for_methods()
+    assert page.locator(".pane canvas").count() == panes
     assert compare.problems == []
