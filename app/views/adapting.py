@@ -29,7 +29,8 @@ def adapted_to(photos: Sequence[Photo], checkpoints: Sequence[Checkpoint]) -> li
         The checkpoints, each followed by what was adapted from it.
     """
     kept: dict[tuple[str, str], Adapting] = st.session_state.setdefault(KEPT, {})
-    with st.container(horizontal=True, vertical_alignment="center", key="adapting"):
+    width = "stretch" if kept else "content"  # words about what was adapted need the row
+    with st.container(horizontal=True, vertical_alignment="center", width=width, key="adapting"):
         if checkpoints and not any(each.task.under_way for each in kept.values()):
             _sheet(photos, checkpoints, kept)
         for key, each in list(kept.items()):

@@ -37,14 +37,14 @@ def main() -> None:
     scene = choices.choose_scene(source)
     if scene is None:
         return
-    for remark in scene.photo.remarks:
-        st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.")
-
     others = choices.choose_predictions(source, scene)
     everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    if source == OWN:
-        checkpoints = adapted_to(all_own(), checkpoints)
-        everyone += [each for each in checkpoints if each not in everyone]
+    with st.container(horizontal=True, vertical_alignment="center", key="about_photo"):
+        if source == OWN:
+            checkpoints = adapted_to(all_own(), checkpoints)
+            everyone += [each for each in checkpoints if each not in everyone]
+        for remark in scene.photo.remarks:
+            st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.", width="content")
     viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
