@@ -118,7 +118,7 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     Image.fromarray(np.random.default_rng(3).integers(0, 255, (96, 160, 3), np.uint8)).save(path, exif=exif)
     inside.locator("#source label", has_text="Your photo").click()
     inside.locator("#photo input[type=file]").set_input_files(path)
-    inside.locator("#own", has_text="street.jpg, read at 160×96").wait_for(timeout=WAIT)
+    inside.locator("#own", has_text="street.jpg, used at 160×96").wait_for(timeout=WAIT)
     inside.locator("#viewer .pane .note", has_text="street.jpg").wait_for(timeout=WAIT)
     page.wait(2)
     page.status("2 methods")
@@ -189,7 +189,7 @@ def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: t
     Image.fromarray(np.random.default_rng(5).integers(0, 255, (96, 160, 3), np.uint8)).save(buffer, "JPEG")
     taken = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
     inside.locator("#camera [capture=environment]").set_input_files(taken)
-    inside.locator("#own", has_text="image.jpg, read at 160×96").wait_for(timeout=WAIT)
+    inside.locator("#own", has_text="image.jpg, used at 160×96").wait_for(timeout=WAIT)
     context.close()
 
 

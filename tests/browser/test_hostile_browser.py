@@ -117,7 +117,7 @@ def test_no_tab_of_the_hosted_page_does_what_hostile_words_say(browser: Any, hos
     Image.new("RGB", (64, 48), (90, 120, 150)).save(photo)
     page.locator("#source label", has_text="Your photo").click()
     page.locator("#photo input[type=file]").set_input_files(photo)
-    page.locator("#own", has_text="read at 64×48").wait_for(timeout=120_000)
+    page.locator("#own", has_text="used at 64×48").wait_for(timeout=120_000)
     watched.check()
     for tab, shown in (
         *(("Benchmark", "#published"), ("Measured here", "#measured"), ("Picture by picture", "#measured")),

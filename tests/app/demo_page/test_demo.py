@@ -38,7 +38,7 @@ from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Download
 from tests.app.conftest import save_tiny
-from tests.models.test_structure import SIDE, tiff
+from tests.models.test_file_limits import SIDE, tiff
 
 GPS = 0x8825
 
