@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -163,6 +164,7 @@ def test_without_a_network_every_name_says_which_page_to_open(
     release: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = releases.RELEASES[name]
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the Hub client's attempts
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     nowhere = {**vars(entry), "url": "http://127.0.0.1:9/model.pth" if entry.url else ""}
     monkeypatch.setitem(releases.RELEASES, name, releases.Release(**nowhere))
