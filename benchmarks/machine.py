@@ -19,7 +19,8 @@ def machine_line() -> str:
         cpu = names[0] if names else cpu
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = torch.get_num_threads()
     return (
-        f"{datetime.date.today()}, {cpu}, {cores} cores, {torch.get_num_threads()} thread(s){gpu},"
+        f"{datetime.date.today()}, {cpu}, {cores} cores, {threads} thread{'s' * (threads != 1)}{gpu},"
         f" torch {torch.__version__}, Python {platform.python_version()}"
     )

@@ -113,7 +113,7 @@ def main() -> None:
             f"no row contains {' or '.join(options.words)}; there are: {'; '.join(each.title for each in WORK)}"
         )
     rate, said = limits(rounds)
-    print(f"{machine_line()}\n\n{said} Processor time; {rounds} round(s), median (lowest–highest).\n")
+    print(f"{machine_line()}\n\n{said} Processor time; median, lowest and highest of {rounds}.\n")
     print("| work | compared with | ours, ms | theirs, ms | theirs / ours | aim | of the matrix rate | difference |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for work in chosen:
