@@ -120,7 +120,7 @@ class MisnumberedError(LabelError):
 
 
 @dataclass(frozen=True)
-class Doubt:
+class NumberingMismatch:
     """Signs that a file uses another numbering than the assumed one.
 
     Attributes:
@@ -137,7 +137,7 @@ class Doubt:
         return _either(self.others)
 
 
-def doubt(counts: NDArray[np.int64], assumed: Numbering) -> Doubt | None:
+def find_mismatch(counts: NDArray[np.int64], assumed: Numbering) -> NumberingMismatch | None:
     """Look for signs that stored values use another numbering than the assumed one.
 
     Args:
@@ -162,7 +162,9 @@ def doubt(counts: NDArray[np.int64], assumed: Numbering) -> Doubt | None:
         f"{100 * shares[0]:.0f} % road, buildings, plants, sky and cars if read as {best.title}, but"
         f" {100 * shares[1]:.0f} % as it is read"
     )
-    return Doubt(tuple(others), ", and ".join([", ".join(signs[:-1]), signs[-1]]) if signs[:-1] else signs[-1])
+    return NumberingMismatch(
+        tuple(others), ", and ".join([", ".join(signs[:-1]), signs[-1]]) if signs[:-1] else signs[-1]
+    )
 
 
 def _fits_better(counts: NDArray[np.int64], other: Numbering, assumed: Numbering) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2street.models.alignment import aligned
-from sim2street.models.numbering import Doubt, Numbering, doubt
+from sim2street.models.numbering import Numbering, NumberingMismatch, find_mismatch
 from sim2street.models.photo import Photo, read_label_image
 
 
@@ -19,11 +19,11 @@ class PhotoLabels:
 
     Attributes:
         labels: (H, W) uint8 of the photo's size, in the numbering's label space; 255 for pixels without a class.
-        doubt: signs that the file uses another numbering, or None.
+        mismatch: signs that the file uses another numbering, or None.
     """
 
     labels: NDArray[np.uint8]
-    doubt: Doubt | None
+    mismatch: NumberingMismatch | None
 
 
 def read_photo_labels(photo: Photo, data: bytes, numbering: Numbering, *, name: str) -> PhotoLabels:
@@ -36,7 +36,7 @@ def read_photo_labels(photo: Photo, data: bytes, numbering: Numbering, *, name: 
     """
     stored = aligned(read_label_image(data, name=name), photo, name=name)
     labels = numbering.read(stored, name=name)
-    found = doubt(np.bincount(stored.ravel(), minlength=256), numbering)
+    found = find_mismatch(np.bincount(stored.ravel(), minlength=256), numbering)
     if (labels.shape[1], labels.shape[0]) != photo.size:
         labels = np.asarray(Image.fromarray(labels).resize(photo.size, Image.Resampling.NEAREST))
     return PhotoLabels(labels, found)

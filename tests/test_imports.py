@@ -13,18 +13,26 @@ from sim2street import ROOT
 
 ROOMS = ("app", "models", "training")
 PAGES = ("streamlit", "gradio")
+UNDER_A_RUN = ("@training.run", "@training.jobs", "@training.sweeps", "@training.hosting", "@training.commands")
 # Files of a wing must not import modules that start with one of the values; `@` stands for sim2street.
 FORBIDDEN = {
-    "models/**/*.py": ("@training", "@app", "accelerate", *PAGES, "plotly", "cv2", "tensorboard"),
+    "models/**/*.py": ("@training", "@app", *PAGES, "plotly", "cv2", "tensorboard"),
+    "models/*.py": ("@models.importers",),
+    "models/networks/*.py": ("@models.storage", "@models.importers", "@models.predictor"),
+    "models/storage/*.py": ("@models.predictor",),
     "training/**/*.py": ("@app", *PAGES, "plotly"),
-    "training/methods/**/*.py": ("@training.datasets", "@training.run", "@training.jobs", "accelerate"),
-    "training/datasets/*.py": ("@training.methods", "@training.run", "@training.jobs", "accelerate"),
+    "training/*/**/*.py": ("@training.cli",),
+    "training/*.py": ("@training.jobs", "@training.hosting"),
+    "training/datasets/*.py": (*UNDER_A_RUN, "@training.methods", "@training.config"),
     "training/scenes/*.py": ("torch", "@models", "@training.datasets", "@training.methods"),
-    "training/jobs/*.py": ("@training.run.loop", "accelerate"),
+    "training/methods/**/*.py": (*UNDER_A_RUN, "@training.datasets", "@training.config"),
     "training/run/*.py": ("@training.jobs", "@training.sweeps", "@training.commands"),
-    "training/hosting/*.py": ("@training.run.loop", "@training.sweeps", "@training.commands", "accelerate"),
-    "app/**/*.py": ("@training.run", "accelerate"),
+    "training/hosting/*.py": ("@training.run", "@training.jobs", "@training.sweeps", "@training.commands"),
+    "training/jobs/*.py": ("@training.run.loop", "@training.sweeps", "@training.commands"),
+    "training/sweeps/*.py": ("@training.commands", "@training.hosting"),
+    "app/**/*.py": ("@training.run", "@training.sweeps", "@training.commands"),
     "app/content/*.py": (*PAGES, "@app.admin", "@app.views", "@app.demo_page", "@training.jobs"),
+    "app/viewer/*.py": ("@app.admin", "@app.views", "@app.demo_page", "@training"),
     "app/demo_page/*.py": ("streamlit", "@app.views", "@app.admin"),
     "app/demo.py": ("streamlit", "@app.views"),
     "app/views/*.py": ("gradio", "@app.demo_page"),

@@ -21,7 +21,7 @@ from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNT
 from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import SegmentationDataset
-from sim2street.training.predictions import Faults, PredictionFolder
+from sim2street.training.external_predictions import Faults, PredictionFolder
 
 SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
 """Subsets of Cityscapes' 19 classes over which results are published."""

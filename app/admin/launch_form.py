@@ -11,7 +11,6 @@ from huggingface_hub import get_token
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
-from sim2street.training.commands.arguments import sbatch_options
 from sim2street.training.config import RunConfig, recipe_names
 from sim2street.training.durations import in_words
 from sim2street.training.jobs.access import audit
@@ -29,7 +28,7 @@ from sim2street.training.jobs.launch import (
 )
 from sim2street.training.jobs.places import PLACES
 from sim2street.training.jobs.processes import graphics_cards
-from sim2street.training.jobs.record import SBATCH_OPTIONS, Cluster, JobError
+from sim2street.training.jobs.record import SBATCH_OPTIONS, Cluster, JobError, sbatch_options
 from sim2street.training.jobs.slurm import check_cluster
 from sim2street.training.jobs.store import JobStore
 

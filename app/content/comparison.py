@@ -12,7 +12,7 @@ from sim2street.app.content.common_classes import in_common_classes, moved, padd
 from sim2street.app.content.engine import Engine, Failure, Settings
 from sim2street.app.content.figures import Entrant
 from sim2street.app.content.gallery import Scene
-from sim2street.app.content.identities import identity, other_colour
+from sim2street.app.content.method_display import display_of, other_colour
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.summary import answer
 from sim2street.app.content.translation import translated
@@ -20,8 +20,8 @@ from sim2street.models.importers import FAMILIES
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.storage.catalog import SHIPPED, CatalogEntry, catalog
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.external_predictions import Faults, PredictionFolder
 from sim2street.training.methods import METHODS
-from sim2street.training.predictions import Faults, PredictionFolder
 
 EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
 HEADING: Final = "Networks trained on rendered streets: how well do they segment yours?"
@@ -156,7 +156,7 @@ def current_results(
         label = {
             "title": titles[checkpoint.name],
             "note": figures.trained_on(checkpoint.config),
-            "colour": identity(checkpoint.config.method).colour,
+            "colour": display_of(checkpoint.config.method).colour,
         }
         known = engine.known(scene_for(scene, checkpoint.config.space), checkpoint, settings, visitor)
         if known is None:
@@ -182,7 +182,7 @@ def current_results(
     for method, entrant in zip(bundle["methods"], entrants, strict=True):
         baseline = figures.baseline_of(entrant, entrants)
         method["baseline"] = baseline and baseline.reading.key
-        method["idea"] = "" if entrant.checkpoint is None else identity(entrant.checkpoint.config.method).idea
+        method["idea"] = "" if entrant.checkpoint is None else display_of(entrant.checkpoint.config.method).idea
         if entrant.checkpoint is not None:
             painted = translated(engine, scene.photo, entrant.checkpoint, answered[entrant.checkpoint.name])
             method |= {} if painted is None else {"translated": painted}

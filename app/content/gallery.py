@@ -27,7 +27,7 @@ from sim2street.models.photo_labels import read_photo_labels
 from sim2street.training.datasets import DATASETS, SegmentationDataset
 from sim2street.training.datasets.base import FolderDataset
 from sim2street.training.datasets.street_scenes import render
-from sim2street.training.predictions import PredictionFolder
+from sim2street.training.external_predictions import PredictionFolder
 
 PREDICTIONS_VARIABLE: Final = "SIM2STREET_PREDICTIONS"
 """Environment variable with folders of predictions made elsewhere, separated as in PATH."""
@@ -146,7 +146,7 @@ def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, labe
     if photo.orientation != 1:
         remarks.append("the photo is turned by its EXIF orientation, and the ground truth was turned to match")
     # The values are valid in both numberings, so without this remark the wrong classes would be scored silently.
-    found = read.doubt
+    found = read.mismatch
     if found is not None:
         remarks.append(
             f"{label_name} looks like {found.suspected} rather than {encoding}: it contains {found.evidence}"

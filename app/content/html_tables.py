@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sim2street.app.content import escape, figures
-from sim2street.app.content.identities import identity
+from sim2street.app.content.method_display import display_of
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 
@@ -81,7 +81,7 @@ def card(checkpoint: Checkpoint, title: str) -> str:
         table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
         or "<p>Not scored on a data set yet.</p>"
     )
-    who = identity(checkpoint.config.method)
+    who = display_of(checkpoint.config.method)
     dot = f'<span class="dot" style="color:{who.colour}">●</span>'
     idea = f"<p>{escape.html(who.idea)}</p>" if who.idea else ""
     return f'<div class="card"><div><h3>{dot} {escape.html(title)}</h3>{idea}<dl>{listed}</dl></div>{scores}</div>'

@@ -18,7 +18,7 @@ from sim2street import ROOT
 from sim2street.app.content import escape, figures, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, published_results
 from sim2street.app.content.html_tables import table
-from sim2street.app.content.identities import identity
+from sim2street.app.content.method_display import display_of
 from sim2street.app.content.names import reports_by_title
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
@@ -86,7 +86,7 @@ def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") 
         _checkpoints([each for each in checkpoints if each.config.method == name], checkpoints, cards),
         _published(published_rows_of(entry)),
     ]
-    return f'{STYLE}<div class="method" style="--method:{identity(name).colour}">{"".join(parts)}</div>'
+    return f'{STYLE}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
 
 
 def published_rows_of(entry: MethodEntry) -> list[PublishedResult]:

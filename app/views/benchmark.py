@@ -6,7 +6,7 @@ import streamlit as st
 
 from sim2street.app.content import benchmark_data, charts, escape, figures, result_rows
 from sim2street.app.content.benchmark_data import PublishedResult, SweepTable
-from sim2street.app.content.identities import identity_of_title
+from sim2street.app.content.method_display import display_of_title
 from sim2street.app.content.names import reports_by_title
 from sim2street.app.views import session
 from sim2street.app.views.choices import say_what_is_gone
@@ -111,7 +111,7 @@ def show_classes(results: list[PublishedResult]) -> None:
     )
     if chosen:
         values = {title: benchmark_data.class_row(known[title]) for title in chosen}
-        colours = {title: identity_of_title(known[title].method).colour for title in chosen}
+        colours = {title: display_of_title(known[title].method).colour for title in chosen}
         figure = charts.class_bars(
             CITYSCAPES19.names, values, colours, unit="IoU, %", order=charts.classes_in_use(values)
         )

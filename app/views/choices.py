@@ -14,7 +14,7 @@ from sim2street.app.content.comparison import listed_checkpoints, preselected
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
 from sim2street.app.content.gallery import OWN, RENDERED, Scene
-from sim2street.app.content.identities import identity
+from sim2street.app.content.method_display import display_of
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from sim2street.app.views import session
 from sim2street.app.views.clip import choose_clip
@@ -24,7 +24,7 @@ from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets import SegmentationDataset
 from sim2street.training.datasets.street_scenes import STYLES
-from sim2street.training.predictions import PredictionFolder
+from sim2street.training.external_predictions import PredictionFolder
 
 STRIP_LENGTH: Final = 8
 
@@ -107,7 +107,7 @@ def _methods_sheet(usable: list[Checkpoint], *, rendered: bool) -> list[str]:
 
 def _explained(checkpoint: Checkpoint, title: str) -> str:
     """Colour, name, idea and training of a checkpoint as a line of HTML."""
-    who = identity(checkpoint.config.method)
+    who = display_of(checkpoint.config.method)
     said = escape.html(f"{who.idea} Learnt from {learnt_from(checkpoint.config)}.".strip())
     return (
         f'<p style="margin:0 0 6px;font-size:14px;line-height:1.4"><span style="color:{who.colour}">●</span>'

@@ -10,8 +10,8 @@ from sim2street.app.content import charts, domain_gap, escape, figures
 from sim2street.app.content.background import BACKGROUND, Task, TaskState
 from sim2street.app.content.domain_gap import Gap
 from sim2street.app.content.engine import ENGINE
-from sim2street.app.content.identities import identity
 from sim2street.app.content.labelled_sets import LabelledSet, labelled_set_titles
+from sim2street.app.content.method_display import display_of
 from sim2street.app.views import session
 from sim2street.app.views.choices import say_what_is_gone
 from sim2street.models.errors import Sim2StreetError
@@ -141,7 +141,7 @@ def _show(domains: list[LabelledSet], pairs: list[tuple[Checkpoint, Gap]], title
             f"By how many of its deviations on {names[0]} a channel's mean differs on {names[1]}, averaged over each layer's"
             " channels."
         )
-        colours = {titles[checkpoint.name]: identity(checkpoint.config.method).colour for checkpoint, _ in pairs}
+        colours = {titles[checkpoint.name]: display_of(checkpoint.config.method).colour for checkpoint, _ in pairs}
         st.plotly_chart(charts.by_layer(shifts, colours, unit="deviations"), config=charts.CONFIG, key="shifts")
     else:
         st.caption("Neither network has batch norm.")

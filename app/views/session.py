@@ -26,7 +26,7 @@ from sim2street.app.content.panes import Pane
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.datasets import SegmentationDataset, open_dataset
-from sim2street.training.predictions import PredictionFolder
+from sim2street.training.external_predictions import PredictionFolder
 
 
 @st.cache_resource(ttl=20, show_spinner=False)

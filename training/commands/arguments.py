@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim2street.models.errors import ConfigError
@@ -107,6 +106,8 @@ def chosen_place(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: two places are named, or an option is for another place.
     """
+    from sim2street.training.jobs.record import sbatch_options
+
     if options.hub is not None and options.slurm:
         raise ConfigError("--hub and --slurm are two places; give only one of them.")
     for_slurm = {"partition": options.partition, "gpus": options.gpus, "sbatch": options.sbatch or None}
@@ -120,12 +121,6 @@ def chosen_place(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     cluster = {name: for_slurm[name] for name in ("partition", "gpus") if for_slurm[name] is not None}
     cluster["options"] = sbatch_options(options.sbatch)
     return "slurm", {"cluster": cluster, "timeout_minutes": options.timeout}
-
-
-def sbatch_options(texts: Sequence[str]) -> dict[str, str]:
-    """Read `mem=64G` and, for an option without a value, `exclusive`."""
-    parts = (text.partition("=") for text in texts)
-    return {name.strip().removeprefix("--").replace("_", "-"): value.strip() for name, _, value in parts}
 
 
 def chosen_checkpoints(names: list[str] | None) -> list[tuple[str, Checkpoint]]:

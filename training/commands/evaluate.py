@@ -90,7 +90,7 @@ def _reports(options: argparse.Namespace, dataset: SegmentationDataset) -> Itera
     """Name, figures and what made them, of one entrant after the other."""
     from sim2street.models.predictor import Predictor
     from sim2street.training.evaluate import evaluate, evaluate_predictions
-    from sim2street.training.predictions import PredictionFolder
+    from sim2street.training.external_predictions import PredictionFolder
     from sim2street.training.selection import progress_bar
 
     for name, folder in options.predictions or ():

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sim2street.models.alignment import aligned
 from sim2street.models.errors import DatasetError, LabelError, Sim2StreetError
 from sim2street.models.labels import IGNORE, LabelSpace
-from sim2street.models.numbering import NUMBERINGS, Numbering, doubt
+from sim2street.models.numbering import NUMBERINGS, Numbering, find_mismatch
 from sim2street.models.photo import Photo, read_label_image, read_photo
 from sim2street.training.datasets.listing import Listing
 
@@ -246,7 +246,7 @@ class FolderDataset(SegmentationDataset):
 
     def misnumbered(self, counts: NDArray[np.int64]) -> str | None:
         """One sentence if (256,) pixels of each stored value look like another numbering than this set's."""
-        found = doubt(counts, self.numbering) if self.numbering is not None else None
+        found = find_mismatch(counts, self.numbering) if self.numbering is not None else None
         if found is None or self.numbering is None:
             return None
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -113,6 +114,12 @@ class Cluster(Options):
             if not re.fullmatch(r"[ -~]{0,200}", value):
                 raise ValueError(f"{name} is {value[:40]!r}; expected up to 200 printable ASCII characters.")
         return options
+
+
+def sbatch_options(texts: Sequence[str]) -> dict[str, str]:
+    """Read `mem=64G` and, for an option without a value, `exclusive`."""
+    parts = (text.partition("=") for text in texts)
+    return {name.strip().removeprefix("--").replace("_", "-"): value.strip() for name, _, value in parts}
 
 
 class _Wish(Options):

@@ -13,7 +13,7 @@ from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import current_results, listed_checkpoints, preselected
 from sim2street.app.content.engine import Engine, Settings
 from sim2street.app.content.gallery import Scene
-from sim2street.app.content.identities import OTHER_COLOURS, identity, identity_of_title
+from sim2street.app.content.method_display import OTHER_COLOURS, display_of, display_of_title
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -64,16 +64,16 @@ def test_a_method_keeps_its_colour_whatever_stands_beside_it(tmp_path: Path) -> 
         current_results(engine, scene, [advent], everyone, Settings(), "me").bundle["waiting"][0]["colour"]
         for everyone in ([advent], [dann, advent])
     ]
-    assert colours == [identity("advent").colour] * 2
+    assert colours == [display_of("advent").colour] * 2
 
 
 def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
-    colours = [identity(name).colour for name in METHODS] + list(OTHER_COLOURS)
+    colours = [display_of(name).colour for name in METHODS] + list(OTHER_COLOURS)
     assert len(set(colours)) == len(colours)
     assert not set(colours) & {"#{:02x}{:02x}{:02x}".format(*colour) for colour in CITYSCAPES19.palette.tolist()}
-    assert identity("of_my_own") == identity("of_my_own")
-    assert identity("of_my_own").title == "of_my_own"
-    assert identity_of_title("daformer") == identity("daformer")
+    assert display_of("of_my_own") == display_of("of_my_own")
+    assert display_of("of_my_own").title == "of_my_own"
+    assert display_of_title("daformer") == display_of("daformer")
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

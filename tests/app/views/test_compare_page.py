@@ -27,7 +27,7 @@ import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, example_photos
 from sim2street.app.content.engine import ENGINE, predict_pane
 from sim2street.app.content.example_photos import Offer, OfferedPhoto
-from sim2street.app.content.identities import identity
+from sim2street.app.content.method_display import display_of
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.errors import ConfigError
@@ -433,7 +433,7 @@ def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
     assert "labels of game" in cards
     assert "DeepLab-v2 on ResNet-18 × 0.125" in cards
     assert re.search(r"<td[^>]*>30(\.0+)?</td>", cards), "mIoU in percent"
-    assert identity("advent").idea in cards
+    assert display_of("advent").idea in cards
 
 
 def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:

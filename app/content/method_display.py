@@ -11,7 +11,7 @@ from sim2street.training.methods import METHODS
 
 
 @dataclass(frozen=True)
-class Identity:
+class MethodDisplay:
     """What pages show for a method.
 
     Attributes:
@@ -31,19 +31,19 @@ OTHER_COLOURS: Final = ("#5bb0e0", "#e48fb0", "#6a5acd", "#2e8b57", "#b8860b")
 """Colours for methods without one in their entry."""
 
 
-def identity(method: str) -> Identity:
-    """Identity of a method by its name in configs; an unknown method keeps its name."""
+def display_of(method: str) -> MethodDisplay:
+    """Return what pages show for a method by its name in configs; an unknown method keeps its name."""
     if method in METHODS:
         entry = METHODS[method]
-        return Identity(entry.title, entry.colour or other_colour(method), entry.idea, entry.paper)
+        return MethodDisplay(entry.title, entry.colour or other_colour(method), entry.idea, entry.paper)
     family = next((family for family in FAMILIES.values() if family.method == method), None)
-    return Identity(method if family is None else family.title, other_colour(method))
+    return MethodDisplay(method if family is None else family.title, other_colour(method))
 
 
-def identity_of_title(title: str) -> Identity:
-    """Identity of a method by its title in published tables."""
+def display_of_title(title: str) -> MethodDisplay:
+    """Return what pages show for a method by its title in published tables."""
     known = next((name for name, entry in METHODS.items() if entry.title.lower() == title.lower()), title)
-    return identity(known)
+    return display_of(known)
 
 
 def other_colour(method: str) -> str:

@@ -16,7 +16,7 @@ from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
 from sim2street.training.evaluate import evaluate_predictions
-from sim2street.training.predictions import PredictionFolder, read_probabilities
+from sim2street.training.external_predictions import PredictionFolder, read_probabilities
 
 NAMES = ("a", "b", "c")
 SIZE = (24, 32)
