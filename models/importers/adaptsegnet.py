@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sim2street.models.importers.advent import BACKBONE, WINDOW, protocol, recognises, refuse_vgg
+from sim2street.models.importers.advent import BACKBONE, plan_of_two_levels, recognises
 from sim2street.models.importers.family import Family, Plan, Weights
 from sim2street.models.importers.keys import LeftOut, rename_by
 
-DILATIONS: Final = (6, 12)
 UNREACHED: Final = LeftOut("branches of dilation 18 and 24, which AdaptSegNet's code never reaches")
 
 rename = rename_by(
@@ -27,16 +26,7 @@ rename = rename_by(
 
 def plan(weights: Weights) -> Plan:
     """Plan the import; two branches of both classifiers count."""
-    refuse_vgg(weights)
-    return Plan(
-        title="AdaptSegNet's DeepLab-v2 on ResNet-101",
-        network="deeplab_v2",
-        options={"dilations": DILATIONS},
-        weights=weights,
-        rename=rename,
-        window=WINDOW,
-        protocol=protocol(DILATIONS),
-    )
+    return plan_of_two_levels(weights, "AdaptSegNet", rename, (6, 12))
 
 
 ADAPTSEGNET: Final = Family(

@@ -6,7 +6,7 @@ from typing import Final
 
 from sim2street.models.errors import CheckpointError
 from sim2street.models.importers.family import CAFFE_BYTES, Family, Plan, Weights, has
-from sim2street.models.importers.keys import rename_by
+from sim2street.models.importers.keys import Rename, rename_by
 from sim2street.models.storage.checkpoint import Window
 from sim2street.models.storage.origin import Protocol
 
@@ -17,22 +17,8 @@ HEADS: Final = {
     r"layer5\.conv2d_list\.([0-3])": r"aux.branches.\1",
     r"layer6\.conv2d_list\.([0-3])": r"main.branches.\1",
 }
-DILATIONS: Final = (6, 12, 18, 24)
-WINDOW: Final = Window(short_side=512)
 
 rename = rename_by({**BACKBONE, **HEADS})
-
-
-def protocol(branches: tuple[int, ...]) -> Protocol:
-    """The evaluation protocol of ADVENT and AdaptSegNet (`eval_UDA.py`, `evaluate_cityscapes.py`)."""
-    return Protocol(
-        size=(1024, 512),
-        normalisation=CAFFE_BYTES,
-        align_corners=True,
-        branches=branches,
-        inference="whole photo, resized by Pillow's bicubic filter; logits straight to the photo's size, bilinear",
-        weights="main classifier, batch-norm statistics of training, the snapshot that scored best on val",
-    )
 
 
 def recognises(weights: Weights) -> bool:
@@ -40,26 +26,37 @@ def recognises(weights: Weights) -> bool:
     return has(weights, "layer5.conv2d_list.", "layer6.conv2d_list.")
 
 
-def refuse_vgg(weights: Weights) -> None:
-    """Raise `CheckpointError` for AdaptSegNet's network on VGG-16, which has no ResNet to map to."""
+def plan_of_two_levels(weights: Weights, title: str, rename: Rename, dilations: tuple[int, ...]) -> Plan:
+    """Plan the import of DeepLab-v2 with two classifiers of these branches.
+
+    Raises:
+        CheckpointError: the file contains AdaptSegNet's network on VGG-16, which has no ResNet to map to.
+    """
     if has(weights, "features.", "classifier.conv2d_list."):
         raise CheckpointError(
             "The file contains DeepLab on VGG-16; only the ResNet-101 models of ADVENT and AdaptSegNet can be imported."
         )
+    return Plan(
+        title=f"{title}'s DeepLab-v2 on ResNet-101",
+        network="deeplab_v2",
+        options={"dilations": dilations},
+        weights=weights,
+        rename=rename,
+        window=Window(short_side=512),
+        protocol=Protocol(
+            size=(1024, 512),
+            normalisation=CAFFE_BYTES,
+            align_corners=True,
+            branches=dilations,
+            inference="whole photo, resized by Pillow's bicubic filter; logits straight to the photo's size, bilinear",
+            weights="main classifier, batch-norm statistics of training, the snapshot that scored best on val",
+        ),
+    )
 
 
 def plan(weights: Weights) -> Plan:
     """Plan the import; all four branches of both classifiers count."""
-    refuse_vgg(weights)
-    return Plan(
-        title="ADVENT's DeepLab-v2 on ResNet-101",
-        network="deeplab_v2",
-        options={"dilations": DILATIONS},
-        weights=weights,
-        rename=rename,
-        window=WINDOW,
-        protocol=protocol(DILATIONS),
-    )
+    return plan_of_two_levels(weights, "ADVENT", rename, (6, 12, 18, 24))
 
 
 ADVENT: Final = Family(

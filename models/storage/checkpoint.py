@@ -15,7 +15,8 @@ imported only when weights are loaded or saved.
 from __future__ import annotations
 
 import shutil
-from functools import cached_property
+import time
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -214,7 +215,7 @@ class Checkpoint:
         except (ConfigError, LabelError) as error:
             raise CheckpointError(str(error)) from error
         metrics = _read_metrics(path / METRICS) if (path / METRICS).exists() else {}
-        digest = sha256_of(path / WEIGHTS)
+        digest = _digest_of(path / WEIGHTS)
         if config.weights_sha256 and config.weights_sha256 != digest:
             raise CheckpointError(
                 f"{path / WEIGHTS} is damaged or was replaced: its sha256 is {digest[:12]}…, {CONFIG} says"
@@ -317,6 +318,20 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return cls(path, written.config, written.metrics)
+
+
+def _digest_of(path: Path) -> str:
+    """Hex sha256 of a file, computed again only after the file has changed: catalogs are listed often."""
+    status = path.stat()
+    # Clocks of file systems are coarse: a second change of a file that has just been written could go unnoticed.
+    if time.time() - status.st_ctime < 2:
+        return sha256_of(path)
+    return _known_digest(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=512)
+def _known_digest(path: Path, _state: tuple[int, ...]) -> str:
+    return sha256_of(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

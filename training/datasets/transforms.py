@@ -9,10 +9,11 @@ augmentation. Strong photometric augmentation of the source is the cheapest form
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -141,8 +142,24 @@ class RandomFlip:
         return photo, None if labels is None else np.asarray(cv2.flip(labels, 1), dtype=np.uint8)
 
 
+class Photometric(ABC):
+    """A transform of colours that leaves labels alone, applied to each photo with the given probability."""
+
+    probability: float
+
+    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
+        """Return the photo, changed or not, and the unchanged labels."""
+        if rng.random() < self.probability:
+            photo = np.asarray(self.change(np.ascontiguousarray(photo), rng), dtype=np.uint8)
+        return photo, labels
+
+    @abstractmethod
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the changed photo, whose memory is contiguous."""
+
+
 @dataclass(frozen=True)
-class ColourJitter:
+class ColourJitter(Photometric):
     """Change brightness, contrast, saturation and hue by random amounts, in this order.
 
     Attributes:
@@ -159,10 +176,8 @@ class ColourJitter:
     hue: float = 0.0
     probability: float = 1.0
 
-    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the recoloured photo and the unchanged labels."""
-        if rng.random() >= self.probability:
-            return photo, labels
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the recoloured photo."""
         spread = np.array((self.brightness, self.contrast, self.saturation))
         brightness, contrast, saturation = np.maximum(1 + spread * rng.uniform(-1, 1, 3), 0)
         shift = rng.uniform(-self.hue, self.hue)
@@ -172,75 +187,63 @@ class ColourJitter:
         matrix = np.empty((3, 4), np.float32)
         matrix[:, :3] = contrast * brightness * ((1 - saturation) * LUMA[None] + saturation * np.eye(3))
         matrix[:, 3] = (1 - contrast) * mean
-        photo = np.asarray(cv2.transform(np.ascontiguousarray(photo), matrix), dtype=np.uint8)
-        if self.hue > 0:
-            photo = _shift_hue(photo, shift)
-        return photo, labels
+        photo = np.asarray(cv2.transform(photo, matrix), dtype=np.uint8)
+        return _shift_hue(photo, shift) if self.hue > 0 else photo
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(Photometric):
     """Tone curve photo^g with log g drawn from [-spread, spread], all channels alike."""
 
     spread: float = 0.4
     probability: float = 0.5
 
-    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the photo with its new tone curve and the unchanged labels."""
-        if rng.random() >= self.probability:
-            return photo, labels
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the photo with its new tone curve."""
         exponent = np.exp(rng.uniform(-self.spread, self.spread))
         curve = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
-        return np.asarray(cv2.LUT(np.ascontiguousarray(photo), curve), dtype=np.uint8), labels
+        return cv2.LUT(photo, curve)
 
 
 @dataclass(frozen=True)
-class GreyScale:
+class GreyScale(Photometric):
     """Remove colour with the given probability; the photo keeps three channels."""
 
     probability: float = 0.1
 
-    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the grey photo and the unchanged labels."""
-        if rng.random() >= self.probability:
-            return photo, labels
-        grey = cv2.cvtColor(np.ascontiguousarray(photo), cv2.COLOR_RGB2GRAY)
-        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8), labels
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the grey photo."""
+        return cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 @dataclass(frozen=True)
-class GaussianBlur:
+class GaussianBlur(Photometric):
     """Blur with a standard deviation in pixels drawn from [smallest, largest]."""
 
     smallest: float = 0.15
     largest: float = 1.15
     probability: float = 0.5
 
-    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the blurred photo and the unchanged labels."""
-        if rng.random() >= self.probability:
-            return photo, labels
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the blurred photo."""
         sigma = float(rng.uniform(self.smallest, self.largest))
         # A kernel of (0, 0) lets OpenCV cover three standard deviations on each side.
-        blurred = cv2.GaussianBlur(np.ascontiguousarray(photo), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-        return np.asarray(blurred, dtype=np.uint8), labels
+        return cv2.GaussianBlur(photo, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Photometric):
     """Independent Gaussian noise per pixel and channel, its standard deviation drawn from [0, largest] of 0..255."""
 
     largest: float = 12.0
     probability: float = 0.5
 
-    def __call__(self, photo: Photo, labels: Labels | None, rng: np.random.Generator) -> tuple[Photo, Labels | None]:
-        """Return the noisy photo and the unchanged labels."""
-        if rng.random() >= self.probability:
-            return photo, labels
+    def change(self, photo: Photo, rng: np.random.Generator) -> NDArray[Any]:
+        """Return the noisy photo."""
         # One random byte picks one of 256 equally likely levels: practically exact for 8-bit photos, and six times as fast.
         levels = NORMAL_LEVELS * np.float32(rng.uniform(0, self.largest))
         noise = cv2.LUT(rng.integers(0, 256, photo.shape, dtype=np.uint8), levels)
-        return np.asarray(cv2.add(photo, noise, dtype=cv2.CV_8U), dtype=np.uint8), labels
+        return cv2.add(photo, noise, dtype=cv2.CV_8U)
 
 
 @dataclass(frozen=True)
