@@ -203,6 +203,8 @@ def _predict_group(
             return [one for wanted in group for one in _predict_group([wanted], predictors, folders)]
         said = f"{group[0].source} needs more memory than is available ({error}); shrink it, or use --device cpu."
         entries = [{"error": said}]
+    except PhotoError as error:  # an exported network takes images of some sizes only
+        entries = [{"error": f"{wanted.source}: {error}"} for wanted in group]
     return list(zip(group, entries, strict=True))
 
 

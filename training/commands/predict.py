@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sim2street.models.errors import ConfigError
 from sim2street.training.commands.arguments import check_device, chosen_checkpoints, parse_count, parse_positive
+
+if TYPE_CHECKING:
+    from sim2street.models.segmenter import Segmenter
+    from sim2street.models.storage.checkpoint import CheckpointConfig
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,7 +27,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="photos or videos, folders of them, or patterns such as 'day/**/*.jpg'",
     )
     parser.add_argument(
-        "--checkpoint", action="append", metavar="NAME|DIR|REPO_ID", help="repeatable; default: the whole catalog"
+        "--checkpoint",
+        action="append",
+        metavar="NAME|DIR|REPO_ID|FILE",
+        help="repeatable; default: the whole catalog; FILE is an exported one, for --engine",
     )
     parser.add_argument(
         "--camera", type=parse_count, metavar="N", help="record this camera first (0 is the first), then segment it"
@@ -36,13 +46,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="photos of one size that go through a network together (default 8 on a GPU, 1 on a CPU)",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
+    parser.add_argument(
+        "--engine",
+        choices=("onnxruntime", "openvino"),
+        help="run networks on the CPU in this engine instead of PyTorch; needs the extra export or openvino",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into; resumable")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Segment photos and videos into a folder."""
-    from sim2street.models.errors import ConfigError, Sim2StreetError
+    from sim2street.models.errors import Sim2StreetError
     from sim2street.models.photo import SUFFIXES
     from sim2street.models.predictor import Predictor
     from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos, usual_batch
@@ -58,9 +73,13 @@ def run(options: argparse.Namespace) -> int:
     sources = photos_of(options.photos, (*SUFFIXES, *VIDEO_SUFFIXES))
     photos, videos = ([each for each in sources if is_video(each) == wanted] for wanted in (False, True))
     predictors, made_by = {}, {}
-    for name, checkpoint in chosen_checkpoints(options.checkpoint):
-        predictors[name] = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
-        made_by[name] = f"{checkpoint.config.weights_sha256}{', flip' if options.flip else ''}"
+    for name, segmenter, config in _chosen_networks(options):
+        device = "cpu" if options.engine else check_device(options.device)
+        predictors[name] = Predictor(segmenter, config.window, device=device, flip=options.flip)
+        settings = [options.engine, "flip" if options.flip else None]
+        made_by[name] = ", ".join([config.weights_sha256, *filter(None, settings)])
+    if not predictors:
+        raise ConfigError(f"No checkpoint of the catalog can be exported for {options.engine}. Leave out --engine.")
     failures: list[str] = []
     if photos:
         with progress_bar("segmenting") as progress:
@@ -83,6 +102,41 @@ def run(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 2 if failures else 0
+
+
+def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:
+    """By its name as given, each chosen network, in the chosen engine."""
+    files = [name for name in options.checkpoint or () if Path(name).is_file()]
+    if options.engine is not None:
+        yield from _in_engine(options, files)
+        return
+    if files:
+        raise ConfigError(
+            f"{files[0]} is a file, not a checkpoint's folder. Add --engine if it is an exported network."
+        )
+    for name, checkpoint in chosen_checkpoints(options.checkpoint):
+        yield name, checkpoint.load(), checkpoint.config
+
+
+def _in_engine(options: argparse.Namespace, files: list[str]) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:
+    """Exported files, and checkpoints, which are exported now; of the whole catalog, those that can be."""
+    from sim2street.models.exported import FORMATS, format_of, open_exported
+    from sim2street.training.export import in_engine
+
+    if options.device not in (None, "cpu"):
+        raise ConfigError(f"--engine predicts on the CPU. Leave out --device {options.device}, or --engine.")
+    FORMATS[format_of(options.engine)].require()
+    for name in files:
+        segmenter, card = open_exported(Path(name), options.engine)
+        yield name, segmenter, card.config
+    names = [name for name in options.checkpoint or () if name not in files]
+    for name, checkpoint in chosen_checkpoints(names) if names or not files else ():
+        try:
+            yield name, in_engine(checkpoint, options.engine), checkpoint.config
+        except ConfigError as error:
+            if names:
+                raise
+            print(f"left out {name}: {error}", file=sys.stderr)
 
 
 def _recorded(options: argparse.Namespace) -> Path:
