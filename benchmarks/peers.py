@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sim2street.models.exported import import_openvino
 from sim2street.models.importers import segformer as port
 from sim2street.models.importers.keys import translate
 from sim2street.models.networks import build
@@ -86,8 +87,7 @@ def contiguous(segmenter: Segmenter) -> Forward:
 def in_openvino(segmenter: Segmenter, images: Tensor) -> Forward:
     """The network compiled by OpenVINO for the size of `images`, in fp32 and on one thread."""
     need("openvino")
-    import openvino
-
+    openvino = import_openvino()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(Bare(segmenter), example_input=images, input=[tuple(images.shape)])
