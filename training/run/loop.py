@@ -341,36 +341,47 @@ class Run:
                     )
 
     def take_step(self, stream: Iterator[DomainPair]) -> dict[str, float]:
-        """Draw pairs, apply the method's updates, step the optimisers; return the losses."""
-        config, values = self.config, dict[str, float]()
+        """Draw pairs, apply the method's updates, step the optimisers; return the losses.
+
+        Raises:
+            TrainingError: a loss is not finite. The weights are lost by then, but nothing of this step has been saved.
+        """
+        config, losses = self.config, list[tuple[str, Tensor]]()
         for name, optimiser in self.optimisers.items():
             set_rates(optimiser, config.optimisers[name], self.step, config.steps)
         self.method.train()
         self.method.progress = self.step / config.steps
-        for micro in range(config.accumulate):
-            last = micro == config.accumulate - 1
-            pair = next(stream).to(self.accelerator.device)
-            # Dropout and the like depend only on the step and the process.
-            torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
-            updates = self.method.step(channels_last(pair))
-            while True:
-                with self.accelerator.autocast():
-                    update = next(updates, None)
-                if update is None:
-                    break
-                if update.losses:
-                    self.refuse_nonsense(update.losses)
-                    self.accelerator.backward(torch.stack(list(update.losses.values())).sum() / config.accumulate)
-                    for term, loss in update.losses.items():
-                        values[term] = values.get(term, 0.0) + float(loss.detach()) / config.accumulate
-                if last:
-                    self.step_optimisers(update.step)
+        try:
+            for micro in range(config.accumulate):
+                self._apply_updates(stream, micro, losses)
+        except RuntimeError:
+            self.read(losses)  # one that is not finite explains what else went wrong
+            raise
         if config.accumulate > 1 and self.accelerator.scaler is not None:
             # Only here, because gradients accumulated from earlier pairs carry the old scale.
             self.accelerator.scaler.update()
         self.method.after_step(self.step)
+        values = self.read(losses)
         self.step += 1
         return values
+
+    def _apply_updates(self, stream: Iterator[DomainPair], micro: int, losses: list[tuple[str, Tensor]]) -> None:
+        """Draw the step's pair number `micro` and apply the method's updates; its losses are appended, on the device."""
+        config = self.config
+        pair = next(stream).to(self.accelerator.device)
+        # Dropout and the like depend only on the step and the process.
+        torch.manual_seed(_seed(config.seed, self.step * config.accumulate + micro, self.accelerator.process_index))
+        updates = self.method.step(channels_last(pair))
+        while True:
+            with self.accelerator.autocast():
+                update = next(updates, None)
+            if update is None:
+                return
+            if update.losses:
+                losses += [(term, loss.detach()) for term, loss in update.losses.items()]
+                self.accelerator.backward(torch.stack(list(update.losses.values())).sum() / config.accumulate)
+            if micro == config.accumulate - 1:
+                self.step_optimisers(update.step)
 
     def step_optimisers(self, names: tuple[str, ...]) -> None:
         """Average the gradients of networks over the processes, step their optimisers and clear them."""
@@ -402,12 +413,19 @@ class Run:
                 parameter.grad = part.view_as(parameter)
         return parameters
 
-    def refuse_nonsense(self, losses: dict[str, Tensor]) -> None:
-        """Raise before a loss that is not finite reaches the weights."""
-        for term, loss in losses.items():
-            value = float(loss.detach())
+    def read(self, losses: list[tuple[str, Tensor]]) -> dict[str, float]:
+        """Read the losses of a step, all at once, since a graphics card has to finish its work for that.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        values: dict[str, float] = {}
+        read = torch.stack([loss.float() for _, loss in losses]).tolist() if losses else []
+        for (term, _), value in zip(losses, read, strict=True):
             if not math.isfinite(value):
                 raise TrainingError(f"The run diverged: {term} is {value} at step {self.step}. {self._advice()}")
+            values[term] = values.get(term, 0.0) + value / self.config.accumulate
+        return values
 
     def _advice(self) -> str:
         """What was saved of a run that diverged, and what to try. States with non-finite weights are never saved."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import write_json
 from sim2street.training.config import RunConfig
 from sim2street.training.evaluate import Report
+from sim2street.training.methods.base import Update
+from sim2street.training.pair import DomainPair
 from sim2street.training.run import loop
 from sim2street.training.run.loop import STATE, TrainingError, check_folder, train
 from sim2street.training.selection import open_pairs
@@ -319,6 +321,40 @@ def test_a_diverging_run_stops_with_term_step_and_last_good_state(tree: Path, tm
         train(config, tmp_path / "run")
     if (tmp_path / "run" / STATE).exists():
         assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
+
+
+@pytest.mark.parametrize("stumbles", [False, True])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stumbles: bool
+) -> None:
+    """Also where the method stumbles over what it did to the weights, before the losses are read."""
+    run = loop.Run(recipe(tree), tmp_path / "run", resume=False)
+    run.take_step(stream := run.pairs.stream(0))
+
+    def step(pair: DomainPair) -> Iterator[Update]:
+        loss = run.segmenter(pair.source_images).logits.square().mean()
+        yield Update({"good": loss, "bad": loss * float("nan")}, step=("segmenter",))
+        if stumbles:
+            raise RuntimeError("probability tensor contains nan")
+
+    monkeypatch.setattr(run.method, "step", step)
+    with pytest.raises(TrainingError, match=r"The run diverged: bad is nan at step 1\. No state was saved yet"):
+        run.take_step(stream)
+
+
+def test_losses_are_read_once_a_step(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading makes a graphics card finish its work."""
+    run = loop.Run(recipe(tree, "advent", accumulate=2), tmp_path / "run", resume=False)
+    stream, read = run.pairs.stream(0), []
+    for name in ("tolist", "item", "__float__", "__bool__"):
+        right = getattr(Tensor, name)
+        monkeypatch.setattr(
+            Tensor, name, lambda self, right=right, name=name: read.append((name, self.numel())) or right(self)
+        )
+    values = run.take_step(stream)
+    assert len(values) > 2
+    assert [(name, count) for name, count in read if count > 1] == [("tolist", 2 * len(values))]
+    assert not [name for name, count in read if count == 1 and name != "item"]
 
 
 def test_runs_do_not_overwrite_or_mix(tree: Path, tmp_path: Path) -> None:
