@@ -98,9 +98,10 @@ def _passed(
                 candidates = merged
                 merged[:, :size] = ZERO
                 for c in range(classes):
-                    if group[c] >= 0:
+                    into = group[c]
+                    if into >= 0:
                         for x in range(size):
-                            merged[group[c], x] += values[c, x]
+                            merged[into, x] += values[c, x]
             for t in range(chosen):
                 for x in range(size):
                     best[x] = candidates[0, x]

@@ -232,7 +232,8 @@ def _label_values(decoded: _Decoded, name: str) -> NDArray[np.uint8]:
 def is_nearly_black(pixels: NDArray[np.uint8]) -> bool:
     """Whether 99 % of the pixels of (H, W, 3) uint8 RGB stay below `NEARLY_BLACK`."""
     step = max(1, max(pixels.shape[:2]) // 512)
-    brightest = pixels[::step, ::step].max(axis=2)
+    red, green, blue = (pixels[::step, ::step, channel] for channel in range(3))
+    brightest = np.maximum(np.maximum(red, green), blue)  # `max` along such a short axis takes 100 times as long
     return bool(np.percentile(brightest, 99) < NEARLY_BLACK)
 
 

@@ -7,8 +7,10 @@ the mean is taken over that subset. Ground truth that is finer than the network'
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
 from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
 from sim2street.models.predictor import Predictor
-from sim2street.training.datasets.base import SegmentationDataset
+from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.external_predictions import Faults, PredictionFolder
 
 SUBSETS: Final = {space.name: space for space in (SYNTHIA16, SYNTHIA13, CITYSCAPES17)}
@@ -99,14 +101,25 @@ def evaluate(
         raise DatasetError(f"{dataset.describe()} contains no images to score.")
     tally = ScoreAccumulator(predictor.segmenter.labels, dataset.labels)
     seconds = 0.0
-    for index in range(len(dataset)):
-        sample = dataset.read(index)
-        scored = predictor(sample.photo, tally.space)
-        seconds += scored.seconds
-        tally.add(sample.labels, scored.labels, scored.confidence)
-        if progress is not None:
-            progress(index + 1, len(dataset))
+    with contextlib.closing(_read_ahead(dataset)) as samples:
+        for done, sample in enumerate(samples, start=1):
+            scored = predictor(sample.photo, tally.space)
+            seconds += scored.seconds
+            tally.add(sample.labels, scored.labels, scored.confidence)
+            if progress is not None:
+                progress(done, len(dataset))
     return tally.report(seconds / len(dataset), weights_sha256)
+
+
+def _read_ahead(dataset: SegmentationDataset) -> Generator[Sample, None, None]:
+    """All samples in order; while one is used, a thread reads the next, so that the network need not wait for files."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(dataset.read, 0)
+        for following in range(1, len(dataset) + 1):
+            sample = coming.result()
+            if following < len(dataset):
+                coming = thread.submit(dataset.read, following)
+            yield sample
 
 
 def evaluate_predictions(

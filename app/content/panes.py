@@ -35,8 +35,13 @@ PROBE_SIDE: Final = 640
 CANDIDATES: Final = 3
 """Classes listed under the pointer."""
 
-PNG: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-"""Planes are flat areas: run lengths serve them as well as a search does."""
+PNG: Final = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+)
+"""Planes are flat areas: run lengths serve them as well as a search does. Trying all filters on every row instead of one
+takes twice the time for an eighth fewer bytes."""
 
 BUNDLE_FORMAT: Final = 1
 IMAGES: Final = ("image", "labels", "entropy", "confidence", "candidates", "candidateShares", "error", "translated")
