@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import plotly.graph_objects as go
 
 from sim2street.app.content import escape
 
+ACCENT: Final = "#12897f"
+"""Colour of what a chart is about."""
 GRID: Final = "rgba(128,128,128,0.18)"
 BAR: Final = 9
 """Height in pixels of a bar; it shrinks if the bars of a class would exceed `GROUP` pixels."""
@@ -18,6 +21,15 @@ PATTERNS: Final = ("", "/", ".", "x")
 
 CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
 """Plotly's display options, for the code that shows a chart."""
+
+
+def new_figure() -> go.Figure:
+    """An empty figure.
+
+    Plotly takes pandas from the loaded modules without importing it, and fails if another thread is importing it just then.
+    """
+    importlib.import_module("pandas")
+    return go.Figure()
 
 
 def class_bars(
@@ -38,7 +50,7 @@ def class_bars(
         order: positions of the classes to show, from the top; by default all in their order.
     """
     shown = list(range(len(classes)) if order is None else order)
-    figure = go.Figure()
+    figure = new_figure()
     seen: list[str] = []
     for title, row in values.items():
         numbers = [row[value] for value in shown]
@@ -86,7 +98,7 @@ def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
     Args:
         bins: (mean confidence, accuracy, share of the pixels), all in [0,1].
     """
-    figure = go.Figure()
+    figure = new_figure()
     figure.add_scatter(
         x=[0, 100], y=[0, 100], mode="lines", line={"color": GRID, "dash": "dot"}, hoverinfo="skip", showlegend=False
     )
@@ -94,7 +106,7 @@ def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
         x=[100 * confidence for confidence, _, _ in bins],
         y=[100 * accuracy for _, accuracy, _ in bins],
         mode="lines+markers",
-        line={"color": "#12897f"},
+        line={"color": ACCENT},
         marker={"size": [5 + 25 * share**0.5 for _, _, share in bins], "opacity": 0.75},
         customdata=[100 * share for _, _, share in bins],
         hovertemplate="confidence %{x:.0f} %: <b>%{y:.0f} % right</b>, %{customdata:.1f} % of the pixels<extra></extra>",
@@ -117,7 +129,7 @@ def plane(points: Sequence[Sequence[tuple[float, float]]], names: Sequence[str])
         points: (x, y) of the points of each domain.
         names: name of each domain.
     """
-    figure = go.Figure()
+    figure = new_figure()
     for part, name, colour in zip(points, names, DOMAINS, strict=True):
         figure.add_scatter(
             x=[x for x, _ in part],
@@ -134,6 +146,61 @@ def plane(points: Sequence[Sequence[tuple[float, float]]], names: Sequence[str])
     return figure
 
 
+def curve(points: Sequence[tuple[float, float]], marked: tuple[float, float], *, across: str, up: str) -> go.Figure:
+    """A line with one point marked.
+
+    Args:
+        points: (x, y) along the line.
+        marked: (x, y) of the marked point.
+        across: quantity on the horizontal axis.
+        up: quantity on the vertical axis.
+    """
+    figure = new_figure()
+    figure.add_scatter(
+        x=[x for x, _ in points], y=[y for _, y in points], mode="lines", line={"color": ACCENT}, hoverinfo="skip"
+    )
+    figure.add_scatter(
+        x=[marked[0]],
+        y=[marked[1]],
+        mode="markers",
+        marker={"color": ACCENT, "size": 12},
+        hovertemplate=f"{across} %{{x:.2f}}: <b>%{{y:.2f}}</b><extra></extra>",
+    )
+    _plain(figure, height=220)
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title={"text": across, "standoff": 6})
+    figure.update_yaxes(title={"text": up, "standoff": 6}, rangemode="tozero")
+    return figure
+
+
+def sampling(classes: Sequence[str], shares: Sequence[float], drawn: Mapping[int, float]) -> go.Figure:
+    """Bars per class, rarest first: its share of the pixels, and the probability of drawing it.
+
+    Args:
+        classes: class names.
+        shares: share of the pixels of each class, in [0,1].
+        drawn: class -> probability in [0,1], of those that can be drawn.
+    """
+    order = sorted((value for value in range(len(classes)) if shares[value]), key=lambda value: shares[value])
+    names = [escape.chart(classes[value]) for value in order]
+    figure = new_figure()
+    for title, values, colour in (
+        ("share of the pixels", [shares[value] for value in order], "rgba(128,128,128,.6)"),
+        ("probability of being drawn", [drawn.get(value, 0.0) for value in order], ACCENT),
+    ):
+        figure.add_bar(
+            x=names,
+            y=[100 * value for value in values],
+            name=title,
+            marker={"color": colour},
+            hovertemplate=f"%{{x}}: <b>%{{y:.1f}} %</b><extra>{title}</extra>",
+        )
+    _plain(figure, height=260)
+    figure.update_layout(margin={"t": 34}, bargap=0.25, bargroupgap=0.05)
+    figure.update_yaxes(title={"text": "%", "standoff": 6})
+    return figure
+
+
 def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str) -> go.Figure:
     """Histograms of two domains over [0,1].
 
@@ -142,7 +209,7 @@ def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, un
         names: name of each domain.
         unit: quantity on the axis, such as "entropy".
     """
-    figure = go.Figure()
+    figure = new_figure()
     for part, name, colour in zip(shares, names, DOMAINS, strict=True):
         figure.add_scatter(
             x=[(place + 0.5) / len(part) for place in range(len(part))],
@@ -168,7 +235,7 @@ def by_layer(values: Mapping[str, Sequence[float]], colours: Mapping[str, str], 
         colours: checkpoint title -> CSS colour.
         unit: title of the axis.
     """
-    figure = go.Figure()
+    figure = new_figure()
     for title, row in values.items():
         figure.add_scatter(
             x=list(range(1, len(row) + 1)),

@@ -70,11 +70,7 @@ class MIC(HRDA):
 
     def masked(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) RGB in [0,1] with blocks replaced by the network's mean colour."""
-        keep = block_mask(images, self.mask.mask_block, self.mask.mask_ratio)
-        mean = self.segmenter.mean / self.segmenter.normalisation.scale
-        if self.segmenter.normalisation.order == "bgr":
-            mean = mean.flip(1)
-        return torch.where(keep, images, mean)
+        return hidden(images, block_mask(images, self.mask.mask_block, self.mask.mask_ratio), self.segmenter)
 
 
 def block_mask(images: Tensor, block: int, ratio: float) -> Tensor:
@@ -83,6 +79,14 @@ def block_mask(images: Tensor, block: int, ratio: float) -> Tensor:
     cells = (max(1, round(height / block)), max(1, round(width / block)))
     kept = torch.rand(batch, 1, *cells, device=images.device) > ratio
     return F.interpolate(kept.float(), size=(height, width), mode="nearest").bool()
+
+
+def hidden(images: Tensor, keep: Tensor, segmenter: Segmenter) -> Tensor:
+    """Images (B, 3, H, W) RGB in [0,1] with the network's mean colour outside `keep`, (B, 1, H, W) bool."""
+    mean = segmenter.mean / segmenter.normalisation.scale
+    if segmenter.normalisation.order == "bgr":
+        mean = mean.flip(1)
+    return torch.where(keep, images, mean)
 
 
 ENTRY: Final = MethodEntry(
