@@ -9,14 +9,20 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sim2street import ROOT
 from sim2street.app.content import escape, figures, result_rows
-from sim2street.app.content.benchmark_data import PublishedResult, published_results
+from sim2street.app.content.benchmark_data import (
+    MeasuredRow,
+    PublishedResult,
+    SweepTable,
+    published_results,
+    sweep_tables,
+)
 from sim2street.app.content.html_tables import table
 from sim2street.app.content.method_display import display_of
 from sim2street.app.content.names import reports_by_title
@@ -28,6 +34,35 @@ INTRODUCTION: Final = (
     "All methods start from the same labelled renderings and adapt to unlabelled pictures in their own way. They differ in"
     " what they compare; the code of each comparison can be opened below."
 )
+SYMBOLS: Final = {
+    "S(": "$S$ network",
+    "S_0": "$S_0$ the network as it was",
+    "S_d": "$S_d$ the network on the window alone",
+    "x_s": "$x_s$ source image",
+    "y_s": "$y_s$ its labels",
+    "x_t": "$x_t$ target image",
+    "x_m": "$x_m$, $y_m$ mixed image and labels",
+    "\\hat{y}_t": "$\\hat{y}_t$ the teacher's labels",
+    "M \\odot": "$M$ mask",
+    "q\\,": "$q$ the teacher's confidence",
+    "D(": "$D$ discriminator",
+    "D_t": "$D_s$, $D_t$ image discriminators",
+    "G(": "$G$ generator to the target",
+    "F(": "$F$ generator to the source",
+    "\\ell": "$\\ell$ distance from real",
+    "R(": "$R$ passes features on and reverses their gradient",
+    "\\phi": "$\\phi$ features",
+    "\\phi_0": "$\\phi_0$ those of the pretrained encoder",
+    "I(": "$I$ self-information",
+    "H(": "$H$ entropy",
+    "p_s": "$p_s$ class shares in source labels",
+    "w": "$w$ weights, named in the rows",
+    "\\overline": "a bar for the mean over pixels",
+}
+"""Symbol in a formula -> its meaning, as Markdown."""
+WEIGHT_0: Final = "Weight 0"
+LINK: Final = re.compile(r"\[([^\]]+)\]\((https://[^)\s]+)\)")
+"""A link in Markdown."""
 ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 STYLE: Final = """
@@ -68,7 +103,38 @@ STYLE: Final = """
 
 
 def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:
-    """Everything about a method, as HTML with its style.
+    """Everything about a method but its formulas and its demonstration, as HTML; see `introduced` and `detailed`."""
+    return introduced(name) + detailed(name, checkpoints, cards=cards)
+
+
+def introduced(name: str) -> str:
+    """A method's idea, how it works, and its paper, as HTML with its style."""
+    entry = METHODS[name]
+    parts = [
+        f'<p class="idea">{escape.html(entry.idea)}</p>',
+        f"<p>{escape.html(entry.explanation)}</p>" if entry.explanation else "",
+        _paper(entry.paper),
+    ]
+    return _whole(name, parts)
+
+
+def losses(name: str) -> str:
+    """A method's loss as Markdown with LaTeX: a numbered line per term; empty if its entry has no formulas.
+
+    The numbers are those of the terms in `detailed`, each with the code that computes it.
+    """
+    formulas = [(number, term.formula) for number, term in enumerate(METHODS[name].terms, start=1) if term.formula]
+    if not formulas:
+        return ""
+    signs = [r"\mathcal{L} ={}", *(r"+{}" for _ in formulas[1:])]
+    lines = [f"{sign} & {formula} && ({number})" for sign, (number, formula) in zip(signs, formulas, strict=True)]
+    formula = "$$\n\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}\n$$"
+    meanings = [said for symbol, said in SYMBOLS.items() if symbol in formula]
+    return f"{formula}\n\n{', '.join(meanings)}. Each number is that of a row below, which opens the code."
+
+
+def detailed(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:
+    """What a method compares with what, its options, and its results, as HTML with its style.
 
     Args:
         name: key of the method in its registry.
@@ -77,15 +143,17 @@ def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") 
     """
     entry = METHODS[name]
     parts = [
-        f'<p class="idea">{escape.html(entry.idea)}</p>',
-        f"<p>{escape.html(entry.explanation)}</p>" if entry.explanation else "",
-        _paper(entry.paper),
         _terms(entry.terms),
+        _control(entry),
         _formulas(entry),
         _options(entry),
         _checkpoints([each for each in checkpoints if each.config.method == name], checkpoints, cards),
         _published(published_rows_of(entry)),
     ]
+    return _whole(name, parts)
+
+
+def _whole(name: str, parts: Sequence[str]) -> str:
     return f'{STYLE}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
 
 
@@ -106,18 +174,55 @@ def _terms(terms: Sequence[LossTerm]) -> str:
     """A row per loss term: two boxes for what is compared, and between them how the difference is measured."""
     if not terms:
         return ""
-    return f'<h3>What it compares</h3><div class="terms" role="list">{"".join(map(_term, terms))}</div>'
+    return f'<h3>What it compares</h3><div class="terms" role="list">{"".join(_term(*each) for each in enumerate(terms, start=1))}</div>'
 
 
-def _term(term: LossTerm) -> str:
+def _term(number: int, term: LossTerm) -> str:
     weight = f"<br>weighted by <code>{escape.html(term.weight)}</code>" if term.weight else ""
     place, source = _source_of(term.code)
     return (
         f'<div class="term" role="listitem"><div class="box">{escape.html(term.of)}</div>'
         f'<div class="by">{escape.html(term.by)}{weight}</div>'
         f'<div class="box against">{escape.html(term.against)}</div>'
-        f"<details><summary>{escape.html(place)}</summary><pre>{escape.html(source)}</pre></details></div>"
+        f"<details><summary>({number}) {escape.html(place)}</summary><pre>{escape.html(source)}</pre></details></div>"
     )
+
+
+def _control(entry: MethodEntry) -> str:
+    """What the method has to beat and why, with what was measured here."""
+    if not entry.control:
+        return ""
+    words = LINK.sub(r'<a href="\2" target="_blank" rel="noopener">\1</a>', escape.html(entry.control))
+    measured = table(control_rows(entry), {})
+    return f"<h3>What it has to beat: weight 0</h3><p>{words}</p>{measured}"
+
+
+def control_rows(entry: MethodEntry) -> list[dict[str, Any]]:
+    """One row per measured table that has both the method and its control of weight 0: mIoU in percent on the target."""
+    rows = []
+    for measured in sweep_tables():
+        for members in measured.groups().values():
+            found = {column: _first(measured, members, fits) for column, fits in _columns(entry).items()}
+            if found[entry.title] is not None and found[WEIGHT_0] is not None:
+                rows.append({"Measured here, mIoU": measured.title} | found)
+    return rows
+
+
+def _columns(entry: MethodEntry) -> dict[str, Callable[[MeasuredRow], bool]]:
+    return {
+        "Source-only": lambda row: row.role == "source_only",
+        "AdaBN": lambda row: row.method == "adabn",
+        WEIGHT_0: lambda row: row.role == "control" and WEIGHT_0.lower() in row.title.lower(),
+        entry.title: lambda row: (
+            row.role == "method" and re.match(rf"{re.escape(entry.title)}\b", row.title) is not None
+        ),
+    }
+
+
+def _first(measured: SweepTable, members: Sequence[MeasuredRow], fits: Callable[[MeasuredRow], bool]) -> float | None:
+    """Mean IoU in percent of the first row that fits."""
+    figures = next((measured.figures(row) for row in members if fits(row)), None)
+    return None if figures is None or figures.miou is None else 100 * figures.miou
 
 
 def _source_of(code: Any) -> tuple[str, str]:

@@ -28,7 +28,9 @@ from torch import Tensor, nn
 from sim2street.models.networks.discriminators import PatchDiscriminator
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import (
+    SUPERVISION_FORMULA,
     SUPERVISION_TERM,
+    WEIGHT_0,
     LossTerm,
     Method,
     MethodEntry,
@@ -157,21 +159,31 @@ ENTRY: Final = MethodEntry(
     " everywhere. A discriminator sees the entropy of every class at every pixel, and the network learns to produce target"
     " entropy maps that look like source ones.",
     terms=(
-        LossTerm(*SUPERVISION_TERM, supervision),
+        LossTerm(*SUPERVISION_TERM, supervision, formula=SUPERVISION_FORMULA),
         LossTerm(
             "entropy maps of target images",
             "entropy maps of source images",
             "discriminator",
             ADVENT.discriminator_input,
             "adversarial_weight",
+            r"w_\text{adv}\,\mathrm{BCE}\big(D(I(S(x_t))),\, \text{source}\big)",
         ),
-        LossTerm("entropy of target predictions", "zero", "mean over the pixels", entropy, "entropy_weight"),
+        LossTerm(
+            "entropy of target predictions",
+            "zero",
+            "mean over the pixels",
+            entropy,
+            "entropy_weight",
+            r"w_\text{ent}\;\overline{H(S(x_t))}",
+        ),
         LossTerm(
             "class shares in target predictions",
             "class shares in source labels",
             "what falls short",
             ADVENT.prior_violation,
             "prior_weight",
+            r"w_\text{cp} \textstyle\sum_c \max\big(0,\, \mu\,p_s(c) - \overline{S_c(x_t)}\big)",
         ),
     ),
+    control=WEIGHT_0,
 )

@@ -115,6 +115,7 @@ class LossTerm:
         by: how the difference is measured, such as "cross-entropy".
         code: the function or method that computes it.
         weight: name of the option that weights it; empty if there is none.
+        formula: the term in LaTeX, with its weight; empty if nothing is minimised.
     """
 
     of: str
@@ -122,6 +123,7 @@ class LossTerm:
     by: str
     code: Callable[..., Any]
     weight: str = ""
+    formula: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class MethodEntry:
         mixes_labels: whether source labels are mixed with pseudo labels, so that both need the same classes.
         explanation: how it works, in two or three sentences after the idea.
         terms: what it compares, in the order of the paper; pages draw them as a diagram.
+        control: which training without the method's own loss its gains must exceed, and why, with Markdown links.
     """
 
     name: str
@@ -159,6 +162,7 @@ class MethodEntry:
     mixes_labels: bool = False
     explanation: str = ""
     terms: tuple[LossTerm, ...] = ()
+    control: str = ""
 
 
 def fault_of_entry(entry: Any) -> str | None:
@@ -172,6 +176,19 @@ def fault_of_entry(entry: Any) -> str | None:
 
 SUPERVISION_TERM = "prediction of a source image", "its labels", "cross-entropy"
 """The first loss term of all methods except AdaBN: the arguments of a `LossTerm` before its code."""
+
+SUPERVISION_FORMULA = r"\mathrm{CE}\big(S(x_s),\, y_s\big)"
+MIXED_FORMULA = r"q\,\mathrm{CE}\big(S(x_m),\, y_m\big)"
+DISTANCE_FORMULA = r"w\;\overline{\lVert \phi(x_s) - \phi_0(x_s) \rVert}"
+"""Formulas of terms that several methods have."""
+
+WEIGHT_0 = (
+    "An adversarial loss of weight 0 is not the same as no adaptation: in training, target images still pass through the"
+    " network and move its batch-norm statistics. A user of AdaptSegNet"
+    " [reported this in 2019](https://github.com/wasidennis/AdaptSegNet/issues/25): about 41 % mIoU with weight 0, where"
+    " source-only is quoted at 36. So every table here has this control, and only what a method gains beyond it is its own."
+)
+"""`control` of the adversarial methods."""
 
 
 def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOptions) -> dict[str, Tensor]:

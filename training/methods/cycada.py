@@ -35,6 +35,7 @@ from sim2street.models.networks.cyclegan import Generator, PatchGAN
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
 from sim2street.training.methods.base import (
+    WEIGHT_0,
     LossTerm,
     Method,
     MethodEntry,
@@ -294,13 +295,21 @@ ENTRY: Final = MethodEntry(
     " must return the original image, so its content survives and its labels stay valid. The segmenter is trained on"
     " translated source images. A discriminator then aligns its scores on source and target images.",
     terms=(
-        LossTerm("translated source images", "target images", "image discriminator", gan_loss, "forward_weight"),
+        LossTerm(
+            "translated source images",
+            "target images",
+            "image discriminator",
+            gan_loss,
+            "forward_weight",
+            r"w_\text{fwd}\,\ell\big(D_t(G(x_s)), 1\big) + \ell\big(D_s(F(x_t)), 1\big)",
+        ),
         LossTerm(
             "images translated there and back",
             "the images",
             "mean absolute difference",
             CyCADA.translation,
             "cycle_weight",
+            r"w_\text{cyc}\,\big(|F(G(x_s)) - x_s| + |G(F(x_t)) - x_t|\big)",
         ),
         LossTerm(
             "prediction of a translated image",
@@ -308,14 +317,23 @@ ENTRY: Final = MethodEntry(
             "cross-entropy",
             CyCADA.semantic_loss,
             "semantic_weight",
+            r"w_\text{sem}\,\mathrm{CE}\big(S_0(G(x_s)),\, y_s\big)",
         ),
-        LossTerm("prediction of a translated source image", "its labels", "cross-entropy", supervision),
+        LossTerm(
+            "prediction of a translated source image",
+            "its labels",
+            "cross-entropy",
+            supervision,
+            formula=r"\mathrm{CE}\big(S(G(x_s)),\, y_s\big)",
+        ),
         LossTerm(
             "scores of target images",
             "scores of translated source images",
             "discriminator",
             CyCADA.feature_adaptation,
             "feature_weight",
+            r"w_\text{feat}\,\mathrm{CE}\big(D(S(x_t)),\, \text{source}\big)",
         ),
     ),
+    control=WEIGHT_0,
 )

@@ -31,6 +31,9 @@ from torch import Tensor
 from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import (
+    DISTANCE_FORMULA,
+    MIXED_FORMULA,
+    SUPERVISION_FORMULA,
     SUPERVISION_TERM,
     LossTerm,
     Method,
@@ -202,12 +205,13 @@ ENTRY: Final = MethodEntry(
     " network learns from the mix. Features of objects are kept close to those of the pretrained encoder, so that training on"
     " synthetic images does not erase what it knows of rare objects.",
     terms=(
-        LossTerm(*SUPERVISION_TERM, DAFormer.supervise),
+        LossTerm(*SUPERVISION_TERM, DAFormer.supervise, formula=SUPERVISION_FORMULA),
         LossTerm(
             "prediction of a mixed image",
             "source labels and the teacher's, mixed the same way",
             "cross-entropy, weighted by the teacher's confidence",
             DAFormer.imitate,
+            formula=MIXED_FORMULA,
         ),
         LossTerm(
             "features of things in source images",
@@ -215,6 +219,7 @@ ENTRY: Final = MethodEntry(
             "Euclidean distance",
             DAFormer.feature_distance,
             "distance_weight",
+            DISTANCE_FORMULA,
         ),
     ),
 )

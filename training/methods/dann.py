@@ -23,7 +23,9 @@ from torch import Tensor
 from sim2street.models.networks.discriminators import FeatureDiscriminator
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import (
+    SUPERVISION_FORMULA,
     SUPERVISION_TERM,
+    WEIGHT_0,
     LossTerm,
     Method,
     MethodEntry,
@@ -92,13 +94,16 @@ ENTRY: Final = MethodEntry(
     " or the target domain. Its gradient is reversed on the way back, so the encoder learns features that hide the domain. The"
     " weight of the reversed gradient grows from zero during training.",
     terms=(
-        LossTerm(*SUPERVISION_TERM, supervision),
+        LossTerm(*SUPERVISION_TERM, supervision, formula=SUPERVISION_FORMULA),
         LossTerm(
             "features of both domains",
             "the domain they come from",
             "binary cross-entropy, its gradient reversed for the features",
             DANN.discriminator_loss,
             "adversarial_weight",
+            r"\tfrac12\,\mathrm{CE}\big(D(R(\phi(x_s))), \text{source}\big)"
+            r" + \tfrac12\,\mathrm{CE}\big(D(R(\phi(x_t))), \text{target}\big)",
         ),
     ),
+    control=WEIGHT_0,
 )

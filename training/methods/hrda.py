@@ -23,7 +23,13 @@ from torch import Tensor
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks.hrda import Box, HRDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import LossTerm, MethodEntry
+from sim2street.training.methods.base import (
+    DISTANCE_FORMULA,
+    MIXED_FORMULA,
+    SUPERVISION_FORMULA,
+    LossTerm,
+    MethodEntry,
+)
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
 from sim2street.training.pair import DomainPair
@@ -138,15 +144,27 @@ ENTRY: Final = MethodEntry(
     " the whole crop downscaled and one window of it at full resolution, and learns an attention map that chooses between the"
     " two at each pixel. The teacher fuses overlapping windows over the whole crop. The rest is DAFormer's self-training.",
     terms=(
-        LossTerm("fused prediction of a source image", "its labels", "cross-entropy", HRDA.supervise),
+        LossTerm(
+            "fused prediction of a source image",
+            "its labels",
+            "cross-entropy",
+            HRDA.supervise,
+            formula=rf"(1 - w_d)\,{SUPERVISION_FORMULA}",
+        ),
         LossTerm(
             "fused prediction of a mixed image",
             "source labels and the teacher's, mixed the same way",
             "cross-entropy, weighted by the teacher's confidence",
             HRDA.imitate,
+            formula=rf"(1 - w_d)\,{MIXED_FORMULA}",
         ),
         LossTerm(
-            "prediction of the window alone", "the labels in the window", "cross-entropy", HRDA.shared, "detail_weight"
+            "prediction of the window alone",
+            "the labels in the window",
+            "cross-entropy",
+            HRDA.shared,
+            "detail_weight",
+            r"w_d\,\big[\mathrm{CE}(S_d(x_s), y_s) + q\,\mathrm{CE}(S_d(x_m), y_m)\big]",
         ),
         LossTerm(
             "features of things in source images",
@@ -154,6 +172,7 @@ ENTRY: Final = MethodEntry(
             "Euclidean distance",
             HRDA.feature_distance,
             "distance_weight",
+            DISTANCE_FORMULA,
         ),
     ),
 )

@@ -20,7 +20,14 @@ from torch.nn import functional as F
 
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import LossTerm, MethodEntry, Update
+from sim2street.training.methods.base import (
+    DISTANCE_FORMULA,
+    MIXED_FORMULA,
+    SUPERVISION_FORMULA,
+    LossTerm,
+    MethodEntry,
+    Update,
+)
 from sim2street.training.methods.daformer import DAFormer
 from sim2street.training.methods.hrda import HRDA, HRDAOptions
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
@@ -105,12 +112,15 @@ ENTRY: Final = MethodEntry(
     " image masked, so it learns to use context. This is added to HRDA's self-training, or to DAFormer's on a network with one"
     " resolution.",
     terms=(
-        LossTerm("prediction of a source image", "its labels", "cross-entropy", MIC.supervise),
+        LossTerm(
+            "prediction of a source image", "its labels", "cross-entropy", MIC.supervise, formula=SUPERVISION_FORMULA
+        ),
         LossTerm(
             "prediction of a mixed image",
             "source labels and the teacher's, mixed the same way",
             "cross-entropy, weighted by the teacher's confidence",
             MIC.imitate,
+            formula=MIXED_FORMULA,
         ),
         LossTerm(
             "prediction of a target image with masked blocks",
@@ -118,6 +128,7 @@ ENTRY: Final = MethodEntry(
             "cross-entropy, weighted by the teacher's confidence",
             MIC.adapt,
             "mask_weight",
+            r"w\,q\,\mathrm{CE}\big(S(M \odot x_t),\, \hat{y}_t\big)",
         ),
         LossTerm(
             "features of things in source images",
@@ -125,6 +136,7 @@ ENTRY: Final = MethodEntry(
             "Euclidean distance",
             MIC.feature_distance,
             "distance_weight",
+            DISTANCE_FORMULA,
         ),
     ),
 )

@@ -14,6 +14,7 @@ from typing import Final
 
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import (
+    SUPERVISION_FORMULA,
     SUPERVISION_TERM,
     LossTerm,
     Method,
@@ -53,5 +54,5 @@ ENTRY: Final = MethodEntry(
     adapts=False,
     explanation="The network never sees a target image. The accuracy it loses there is the gap that the other methods"
     " try to close. The same training with the target's labels as a second source is the oracle.",
-    terms=(LossTerm(*SUPERVISION_TERM, supervision),),
+    terms=(LossTerm(*SUPERVISION_TERM, supervision, formula=SUPERVISION_FORMULA),),
 )

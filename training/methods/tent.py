@@ -71,5 +71,13 @@ ENTRY: Final = MethodEntry(
     explanation="Nothing but the trained network and unlabelled photos is needed. Each step normalises by the statistics of"
     " the photo at hand and moves the scale and shift of every batch norm so that the predictions become more certain."
     " More certain does not mean more accurate: compare before and after, and keep the original.",
-    terms=(LossTerm("entropy of target predictions", "zero", "mean over the pixels", shannon_entropy),),
+    terms=(
+        LossTerm(
+            "entropy of target predictions",
+            "zero",
+            "mean over the pixels",
+            shannon_entropy,
+            formula=r"\overline{H(S(x_t))}",
+        ),
+    ),
 )

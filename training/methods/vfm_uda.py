@@ -23,7 +23,15 @@ from torch import Tensor
 from sim2street.models.labels import IGNORE
 from sim2street.models.networks.vfm_uda import VFMUDANetwork
 from sim2street.models.segmenter import Segmenter
-from sim2street.training.methods.base import LossTerm, MethodEntry, Reduction, Update, supervision
+from sim2street.training.methods.base import (
+    MIXED_FORMULA,
+    SUPERVISION_FORMULA,
+    LossTerm,
+    MethodEntry,
+    Reduction,
+    Update,
+    supervision,
+)
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
@@ -127,12 +135,15 @@ ENTRY: Final = MethodEntry(
     " teacher's labels on target images with pasted source objects, as in DAFormer, and on target images with most patches"
     " masked, as in MIC.",
     terms=(
-        LossTerm("prediction of a source image", "its labels", "cross-entropy", VFMUDA.supervise),
+        LossTerm(
+            "prediction of a source image", "its labels", "cross-entropy", VFMUDA.supervise, formula=SUPERVISION_FORMULA
+        ),
         LossTerm(
             "prediction of a mixed image",
             "source labels and the teacher's, mixed the same way",
             "cross-entropy, weighted by the teacher's confidence",
             VFMUDA.imitate,
+            formula=MIXED_FORMULA,
         ),
         LossTerm(
             "prediction of a target image with masked patches",
@@ -140,6 +151,7 @@ ENTRY: Final = MethodEntry(
             "cross-entropy, weighted by the teacher's confidence",
             VFMUDA.adapt,
             "mask_weight",
+            r"w\,q\,\mathrm{CE}\big(S(M \odot x_t),\, \hat{y}_t\big)",
         ),
     ),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,7 +82,19 @@ class Toy(nn.Module):
         return self.discriminator(features.T.reshape(1, 2, 1, -1))
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread within the block: on tensors this small, waiting for a second takes most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @functools.lru_cache(maxsize=16)
+@one_thread()
 def trained(weight: float, seed: int) -> tuple[Snapshot, ...]:
     """Train the toy with a weight of the reversed gradient; its features at each of `SNAPSHOTS` + 1 moments."""
     with torch.random.fork_rng(devices=[]):
