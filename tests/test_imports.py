@@ -31,7 +31,7 @@ FORBIDDEN = {
     "training/jobs/*.py": ("@training.run.loop", "@training.sweeps", "@training.commands"),
     "training/sweeps/*.py": ("@training.commands", "@training.hosting"),
     "app/**/*.py": ("@training.run", "@training.sweeps", "@training.commands"),
-    "app/content/*.py": (*PAGES, "@app.admin", "@app.views", "@app.demo_page", "@training.jobs"),
+    "app/content/**/*.py": (*PAGES, "@app.admin", "@app.views", "@app.demo_page", "@training.jobs"),
     "app/viewer/*.py": ("@app.admin", "@app.views", "@app.demo_page", "@training"),
     "app/demo_page/*.py": ("streamlit", "@app.views", "@app.admin"),
     "app/demo.py": ("streamlit", "@app.views"),

@@ -166,7 +166,7 @@ def curve(points: Sequence[tuple[float, float]], marked: tuple[float, float], *,
         marker={"color": ACCENT, "size": 12},
         hovertemplate=f"{across} %{{x:.2f}}: <b>%{{y:.2f}}</b><extra></extra>",
     )
-    _plain(figure, height=220)
+    _plain(figure, height=300)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title={"text": across, "standoff": 6})
     figure.update_yaxes(title={"text": up, "standoff": 6}, rangemode="tozero")

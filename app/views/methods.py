@@ -36,7 +36,7 @@ def main() -> None:
     place = st.container(key="demonstration")
     losses = method_explained.losses(chosen)
     if losses:
-        st.markdown("### Its loss")
+        st.markdown("### Loss")
         st.markdown(losses)
     st.html(method_explained.detailed(chosen, checkpoints, cards="checkpoints?checkpoint="))
     if chosen in DEMONSTRATIONS:

@@ -186,7 +186,7 @@ WEIGHT_0 = (
     "An adversarial loss of weight 0 is not the same as no adaptation: in training, target images still pass through the"
     " network and move its batch-norm statistics. A user of AdaptSegNet"
     " [reported this in 2019](https://github.com/wasidennis/AdaptSegNet/issues/25): about 41 % mIoU with weight 0, where"
-    " source-only is quoted at 36. So every table here has this control, and only what a method gains beyond it is its own."
+    " source-only is quoted at 36. The tables measured here have this control: only what a method gains beyond it is its own."
 )
 """`control` of the adversarial methods."""
 

@@ -23,14 +23,15 @@ from sim2street.app.content.demonstrations.parts import (
     dimmed,
     painted,
 )
-from sim2street.app.content.gallery import SCENE_SIZE
+from sim2street.app.content.gallery import FIRST_SCENE, RENDER_LOCK
 from sim2street.app.content.streets import rendered_scene
 from sim2street.models.labels import CITYSCAPES19
+from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.statistics import (
     ClassStatistics,
     RareClassSampler,
     RareClassSampling,
-    count_classes,
+    class_statistics,
 )
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
 from sim2street.training.methods.parts.feature_distance import cell_labels, is_thing
@@ -38,8 +39,10 @@ from sim2street.training.methods.parts.feature_distance import cell_labels, is_t
 TEMPERATURES: Final = ("0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1")
 CELL: Final = 32
 """Pixels of a cell of the deepest features."""
-MINIMUM: Final = RareClassSampling.minimum_pixels * SCENE_SIZE[0] * SCENE_SIZE[1] // (1280 * 720)
-"""The paper's pixels that show a class, scaled to the area of a rendered street."""
+COUNTED_SIZE: Final = (256, 128)
+"""(width, height) at which pixels are counted."""
+MINIMUM: Final = RareClassSampling.minimum_pixels * COUNTED_SIZE[0] * COUNTED_SIZE[1] // (1280 * 720)
+"""The paper's number of pixels that show a class, scaled to this size."""
 
 
 def show(request: Request) -> Shown:
@@ -94,9 +97,10 @@ def pasted(labels: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.bool_], lis
 @functools.cache
 def statistics() -> ClassStatistics:
     """Pixels of each class in the streets of the demonstrations."""
-    truths = [rendered_scene("game", street).truth for street in range(STREETS)]
-    counts = [count_classes(truth, CITYSCAPES19.count) for truth in truths if truth is not None]
-    return ClassStatistics(np.stack(counts).astype(np.int64), tuple(f"street {street}" for street in range(STREETS)))
+    with RENDER_LOCK:
+        return class_statistics(
+            open_dataset("street_scenes", style="game", count=STREETS, start=FIRST_SCENE, size=COUNTED_SIZE)
+        )
 
 
 DEMONSTRATION: Final = Demonstration(

@@ -138,8 +138,8 @@ def show(request: Request) -> Shown:
     words = (
         f"After {100 * progress:.0f} % of the run the classifier is right on {on_source:.0f} % of the source points and"
         f" **{on_target:.0f} % of the target points**, whose classes it never saw. The discriminator knows the domain of"
-        f" {seen:.0f} %; 50 % is chance. The reversed gradient, drawn as lines, has weight {factor:.2f}."
-        " With weight 0 it is off: that is the control."
+        f" {seen:.0f} %; 50 % is chance. Circles and crosses are the classes; lines show where the reversed gradient, here of"
+        f" weight {factor:.2f}, moves features. With weight 0 it is off: that is the control."
     )
     return Shown(words, charts=(plane(moment, factor), schedule(progress, weight)))
 

@@ -37,6 +37,7 @@ def show(request: Request) -> Shown:
     checkpoint = checkpoint_of(request, "hrda", "hrda")
     scene = rendered_scene(str(request.values["look"]), request.count("street"))
     photo = scene.photo.pixels
+    assert scene.truth is not None  # rendered streets have exact labels
     size = (photo.shape[1], photo.shape[0])
     with request.engine.turns.turn(), torch.inference_mode():
         predictor = Predictor(network(checkpoint), checkpoint.config.window)
@@ -51,6 +52,7 @@ def show(request: Request) -> Shown:
     attention = attention_to_detail(maps["attention"], labels["main"])
     pictures = (
         Picture("Photo", photo, scene.photo.name),
+        Picture("Ground truth", painted(photo, scene.truth, CITYSCAPES19)),
         Picture("Attention", heat(attention, size), "bright: the detail decides; dark: the context"),
         Picture("Context alone", coloured(photo, labels["context"]), "the whole photo at half size"),
         Picture("Detail alone", coloured(photo, labels["detail"]), "windows at full size"),

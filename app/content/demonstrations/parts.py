@@ -21,6 +21,8 @@ STREETS: Final = 20
 """Streets of the gallery from which a demonstration takes its pictures."""
 OPACITY: Final = 0.7
 """Of class colours over a photo."""
+COLUMNS: Final = 2
+"""Pictures side by side, one more if that leaves more than as many rows."""
 CHANGE_SHOWN: Final = 0.4
 """Difference that is drawn in full colour."""
 LESS: Final = np.array([11, 143, 136])
@@ -31,10 +33,11 @@ STYLE: Final = """
 <style>
 .pictures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .9rem 1rem; max-width: 70rem; margin: 0; }
 .pictures figure { margin: 0; }
+.pictures.many { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 .pictures img { display: block; width: 100%; border-radius: 8px; }
 .pictures figcaption { margin-top: .3rem; font-size: .88rem; line-height: 1.35; }
 .pictures small { font-size: inherit; opacity: .68; }
-@media (max-width: 700px) { .pictures { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 700px) { .pictures, .pictures.many { grid-template-columns: minmax(0, 1fr); } }
 </style>
 """
 
@@ -186,8 +189,11 @@ def dimmed(photo: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint
 
 
 def pictures_html(pictures: Sequence[Picture]) -> str:
-    """Pictures in two columns, in one on a phone, as HTML with its style; empty without any."""
-    return f'{STYLE}<div class="pictures">{"".join(map(_figure, pictures))}</div>' if pictures else ""
+    """Pictures in two columns, three if there are more than four, one on a phone, as HTML with its style; empty without any."""
+    if not pictures:
+        return ""
+    many = " many" if len(pictures) > COLUMNS**2 else ""
+    return f'{STYLE}<div class="pictures{many}">{"".join(map(_figure, pictures))}</div>'
 
 
 def _figure(picture: Picture) -> str:

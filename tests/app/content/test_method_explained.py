@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sim2street.app.content import method_explained
-from sim2street.app.content.method_explained import explained, published_rows_of
+from sim2street.app.content.method_explained import control_rows, detailed, explained, losses, published_rows_of
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
 from sim2street.training.methods.base import MethodOptions
@@ -32,6 +32,26 @@ def test_every_method_tells_what_it_compares(name: str) -> None:
     for words in (entry.idea, entry.explanation, *entry.options.model_fields):
         assert html.escape(words) in shown
     assert "line 1<" not in shown  # a place in a file, not its beginning
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_each_line_of_a_loss_has_its_code(name: str) -> None:
+    entry = METHODS[name]
+    formulas = [term.formula for term in entry.terms if term.formula]
+    assert bool(formulas) is entry.trains
+    loss = losses(name)
+    for number, term in enumerate(entry.terms, start=1):
+        assert (f"{term.formula} && ({number})" in loss) is bool(term.formula)
+        assert f"<summary>({number}) " in detailed(name, [])
+    assert loss.count("{") == loss.count("}")
+
+
+def test_adversarial_methods_stand_beside_weight_0() -> None:
+    rows = control_rows(METHODS["advent"])
+    fog = next(row for row in rows if "fog" in row["Measured here, mIoU"])
+    assert fog["Source-only"] < fog["Weight 0"] == pytest.approx(26.3, abs=0.1)
+    assert 'href="https://github.com/wasidennis/AdaptSegNet/issues/25"' in detailed("advent", [])
+    assert "Weight 0" not in detailed("daformer", [])
 
 
 def test_rows_belong_to_the_method_and_its_variants() -> None:

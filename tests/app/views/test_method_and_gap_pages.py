@@ -36,7 +36,20 @@ def test_each_method_has_a_page() -> None:
         assert not page.exception
         assert html.escape(entry.idea) in page.get("html")[0].proto.body
     page.button_group(key="method").set_value("advent").run()
-    assert "checkpoints?checkpoint=tiny_advent" in page.get("html")[0].proto.body
+    assert any("checkpoints?checkpoint=tiny_advent" in each.proto.body for each in page.get("html"))
+
+
+def test_a_demonstration_follows_its_controls() -> None:
+    page = AppTest.from_file(str(VIEWS / "methods.py"), default_timeout=60).run()
+    page.button_group(key="method").set_value("advent").run()
+    assert not page.exception
+    assert any("Entropy before" in each.proto.body for each in page.get("html"))
+    before = [each.value for each in page.markdown]
+    page.selectbox(key="advent_look").set_value("night").run()
+    assert not page.exception
+    assert [each.value for each in page.markdown] != before
+    page.button_group(key="method").set_value("mic").run()
+    assert "none is available" in page.info[0].value
 
 
 def gap_page() -> AppTest:
