@@ -18,6 +18,9 @@ CALIBRATION_BINS: Final = 15
 RUN_LENGTH: Final = 8
 """Mean length, in pixels, of runs of equal pairs above which counting runs is faster than counting pixels."""
 
+STRIP: Final = 1 << 16
+"""Pixels whose calibration is counted at a time: what is made of them on the way fits into a processor's cache."""
+
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Count pixels per (true class, predicted class).
@@ -108,15 +111,21 @@ class Calibration:
         self, labels: NDArray[np.uint8], predictions: NDArray[np.uint8], confidence: NDArray[np.float32], count: int
     ) -> None:
         """Add one image: three arrays of one shape, confidence in [0,1]; pixels with labels >= count are not scored."""
-        scored = labels < count
-        confident = confidence[scored].astype(np.float64)
         bins = len(self.counts)
-        # Bins are (0, 1/n], (1/n, 2/n], ... as in Guo et al.; a confidence of 0 joins the first.
-        place = np.clip(np.ceil(confident * bins) - 1, 0, bins - 1).astype(np.int64)
-        right = labels[scored] == predictions[scored]
-        self.counts += np.bincount(place, minlength=bins)
-        self.confidence += np.bincount(place, weights=confident, minlength=bins)
-        self.correct += np.bincount(place[right], minlength=bins)
+        wrong = bins + 1  # the right ones come first, then the wrong ones, each with a bin for what is not scored
+        flat = labels.ravel(), predictions.ravel(), confidence.ravel()
+        for start in range(0, labels.size, STRIP):
+            truth, said, confident = (values[start : start + STRIP] for values in flat)
+            confident = confident.astype(np.float64)
+            # Bins are (0, 1/n], (1/n, 2/n], ... as in Guo et al.; a confidence of 0 joins the first.
+            place = np.clip(np.ceil(confident * bins) - 1, 0, bins - 1).astype(np.intp)
+            place[truth >= count] = bins
+            place += wrong * (truth != said)
+            pixels = np.bincount(place, minlength=2 * wrong).reshape(2, -1)[:, :bins]
+            sums = np.bincount(place, weights=confident, minlength=2 * wrong).reshape(2, -1)[:, :bins]
+            self.counts += pixels.sum(axis=0)
+            self.confidence += sums.sum(axis=0)
+            self.correct += pixels[0]
 
     @property
     def error(self) -> float:

@@ -76,6 +76,23 @@ def test_mismatched_shapes_and_foreign_predictions_are_refused() -> None:
         confusion_matrix(np.zeros((1, 1), np.int64), np.zeros((1, 1), np.uint8), 2)
 
 
+def test_calibration_of_a_large_picture_is_that_of_all_its_pixels_at_once() -> None:
+    generator = np.random.default_rng(0)
+    shape = 300, 500  # more than a strip, and no whole number of them
+    labels = generator.choice(np.array([0, 1, 2, 3, 255], np.uint8), shape)
+    predicted = generator.integers(0, 4, shape, np.uint8)
+    confidence = generator.choice(np.linspace(0, 1, 61, dtype=np.float32), shape)  # edges of bins among them
+    calibration = Calibration()
+    calibration.update(labels, predicted, confidence, 3)
+    wide = confidence.astype(np.float64)
+    bins = np.maximum(np.ceil(wide * 15), 1)
+    for number in range(15):
+        chosen = (labels < 3) & (bins == number + 1)
+        assert calibration.counts[number] == chosen.sum()
+        assert calibration.correct[number] == (chosen & (labels == predicted)).sum()
+        assert calibration.confidence[number] == pytest.approx(wide[chosen].sum(), rel=1e-12)
+
+
 def test_calibration_error_by_hand() -> None:
     calibration = Calibration()
     labels = np.array([[0, 0, 1, 255]], np.uint8)
