@@ -120,7 +120,9 @@ def test_a_mistyped_recipe_has_neighbours(name: str, near: str, capsys: pytest.C
     assert near in fails(["train", name], capsys)
 
 
-def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_the_documented_figures(
+    own: Path, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "deep" / "figures.json"
     base = ["evaluate", "--dataset", "camvid", "--root", str(camvid), "--split", "val", "--json", str(out)]
     assert main([*base, "--checkpoint", "first", "--checkpoint", str(own / "second")]) == 0
@@ -138,6 +140,7 @@ def test_evaluate_writes_the_documented_figures(own: Path, camvid: Path, tmp_pat
     assert 0 <= report["ece"] <= 1
     assert report["seconds_per_image"] > 0
     assert report["weights_sha256"] == Checkpoint.open(own / "first").config.weights_sha256
+    monkeypatch.setattr("sim2street.models.storage.catalog.SHIPPED", tmp_path)  # whose scoring takes seconds
     assert main(base) == 0  # the whole catalog
     assert {"first", "second"} <= json.loads(out.read_text()).keys()
     before = out.read_text()
@@ -353,6 +356,7 @@ def test_bench_outside_a_checkout_says_where_to_get_one(
     assert "runs the folder benchmarks of the repository" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # imports all peers in a process of its own
 def test_bench_lists_its_rows_after_an_unknown_word(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "nonsense"]) == 2
     assert "no row contains nonsense; there are: SegFormer-B0; " in capfd.readouterr().err

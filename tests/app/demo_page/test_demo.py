@@ -255,13 +255,14 @@ def entries_of(folder: Path, *names: str) -> list[CatalogEntry]:
     return [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
 
 
-@pytest.fixture
-def ten(tmp_path: Path) -> list[CatalogEntry]:
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> list[CatalogEntry]:
     """As many methods as there are: two source-only, four adapted to fog, four to photos."""
+    folder = tmp_path_factory.mktemp("ten")
     for place in range(10):
         target = None if place < 2 else "street_scenes/fog" if place < 6 else "camvid/train"
-        save_tiny(tmp_path, f"m{place}", "advent" if target else "source_only", f"M{place}", target=target, seed=place)
-    return entries_of(tmp_path, *(f"m{place}" for place in range(10)))
+        save_tiny(folder, f"m{place}", "advent" if target else "source_only", f"M{place}", target=target, seed=place)
+    return entries_of(folder, *(f"m{place}" for place in range(10)))
 
 
 def test_the_page_begins_with_what_suits_the_pictures_and_remembers_a_choice(ten: list[CatalogEntry]) -> None:
