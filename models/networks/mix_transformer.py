@@ -13,11 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import torch
 from pydantic import Field
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sim2street.models.networks.fusing import is_recorded
 from sim2street.models.options import Options
 
 HEADS: Final = (1, 2, 5, 8)
@@ -120,7 +122,7 @@ class FeedForward(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, D)."""
-        return self.narrow(F.gelu(convolve(self.mix, self.widen(maps))))
+        return self.narrow(gelu(convolve(self.mix, self.widen(maps))))
 
 
 class Block(nn.Module):
@@ -186,6 +188,13 @@ class MixTransformer(nn.Module):
 def convolve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     """Apply a convolution to (B, h, w, D) maps."""
     return convolution(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def gelu(maps: Tensor) -> Tensor:
+    """GELU; in inference in place, since making room for the widest maps takes longer than computing them."""
+    if torch.is_grad_enabled() or is_recorded():
+        return F.gelu(maps)
+    return torch.ops.aten.gelu_(maps)
 
 
 def at_least(maps: Tensor, side: int) -> Tensor:

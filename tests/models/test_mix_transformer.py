@@ -155,3 +155,18 @@ def test_segformer_stacks_from_the_last_stage() -> None:
     head = core.head.eval()
     stacked = project(head.projections, [features[f"stage{n}"] for n in (4, 3, 2, 1)], features["stage1"].shape)
     torch.testing.assert_close(head(features), head.classify(head.fuse(stacked)))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_inference_gives_the_same_maps_as_training(layout: torch.memory_format) -> None:
+    """GELU works in place only where no gradient needs what it overwrites."""
+    encoder = MixTransformer(MixTransformerOptions(variant="b0")).eval().to(memory_format=layout)
+    images = normal((2, 3, 64, 96), 0).to(memory_format=layout)
+    before = images.clone()
+    expected = encoder(images)
+    with torch.inference_mode():
+        for name, maps in encoder(images).items():
+            assert torch.equal(maps, expected[name]), name
+    assert torch.equal(images, before)
+    expected["stage4"].sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.stages[0].parameters())
