@@ -84,6 +84,7 @@ def test_styles_share_labels_and_depth_but_not_the_photo(scenes: dict[tuple[str,
         assert len(photos) == len(styles) == len(STYLES) - len(CONTENT)
 
 
+@pytest.mark.slow
 def test_streets_show_more_of_what_the_plain_content_rarely_has() -> None:
     """The 19 classes, and each thing that networks missed on real photos on a larger share of the pixels."""
     shares = {}

@@ -116,15 +116,20 @@ TRICKS: Final = (
 @pytest.mark.parametrize("name", recipe_names())
 def test_no_field_of_any_recipe_takes_a_path_or_an_argument(name: str) -> None:
     """All tricks in all fields: refused, but for a title, which is words that are shown and nothing else."""
-    config = shipped_recipe(name)
-    for field in form_fields(config):
+    for field in form_fields(shipped_recipe(name)):
         assert field.kind != "text" or field.label in ("title", "split"), f"{field.key} is free text"
         for trick in TRICKS:
             if field.label == "title" and trick.isprintable():
-                assert prepare(name, {"title": trick}).name == config.name
+                assert field.read(trick) == trick
                 continue
             with pytest.raises(ConfigError):
                 field.read(trick)
+
+
+@pytest.mark.parametrize("trick", [trick for trick in TRICKS if trick.isprintable()])
+def test_a_title_of_tricks_changes_nothing_else(trick: str) -> None:
+    recipe = shipped_recipe("try_one_minute")
+    assert prepare("try_one_minute", {"title": trick}) == recipe.model_copy(update={"title": trick})
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "", "no_such", "demo_source_only_game.toml", "--help"])
