@@ -75,12 +75,6 @@ def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
 
-def class_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(C, C) confusion -> (C,) recall in [0,1]; NaN for a class that is not in the truth."""
-    truth = confusion.sum(axis=1)
-    return np.divide(np.diag(confusion), truth, out=np.full(truth.shape, np.nan), where=truth > 0)
-
-
 def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
     """(C, C) confusion -> share of scored pixels predicted correctly, in [0,1]; NaN if no pixel is scored."""
     total = confusion.sum()

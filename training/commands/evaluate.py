@@ -41,7 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="count only these of Cityscapes' classes: SYNTHIA's 16 or 13, or 17 without pole and rider",
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored photo")
-    parser.add_argument("--device", help="cuda, mps or cpu (default the best there is)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument(
         "--table",
