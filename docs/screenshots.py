@@ -98,8 +98,8 @@ def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> Non
     """Save the pages that compute on demand, and one method; what was computed before is taken from the cache."""
     page.goto(f"{address}/benchmark?show=Picture+by+picture")
     compute(page, page.get_by_role("button", name="Predict 100 pictures"), page.locator(".cards img").first)
-    page.locator('.matrix .cell[data-key="2,10"]').click()  # building read as sky
-    page.get_by_role("heading", name="building read as sky").wait_for(timeout=WAIT)
+    page.locator('.matrix .cell[data-key="2,10"]').click()  # building predicted as sky
+    page.get_by_role("heading", name="building predicted as sky").wait_for(timeout=WAIT)
     page.wait_for_timeout(2000)
     page.screenshot(path=folder / f"benchmark_{scheme}.png", full_page=False)
     page.goto(f"{address}/gap")

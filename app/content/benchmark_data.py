@@ -184,7 +184,7 @@ class MeasuredRow(Options, extra="ignore"):
     """A recipe's results over its seeds; rows of one group share network, starting weights and budget."""
 
     title: str
-    method: str
+    method: str = ""
     network: str
     group: str
     role: Literal["source_only", "control", "method", "oracle"]

@@ -42,7 +42,7 @@ def in_words(cell: Cell | None, space: LabelSpace) -> str:
     if cell is None:
         return "all classes"
     truth = space.names[cell.truth]
-    return truth if cell.predicted is None else f"{truth} read as {space.names[cell.predicted]}"
+    return truth if cell.predicted is None else f"{truth} predicted as {space.names[cell.predicted]}"
 
 
 def matrix(summary: Summary, space: LabelSpace, chosen: str) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sim2street.app.content import escape
-from sim2street.app.content.benchmark_data import GROUPS, ROLES, MeasuredRow, PublishedResult, SweepTable
+from sim2street.app.content.benchmark_data import GROUPS, ROLES, Figures, MeasuredRow, PublishedResult, SweepTable
 
+STRONG: Final = 25.0
+"""Points of IoU at which a difference has its full colour."""
 READ: Final = {"primary": "From its authors", "secondary": "Quoted", "none": "Not found"}
 
 # Text colours are the theme's own with an opacity, so that they fit both themes.
@@ -39,7 +41,17 @@ STYLE: Final = """
 .measured .track i { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: rgba(128,128,128,.6); }
 .measured .row.method .track i { background: #12897f; }
 .measured .track u { position: absolute; top: -5px; bottom: -5px; width: 0; border-left: 2px dotted rgba(128,128,128,.9); }
+.differences { overflow-x: auto; }
+.differences table { border-collapse: separate; border-spacing: 2px; font-size: .82rem; font-variant-numeric: tabular-nums; border: 0; }
+.differences :is(th, td) { border: 0 !important; padding: .3rem .35rem; font-weight: 400; text-align: center; white-space: nowrap; }
+.differences td { min-width: 2.3rem; border-radius: 3px; }
+.differences thead th { vertical-align: bottom; }
+.differences thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
+.differences tbody th { text-align: left; position: sticky; left: 0; background: var(--st-background-color, var(--body-background-fill, Canvas)); padding-right: .9rem; min-width: 21rem; }
+.differences .method th { font-weight: 600; }
+.differences .whole { font-weight: 600; }
 @media (max-width: 700px) {
+  .differences tbody th { min-width: 0; max-width: 9.5rem; white-space: normal; line-height: 1.25; padding-right: .4rem; }
   .published .row { grid-template-columns: 1fr 7rem; gap: .35rem 1rem; }
   .published .says { grid-column: 1 / -1; }
   .measured .row { grid-template-columns: 1fr 8.4rem; gap: .25rem 1rem; }
@@ -83,21 +95,75 @@ def measured_rows(table: SweepTable) -> str:
 def _group(table: SweepTable, group: str, rows: Sequence[MeasuredRow], scale: float) -> str:
     ends = [_miou(table, row) for row in rows if row.role in ("source_only", "oracle")]
     lines = "".join(f'<u style="left:{100 * end / scale:.1f}%"></u>' for end in ends)
-    listed = "".join(_measured(row, table, lines, scale) for row in rows)
+    control = best_control(table, rows)
+    listed = "".join(_measured(row, table, lines, scale, control) for row in rows)
     return f"<h4>{escape.html(GROUPS.get(group, group))}</h4>{listed}"
 
 
-def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float) -> str:
+def best_control(table: SweepTable, rows: Sequence[MeasuredRow]) -> float | None:
+    """Largest share of the gap that a control of a group recovers, which a method has to beat; None if it is unknown."""
+    shares = [
+        figures.gap_recovered
+        for row in rows
+        if row.role == "control" and (figures := table.figures(row)) is not None and figures.gap_recovered is not None
+    ]
+    return max(shares, default=None)
+
+
+def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float, control: float | None) -> str:
     figures = table.figures(row)
     assert figures is not None  # groups() returns only rows with results
     title = escape.html(row.title)
+    share = figures.share
+    if share and row.role == "method" and control is not None:
+        share += f"<br><small>best control {100 * control:.0f} %</small>"
     seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
     return (
         f'<div class="row {row.role}" role="listitem"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'
         f'<div class="figure">{figures.percent} <small>{seeds}</small></div>'
         f'<div class="track"><i style="width:{100 * _miou(table, row) / scale:.1f}%"></i>{lines}</div>'
-        f'<div class="share">{figures.share}</div></div>'
+        f'<div class="share">{share}</div></div>'
     )
+
+
+def class_differences(table: SweepTable) -> str:
+    """IoU per class on a sweep's first test as differences to source-only in points, an HTML table with its style.
+
+    Rows are compared with the source-only row of their group; groups without one are left out. Empty without any.
+    """
+    blocks = []
+    for group, rows in table.groups().items():
+        base = next((table.figures(row) for row in rows if row.role == "source_only"), None)
+        compared = [row for row in rows if row.role != "source_only"]
+        if base is not None and compared:
+            classes = list(base.iou_per_class)
+            listed = "".join(_differences(row, table.figures(row), base) for row in compared)
+            blocks.append(f"{_class_head(GROUPS.get(group, group), classes)}<tbody>{listed}</tbody>")
+    tables = "".join(f'<div class="differences"><table>{block}</table></div>' for block in blocks)
+    return f"{STYLE}{tables}" if blocks else ""
+
+
+def _class_head(title: str, classes: Sequence[str]) -> str:
+    cells = "".join(f"<th><span>{escape.html(name)}</span></th>" for name in ("mean IoU", *classes))
+    return f'<thead><tr><th style="text-align:left">{escape.html(title)}</th>{cells}</tr></thead>'
+
+
+def _differences(row: MeasuredRow, figures: Figures | None, base: Figures) -> str:
+    assert figures is not None  # groups() returns only rows with results
+    whole = _difference(figures.miou, base.miou, "whole")
+    cells = "".join(_difference(figures.iou_per_class.get(name), share) for name, share in base.iou_per_class.items())
+    return f'<tr class="{row.role}"><th>{escape.html(row.title)}</th>{whole}{cells}</tr>'
+
+
+def _difference(share: float | None, base: float | None, kind: str = "") -> str:
+    """A cell whose colour is teal for a gain and red for a loss, full at `STRONG` points."""
+    if share is None or base is None:
+        return "<td>–</td>"
+    points = 100 * (share - base)
+    strength = min(1.0, abs(points) / STRONG) * 0.65
+    colour = f"rgba(11,143,136,{strength:.2f})" if points > 0 else f"rgba(209,73,91,{strength:.2f})"
+    said = f"{points:+.0f}".replace("-", "−") if round(points) else "0"
+    return f'<td class="{kind}" style="background:{colour}">{said}</td>'
 
 
 def _miou(table: SweepTable, row: MeasuredRow) -> float:

@@ -103,7 +103,7 @@ def _sure(entrants: Sequence[Entrant]) -> str:
 
 
 def _disagreement(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) -> str:
-    """Say on how many pixels the methods disagree, and of which class most of those pixels are."""
+    """Say on how many pixels the methods disagree, and of which class most of those pixels are, by ground truth or else by most methods."""
     if len(entrants) < 2:
         return ""
     labels = [entrant.reading.pane.labels for entrant in entrants]
@@ -115,12 +115,13 @@ def _disagreement(entrants: Sequence[Entrant], truth: NDArray[np.uint8] | None) 
     if share < 0.5:
         return f"{who} agree on nearly every pixel."
     space = entrants[0].reading.pane.space
-    counts = np.bincount((labels[-1] if truth is None else truth)[differing], minlength=256)[: space.count]
+    named_there = [truth] if truth is not None else labels
+    named = np.concatenate([each[differing] for each in named_there])
+    counts = np.bincount(named, minlength=256)[: space.count]
     if not counts.any():
         return f"{who} disagree on {share:.0f} % of the pixels."
-    named = space.names[int(counts.argmax())]
-    calls = "" if truth is not None else f"what {entrants[-1].reading.title} calls "
-    return f"{who} disagree on {share:.0f} % of the pixels, most of them on {calls}{named}."
+    where = "most of them on" if truth is not None else "most often about"
+    return f"{who} disagree on {share:.0f} % of the pixels, {where} {space.names[int(counts.argmax())]}."
 
 
 def _iou(entrant: Entrant) -> float:

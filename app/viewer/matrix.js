@@ -28,7 +28,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
   const corner = document.createElement("span");
   corner.className = "corner";
-  corner.textContent = "is ↓ read as →";
+  corner.textContent = "true ↓ predicted →";
   matrix.append(corner);
   for (const value of data.columns) {
     const head = document.createElement("span");
@@ -37,14 +37,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     matrix.append(head);
   }
   for (const { value, share } of data.rows) {
-    const row = button("class", String(value), name(value), `The pictures in which ${name(value)} is read worst`);
+    const row = button("class", String(value), name(value), `The pictures in which ${name(value)} is segmented worst`);
     row.style.setProperty("--dot", data.classes[value].colour);
     matrix.append(row);
     data.columns.forEach((predicted, i) => {
       const right = predicted === value;
       const said = right
         ? `${name(value)}: ${(100 * share[i]).toFixed(1)} % right`
-        : `${name(value)} read as ${name(predicted)}: ${(100 * share[i]).toFixed(1)} %`;
+        : `${name(value)} predicted as ${name(predicted)}: ${(100 * share[i]).toFixed(1)} %`;
       const cell = button(right ? "cell right" : "cell", `${value},${predicted}`, percent(share[i]), said);
       cell.style.setProperty("--share", Math.sqrt(share[i]).toFixed(3)); // so that small shares can be seen
       cell.disabled = right || !share[i];

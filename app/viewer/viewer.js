@@ -28,6 +28,7 @@ const MAX_ZOOM = 32;
 const BLINK_SECONDS = 0.7; // per picture; far below the three flashes a second that harm some people
 const CAPTION = 30; // height of a caption, as in the style sheet
 const WIDE_PANE = 300; // CSS pixels that a pane's picture has at least where there is room for a rail
+const RAIL = 264; // width of the readings in CSS pixels, as in viewer.css
 const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
   minus: "M5 12h14",
@@ -363,7 +364,7 @@ class Viewer {
         node(
           "div",
           { class: "canvas", role: "status" },
-          node("span", {}, method.waiting ? "Reading the photo …" : method.reason),
+          node("span", {}, method.waiting ? "Segmenting the photo …" : method.reason),
         ),
       ),
     );
@@ -568,6 +569,7 @@ class Viewer {
     this.root.dataset.mode = this.mode();
     if (before && before !== this.root.dataset.mode) return this.buildPanes(); // the screen was turned
     const gap = narrow ? 6 : 10;
+    this.root.style.removeProperty("--rail");
     const found = this.root.dataset.mode === "focus" ? this.measureFocus(gap) : this.measureGrid(gap);
     this.grid.style.setProperty("--columns", found.columns);
     this.grid.style.setProperty("--gap", `${gap}px`);
@@ -575,6 +577,10 @@ class Viewer {
     this.grid.style.setProperty("--tall", `${Math.floor(found.tall)}px`);
     this.grid.style.setProperty("--thumb", `${Math.floor(found.thumb ?? 0)}px`);
     this.grid.style.setProperty("--short", `${Math.floor(found.short ?? 0)}px`);
+    // What upright photos leave of the width goes to the rail.
+    const used = found.columns * Math.floor(found.tall * (this.bundle.width / this.bundle.height) + gap) - gap;
+    const left = this.root.dataset.mode === "grid" ? this.grid.clientWidth - used : 0;
+    if (left > 24) this.root.style.setProperty("--rail", `${RAIL + Math.min(left, RAIL)}px`);
     const density = Math.min(3, window.devicePixelRatio || 1);
     for (const pane of this.panes) {
       const { clientWidth, clientHeight } = pane.frame;
@@ -608,9 +614,10 @@ class Viewer {
       const tall = Math.min(cell * ratio, Math.max(fitting, least * ratio, 40));
       const area = (tall * tall) / ratio;
       // Of nearly equal sizes the one with more columns wins: less empty ground, and everything is nearer.
-      if (area > best.area * 0.85) best = { area: Math.max(area, best.area), columns, tall };
+      if (area > best.area * 0.85) best = { area: Math.max(area, best.area), columns, tall, cell, fitting };
     }
-    return best;
+    // Upright photos: if the page must be scrolled anyway, the panes take the whole width.
+    return best.tall > best.fitting ? { ...best, tall: best.cell * ratio } : best;
   }
 
   measureFocus(gap) {

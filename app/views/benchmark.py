@@ -104,7 +104,7 @@ def show_classes(results: list[PublishedResult]) -> None:
             known.setdefault(f"{result.method} · {result.backbone.partition(' (')[0]} · {miou}", result)
     without = sorted({result.method for result in results if not result.per_class})
     if not known:
-        st.caption("No source that was read gives these rows per class.")
+        st.caption("None of the sources gives these rows per class.")
         return
     chosen = st.multiselect(
         "Methods", list(known), default=list(known)[:4], max_selections=SPREAD, key=f"classes_{len(known)}"
@@ -117,7 +117,7 @@ def show_classes(results: list[PublishedResult]) -> None:
         )
         st.plotly_chart(figure, config=charts.CONFIG, key="classes")
     if without:
-        st.caption(f"No source that was read gives these per class: {escape.markdown(', '.join(without))}.")
+        st.caption(f"Their sources give no figures per class: {escape.markdown(', '.join(without))}.")
 
 
 def show_measured() -> None:
@@ -171,6 +171,13 @@ def show_sweep(tables: list[SweepTable]) -> None:
     st.caption(escape.markdown(table.words))
     if table.groups():
         st.html(result_rows.measured_rows(table))
+        differences = result_rows.class_differences(table)
+        if differences:
+            st.markdown("## Class by class")
+            st.caption(
+                "Points of IoU above (teal) or below (red) source-only on the same network and budget, means over seeds."
+            )
+            st.html(differences)
     else:
         st.info("No row of this sweep has a figure yet; `sim2street sweep` goes on with it.")
     with st.expander("All figures"):

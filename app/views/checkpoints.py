@@ -15,7 +15,7 @@ def main() -> None:
     st.markdown("# Checkpoints")
     st.markdown(
         "Every network here learnt from **labelled renderings**. Source-only stops there; the other methods also see"
-        " pictures of the target **without labels** and learn to read both alike."
+        " pictures of the target **without labels** and learn to segment both."
     )
     entries = session.checkpoints()
     if not entries:

@@ -146,7 +146,7 @@ def _show(analysis: Analysis, other: Analysis | None, titles: dict[str, str]) ->
     cell = failures.cell_of(choice, space)
     left, right = st.columns([5, 4], gap="large")
     with left:
-        st.markdown("## What is read as what")
+        st.markdown("## Confusion matrix")
         st.caption(
             "Percent of a class's pixels. Choose a cell for the pictures behind it, a class for its worst pictures."
         )
@@ -197,13 +197,13 @@ def _pictures(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> 
         order = st.segmented_control("Order", ORDERS, default=ORDERS[0], required=True, key="order")
     pictures = ranked(analysis.photos, order, cell, [] if other is None else other.photos)
     if not pictures:
-        st.caption("No picture that was read has any.")
+        st.caption("None of the predicted pictures has any.")
         return
     shown = st.session_state.setdefault("failures_most", AT_ONCE)
     data = failures.cards(analysis, pictures[:shown], cell)
     cards(data, key="failure_cards", on_choice=lambda key: _wish(int(key)))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{min(shown, len(pictures))} of {len(pictures)}. Outlined are the pixels that are read wrong.")
+        st.caption(f"{min(shown, len(pictures))} of {len(pictures)}. The outlined pixels are predicted wrong.")
         if shown < len(pictures):
             st.button("More", icon=":material/expand_more:", key="more", on_click=_more)
     _open(analysis, other, cell)

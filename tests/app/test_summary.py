@@ -76,7 +76,7 @@ def test_without_ground_truth_nobody_is_called_right() -> None:
     said = answer([unsure, sure], None)
     assert "best" not in said
     assert said.startswith("MIC is the most certain (mean entropy 0.10), DANN the least (0.40)")
-    assert said.endswith("The two methods disagree on 25 % of the pixels, most of them on what MIC calls road.")
+    assert said.endswith("The two methods disagree on 25 % of the pixels, most often about road.")
 
 
 @pytest.mark.parametrize("truth", [TRUTH, np.full_like(TRUTH, 255)], ids=["labelled", "nothing labelled"])

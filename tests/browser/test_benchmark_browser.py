@@ -78,9 +78,9 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
         page.get_by_role("button", name=kind, exact=True).wait_for(timeout=30_000)
     assert page.evaluate(OVERFLOW) <= 0
     cell = page.locator(".matrix .cell:not(:disabled)").first
-    truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" read as ")
+    truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" predicted as ")
     cell.click()
-    page.get_by_role("heading", name=f"Pictures: {truth} read as {predicted}").wait_for(timeout=30_000)
+    page.get_by_role("heading", name=f"Pictures: {truth} predicted as {predicted}").wait_for(timeout=30_000)
     first = page.locator(".cards button").first
     expect(first.locator("small")).to_have_text(re.compile(r"^[\d,]+ pixels?$"))
     street = re.search(r"\d+", first.locator("b").inner_text())

@@ -56,7 +56,7 @@ def show(request: Request) -> Shown:
 def entropy_of(pane: Pane) -> NDArray[np.float32]:
     """Entropy (H, W) float32 in [0,1]."""
     assert pane.entropy is not None
-    return pane.entropy.astype(np.float32) / 255
+    return (pane.entropy / 255).astype(np.float32)
 
 
 def distribution(pane: Pane) -> list[float]:

@@ -125,8 +125,9 @@ def snapshot(toy: Toy, source: Tensor, labels: Tensor, target: Tensor, truth: Te
     with torch.no_grad():
         right = toy.classifier(features).argmax(dim=1) == torch.cat([labels, truth])
         domains = toy.judged(features).argmax(dim=1).flatten() == torch.cat([labels * 0 + 1, truth * 0])
-    accuracies = (right[: len(source)], right[len(source) :], domains)
-    return Snapshot(features.detach(), -gradient, tuple(float(each.float().mean()) for each in accuracies))  # pyright: ignore[reportArgumentType]
+    on_source, on_target = right.float().split(len(source))
+    accuracies = (float(on_source.mean()), float(on_target.mean()), float(domains.float().mean()))
+    return Snapshot(features.detach(), -gradient, accuracies)
 
 
 def show(request: Request) -> Shown:
@@ -148,9 +149,8 @@ def plane(moment: Snapshot, factor: float) -> go.Figure:
     """The feature plane: a domain per colour, a class per symbol, and the reversed gradient's pull."""
     points = moment.features.split(POINTS)
     figure = charts.plane([part.tolist() for part in points], ["source", "target"])
-    for trace in figure.data:
-        trace.marker.symbol = ["circle" if each == 0 else "cross" for each in (torch.arange(POINTS) % 2).tolist()]
-        trace.marker.size = 7
+    symbols = ["circle" if each == 0 else "cross" for each in (torch.arange(POINTS) % 2).tolist()]
+    figure.update_traces(marker={"symbol": symbols, "size": 7})
     reach = 0.25 * float(moment.features.std()) / (float(moment.forces.norm(dim=1).mean()) or 1.0)
     ends = moment.features + factor * reach * moment.forces
     chosen = [*range(ARROWS), *range(POINTS, POINTS + ARROWS)]

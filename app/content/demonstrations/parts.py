@@ -172,7 +172,7 @@ def heat(values: NDArray[np.floating] | NDArray[np.uint8], size: tuple[int, int]
     """A map with values in [0,1], or bytes, as colours from dark (low) to light (high), at (width, height)."""
     scaled = values if values.dtype == np.uint8 else (255 * np.clip(values, 0, 1)).astype(np.uint8)
     resized = cv2.resize(scaled, size, interpolation=cv2.INTER_LINEAR)
-    return cv2.applyColorMap(resized, cv2.COLORMAP_INFERNO)[..., ::-1]
+    return cv2.applyColorMap(resized, cv2.COLORMAP_INFERNO)[..., ::-1].astype(np.uint8)
 
 
 def change(values: NDArray[np.float32]) -> NDArray[np.uint8]:

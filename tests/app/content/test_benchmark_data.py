@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sim2street.app.content import benchmark_data
+from sim2street.app.content import benchmark_data, result_rows
 from sim2street.app.content.benchmark_data import (
     SETTINGS,
     class_row,
@@ -108,6 +109,40 @@ def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "format is 2" in str(newer.error)
     assert empty.cells()[0]["fog"] == "–"
     assert empty.groups() == {}
+
+
+def three_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str = "DANN") -> benchmark_data.SweepTable:
+    """Source-only, a control and a method on one set with two classes."""
+    monkeypatch.setattr(benchmark_data, "RESULTS", tmp_path / "none")
+    monkeypatch.setenv("SIM2STREET_RESULTS", str(tmp_path))
+    rows = []
+    for name, role, share, per_class in (
+        ("Source-only", "source_only", None, {"road": 0.5, title: 0.2}),
+        ("Weight 0", "control", 0.46, {"road": 0.6, title: None}),
+        (title, "method", 0.45, {"road": 0.3, title: 0.201}),
+    ):
+        figures = {"seeds": 1, "miou_per_seed": [0.4], "miou": 0.4, "deviation": None, "gap_recovered": share}
+        row = {"name": name, "title": name, "network": "n", "group": "cnn", "role": role}
+        rows.append(row | {"figures": {"fog": figures | {"iou_per_class": per_class}}})
+    (tmp_path / "a.json").write_text(json.dumps(sweep(rows=rows)))
+    return sweep_tables()[0]
+
+
+def test_classes_are_compared_with_source_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = result_rows.class_differences(three_rows(tmp_path, monkeypatch))
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
+    assert cells == ["0", "+10", "–", "0", "−20", "0"], "mean IoU first; the control has no figure for the second class"
+    assert "rgba(209,73,91" in page
+    assert "Source-only" not in re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
+    hostile = result_rows.class_differences(three_rows(tmp_path, monkeypatch, "<img src=x>"))
+    assert "<img" not in hostile
+    assert "&lt;img" in hostile
+
+
+def test_a_recovered_gap_stands_beside_the_best_controls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = result_rows.measured_rows(three_rows(tmp_path, monkeypatch)).split('role="listitem"')
+    assert "45 % of the gap<br><small>best control 46 %" in rows[-1]
+    assert "best control" not in rows[-2]
 
 
 def test_imported_checkpoints_stand_beside_their_published_figures(

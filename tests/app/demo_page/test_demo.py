@@ -429,7 +429,7 @@ class TestRooms:
         wrong = next(i for i, share in enumerate(row["share"]) if share and matrix["columns"][i] != row["value"])
         choice = f"{row['value']},{matrix['columns'][wrong]}"
         said, matrix, _, cards, *_ = tab.show(*asked[:-1], choice)
-        assert "read as" in said
+        assert "predicted as" in said
         assert matrix["chosen"] == choice
         assert cards["items"][0]["said"].endswith(("pixels", "pixel"))
 
