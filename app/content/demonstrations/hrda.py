@@ -56,7 +56,7 @@ def show(request: Request) -> Shown:
         Picture("Attention", heat(attention, size), "bright: the detail decides; dark: the context"),
         Picture("Context alone", coloured(photo, labels["context"]), "the whole photo at half size"),
         Picture("Detail alone", coloured(photo, labels["detail"]), "windows at full size"),
-        Picture("Fused", coloured(photo, labels["main"]), "what the network answers"),
+        Picture("Fused", coloured(photo, labels["main"]), f"what {checkpoint.config.title} predicts"),
     )
     return Shown(in_words(attention, labels), pictures)
 
@@ -91,6 +91,6 @@ def in_words(attention: NDArray[np.float32], labels: dict[str, Tensor]) -> str:
 
 DEMONSTRATION: Final = Demonstration(
     title="Where the detail is trusted",
-    controls=(Choice("look", "Look", tuple(STYLES), "streets"), STREET),
+    controls=(Choice("look", "Look", tuple(STYLES), "game"), STREET),
     show=show,
 )

@@ -43,8 +43,14 @@ def show(request: Request) -> Shown:
     pictures = (
         Picture("Photo", photo, scene.photo.name),
         Picture("Masked", pixels, f"{100 * behind.mean():.0f} % of the pixels are hidden"),
-        Picture("Prediction of the whole", painted(photo, whole.labels, whole.space), "in training, the teacher's"),
-        Picture("Prediction of the masked", painted(pixels, parts.labels, parts.space), "must equal the other"),
+        Picture(
+            "Prediction of the whole",
+            painted(photo, whole.labels, whole.space),
+            f"by {checkpoint.config.title}; in training, by the teacher",
+        ),
+        Picture(
+            "Prediction of the masked", painted(pixels, parts.labels, parts.space), "training makes it equal the other"
+        ),
     )
     words = f"The two predictions agree on {100 * alike.mean():.0f} % of the pixels"
     if behind.any():

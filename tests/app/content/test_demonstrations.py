@@ -131,7 +131,7 @@ def test_hrda_shows_what_each_scale_says(tmp_path: Path) -> None:
     path = Checkpoint.save(tmp_path / "tiny_hrda", build("hrda", options=TWICE), config).path
     result = shown("hrda", path)
     assert len(result.pictures) == 6
-    fused = Engine().read_once(rendered_scene("streets", 3), Checkpoint.open(path), Settings()).labels
+    fused = Engine().read_once(rendered_scene("game", 3), Checkpoint.open(path), Settings()).labels
     expected = painted(titled(result, "Photo"), fused, CITYSCAPES19)
     assert (titled(result, "Fused") == expected).all(axis=2).mean() > 0.99
     chosen = hrda.attention_to_detail(torch.tensor([[[0.2, 0.4]], [[0.6, 0.9]]]), torch.tensor([[0, 1]]))
