@@ -104,12 +104,15 @@ def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> Non
     page.screenshot(path=folder / f"benchmark_{scheme}.png", full_page=False)
     page.goto(f"{address}/gap")
     compute(page, page.get_by_role("button", name="Compute both domains"), page.locator(".js-plotly-plot").nth(4))
+    page.mouse.move(1, 1)
     page.wait_for_timeout(2000)
     page.screenshot(path=folder / f"gap_{scheme}.png")
     page.goto(f"{address}/methods?method=DAFormer")
-    page.locator(".method .term").first.wait_for(timeout=WAIT)
+    page.locator(".pictures img").last.wait_for(timeout=WAIT)
+    page.set_viewport_size({"width": 1440, "height": 1240})
     page.wait_for_timeout(1000)
     page.screenshot(path=folder / f"methods_{scheme}.png")
+    page.set_viewport_size(DEVICES["laptop"]["viewport"])
 
 
 def compute(page: Page, begin: Locator, result: Locator) -> None:

@@ -114,7 +114,7 @@ def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
     )
     _plain(figure, height=250)
     figure.update_xaxes(title={"text": "confidence, %", "standoff": 6}, range=[0, 103])
-    figure.update_yaxes(title={"text": "pixels right, %", "standoff": 6}, range=[0, 103])
+    figure.update_yaxes(title={"text": "pixels right, %", "standoff": 16}, range=[0, 103])
     return figure
 
 
@@ -169,7 +169,7 @@ def curve(points: Sequence[tuple[float, float]], marked: tuple[float, float], *,
     _plain(figure, height=300)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title={"text": across, "standoff": 6})
-    figure.update_yaxes(title={"text": up, "standoff": 6}, rangemode="tozero")
+    figure.update_yaxes(title={"text": up, "standoff": 16}, rangemode="tozero")
     return figure
 
 
@@ -197,7 +197,7 @@ def sampling(classes: Sequence[str], shares: Sequence[float], drawn: Mapping[int
         )
     _plain(figure, height=260)
     figure.update_layout(margin={"t": 34}, bargap=0.25, bargroupgap=0.05)
-    figure.update_yaxes(title={"text": "%", "standoff": 6})
+    figure.update_yaxes(title={"text": "%", "standoff": 16})
     return figure
 
 
@@ -223,7 +223,7 @@ def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, un
     _plain(figure, height=220)
     figure.update_layout(margin={"t": 34})
     figure.update_xaxes(title={"text": unit, "standoff": 6}, range=[0, 1])
-    figure.update_yaxes(title={"text": "pixels, %", "standoff": 6}, rangemode="tozero")
+    figure.update_yaxes(title={"text": "pixels, %", "standoff": 16}, rangemode="tozero")
     return figure
 
 
@@ -249,7 +249,7 @@ def by_layer(values: Mapping[str, Sequence[float]], colours: Mapping[str, str], 
     _plain(figure, height=260)
     figure.update_layout(margin={"t": 34})
     figure.update_xaxes(title={"text": "batch-norm layer, from input to output", "standoff": 6})
-    figure.update_yaxes(title={"text": unit, "standoff": 6}, rangemode="tozero")
+    figure.update_yaxes(title={"text": unit, "standoff": 16}, rangemode="tozero")
     return figure
 
 

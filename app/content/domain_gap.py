@@ -283,8 +283,8 @@ def _store(path: Path, reading: DomainReading) -> None:
 
 
 INTRODUCTION: Final = (
-    "A network shows a gap between two domains before any label is compared: it is less certain, its features separate the"
-    " domains, and its batch-norm layers see different statistics. Adaptation should close this gap."
+    "A gap between two domains shows without any label: the network is less certain, its features separate the domains, and"
+    " batch norm sees other statistics. Adaptation should close it."
 )
 HOW: Final = (
     f"Computed from {PICTURES} pictures of each domain at Compare's display size, with {POSITIONS} positions of the deepest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -41,9 +42,14 @@ def display_of(method: str) -> MethodDisplay:
 
 
 def display_of_title(title: str) -> MethodDisplay:
-    """Return what pages show for a method by its title in published tables."""
-    known = next((name for name, entry in METHODS.items() if entry.title.lower() == title.lower()), title)
-    return display_of(known)
+    """Return what pages show for a method, or the method of a variant, by a title in published tables.
+
+    A variant's title begins with the method's, such as "ADVENT AdvEnt" or "MIC (HRDA)"; VFM-UDA++ is no variant of VFM-UDA.
+    """
+    begun = [
+        name for name, entry in METHODS.items() if re.match(rf"{re.escape(entry.title)}(\s|$)", title, re.IGNORECASE)
+    ]
+    return display_of(max(begun, key=lambda name: len(METHODS[name].title), default=title))
 
 
 def other_colour(method: str) -> str:

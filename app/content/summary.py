@@ -97,7 +97,7 @@ def _sure(entrants: Sequence[Entrant]) -> str:
         return f"{surest.title} sees {surest.pane.space.names[largest]} on {share:.0f} % of the picture."
     last = ranked[-1].reading
     return (
-        f"{surest.title} is the most certain (mean entropy {surest.pane.mean_entropy:.2f}), {last.title} the least"
+        f"{surest.title} is the most certain (entropy {surest.pane.mean_entropy:.2f}), {last.title} the least"
         f" ({last.pane.mean_entropy:.2f}); certain does not mean correct."
     )
 

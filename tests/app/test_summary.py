@@ -75,7 +75,7 @@ def test_without_ground_truth_nobody_is_called_right() -> None:
     unsure = entrant("dann", [ROAD, ROAD, BUILDING, ROAD], truth=None, entropy=0.4)
     said = answer([unsure, sure], None)
     assert "best" not in said
-    assert said.startswith("MIC is the most certain (mean entropy 0.10), DANN the least (0.40)")
+    assert said.startswith("MIC is the most certain (entropy 0.10), DANN the least (0.40)")
     assert said.endswith("The two methods disagree on 25 % of the pixels, most often about road.")
 
 

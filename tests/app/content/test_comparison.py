@@ -74,6 +74,9 @@ def test_no_two_methods_share_a_colour_and_none_has_a_classs() -> None:
     assert display_of("of_my_own") == display_of("of_my_own")
     assert display_of("of_my_own").title == "of_my_own"
     assert display_of_title("daformer") == display_of("daformer")
+    assert display_of_title("ADVENT AdvEnt+MinEnt") == display_of("advent")
+    assert display_of_title("MIC (HRDA)") == display_of("mic")
+    assert display_of_title("VFM-UDA++").title == "VFM-UDA++"
 
 
 def test_visitors_streets_are_painted_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
