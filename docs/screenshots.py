@@ -109,7 +109,7 @@ def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> Non
     page.screenshot(path=folder / f"gap_{scheme}.png")
     page.goto(f"{address}/methods?method=DAFormer")
     page.locator(".pictures img").last.wait_for(timeout=WAIT)
-    page.set_viewport_size({"width": 1440, "height": 1240})
+    page.set_viewport_size({"width": 1440, "height": 1200})
     page.wait_for_timeout(1000)
     page.screenshot(path=folder / f"methods_{scheme}.png")
     page.set_viewport_size(DEVICES["laptop"]["viewport"])
