@@ -50,6 +50,7 @@ SYMBOLS: Final = {
     "G(": "$G$ generator to the target",
     "F(": "$F$ generator to the source",
     "\\ell": "$\\ell$ distance from real",
+    "d_x": "$d_x$ the image's domain",
     "R(": "$R$ passes features on and reverses their gradient",
     "\\phi": "$\\phi$ features",
     "\\phi_0": "$\\phi_0$ those of the pretrained encoder",
@@ -67,6 +68,7 @@ ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 STYLE: Final = """
 <style>
+.katex-display { overflow-x: auto; overflow-y: hidden; padding: .2rem 0; }
 .method { max-width: 70rem; line-height: 1.5; }
 .method a { color: inherit; }
 .method > p { max-width: 46rem; }

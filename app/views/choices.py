@@ -160,8 +160,9 @@ def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *
         st.session_state.style = address["style"]
     titles, key = unique_titles(usable), "methods" if rendered else "photo_methods"
     shown = {each.name for each in (*preselected(usable, rendered=rendered), *readers)}
-    methods = [(key, titles[each.name]) for each in usable if each.name in shown]
-    st.switch_page("views/compare.py", query_params=[*address.items(), *methods])
+    # A list, because of pairs with the same name Streamlit keeps the last.
+    methods = [escape.markdown(titles[each.name]) for each in usable if each.name in shown]
+    st.switch_page("views/compare.py", query_params={**address, key: methods})
 
 
 @st.fragment(run_every=2.0)

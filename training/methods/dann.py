@@ -101,8 +101,7 @@ ENTRY: Final = MethodEntry(
             "binary cross-entropy, its gradient reversed for the features",
             DANN.discriminator_loss,
             "adversarial_weight",
-            r"\tfrac12\,\mathrm{CE}\big(D(R(\phi(x_s))), \text{source}\big)"
-            r" + \tfrac12\,\mathrm{CE}\big(D(R(\phi(x_t))), \text{target}\big)",
+            r"\tfrac12 \textstyle\sum_{x \in \{x_s, x_t\}} \mathrm{CE}\big(D(R(\phi(x))),\, d_x\big)",
         ),
     ),
     control=WEIGHT_0,

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 import sim2street.models.storage.catalog
 from sim2street.app.content import benchmark_data, labelled_sets
 from sim2street.app.content.background import BACKGROUND, Task
+from sim2street.app.views import choices
 from tests.app.content.test_benchmark_data import sweep
 
 PAGE = Path(__file__).parents[3] / "app" / "views" / "benchmark.py"
@@ -131,3 +132,10 @@ def test_a_set_that_is_gone_says_so(page: AppTest, monkeypatch: pytest.MonkeyPat
     page.selectbox(key="set").set_value("camvid/val").run()
     assert not page.exception
     assert "nowhere" in page.error[0].value
+
+
+def test_a_picture_opens_with_every_checkpoint(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[dict[str, object]] = []
+    monkeypatch.setattr(choices.st, "switch_page", lambda _page, query_params: opened.append(dict(query_params)))
+    choices.open_in_compare({"street": "5"}, [], rendered=True)
+    assert opened == [{"street": "5", "methods": ["Source only", "ADVENT"]}]
