@@ -38,6 +38,7 @@ from benchmarks.script import run
 from sim2street import child_environment
 from sim2street.app.content.engine import Settings, network, predict_pane
 from sim2street.app.content.panes import LONG_SIDE, Reading, bundle, encode_plane
+from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix
 from sim2street.models.networks import build
@@ -51,6 +52,7 @@ from sim2street.training.commands.arguments import parse_positive
 from sim2street.training.datasets.camvid import CamVid
 from sim2street.training.datasets.street_scenes import render
 from sim2street.training.evaluate import evaluate
+from sim2street.training.export import in_engine
 
 Call = Callable[[], object]
 
@@ -345,6 +347,25 @@ def page(factor: float) -> Iterator[Row]:
     yield Row(f"six small methods on one photo of {size}, page included", ours, {BARE: bare}, {BARE: round(1 / 1.5, 2)})
 
 
+def engines(factor: float) -> Iterator[Row]:
+    """One photo through `sim2street predict`, by PyTorch and by the engines that it can use instead."""
+    shown = photo(factor)
+    for name in ("source_only_streets", "source_only_game_mit"):
+        checkpoint = find_checkpoint(name)
+        ours = Predictor.from_checkpoint(checkpoint, device="cpu")
+        row = Row(f"prediction by {name}, {shown.size[0]}×{shown.size[1]}", partial(ours, shown), {})
+        for engine in ("openvino", "onnxruntime"):
+            try:
+                theirs = Predictor(in_engine(checkpoint, engine), checkpoint.config.window, device="cpu")
+            except ConfigError as missing:
+                row.peers[f"--engine {engine}"] = str(missing)
+                continue
+            row.peers[f"--engine {engine}"] = partial(theirs, shown)
+            wrong = float((theirs(shown).labels != ours(shown).labels).mean())
+            row.agreement[f"--engine {engine}"] = f"labels {wrong:.0e}"
+        yield row
+
+
 def evaluation(factor: float) -> Iterator[Row]:
     """Evaluation on photos and labels of CamVid's size and classes, files included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -434,6 +455,7 @@ WORK: tuple[Work, ...] = (
     Work("labels, confidence, entropy", pixels),
     Work("PNG", png),
     Work("six small methods, page included", page),
+    Work("engines", engines),
     Work("evaluation", evaluation),
     Work("confusion matrix", confusion),
     Work("ADVENT step", lambda factor: training("ADVENT", factor)),
