@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sim2street.models.exported import import_openvino
+from sim2street.models.exported import compiled_by_openvino, import_openvino
 from sim2street.models.importers import segformer as port
 from sim2street.models.importers.keys import translate
 from sim2street.models.networks import build
@@ -91,8 +91,7 @@ def in_openvino(segmenter: Segmenter, images: Tensor) -> Forward:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(Bare(segmenter), example_input=images, input=[tuple(images.shape)])
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    compiled = compiled_by_openvino(model)
     return lambda images: torch.from_numpy(compiled(images.numpy())[0])
 
 

@@ -12,6 +12,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -201,6 +202,19 @@ def import_openvino() -> ModuleType:
     return importlib.import_module("openvino")
 
 
+def compiled_by_openvino(model: Any) -> Any:
+    """A model of OpenVINO, compiled for the CPU in fp32 and for as many threads as PyTorch uses."""
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # by default processors with bf16 round to it
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+    }
+    core = import_openvino().Core()
+    # OpenVINO gives the thread that compiles a stack for signal handlers, too small for Python's: Ctrl-C could crash.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(core.compile_model, model, "CPU", settings).result()
+
+
 def _in_onnxruntime(files: Sequence[Path], outputs: Sequence[str]) -> Runner:
     import onnx
     import onnxruntime
@@ -220,12 +234,7 @@ def _in_openvino(files: Sequence[Path], outputs: Sequence[str]) -> Runner:
     core.set_property({"ENABLE_MMAP": False})  # a file may be replaced or removed while it is in use
     model = core.read_model(*files)
     wanted = openvino.Model([model.output(name) for name in outputs], model.get_parameters())
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # by default processors with bf16 round to it
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": 1,
-    }
-    compiled = core.compile_model(wanted, "CPU", settings)
+    compiled = compiled_by_openvino(wanted)
 
     def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         said = compiled(image)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib.util
 import json
@@ -92,6 +93,26 @@ def test_an_engine_averages_flips_and_takes_batches_like_the_network(saved: Path
     theirs, expected = (Predictor(each, device="cpu", flip=True).batch(photos) for each in networks)
     for one, other in zip(theirs, expected, strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=TOLERANCE)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "sigaltstack"), reason="needs POSIX signals")
+def test_openvino_leaves_the_stack_of_signal_handlers_alone(saved: Path, tmp_path: Path) -> None:
+    """Its own is too small for Python's handlers, so that Ctrl-C would crash."""
+    need("openvino")
+
+    class Stack(ctypes.Structure):
+        _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    def stack() -> tuple[int | None, int]:
+        found = Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+        return found.start, found.size
+
+    before = stack()
+    out = tmp_path / "slim.xml"
+    export(Checkpoint.open(saved), "openvino", out)
+    Predictor(open_exported(out, "openvino")[0], device="cpu")(photo(96, 64))
+    assert stack() == before
 
 
 def damage(file: Path) -> None:
