@@ -23,8 +23,9 @@ if not __package__:  # run by its path, as in a Space, without the package insta
     import checkout  # noqa: F401
 
 from sim2street.app.content import html_tables
-from sim2street.app.content.comparison import HEADING, INTRODUCTION, listed_checkpoints
+from sim2street.app.content.comparison import listed_checkpoints
 from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
+from sim2street.app.content.headline import HEADING, INTRODUCTION
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.request_guard import RequestGuard
 from sim2street.app.demo_page import uploads

@@ -24,12 +24,6 @@ from sim2street.training.external_predictions import Faults, PredictionFolder
 from sim2street.training.methods import METHODS
 
 EMPTY: Final[Mapping[str, PredictionFolder]] = MappingProxyType({})
-HEADING: Final = "Networks trained on rendered streets: how well do they segment yours?"
-INTRODUCTION: Final = (
-    "Several networks, trained on labelled renderings, side by side on one photo. Point at a pixel to see its class in all of them;"
-    " zooming, dragging and swiping move all of them together."
-)
-"""Introduction of every page that compares."""
 
 
 def listed_checkpoints() -> list[CatalogEntry]:

@@ -13,7 +13,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
@@ -26,7 +26,9 @@ from sim2street.models.label_space import IGNORE, LabelSpace, hex_colour
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import Prediction
+
+if TYPE_CHECKING:  # it imports PyTorch, which the first paint does without
+    from sim2street.models.prediction import Prediction
 
 LONG_SIDE: Final = 1024
 """Longest side, in pixels, at which a photo is read and shown: it bounds time on a CPU and the bundle's size."""

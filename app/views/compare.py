@@ -1,133 +1,26 @@
-"""Compare: the predictions of several methods for one photo, side by side."""
+"""Compare: the predictions of several methods for one photo, side by side.
 
-from __future__ import annotations
+The headline is drawn first: all else needs PyTorch, whose import takes seconds once after each start of the server.
+"""
 
-from typing import Any
+import sys
+from contextlib import nullcontext
 
 import streamlit as st
 
-from sim2street.app.content import charts, escape, exports, figures
-from sim2street.app.content.comparison import HEADING, Comparison
-from sim2street.app.content.engine import ENGINE, Settings, device_name
-from sim2street.app.content.figures import Entrant
-from sim2street.app.content.gallery import OWN, Scene
-from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
-from sim2street.app.viewer.report import html_report
-from sim2street.app.views import choices, components, session
-from sim2street.app.views.adapting import adapted_to
-from sim2street.app.views.own_photos import all_own
+from sim2street.app.content.headline import HEADING
+from sim2street.app.views import components
 
 
 def main() -> None:
-    """Draw the page. Each method fills its pane when it has predicted the photo; clicks meanwhile lose no filled pane."""
+    """Draw the headline, then import and draw the rest."""
     components.use_the_screen()
-    components.take_drops(OWN)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         st.markdown(f"# {HEADING}", width="stretch")
-        with st.container(horizontal=True, vertical_alignment="center", width="content", key="tools"):
-            source = choices.choose_source()
-            checkpoints = choices.choose_methods(source)
-            settings = choices.choose_settings()
-    if not session.checkpoints():
-        st.info(
-            "No checkpoint was found. Train one with `sim2street train`, or set `SIM2STREET_CHECKPOINTS` to a folder"
-            " that holds some.",
-            icon=":material/inventory_2:",
-        )
-    scene = choices.choose_scene(source)
-    if scene is None:
-        return
-    others = choices.choose_predictions(source, scene)
-    everyone = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
-    with st.container(horizontal=True, vertical_alignment="center", key="about_photo"):
-        if source == OWN:
-            checkpoints = adapted_to(all_own(), checkpoints)
-            everyone += [each for each in checkpoints if each not in everyone]
-        for remark in scene.photo.remarks:
-            st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.", width="content")
-    viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
-    if not checkpoints and session.checkpoints():
-        st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
-    state = session.current_results(scene, checkpoints, everyone, settings, others)
-    viewer.show(state.bundle)
-    # What stands there of the photo before is taken away at once: it would be read as this one's.
-    below = st.empty() if state.waiting else None
-    for checkpoint in state.waiting:
-        session.read(state.scene, checkpoint, settings)
-        state = session.current_results(scene, checkpoints, everyone, settings, others)
-        viewer.show(state.bundle)
-    if state.entrants:
-        with st.container() if below is None else below.container():
-            show_figures(state.entrants, state.scene)
-            show_downloads(state, settings)
-
-
-def show_figures(entrants: list[Entrant], scene: Scene) -> None:
-    """The classes that tell most as bars, and a row per method; all classes folded."""
-    found = figures.numbers(entrants)
-    order = most_different_classes(entrants, scene.truth)
-    shown = order[:MOST_CLASSES]
-    number = st.column_config.NumberColumn
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown("## Where they differ most")
-        chart = charts.class_bars(found.names, found.values, found.colours, unit=found.unit, order=shown)
-        st.plotly_chart(chart, config=charts.CONFIG, key="classes_chart")
-    with right:
-        st.markdown("## Method by method")
-        columns = {name: number(format="%.1f") for name in found.summary[0] if name not in ("Method", "Trained on")}
-        columns |= {
-            "Mean entropy": number(format="%.3f"),
-            "Seconds": number(format="%.2f"),
-            figures.AGAINST: number(format="%+.1f"),
-            "Method": st.column_config.TextColumn(pinned=True, width=190),
-            "Trained on": st.column_config.TextColumn(width=230),
-        }
-        st.dataframe(found.summary, column_config=columns, hide_index=True, placeholder="–", height="content")
-        st.caption(escape.markdown(" ".join([*found.notes, f"Predicted on the {device_name()}."])))
-    with st.expander(f"All {len(found.classes)} classes"):
-        gains = bool(found.gains) and st.toggle("Differences to source-only", key="gains")
-        table = found.gains if gains else found.classes
-        columns: dict[str, Any] = {name: number(format="%+.1f" if gains else "%.1f") for name in table[0]}
-        columns["Class"] = st.column_config.TextColumn(pinned=True)
-        st.dataframe(table, column_config=columns, hide_index=True, placeholder="–", height="content")
-        said = "Points of IoU of this image" if gains else f"{found.unit[0].upper()}{found.unit[1:]}"
-        st.caption(f"{said}. {figures.ABSENT}")
-
-
-def show_downloads(state: Comparison, settings: Settings) -> None:
-    """Draw the download buttons; report, pictures and probabilities are made when they are clicked."""
-    readers = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
-    with st.container(horizontal=True):
-        st.download_button(
-            "Report",
-            lambda: html_report(state.bundle),
-            "sim2street_report.html",
-            "text/html",
-            icon=":material/description:",
-            on_click="ignore",
-            help="This comparison as one HTML file that works offline.",
-        )
-        st.download_button(
-            "Labels, overlays and scores",
-            lambda: exports.archive(state.scene.photo, state.entrants),
-            "sim2street_images.zip",
-            "application/zip",
-            icon=":material/folder_zip:",
-            on_click="ignore",
-            help="One ZIP: train ids and label ids as PNG without metadata, overlays, entropy and likeliest classes as"
-            " npz, and a CSV of all classes.",
-        )
-        st.download_button(
-            "All probabilities",
-            lambda: exports.probabilities(ENGINE, state.scene, readers, settings),
-            "sim2street_probabilities.zip",
-            "application/zip",
-            icon=":material/data_array:",
-            on_click="ignore",
-            help="One ZIP with an npz per method: the probability of every class at every pixel, float16. Each method"
-            " predicts the photo again.",
-        )
+        tools = st.container(horizontal=True, vertical_alignment="center", width="content", key="tools")
+    with tools, nullcontext() if "torch" in sys.modules else st.spinner("Loading PyTorch …"):
+        from sim2street.app.views.comparing import compare_photo
+    compare_photo(tools)
 
 
 main()

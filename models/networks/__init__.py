@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
+from sim2street.models.networks import timm_without_compiler  # noqa: F401  # isort: skip  # before those that use timm
 from sim2street.models.labels import CITYSCAPES19, LabelSpace
 from sim2street.models.networks import (
     daformer,

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as V
 
 JITTER_PROBABILITY = 0.8
 """The authors' option is p = 0.2, but their code jitters when a uniform draw *exceeds* it."""
@@ -32,6 +31,8 @@ def augment(images: Tensor, strength: float = 0.2) -> Tensor:
 
 def jitter_colours(image: Tensor, strength: float | tuple[float, float, float, float]) -> Tensor:
     """Change brightness, contrast, saturation and hue of (3, H, W), each by its own random amount up to its strength."""
+    from torchvision.transforms.v2 import functional as V  # imports PyTorch's compiler, which pages do without
+
     changes = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation)
     amounts = torch.tensor(strength) * (2 * torch.rand(4) - 1)
     for number in torch.randperm(4).tolist():
@@ -42,6 +43,8 @@ def jitter_colours(image: Tensor, strength: float | tuple[float, float, float, f
 
 def blur_image(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (3, H, W) with reflection padding; the kernel is about a tenth of each side."""
+    from torchvision.transforms.v2 import functional as V
+
     height, width = image.shape[-2:]
     with torch.autocast(image.device.type, enabled=False):  # a convolution, which would round pixels to half precision
         return V.gaussian_blur(image, [blur_kernel(width), blur_kernel(height)], [sigma, sigma])
