@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sim2street.models.networks import timm_without_compiler  # noqa: F401  # isort: skip  # before those that use timm
 from sim2street.models.labels import CITYSCAPES19, LabelSpace
@@ -32,6 +33,14 @@ NETWORKS: Final = Registry[NetworkEntry](
     [file.ENTRY for file in (deeplab_v2, daformer, hrda, segformer, fcn8s, drn, vfm_uda, eomt, mask2former, ensemble)],
     fault=fault_of_entry,
 )
+
+INITIALISING: Final = frozenset(
+    [
+        *(Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, Tensor.clamp_),
+        *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_, nn.init.kaiming_normal_, nn.init.kaiming_uniform_),
+    ]
+)
+"""What fills a tensor, the first argument, with random numbers."""
 
 
 def build(name: str, labels: LabelSpace = CITYSCAPES19, options: Mapping[str, Any] | None = None) -> Segmenter:
@@ -61,13 +70,21 @@ def build_unfilled(name: str, labels: LabelSpace = CITYSCAPES19, options: Mappin
     Raises:
         ConfigError: as `build`.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         segmenter = build(name, labels, options)
     # No file contains these, so `fill` would leave them without values.
     segmenter.mean, segmenter.std = segmenter.normalisation.tensors()
     for module in segmenter.core.modules():
         _restore_constants(module)
     return segmenter
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out random numbers, which do nothing on the meta device but import PyTorch's compiler: a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return (args[0] if args else kwargs["tensor"]) if func in INITIALISING else func(*args, **kwargs)
 
 
 def _restore_constants(module: nn.Module) -> None:
