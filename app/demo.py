@@ -57,7 +57,8 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
     uploads.FOLDER_OF_UPLOADS.claim()
     with BlocksWithInputErrors(title="Sim2Street", analytics_enabled=False) as demo:
         gr.HTML(_head(), elem_id="head")
-        compare, failures = CompareTab(engine, listed), FailuresTab(engine, listed, reads=not ON_ZERO_GPU)
+        compare = CompareTab(engine, listed, reads=not ON_ZERO_GPU)
+        failures = FailuresTab(engine, listed, reads=not ON_ZERO_GPU)
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id=COMPARE):
                 compare.build(demo)

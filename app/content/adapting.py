@@ -43,13 +43,31 @@ class Adapting:
     said: str = ""
 
 
-def begin(engine: Engine, visitor: str, original: Checkpoint, photos: Sequence[Photo], method: str) -> Adapting:
+def begin(
+    engine: Engine,
+    visitor: str,
+    original: Checkpoint,
+    photos: Sequence[Photo],
+    method: str,
+    *,
+    most: int = MOST_PHOTOS,
+    seconds: float = SECONDS,
+) -> Adapting:
     """Start to adapt a checkpoint to a visitor's photos.
+
+    Args:
+        engine: nobody else's photo is predicted until the adaptation is done.
+        visitor: name of the session.
+        original: the checkpoint to adapt; not changed.
+        photos: the first `most` are used.
+        method: one of `AT_TEST_TIME`.
+        most: largest number of photos.
+        seconds: time limit, after which no further photo is started.
 
     Raises:
         BusyError: too many computations are already waiting.
     """
-    chosen, options = list(photos[:MOST_PHOTOS]), AdaptOptions(method, seconds=SECONDS)
+    chosen, options = list(photos[:most]), AdaptOptions(method, seconds=seconds)
     shows = len(chosen) * (2 if method == "tent" else 1)
 
     def work(task: Task) -> None:
@@ -77,7 +95,5 @@ def _adapt(state: Adapting, photos: list[Photo], options: AdaptOptions, task: Ta
     changes = compare(before, predictor, seen, progress=lambda done, _: task.report(first + done))
     said = summary(changes)
     if adaptation.stopped:
-        said += (
-            f" The time limit of {SECONDS:.0f} seconds was reached after {adaptation.photos} of {len(photos)} photos."
-        )
+        said += f" The time limit of {options.seconds:.0f} seconds was reached after {adaptation.photos} of {len(photos)} photos."
     state.said, state.adapted = said, AdaptedCheckpoint(state.original, adaptation)

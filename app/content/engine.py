@@ -90,6 +90,27 @@ class OwnPhoto:
     problem: MisnumberedError | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Filmstrip:
+    """A visitor's photos.
+
+    Attributes:
+        photos: in the order in which they came, at least one; no two have the same contents.
+        chosen: place of the one that is shown.
+    """
+
+    photos: tuple[OwnPhoto, ...]
+    chosen: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return sum(
+            own.scene.photo.pixels.nbytes + len(own.data) + len(own.truth[0] if own.truth else b"")
+            for own in self.photos
+        )
+
+
 class Turns:
     """Lets one in at a time, in order of arrival: the one queue for the device."""
 
@@ -185,7 +206,7 @@ class Engine:
         self.predict = predict
         self.turns = Turns()
         self.shared: ByteCache[Pane | Failure] = ByteCache(SHARED_BYTES)
-        self.private: ByteCache[Pane | Failure | OwnPhoto] = ByteCache(PRIVATE_BYTES, idle_seconds=PRIVATE_SECONDS)
+        self.private: ByteCache[Pane | Failure | Filmstrip] = ByteCache(PRIVATE_BYTES, idle_seconds=PRIVATE_SECONDS)
         self._held: dict[str, dict[_Key, Pane | Failure]] = {}
         self._here: Counter[str] = Counter()
         self._left: set[str] = set()
@@ -199,7 +220,7 @@ class Engine:
         if held is not None:
             return held
         found = self.private.get((visitor, *key)) if scene.private else self.shared.get(key)
-        return None if isinstance(found, OwnPhoto) else found
+        return None if isinstance(found, Filmstrip) else found
 
     def read(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure:
         """Read a photo with a checkpoint when its turn comes, and remember the answer.
@@ -243,19 +264,50 @@ class Engine:
             self._held.pop(visitor, None)
 
     def keep(self, visitor: str, photo: OwnPhoto) -> None:
-        """Keep a visitor's own photo in memory for the visit; a newer one takes its place."""
-        with self._lock:
-            if visitor not in self._left:
-                self.private.put(
-                    (visitor, "photo"),
-                    photo,
-                    photo.scene.photo.pixels.nbytes + len(photo.data) + len(photo.truth[0] if photo.truth else b""),
-                )
+        """Keep a visitor's own photo in memory for the visit, and show it; one of the same contents is replaced."""
+        photos = list(self.filmstrip(visitor))
+        digests = [own.scene.photo.digest for own in photos]
+        place = digests.index(photo.scene.photo.digest) if photo.scene.photo.digest in digests else len(photos)
+        photos[place:] = [photo, *photos[place + 1 :]]
+        self._put(visitor, Filmstrip(tuple(photos), place))
 
     def kept(self, visitor: str) -> OwnPhoto | None:
-        """The visitor's own photo, if there is one and it has not lain idle."""
+        """The visitor's photo that is shown, if there is one and it has not lain idle."""
+        found = self._strip(visitor)
+        return None if found is None else found.photos[found.chosen]
+
+    def filmstrip(self, visitor: str) -> tuple[OwnPhoto, ...]:
+        """All photos of a visitor, in the order in which they came."""
+        found = self._strip(visitor)
+        return () if found is None else found.photos
+
+    def choose(self, visitor: str, digest: str) -> None:
+        """Show another of the visitor's photos; a digest that is not among them changes nothing."""
+        for place, own in enumerate(photos := self.filmstrip(visitor)):
+            if own.scene.photo.digest == digest:
+                self._put(visitor, Filmstrip(photos, place))
+
+    def remove(self, visitor: str, digest: str) -> None:
+        """Drop one of the visitor's photos and what was made of it; the one before it is shown if it was shown."""
+        found = self._strip(visitor)
+        if found is None:
+            return
+        shown = found.photos[found.chosen]
+        photos = tuple(own for own in found.photos if own.scene.photo.digest != digest)
+        self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor and key[1][0] == digest)
+        if photos:
+            self._put(visitor, Filmstrip(photos, photos.index(shown) if shown in photos else max(0, found.chosen - 1)))
+        else:
+            self.private.forget(lambda key: key == (visitor, "photo"))
+
+    def _strip(self, visitor: str) -> Filmstrip | None:
         found = self.private.get((visitor, "photo"))
-        return found if isinstance(found, OwnPhoto) else None
+        return found if isinstance(found, Filmstrip) else None
+
+    def _put(self, visitor: str, strip: Filmstrip) -> None:
+        with self._lock:
+            if visitor not in self._left:
+                self.private.put((visitor, "photo"), strip, strip.size)
 
     def forget(self, visitor: str) -> None:
         """Drop all that was kept of a visitor, and what is being read at this moment once it is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +13,18 @@ import gradio as gr
 
 from sim2street.app.content import charts, escape, exports, figures, html_tables
 from sim2street.app.content.comparison import Comparison, compare, current_results, preselected
-from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
-from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
-from sim2street.app.content.limits import RateLimit
+from sim2street.app.content.engine import THREE_SCALES, Engine, OwnPhoto, Settings, device_name
+from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene, thumbnail_jpeg
+from sim2street.app.content.limits import LimitError, RateLimit
 from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
 from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
 from sim2street.app.demo_page import gradio_parts, uploads
+from sim2street.app.demo_page.adapt_sheet import AdaptSheet
 from sim2street.app.viewer.report import html_report
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.files import in_units
 
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
@@ -29,6 +32,8 @@ RATE: Final = (60, 60.0)
 """Number of comparisons allowed per client within a number of seconds; every change of a control starts one."""
 TIME_LIMIT: Final = 120.0
 """Seconds after which a comparison starts no further method, so that other visitors get their turn."""
+MOST_PROBABILITIES: Final = 96 * 2**20
+"""Largest size in bytes of the probabilities in one download, before compression; it passes through the page's memory."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between updates of the list of checkpoints while some are being downloaded."""
 
@@ -64,6 +69,7 @@ class CompareTab:
         engine: predicts photos.
         entries: returns the current catalog.
         clock: returns the time in seconds.
+        reads: whether this process may predict by itself; not on ZeroGPU, which lends a GPU for one prediction.
     """
 
     def __init__(
@@ -71,15 +77,19 @@ class CompareTab:
         engine: Engine,
         entries: Callable[[], list[CatalogEntry]],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        reads: bool = True,
     ) -> None:
         self.engine = engine
         self.entries = entries
         self.clock = clock
         self.rate = RateLimit(*RATE)
+        self.reads = reads
+        self.adapt = AdaptSheet(engine, entries)
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the tab within the current context and connect it."""
-        self._lay_out()
+        self._lay_out(page)
         controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
@@ -105,6 +115,8 @@ class CompareTab:
             api_visibility="private",
         )
         self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
+        self.film.choose(self.choose_own, self.arrived, [self.film, self.arrived], api_visibility="private")
+        self.film.removal(self.remove_own, self.arrived, [self.film, self.arrived], api_visibility="private")
         self.strip.choose(self.take_style, [self.street], [self.style, self.strip], api_visibility="private")
         self.street.change(style_strip, [self.street, self.style], self.strip, api_visibility="private")
         self.another.click(lambda: random.randrange(STREETS), None, self.street, api_visibility="private")
@@ -132,22 +144,23 @@ class CompareTab:
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
             [self.photo, self.truth, self.encoding, self.arrived],
-            [self.photo, self.truth, self.arrived, self.upload_note, *self.others],
+            [self.photo, self.truth, self.arrived, self.film, self.upload_note, *self.others],
             api_visibility="private",
         )
         for title, button in zip(ENCODINGS, self.others, strict=True):
             button.click(
                 self.renumber,
                 [gr.State(title), self.arrived],
-                [self.encoding, self.arrived, self.upload_note, *self.others],
+                [self.encoding, self.arrived, self.film, self.upload_note, *self.others],
                 api_visibility="private",
             )
-        for button, make in ((self.report, self.make_report), (self.archive, self.make_archive)):
+        downloads = (self.report, self.make_report), (self.archive, self.make_archive), (self.npz, self.make_npz)
+        for button, make in downloads:
             made = button.click(make, controls, self.file, api_visibility="private")
             made.then(None, self.file, None, js=gradio_parts.SAVE)
         page.unload(self.forget)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, page: gr.Blocks) -> None:
         entries = self.entries()
         with gr.Row(elem_id="choices"):
             self.source = gr.Radio([RENDERED, OWN], value=RENDERED, show_label=False, elem_id="source")
@@ -159,7 +172,7 @@ class CompareTab:
             with gr.Accordion("Settings", open=False, elem_classes="sheet"):
                 self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)")
             gradio_parts.take_photos(OWN)
-            self.status = gr.HTML(_busy("Starting …"), elem_id="status")
+            self.status = gr.HTML(gradio_parts.busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
         self.chosen = gr.State({})  # source -> methods, once the user has changed the choice
         self.offered = gr.State([name for _, name in _titles(entries)])
@@ -168,7 +181,7 @@ class CompareTab:
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
         with gr.Row(elem_id="streets") as self.streets:
-            self.strip = gradio_parts.picture_strip()
+            self.strip = gradio_parts.picture_strip("styles")
             self.street = gr.Number(
                 FIRST_STREET,
                 label="Street",
@@ -182,7 +195,11 @@ class CompareTab:
         with gr.Column(visible=False, elem_id="own") as self.own:
             with gr.Row():
                 self.photo = gr.File(
-                    label="Drop a street photo here", file_types=uploads.SUFFIXES, height=96, elem_id="photo"
+                    label="Drop street photos here, several at once",
+                    file_count="multiple",
+                    file_types=uploads.SUFFIXES,
+                    height=96,
+                    elem_id="photo",
                 )
                 with gr.Accordion("Ground truth", open=False, elem_classes="sheet"):
                     self.truth = gr.File(
@@ -192,9 +209,12 @@ class CompareTab:
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
+            self.film = gradio_parts.picture_strip("film")
+            self.arrived = gr.Number(0, visible="hidden")
+            if self.reads:
+                self.adapt.build(page, self.arrived, self.methods)
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
-        self.arrived = gr.Number(0, visible="hidden")
         self.viewer = gradio_parts.compare_viewer()
         gr.Markdown("## In numbers")
         self.summary = gr.HTML(elem_id="summary")
@@ -205,6 +225,7 @@ class CompareTab:
         with gr.Row(elem_id="downloads"):
             self.report = gr.Button("Report, one HTML file", elem_id="report")
             self.archive = gr.Button("Labels, overlays and scores", elem_id="archive")
+            self.npz = gr.Button("All probabilities", visible=self.reads, elem_id="probabilities")
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
@@ -237,7 +258,7 @@ class CompareTab:
             if scene is None:
                 yield (gr.skip(), "Drop a photo taken from a car, a bicycle or the pavement.", *[gr.skip()] * 4)
                 return
-            checkpoints, everyone = self.checkpoints(choice)
+            checkpoints, everyone = self.checkpoints(choice, visitor)
             state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
                 if state.waiting and self.clock() > ends:
@@ -249,14 +270,14 @@ class CompareTab:
             assert state is not None
             yield (state.bundle, _said(state), *_numbers(state))
         except Sim2StreetError as error:
-            yield (gr.skip(), _problem(str(error)), *[gr.skip()] * 4)
+            yield (gr.skip(), gradio_parts.problem(str(error)), *[gr.skip()] * 4)
 
     def progress(self, state: Comparison, everyone: list[Checkpoint]) -> str:
         """Status: the method that is predicting, and the number of other photos before it."""
         done, title = len(state.entrants), figures.unique_titles(everyone)[state.waiting[0].name]
         others = len(self.engine.turns)
         queue = f" {others} other photo{'s are' if others > 1 else ' is'} waiting before it." if others else ""
-        return _busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
+        return gradio_parts.busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
     def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
         """Show the predictions made before the user stopped the comparison."""
@@ -264,10 +285,10 @@ class CompareTab:
         try:
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:
-            return gr.skip(), _problem(str(error))
+            return gr.skip(), gradio_parts.problem(str(error))
         if scene is None:
             return gr.skip(), ""
-        checkpoints, everyone = self.checkpoints(choice)
+        checkpoints, everyone = self.checkpoints(choice, visitor)
         state = current_results(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         if not state.waiting:
             return gr.skip(), _said(state)
@@ -288,27 +309,50 @@ class CompareTab:
         return style, style_strip(street, style)
 
     def take_photo(
-        self, photo: str | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
+        self, photos: list[str] | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Handle an upload: read the photo or ground truth into memory, and delete the file."""
+        """Handle an upload: read photos or a ground truth into memory, and delete the files."""
         visitor = str(request.session_hash)
         with self.engine.awaited(visitor):
             try:
                 self.rate.check(uploads.client_of(request))
-                own = uploads.take(self.engine.kept(visitor), photo, truth, encoding)
             except Sim2StreetError as error:
-                return None, None, arrived, _problem(str(error)) + uploads.SHORT, *_others(())
-            if own is None:
-                return None, None, arrived, uploads.SHORT, *_others(())
-            self.engine.keep(visitor, own)
-        size = "×".join(map(str, own.scene.photo.size))
-        scored = ", with ground truth" if own.scene.truth is not None else ""
-        note = f"<p><b>{escape.html(own.name)}</b>, used at {size} pixels{scored}.</p>"
-        numberings = own.scene.numberings
-        if own.problem is not None:
-            note += _problem(f"{own.problem} The photo is shown without ground truth.")
-            numberings = tuple(other.title for other in own.problem.fitting)
-        return None, None, arrived + 1, note + uploads.SHORT, *_others(numberings)
+                problem = gradio_parts.problem(str(error))
+                return None, None, arrived, gr.skip(), problem + uploads.SHORT, *_others(())
+            read, problems = uploads.take_all(self.engine, visitor, photos or [], truth, encoding)
+        note = "".join(map(gradio_parts.problem, problems))
+        numberings: tuple[str, ...] = ()
+        own = self.engine.kept(visitor)
+        if own is not None and (read or not problems):
+            said, numberings = _described(own)
+            note = said + note
+        return None, None, arrived + bool(read), self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
+
+    def filmstrip(self, visitor: str) -> dict[str, Any]:
+        """The visitor's photos, for the picture strip."""
+        shown = self.engine.kept(visitor)
+        items = [
+            {
+                "key": own.scene.photo.digest,
+                "label": own.name,
+                "image": thumbnail_jpeg(own.scene),
+                "removable": True,
+            }
+            for own in self.engine.filmstrip(visitor)
+        ]
+        return {"label": "Your photos", "items": items, "chosen": "" if shown is None else shown.scene.photo.digest}
+
+    def choose_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], float]:
+        """Handle a click on a picture of the filmstrip."""
+        visitor = str(request.session_hash)
+        self.engine.choose(visitor, str(event._data["key"]))
+        return self.filmstrip(visitor), arrived + 1
+
+    def remove_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], float]:
+        """Handle a click on the cross of a picture of the filmstrip."""
+        visitor = str(request.session_hash)
+        self.engine.remove(visitor, str(event._data["key"]))
+        return self.filmstrip(visitor), arrived + 1
 
     def renumber(self, encoding: str, arrived: float, request: gr.Request) -> tuple[Any, ...]:
         """Read the visitor's ground truth in another numbering."""
@@ -327,8 +371,28 @@ class CompareTab:
             "sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants)
         )
 
+    def make_npz(self, request: gr.Request, *controls: Any) -> str:
+        """All probabilities of each method as a ZIP; every method predicts the photo again."""
+        choice, visitor = Choice(*controls), str(request.session_hash)
+        try:
+            self.rate.check(uploads.client_of(request))
+            state = self._finished(choice, visitor)
+            readers = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
+            values = sum(math.prod(state.scene.photo.size) * each.config.space.count for each in readers)
+            if 2 * values > MOST_PROBABILITIES:
+                fit = max(1, len(readers) * MOST_PROBABILITIES // (2 * values))
+                raise LimitError(
+                    f"The probabilities of {len(readers)} methods take {in_units(2 * values)}, the limit of this page is"
+                    f" {in_units(MOST_PROBABILITIES)}; choose at most {fit} methods."
+                )
+            data = exports.probabilities(self.engine, state.scene, readers, choice.settings)
+        except Sim2StreetError as error:
+            raise gr.Error(escape.html(str(error)), print_exception=False) from error
+        return gradio_parts.file("sim2street_probabilities.zip", "application/zip", data)
+
     def forget(self, request: gr.Request) -> None:
         """Handle a closed page: forget the visitor's data."""
+        self.adapt.forget(str(request.session_hash))
         self.engine.forget(str(request.session_hash))
 
     def scene(self, choice: Choice, visitor: str) -> Scene | None:
@@ -338,10 +402,16 @@ class CompareTab:
             return None if own is None else own.scene
         return rendered_scene(choice.style, choice.street)
 
-    def checkpoints(self, choice: Choice) -> tuple[list[Checkpoint], list[Checkpoint]]:
-        """The chosen checkpoints, and all that could be chosen."""
+    def checkpoints(self, choice: Choice, visitor: str) -> tuple[list[Checkpoint], list[Checkpoint]]:
+        """The chosen checkpoints, each followed by what the visitor has adapted from it, and all that could be chosen."""
         everyone = [entry.checkpoint for entry in self.entries() if entry.checkpoint is not None]
-        return [checkpoint for checkpoint in everyone if checkpoint.name in choice.methods], everyone
+        chosen = [checkpoint for checkpoint in everyone if checkpoint.name in choice.methods]
+        adapted = self.adapt.adapted(visitor) if choice.source == OWN else None
+        if adapted is not None and adapted.original.name in choice.methods:
+            place = [checkpoint.name for checkpoint in chosen].index(adapted.original.name)
+            chosen.insert(place + 1, adapted)
+            everyone.append(adapted)
+        return chosen, everyone
 
     def _finished(self, choice: Choice, visitor: str) -> Comparison:
         try:
@@ -350,7 +420,7 @@ class CompareTab:
             raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if scene is None:
             raise gr.Error("There is no photo yet; upload one first.", print_exception=False)
-        checkpoints, everyone = self.checkpoints(choice)
+        checkpoints, everyone = self.checkpoints(choice, visitor)
         *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         return state
 
@@ -398,11 +468,6 @@ def _numbers(state: Comparison) -> tuple[str, Any, str, str]:
     )
 
 
-def _busy(text: str) -> str:
-    """A status with a spinner; the Stop button is shown beside it."""
-    return f'<span class="busy">{escape.html(text)}</span>'
-
-
 def _said(state: Comparison) -> str:
     """The status of a complete comparison."""
     count, seconds = len(state.entrants), sum(entrant.reading.pane.seconds or 0 for entrant in state.entrants)
@@ -413,10 +478,17 @@ def _said(state: Comparison) -> str:
     return escape.html(". ".join(word[0].upper() + word[1:] for word in words) + ".")
 
 
+def _described(own: OwnPhoto) -> tuple[str, tuple[str, ...]]:
+    """A note on a photo and its ground truth, and the numberings in which the latter might be read instead."""
+    size = "×".join(map(str, own.scene.photo.size))
+    scored = ", with ground truth" if own.scene.truth is not None else ""
+    note = f"<p><b>{escape.html(own.name)}</b>, used at {size} pixels{scored}.</p>"
+    if own.problem is None:
+        return note, own.scene.numberings
+    note += gradio_parts.problem(f"{own.problem} The photo is shown without ground truth.")
+    return note, tuple(other.title for other in own.problem.fitting)
+
+
 def _others(numberings: Sequence[str]) -> list[Any]:
     """Updates of the buttons for other numberings; only those of `numberings` are shown."""
     return [gr.update(visible=title in numberings) for title in ENCODINGS]
-
-
-def _problem(sentence: str) -> str:
-    return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'

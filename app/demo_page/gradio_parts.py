@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import gradio as gr
 
+from sim2street.app.content import escape
+
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # Made in memory and handed to the browser: a file on the server would have to be deleted again.
@@ -64,7 +66,7 @@ part.default({ data: props.value, parentElement: root });
 """
 
 MOUNT_CHOICE: Final = """
-const choose = (_, key) => trigger("choose", { key });
+const choose = (name, key) => trigger(name === "choice" ? "choose" : name, { key });
 const show = () => props.value && part.default({ data: props.value, parentElement: root, setTriggerValue: choose });
 watch("value", show);
 show();
@@ -87,9 +89,12 @@ def take_photos(source: str) -> None:
     _part(["hand.js", "camera.js"], ["camera.css"], MOUNT_ONCE, value, elem_id="camera")
 
 
-def picture_strip() -> gr.HTML:
-    """A row of small pictures; its value is `{label, items: [{key, label, image}], chosen}`, its event is `choose`."""
-    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id="styles", min_height=52)
+def picture_strip(name: str) -> gr.HTML:
+    """A row of small pictures; its value is `{label, items: [{key, label, image, removable}], chosen}`.
+
+    Its events are `choose` and, of removable pictures, `removal`, both with the picture's key.
+    """
+    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id=name, min_height=52)
 
 
 def confusion_matrix() -> gr.HTML:
@@ -100,6 +105,16 @@ def confusion_matrix() -> gr.HTML:
 def cards() -> gr.HTML:
     """Cards with pictures; its value is the result of `failures.cards`, its event is `choose` with the picture's key."""
     return _part(["cards.js"], ["cards.css"], MOUNT_CHOICE, elem_id="cards", min_height=120)
+
+
+def busy(text: str) -> str:
+    """A status with a spinner; the Stop button is shown beside it."""
+    return f'<span class="busy">{escape.html(text)}</span>'
+
+
+def problem(sentence: str) -> str:
+    """A sentence on what went wrong."""
+    return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'
 
 
 def file(name: str, kind: str, data: bytes) -> str:

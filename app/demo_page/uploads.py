@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import sim2street.models.photo
 from sim2street.app.content import gallery
 from sim2street.app.content.background import repeating
-from sim2street.app.content.engine import OwnPhoto
+from sim2street.app.content.engine import Engine, OwnPhoto
 from sim2street.app.content.limits import LimitError, client_address
 from sim2street.app.content.request_guard import MULTIPART, UploadRoute
-from sim2street.models.errors import PhotoError
+from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.storage.files import size_of, still_runs
 
@@ -33,6 +33,8 @@ SUFFIXES: Final[list[str]] = list(sim2street.models.photo.SUFFIXES)
 LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
 """Largest upload; phone photos have up to 15 MB."""
+MOST_PHOTOS: Final = 12
+"""Photos that the page keeps of a visitor."""
 FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
 """Environment variable with the folder in which Gradio stores uploads."""
 FOLDER: Final = re.compile(r"sim2street_uploads_(?P<process>\d+)")
@@ -224,6 +226,40 @@ def take(before: OwnPhoto | None, photo: str | None, truth: str | None, encoding
         return OwnPhoto(gallery.with_label_image(data, name, *label_image, encoding), data, name, label_image)
     except MisnumberedError as error:
         return OwnPhoto(gallery.uploaded_scene(data, name), data, name, label_image, error)
+
+
+def take_all(
+    engine: Engine, visitor: str, photos: Sequence[str], truth: str | None, encoding: str
+) -> tuple[int, list[str]]:
+    """Read several photos, or the ground truth of the one that is shown, into the visitor's filmstrip.
+
+    Args:
+        engine: keeps the photos in memory.
+        visitor: name of the session.
+        photos: paths of new photos; their files are released, whether or not they can be read.
+        truth: path of a label image, or None.
+        encoding: numbering of the label image, a key of `gallery.ENCODINGS`.
+
+    Returns:
+        How many were read, and why each of the others cannot be used.
+    """
+    arrived, problems = 0, []
+    for path in photos or [None]:
+        if path is not None and len(engine.filmstrip(visitor)) >= MOST_PHOTOS:
+            FOLDER_OF_UPLOADS.release(path)
+            problems.append(f"{Path(path).name} was left out: this page keeps {MOST_PHOTOS} photos; remove one first.")
+            continue
+        try:
+            own = take(engine.kept(visitor), path, None if photos else truth, encoding)
+        except Sim2StreetError as error:
+            problems.append(str(error))
+            continue
+        if own is not None:
+            engine.keep(visitor, own)
+            arrived += 1
+    if photos and truth is not None:
+        FOLDER_OF_UPLOADS.release(truth)
+    return arrived, problems
 
 
 def client_of(request: gr.Request) -> str:
