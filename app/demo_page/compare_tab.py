@@ -209,7 +209,7 @@ class CompareTab:
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
-            self.film = gradio_parts.picture_strip("film")
+            self.film = gradio_parts.picture_strip("film", visible=False)
             self.arrived = gr.Number(0, visible="hidden")
             if self.reads:
                 self.adapt.build(page, self.arrived, self.methods)
@@ -328,8 +328,8 @@ class CompareTab:
             note = said + note
         return None, None, arrived + bool(read), self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
 
-    def filmstrip(self, visitor: str) -> dict[str, Any]:
-        """The visitor's photos, for the picture strip."""
+    def filmstrip(self, visitor: str) -> Any:
+        """Update of the picture strip with the visitor's photos."""
         shown = self.engine.kept(visitor)
         items = [
             {
@@ -340,15 +340,16 @@ class CompareTab:
             }
             for own in self.engine.filmstrip(visitor)
         ]
-        return {"label": "Your photos", "items": items, "chosen": "" if shown is None else shown.scene.photo.digest}
+        chosen = "" if shown is None else shown.scene.photo.digest
+        return gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items))
 
-    def choose_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], float]:
+    def choose_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[Any, float]:
         """Handle a click on a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.choose(visitor, str(event._data["key"]))
         return self.filmstrip(visitor), arrived + 1
 
-    def remove_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], float]:
+    def remove_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[Any, float]:
         """Handle a click on the cross of a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.remove(visitor, str(event._data["key"]))

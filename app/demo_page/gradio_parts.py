@@ -89,12 +89,12 @@ def take_photos(source: str) -> None:
     _part(["hand.js", "camera.js"], ["camera.css"], MOUNT_ONCE, value, elem_id="camera")
 
 
-def picture_strip(name: str) -> gr.HTML:
+def picture_strip(name: str, *, visible: bool = True) -> gr.HTML:
     """A row of small pictures; its value is `{label, items: [{key, label, image, removable}], chosen}`.
 
     Its events are `choose` and, of removable pictures, `removal`, both with the picture's key.
     """
-    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id=name, min_height=52)
+    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id=name, min_height=52, visible=visible)
 
 
 def confusion_matrix() -> gr.HTML:

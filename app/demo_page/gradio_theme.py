@@ -93,7 +93,6 @@ CSS: Final = (
 #own .row button:not(label button) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
 #own #adapt { align-items: center; gap: 10px; } #own #adapt > * { flex: 0 0 auto; width: auto !important; min-width: 0 !important; }
 #own #adapt > #adapt_status { flex: 1 1 260px !important; font-size: 14px; } #own #adapt .sheet > :not(button) { left: 0; right: auto; }
-#film:has(.part:empty) { display: none; }
 #own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
 #own .icon-wrap { width: 22px; margin-bottom: 2px; }
 .busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; border: 2px solid var(--color-accent); border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
