@@ -33,6 +33,7 @@ ADAPTED_BYTES: Final = 128 * 2**20
 IDLE_SECONDS: Final = 900.0
 """Time since the last use after which an adapted network is dropped."""
 LOOK_SECONDS: Final = 0.5
+CLOSE: Final = '() => document.querySelector("#adapt_sheet > button.open")?.click()'
 
 
 class AdaptSheet:
@@ -76,6 +77,7 @@ class AdaptSheet:
             concurrency_id="adapt",
             api_visibility="private",
         )
+        start.click(None, js=CLOSE)
         stop.click(self.stop, None, None, queue=False, api_visibility="private")
         undo.click(self.undo, arrived, [status, undo, arrived], api_visibility="private")
         gr.on(

@@ -194,6 +194,7 @@ class CompareTab:
             self.another = gr.Button("Another street", elem_id="another")
         with gr.Column(visible=False, elem_id="own") as self.own:
             with gr.Row():
+                self.film = gradio_parts.picture_strip("film", visible=False)
                 self.photo = gr.File(
                     label="Drop street photos here, several at once",
                     file_count="multiple",
@@ -209,7 +210,6 @@ class CompareTab:
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
-            self.film = gradio_parts.picture_strip("film", visible=False)
             self.arrived = gr.Number(0, visible="hidden")
             if self.reads:
                 self.adapt.build(page, self.arrived, self.methods)
