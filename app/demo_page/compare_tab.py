@@ -209,7 +209,7 @@ class CompareTab:
                         height=100,
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
-            self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note")
+            self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note", elem_id="upload_note")
             self.arrived = gr.Number(0, visible="hidden")
             if self.reads:
                 self.adapt.build(page, self.arrived, self.methods)
@@ -384,7 +384,7 @@ class CompareTab:
                 fit = max(1, len(readers) * MOST_PROBABILITIES // (2 * values))
                 raise LimitError(
                     f"The probabilities of {len(readers)} methods take {in_units(2 * values)}, the limit of this page is"
-                    f" {in_units(MOST_PROBABILITIES)}; choose at most {fit} methods."
+                    f" {in_units(MOST_PROBABILITIES)}; choose fewer methods, at most {fit}."
                 )
             data = exports.probabilities(self.engine, state.scene, readers, choice.settings)
         except Sim2StreetError as error:

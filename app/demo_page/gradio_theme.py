@@ -95,7 +95,8 @@ CSS: Final = (
 /* With photos, the filmstrip takes the row and the uploader shrinks beside it. */
 #own > .row:has(#film) > #film { flex: 1 1 0; } #own > .row:has(#film) { align-items: center; }
 #own > .row:has(#film) > #photo { flex: 0 0 150px; } #own:has(#film) #photo [data-testid="block-label"] { display: none; }
-#own:has(#film) #photo button { height: 56px !important; } #own:has(#film) :is(#photo .icon-wrap, .note p:last-child) { display: none; }
+#own:has(#film) #photo button { height: 56px !important; } #own:has(#film) :is(#photo .icon-wrap, #upload_note p:last-child) { display: none; }
+@media (max-width: 700px) { #own > .row:has(#film) > #film { flex: 1 1 100%; } }
 #own #adapt { align-items: center; gap: 10px; } #own #adapt > * { flex: 0 0 auto; width: auto !important; min-width: 0 !important; }
 #own #adapt > #adapt_status { flex: 1 1 260px !important; font-size: 14px; } #own #adapt .sheet > :not(button) { left: 0; right: auto; }
 #own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,7 @@ from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
-from sim2street.app.demo_page import benchmark_tab, demo_api, uploads
+from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab, opened
 from sim2street.models.errors import CheckpointError, PhotoError
@@ -249,6 +250,92 @@ def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoint
         assert not shown.getexif()
     finally:
         engine.forget("anna")
+
+
+class TestOwnPhotos:
+    """Several photos of a visitor: the filmstrip, adapting to them, and their probabilities."""
+
+    request: Any = SimpleNamespace(session_hash="carl", headers={}, client=None)
+
+    @pytest.fixture
+    def tab(self, tiny_checkpoints: Path) -> CompareTab:
+        engine = Engine()
+        return CompareTab(engine, lambda: entries_of(tiny_checkpoints, "tiny_source_only", "tiny_advent"))
+
+    @pytest.fixture
+    def paths(self, tmp_path: Path) -> list[str]:
+        noise = np.random.default_rng(5)
+        paths = [tmp_path / f"{name}.png" for name in ("one", "two", "three")]
+        for path in paths:
+            Image.fromarray(noise.integers(0, 255, (64, 96, 3), np.uint8)).save(path)
+        return [str(path) for path in paths]
+
+    def names(self, tab: CompareTab) -> list[str]:
+        return [item["label"] for item in tab.filmstrip("carl")["value"]["items"]]
+
+    def test_a_broken_photo_is_named_and_the_others_are_shown(self, tab: CompareTab, paths: list[str]) -> None:
+        broken = Path(paths[0]).with_name("broken.jpg")
+        broken.write_bytes(b"nothing")
+        *_, arrived, film, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", 0, self.request)[:5]
+        assert arrived == 1
+        assert self.names(tab) == ["one.png", "two.png"]
+        assert film["value"]["chosen"] == film["value"]["items"][1]["key"]
+        assert "broken.jpg" in note
+        assert not broken.exists()
+
+    def test_photos_are_chosen_removed_and_never_too_many(
+        self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(uploads, "MOST_PHOTOS", 2)
+        note = tab.take_photo(paths, None, "", 0, self.request)[4]
+        assert "three.png was left out" in note
+        assert not Path(paths[2]).exists()
+        first, second = (item["key"] for item in tab.filmstrip("carl")["value"]["items"])
+        tab.choose_own(0, self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
+        own = tab.engine.kept("carl")
+        assert own is not None
+        assert own.name == "one.png"
+        tab.remove_own(0, self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
+        assert self.names(tab) == ["two.png"]
+        tab.remove_own(0, self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
+        assert tab.engine.kept("carl") is None
+        assert len(tab.engine.private) == 0
+
+    def test_an_adapted_network_stands_beside_its_original_until_undone(
+        self, tab: CompareTab, paths: list[str]
+    ) -> None:
+        tab.take_photo(paths, None, "", 0, self.request)
+        *_, last = tab.adapt.adapt("tiny_source_only", "adabn", 1, self.request)
+        assert "AdaBN" in last[0]
+        assert last[3] == 2
+        choice = Choice(OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
+        shown = [each.name for each in tab.checkpoints(choice, "carl")[0]]
+        assert shown == ["tiny_source_only", "tiny_source_only_adabn", "tiny_advent"]
+        assert len(tab.checkpoints(choice, "dora")[0]) == 2, "it is its visitor's alone"
+        controls = (OWN, "fog", 3, choice.methods, [])
+        data = base64.b64decode(json.loads(tab.make_npz(self.request, *controls))["data"])
+        with zipfile.ZipFile(io.BytesIO(data)) as files:
+            assert files.namelist() == [f"{name}.npz" for name in shown]
+            values = np.load(io.BytesIO(files.read("tiny_source_only_adabn.npz")))["probabilities"]
+        assert values.shape == (19, 64, 96)
+        tab.adapt.undo(2, self.request)
+        assert len(tab.checkpoints(choice, "carl")[0]) == 2
+
+    def test_what_cannot_be_adapted_gets_a_sentence(self, tab: CompareTab, paths: list[str]) -> None:
+        assert "no photo yet" in next(tab.adapt.adapt("tiny_advent", "tent", 0, self.request))[0]
+        tab.take_photo(paths[:1], None, "", 0, self.request)
+        assert "Choose the method" in next(tab.adapt.adapt(None, "tent", 0, self.request))[0]
+        assert "expected adabn or tent" in next(tab.adapt.adapt("tiny_advent", "magic", 0, self.request))[0]
+        assert "expected adabn" in next(tab.adapt.adapt("tiny_advent", "magic", 0, self.request))[0]
+        assert "Too many requests" in next(tab.adapt.adapt("tiny_advent", "tent", 0, self.request))[0]
+
+    def test_probabilities_are_bounded(
+        self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(compare_tab, "MOST_PROBABILITIES", 300_000)
+        tab.take_photo(paths[:1], None, "", 0, self.request)
+        with pytest.raises(gr.Error, match="choose fewer methods, at most 1"):
+            tab.make_npz(self.request, OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
 
 
 def entries_of(folder: Path, *names: str) -> list[CatalogEntry]:
