@@ -1,13 +1,14 @@
-"""Pseudo-labels: write a checkpoint's confident predictions on photos as a labelled folder.
+"""Pseudo-labels: write the confident predictions of one or more checkpoints on photos as a labelled folder.
 
 DIR/images/<photo>.png    the upright photo, without metadata
 DIR/labels/<photo>.png    its classes in the label space's stored values, 255 where the confidence is below the threshold
 DIR/data.toml             describes the folder, so that recipes and commands can read it with `dataset = "folder"`
 DIR/classes.json          the label space, if it is not one of the project's
-DIR/pseudo_labels.json    checkpoint and threshold; running an interrupted command again continues it
+DIR/pseudo_labels.json    checkpoints and settings; running an interrupted command again continues it
 
-DAFormer weights a whole picture by the share of its pixels above the threshold. Label images have no weights, so the
-threshold is applied to each pixel, as in Zou et al., ECCV 2018 (arXiv:1810.07911), without their class balancing.
+DAFormer weights a whole picture by the share of its pixels above the threshold. Label images have no weights, so the threshold
+is applied to each pixel: one for all classes, or one for each class so that every class keeps the same share of its pixels
+(class-balanced self-training, Zou et al., ECCV 2018, arXiv:1810.07911).
 """
 
 from __future__ import annotations
@@ -19,22 +20,87 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from sim2street.models.errors import ConfigError, DatasetError, Sim2StreetError, UnreadableError
+from sim2street.models.errors import ConfigError, DatasetError, PhotoError, Sim2StreetError, UnreadableError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import LABEL_SPACES
-from sim2street.models.photo import read_photo
+from sim2street.models.photo import Photo, read_photo
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import read_json, visible, write_json, write_whole
 from sim2street.training.datasets.labelled_folder import DATA_FILE
 from sim2street.training.datasets.writer import is_whole_png, to_png
+from sim2street.training.imagenet_evidence import ImageNetEvidence
 from sim2street.training.predict import free_names
 
 MANIFEST: Final = "pseudo_labels.json"
 CLASSES: Final = "classes.json"
 THRESHOLD: Final = 0.968
 """The threshold of DAFormer and the papers that build on it."""
+SAMPLE: Final = 200
+"""About so many photos, evenly spread, set what is relative to the others."""
+BINS: Final = 50_000
+"""Confidences are sorted into so many bins."""
+SMALLEST: Final = 1e-6
+"""Probabilities below this count as this when evidence is added to their logarithms."""
+
+
+@dataclass
+class Labeller:
+    """What labels photos: the mean of networks, an ImageNet classifier if wanted, and the confidence from which labels are kept.
+
+    Attributes:
+        predictors: networks with the same classes, whose probabilities are averaged.
+        thresholds: (C,) smallest probability, in [0,1], at which a pixel's class is kept.
+        evidence: a second opinion on some classes.
+        evidence_weight: logits gain this times the evidence.
+    """
+
+    predictors: Sequence[Predictor]
+    thresholds: NDArray[np.float32]
+    evidence: ImageNetEvidence | None = None
+    evidence_weight: float = 0.0
+
+    @property
+    def space(self) -> LabelSpace:
+        """The classes of the labels."""
+        return self.predictors[0].segmenter.labels
+
+    def sure_labels(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Label (H, W, 3) uint8 RGB: (H, W) uint8, 255 where the likeliest class does not reach its threshold."""
+        labels, confidence = self.likeliest(photo)
+        return np.where(confidence >= self.thresholds[labels], labels, np.uint8(IGNORE)).astype(np.uint8)
+
+    def likeliest(self, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The likeliest class of each pixel of (H, W, 3) uint8 RGB, and its probability: (H, W) uint8 and float32."""
+        predictions = [predictor(photo) for predictor in self.predictors]
+        if len(predictions) == 1 and self.evidence is None:
+            return predictions[0].labels, predictions[0].confidence
+        mean = torch.from_numpy(np.mean([each.probabilities for each in predictions], axis=0))
+        if self.evidence is not None:
+            logits = mean.clamp(min=SMALLEST).log() + self.evidence_weight * self.evidence(photo).cpu()
+            mean = logits.softmax(0)
+        confidence, labels = mean.max(0)
+        return labels.numpy().astype(np.uint8), confidence.numpy()
+
+    def keep_share(self, share: float, photos: Sequence[NDArray[np.uint8]]) -> None:
+        """Set the thresholds so that each class keeps the most confident `share`, in (0,1], of its pixels in these photos.
+
+        Raises:
+            ConfigError: the share is out of range.
+        """
+        if not 0 < share <= 1:
+            raise ConfigError(f"The share is {share:g}; expected more than 0 and at most 1.")
+        counts = np.zeros((self.space.count, BINS), np.int64)
+        for photo in photos:
+            labels, confidence = self.likeliest(photo)
+            bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+            flat = labels.astype(np.int64).ravel() * BINS + bins.ravel()
+            counts += np.bincount(flat, minlength=counts.size).reshape(counts.shape)
+        from_the_top = counts[:, ::-1].cumsum(1)
+        kept_bins = (from_the_top < share * from_the_top[:, -1:]).sum(1)
+        self.thresholds = np.maximum(0, (BINS - 1 - kept_bins) / BINS).astype(np.float32)
 
 
 @dataclass
@@ -56,33 +122,51 @@ class Exported:
     unread: list[str] = field(default_factory=list)
 
 
+def prepare(labeller: Labeller, photos: Sequence[str], share: float | None) -> None:
+    """Let a labeller see a sample of the photos, if its evidence or its thresholds are relative to the others.
+
+    Args:
+        labeller: gets the usual level of its evidence and, if there is a share, its thresholds.
+        photos: paths of all photos; those that cannot be read are left out.
+        share: share of each class's pixels to keep, or None to leave the thresholds as they are.
+
+    Raises:
+        ConfigError: the share is out of range.
+        PhotoError: no photo of the sample can be read.
+    """
+    if labeller.evidence is None and share is None:
+        return
+    sample = [photo.pixels for photo in map(_photo_or_none, photos[:: max(1, len(photos) // SAMPLE)]) if photo]
+    if not sample:
+        raise PhotoError(f"None of the first photos can be read; the first is {photos[0]}.")
+    if labeller.evidence is not None:
+        labeller.evidence.learn_usual(sample)
+    if share is not None:
+        labeller.keep_share(share, sample)
+
+
 def export_pseudo_labels(
-    weights_sha256: str,
-    predictor: Predictor,
+    settings: dict[str, Any],
+    labeller: Labeller,
     photos: Sequence[str],
     out: Path,
     *,
-    threshold: float = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write a network's confident predictions as a labelled folder.
+    """Write confident predictions as a labelled folder.
 
     Args:
-        weights_sha256: identifies the weights of `predictor`; all labels in a folder come from the same network.
-        predictor: predicts the photos.
+        settings: identifies the weights and settings of `labeller`; all labels in a folder come from the same.
+        labeller: labels the photos.
         photos: paths of the photos.
         out: folder to write to.
-        threshold: smallest probability, in [0,1], at which a pixel's predicted class is kept.
         progress: called with photos done and photos in all.
 
     Raises:
-        ConfigError: the threshold is out of range.
-        DatasetError: the folder was written with another checkpoint or threshold, or contains something else.
+        DatasetError: the folder was written with other settings, or contains something else.
     """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"The threshold is {threshold:g}; expected a probability from 0 to 1.")
-    space = predictor.segmenter.labels
-    _claim(out, {"checkpoint": weights_sha256, "threshold": threshold, "flip": predictor.flip})
+    space = labeller.space
+    _claim(out, settings)
     _describe(out, space)
     exported = Exported(0, 0, np.zeros(space.count, np.int64))
     for number, (source, name) in enumerate(zip(photos, free_names(photos), strict=True), start=1):
@@ -95,7 +179,7 @@ def export_pseudo_labels(
             except Sim2StreetError as error:
                 exported.unread.append(str(error))
             else:
-                labels = sure_labels(predictor, photo, threshold)
+                labels = labeller.sure_labels(photo)
                 exported.counts += np.bincount(labels.ravel(), minlength=IGNORE + 1)[: space.count]
                 exported.unsure += int((labels == IGNORE).sum())
                 for file, pixels in zip(files, (photo, space.to_values(labels)), strict=True):
@@ -107,10 +191,11 @@ def export_pseudo_labels(
     return exported
 
 
-def sure_labels(predictor: Predictor, photo: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
-    """Predict (H, W, 3) uint8 RGB: (H, W) uint8 labels, 255 where the predicted class's probability is below the threshold."""
-    prediction = predictor(photo)
-    return np.where(prediction.confidence >= threshold, prediction.labels, np.uint8(IGNORE)).astype(np.uint8)
+def _photo_or_none(path: str) -> Photo | None:
+    try:
+        return read_photo(path)
+    except Sim2StreetError:
+        return None
 
 
 def _describe(out: Path, space: LabelSpace) -> None:
@@ -119,7 +204,7 @@ def _describe(out: Path, space: LabelSpace) -> None:
     if LABEL_SPACES.get(space.name) != space:
         named = CLASSES
         write_json(out / CLASSES, space.to_json())
-    text = f"# Written by `sim2street export-pseudo-labels`; {MANIFEST} names the checkpoint.\nlabel_space = {json.dumps(named)}\n"
+    text = f"# Written by `sim2street export-pseudo-labels`; {MANIFEST} names the checkpoints.\nlabel_space = {json.dumps(named)}\n"
     write_whole(out / DATA_FILE, f'{text}read_by = "value"\n'.encode())
 
 
@@ -133,7 +218,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             found = None
         if found != settings:
             raise DatasetError(
-                f"{out.absolute()} was written with another checkpoint or threshold. Export into another folder, or delete"
+                f"{out.absolute()} was written with another checkpoint or other settings. Export into another folder, or delete"
                 " this one."
             )
     elif out.exists() and (not out.is_dir() or visible(out)):

@@ -13,6 +13,7 @@ from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
+from sim2street.training.pseudo_labels import Labeller
 from sim2street.training.run.mean_teacher import load_teacher
 from tests.app.conftest import save_tiny
 from tests.training.jobs.conftest import STREETS, tiny_config
@@ -57,7 +58,7 @@ def test_the_folder_holds_what_the_checkpoint_is_sure_of(
     assert main([*command, "--threshold", str(threshold)]) == 0
     assert "1 photos labelled, 1 already there" in capsys.readouterr().out
     assert main([*command, "--threshold", "0.5"]) == 2
-    assert "another checkpoint or threshold" in capsys.readouterr().err
+    assert "another checkpoint or other settings" in capsys.readouterr().err
     assert main([*command[:-1], str(photos)]) == 2
     assert "not written by this command" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "new"), "--threshold", "1.5"]) == 2
@@ -111,3 +112,51 @@ def test_a_run_without_a_teacher_says_so(photos: Path, tmp_path: Path, capsys: p
     assert main(command) == 2
     assert "The method source_only of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_networks_are_averaged_and_each_class_keeps_a_share(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (save_tiny(tmp_path, name, "source_only", name.title(), seed=seed) for seed, name in enumerate(("one", "two")))
+    out = tmp_path / "out"
+    command = ["export-pseudo-labels", str(one), str(photos), "--device", "cpu", "--with", str(two), "--out", str(out)]
+    assert main([*command, "--threshold", "0"]) == 0
+    dataset = open_dataset("folder", out)
+    predictors = [Predictor.from_checkpoint(Checkpoint.open(path), device="cpu") for path in (one, two)]
+    for index in range(2):
+        sample = dataset.read(index)
+        mean = np.mean([predictor(sample.photo).probabilities for predictor in predictors], axis=0)
+        assert np.array_equal(sample.labels, mean.argmax(0))
+    assert main([*command, "--share", "0.5"]) == 2, "the folder has labels with a threshold"
+    capsys.readouterr()
+    assert main([*command[:-1], str(tmp_path / "share"), "--share", "0.5"]) == 0
+    assert "below the threshold" in capsys.readouterr().out
+    assert main([*command[:-1], str(tmp_path / "none"), "--share", "1.5"]) == 2
+    assert "more than 0 and at most 1" in capsys.readouterr().err
+
+    labeller = Labeller(predictors, np.zeros(19, np.float32))
+    pictures = [dataset.read(index).photo for index in range(2)]
+    whole = np.concatenate([labeller.sure_labels(picture).ravel() for picture in pictures])
+    labeller.keep_share(0.5, pictures)
+    kept = np.concatenate([labeller.sure_labels(picture).ravel() for picture in pictures])
+    for number in np.unique(whole):
+        assert (kept == number).sum() >= 0.5 * (whole == number).sum(), "never less than the share"
+    assert (kept == 255).mean() > 0.4, "and hardly more"
+
+
+def test_evidence_moves_labels_to_what_it_sees(photos: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_checkpoint(Checkpoint.open(save_tiny(tmp_path, "one", "source_only", "One")), device="cpu")
+    picture = np.asarray(Image.open(photos / "a/1.jpg"))
+
+    class Bus:
+        def __call__(self, photo: np.ndarray) -> torch.Tensor:
+            evidence = torch.zeros((19, *photo.shape[:2]))
+            evidence[15, :8] = 20
+            return evidence
+
+    labeller = Labeller([predictor], np.zeros(19, np.float32), Bus(), 1.0)  # pyright: ignore[reportArgumentType]
+    labels, confidence = labeller.likeliest(picture)
+    plain = predictor(picture)
+    assert (labels[:8] == 15).all()
+    assert np.array_equal(labels[8:], plain.labels[8:])
+    assert np.allclose(confidence[8:], plain.confidence[8:], atol=1e-4)
