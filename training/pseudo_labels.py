@@ -55,12 +55,15 @@ class Labeller:
         thresholds: (C,) smallest probability, in [0,1], at which a pixel's class is kept.
         evidence: a second opinion on some classes.
         evidence_weight: logits gain this times the evidence.
+        ignored_bottom: share of the rows, in [0,1), that stay unlabelled, such as those of the camera car's bonnet. DAFormer
+            ignores its teacher there as well.
     """
 
     predictors: Sequence[Predictor]
     thresholds: NDArray[np.float32]
     evidence: ImageNetEvidence | None = None
     evidence_weight: float = 0.0
+    ignored_bottom: float = 0.0
 
     @property
     def space(self) -> LabelSpace:
@@ -70,7 +73,9 @@ class Labeller:
     def sure_labels(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Label (H, W, 3) uint8 RGB: (H, W) uint8, 255 where the likeliest class does not reach its threshold."""
         labels, confidence = self.likeliest(photo)
-        return np.where(confidence >= self.thresholds[labels], labels, np.uint8(IGNORE)).astype(np.uint8)
+        sure = confidence >= self.thresholds[labels]
+        sure[round((1 - self.ignored_bottom) * len(sure)) :] = False
+        return np.where(sure, labels, np.uint8(IGNORE)).astype(np.uint8)
 
     def likeliest(self, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The likeliest class of each pixel of (H, W, 3) uint8 RGB, and its probability: (H, W) uint8 and float32."""

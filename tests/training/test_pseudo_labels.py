@@ -117,7 +117,9 @@ def test_a_run_without_a_teacher_says_so(photos: Path, tmp_path: Path, capsys: p
 def test_networks_are_averaged_and_each_class_keeps_a_share(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, two = (save_tiny(tmp_path, name, "source_only", name.title(), seed=seed) for seed, name in enumerate(("one", "two")))
+    one, two = (
+        save_tiny(tmp_path, name, "source_only", name.title(), seed=seed) for seed, name in enumerate(("one", "two"))
+    )
     out = tmp_path / "out"
     command = ["export-pseudo-labels", str(one), str(photos), "--device", "cpu", "--with", str(two), "--out", str(out)]
     assert main([*command, "--threshold", "0"]) == 0
@@ -145,7 +147,9 @@ def test_networks_are_averaged_and_each_class_keeps_a_share(
 
 
 def test_evidence_moves_labels_to_what_it_sees(photos: Path, tmp_path: Path) -> None:
-    predictor = Predictor.from_checkpoint(Checkpoint.open(save_tiny(tmp_path, "one", "source_only", "One")), device="cpu")
+    predictor = Predictor.from_checkpoint(
+        Checkpoint.open(save_tiny(tmp_path, "one", "source_only", "One")), device="cpu"
+    )
     picture = np.asarray(Image.open(photos / "a/1.jpg"))
 
     class Bus:
@@ -154,7 +158,10 @@ def test_evidence_moves_labels_to_what_it_sees(photos: Path, tmp_path: Path) -> 
             evidence[15, :8] = 20
             return evidence
 
-    labeller = Labeller([predictor], np.zeros(19, np.float32), Bus(), 1.0)  # pyright: ignore[reportArgumentType]
+    labeller = Labeller([predictor], np.zeros(19, np.float32), Bus(), 1.0, 0.25)  # pyright: ignore[reportArgumentType]
+    assert ((labeller.sure_labels(picture) == 255) == (np.arange(48) >= 36)[:, None]).all(), (
+        "the bottom quarter stays free"
+    )
     labels, confidence = labeller.likeliest(picture)
     plain = predictor(picture)
     assert (labels[:8] == 15).all()

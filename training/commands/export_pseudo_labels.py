@@ -39,6 +39,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="WEIGHT",
         help="add this times what an ImageNet classifier sees of buses, bicycles, signs and the like (0.5 is a start)",
     )
+    parser.add_argument(
+        "--ignore-bottom",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave this share of each photo's rows unlabelled, such as 0.18 where a camera car's bonnet is in sight",
+    )
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these sizes (default 1)")
     parser.add_argument(
         "--teacher",
@@ -63,12 +70,16 @@ def run(options: argparse.Namespace) -> int:
     threshold = THRESHOLD if options.threshold is None else options.threshold
     if not 0 <= threshold <= 1:
         raise ConfigError(f"The threshold is {threshold:g}; expected a probability from 0 to 1.")
+    if not 0 <= options.ignore_bottom < 1:
+        raise ConfigError(
+            f"--ignore-bottom is {options.ignore_bottom:g}; expected a share of the rows from 0 to less than 1."
+        )
     photos = photos_of(options.photos)
     networks = [_first_network(options), *(_network(name, options) for name in options.others)]
     predictors = [predictor for predictor, _, _ in networks]
     space = predictors[0].segmenter.labels
     _refuse_other_classes(predictors, options.others)
-    labeller = Labeller(predictors, np.full(space.count, threshold, np.float32))
+    labeller = Labeller(predictors, np.full(space.count, threshold, np.float32), ignored_bottom=options.ignore_bottom)
     if options.imagenet_evidence:
         labeller.evidence_weight = options.imagenet_evidence
         labeller.evidence = ImageNetEvidence(space, predictors[0].device)
@@ -80,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
         "flip": options.flip,
         **({"threshold": threshold} if options.share is None else {"share": options.share}),
         **({"scales": options.scales} if options.scales != [1.0] else {}),
+        **({"ignored_bottom": options.ignore_bottom} if options.ignore_bottom else {}),
         **({"imagenet_evidence": options.imagenet_evidence} if options.imagenet_evidence else {}),
     }
     with progress_bar("labelling") as progress:
