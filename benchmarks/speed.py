@@ -58,7 +58,7 @@ Call = Callable[[], object]
 
 SMALL_METHODS = (
     "source_only_game",
-    "dann_game_to_fog",
+    "dann_streets_to_cityscapes",
     "cycada_game_to_fog",
     "source_only_game_mit",
     "daformer_game_and_randomised_to_fog_mit",
