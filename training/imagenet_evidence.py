@@ -9,7 +9,7 @@ paper compared here does this; it is a deviation with a name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import timm
@@ -70,7 +70,7 @@ class ImageNetEvidence:
             )
         self.count = space.count
         self.device = torch.device(device)
-        self.net = timm.create_model(CLASSIFIER)
+        self.net: Any = timm.create_model(CLASSIFIER)  # timm does not type forward_features
         self.net.load_state_dict(weights)
         self.net.eval().to(self.device)
         numbers = _imagenet_numbers()
