@@ -128,9 +128,9 @@ class Stripes(FolderDataset):
     def __init__(self, root: str | Path | None = None, split: str = "all", *, labelled: bool = True) -> None:
         super().__init__(root, split, labelled=labelled)
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         photos = tuple(sorted((self.root / "photos").glob("*.png")))
-        self._refuse_empty(photos, self.root / "photos" / "*.png")
+        self.refuse_empty(photos, self.root / "photos" / "*.png")
         labels = tuple(self.root / "ids" / photo.name for photo in photos)
         return tuple(photo.stem for photo in photos), photos, labels if self.labelled else ()
 

@@ -34,7 +34,7 @@ class AnonymisedDrives(FolderDataset):
     def _folder(self, part: str, condition: str) -> Path:
         """Folder with the drives, relative to `rgb_anon` and `gt`."""
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         part, _, condition = self.split.partition("/")
         if condition and condition not in self.conditions:
             raise DatasetError(
@@ -52,7 +52,7 @@ class AnonymisedDrives(FolderDataset):
                 keys.append(f"{each}_{photo.parent.name}_{stem}")
                 photos.append(photo)
                 labels.append(self.root / "gt" / folder / photo.parent.name / f"{stem}{LABEL_SUFFIX}")
-        self._refuse_empty(photos, self.root / "rgb_anon" / self._folder(part, chosen[0]) / f"*/*{PHOTO_SUFFIX}")
+        self.refuse_empty(photos, self.root / "rgb_anon" / self._folder(part, chosen[0]) / f"*/*{PHOTO_SUFFIX}")
         return tuple(keys), tuple(photos), tuple(labels) if self.labelled else ()
 
 

@@ -163,12 +163,12 @@ class FolderDataset(SegmentationDataset):
         self.split = split
         self.labelled = labelled
         self.listing = Listing()
-        self.keys, self.photos, self.label_images = self._list()
+        self.keys, self.photos, self.label_images = self.list_files()
         if labelled:
             self.label_images = self._existing(self.label_images, "label image")
 
     @abstractmethod
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         """Return keys, existing photo files, and the expected paths of their label images (empty if unlabelled)."""
 
     @property
@@ -328,7 +328,7 @@ class FolderDataset(SegmentationDataset):
             )
         return tuple(found)
 
-    def _refuse_empty(self, found: Collection[object], pattern: Path) -> None:
+    def refuse_empty(self, found: Collection[object], pattern: Path) -> None:
         """Raise `DatasetError` if nothing was found; the message names the pattern."""
         if not found:
             left_out = self.listing.remark(self.root)

@@ -33,7 +33,7 @@ class CamVid(FolderDataset):
     numbering = CAMVID_CLASSES
     table = label_table(CAMVID_CLASSES.meaning)
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         path = self.root / f"{self.split}.txt"
         try:
             pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -41,7 +41,7 @@ class CamVid(FolderDataset):
             raise DatasetError(
                 f"The split {self.split!r} of camvid was looked for in {path.absolute()}: {why_unread(error)}. {self.how_to_get}"
             ) from error
-        self._refuse_empty(pairs, path)
+        self.refuse_empty(pairs, path)
         wanted = 2 if self.labelled else 1
         for number, pair in enumerate(pairs, start=1):
             if len(pair) < wanted:

@@ -36,10 +36,10 @@ class Cityscapes(FolderDataset):
     numbering = LABEL_IDS
     table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(34)})
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / "leftImg8bit" / self.split
         photos = self.listing.matching(folder, PHOTO_SUFFIX, depth=2)
-        self._refuse_empty(photos, folder / f"*/*{PHOTO_SUFFIX}")
+        self.refuse_empty(photos, folder / f"*/*{PHOTO_SUFFIX}")
         keys = tuple(photo.name[: -len(PHOTO_SUFFIX)] for photo in photos)
         labels = (
             self.root / "gtFine" / self.split / photo.parent.name / f"{key}{LABEL_SUFFIX}"

@@ -30,7 +30,7 @@ class FoggyCityscapes(Cityscapes):
         " gtFine/<split>/<city>/*_gtFine_labelIds.png."
     )
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         part, _, density = self.split.partition("/")
         density = density or DENSITIES[0]
         if density not in DENSITIES:
@@ -44,7 +44,7 @@ class FoggyCityscapes(Cityscapes):
         folder = next((each for each in folders if each.is_dir()), folders[0])
         photos = self.listing.matching(folder, [f"_leftImg8bit_foggy_beta_{each}.png" for each in DENSITIES], depth=2)
         photos = tuple(photo for photo in photos if photo.name.lower().endswith(suffix.lower()))
-        self._refuse_empty(photos, folder / f"*/*{suffix}")
+        self.refuse_empty(photos, folder / f"*/*{suffix}")
         keys = tuple(photo.name[: -len(suffix)] for photo in photos)
         labels = tuple(
             self.root / "gtFine" / part / photo.parent.name / f"{key}{LABEL_SUFFIX}"

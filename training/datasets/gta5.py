@@ -43,14 +43,14 @@ class Gta5(FolderDataset):
     def __init__(self, root: str | Path | None = None, split: str = ALL, *, labelled: bool = True) -> None:
         super().__init__(root, split, labelled=labelled)
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.photo_folder
         if self.split == ALL:
             photos = self.listing.matching(folder, ".png", depth=1)
-            self._refuse_empty(photos, folder / "*.png")
+            self.refuse_empty(photos, folder / "*.png")
         else:
             listed = [folder / name for name in self._listed()]
-            self._refuse_empty(listed, self.root / f"{self.split}.txt")
+            self.refuse_empty(listed, self.root / f"{self.split}.txt")
             photos = self._existing(listed, "photo")
         keys = tuple(photo.stem for photo in photos)
         labels = tuple(self.root / self.label_folder / photo.name for photo in photos) if self.labelled else ()

@@ -38,10 +38,10 @@ class Idd(FolderDataset):
     numbering = TRAIN_IDS
     table = label_table(TRAIN_IDS.meaning)
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / "leftImg8bit" / self.split
         photos = self.listing.matching(folder, PHOTO_SUFFIXES, depth=2)
-        self._refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")
+        self.refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")
         stems = [photo.stem[: -len(PHOTO_STEM)] for photo in photos]
         # Frame numbers restart in each drive.
         keys = tuple(f"{photo.parent.name}_{stem}" for photo, stem in zip(photos, stems, strict=True))

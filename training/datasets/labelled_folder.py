@@ -200,12 +200,12 @@ class LabelledFolder(FolderDataset):
     def _is_label(self, path: Path) -> bool:
         return path.suffix.lower() in LABEL_SUFFIXES and shared_part(path.stem, self.options.label_names) is not None
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         options = self.options
-        self._refuse_empty(self.found, self.root / "**" / options.images / "**" / f"{options.photo_names}.jpg")
+        self.refuse_empty(self.found, self.root / "**" / options.images / "**" / f"{options.photo_names}.jpg")
         listing = self.root / f"{self.split}.txt"
         pairs = dict(self._listed(listing) if listing.is_file() else self._below())
-        self._refuse_empty(pairs, self.root / self.split)
+        self.refuse_empty(pairs, self.root / self.split)
         photos = {name: self.found[name] for name in pairs}
         if not self.labelled:
             return tuple(photos), tuple(photos.values()), ()

@@ -44,8 +44,8 @@ class PhotoFolder(FolderDataset):
         """Name of the folder."""
         return f"{self.name}_{(self.root / self.split).resolve().name}"
 
-    def _list(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
         folder = self.root / self.split
         photos = self.listing.photos(folder)
-        self._refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
+        self.refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
         return tuple(path.relative_to(self.root).as_posix() for path in photos), photos, ()
