@@ -35,6 +35,7 @@ class AnonymisedDrives(FolderDataset):
         """Folder with the drives, relative to `rgb_anon` and `gt`."""
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of the chosen conditions, or of all four."""
         part, _, condition = self.split.partition("/")
         if condition and condition not in self.conditions:
             raise DatasetError(

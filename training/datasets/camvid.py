@@ -34,6 +34,7 @@ class CamVid(FolderDataset):
     table = label_table(CAMVID_CLASSES.meaning)
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the pairs that `<split>.txt` names."""
         path = self.root / f"{self.split}.txt"
         try:
             pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -37,6 +37,7 @@ class Cityscapes(FolderDataset):
     table = label_table({label_id: TRAIN_ID_OF_LABEL_ID.get(label_id, IGNORE) for label_id in range(34)})
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of all cities of the split."""
         folder = self.root / "leftImg8bit" / self.split
         photos = self.listing.matching(folder, PHOTO_SUFFIX, depth=2)
         self.refuse_empty(photos, folder / f"*/*{PHOTO_SUFFIX}")

@@ -31,6 +31,7 @@ class FoggyCityscapes(Cityscapes):
     )
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of the split at one density of fog."""
         part, _, density = self.split.partition("/")
         density = density or DENSITIES[0]
         if density not in DENSITIES:

@@ -44,6 +44,7 @@ class Gta5(FolderDataset):
         super().__init__(root, split, labelled=labelled)
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos, all or those that `<split>.txt` names."""
         folder = self.root / self.photo_folder
         if self.split == ALL:
             photos = self.listing.matching(folder, ".png", depth=1)

@@ -39,6 +39,7 @@ class Idd(FolderDataset):
     table = label_table(TRAIN_IDS.meaning)
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of all drives of the split."""
         folder = self.root / "leftImg8bit" / self.split
         photos = self.listing.matching(folder, PHOTO_SUFFIXES, depth=2)
         self.refuse_empty(photos, folder / f"*/*{PHOTO_STEM}.png")

@@ -201,6 +201,7 @@ class LabelledFolder(FolderDataset):
         return path.suffix.lower() in LABEL_SUFFIXES and shared_part(path.stem, self.options.label_names) is not None
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of the split, matched with label images by name."""
         options = self.options
         self.refuse_empty(self.found, self.root / "**" / options.images / "**" / f"{options.photo_names}.jpg")
         listing = self.root / f"{self.split}.txt"

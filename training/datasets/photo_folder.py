@@ -45,6 +45,7 @@ class PhotoFolder(FolderDataset):
         return f"{self.name}_{(self.root / self.split).resolve().name}"
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """List the photos of the folder; there are no label images."""
         folder = self.root / self.split
         photos = self.listing.photos(folder)
         self.refuse_empty(photos, folder / "**" / f"*{{{','.join(SUFFIXES)}}}")
