@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -29,6 +31,13 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     threads = max(1, (os.cpu_count() or 1) // workers)
     torch.set_num_threads(threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+# absl, which OpenVINO's converter imports, closes the stream it found as sys.stderr when logging is configured anew, as submitit
+# does: under pytest that is the file into which output is captured.
+with contextlib.suppress(ImportError):
+    from absl import logging as absl_logging
+
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 VECTORS = Path(__file__).parent / "vectors"
 TOLERANCES = json.loads((VECTORS / "tolerances.json").read_text())
