@@ -133,8 +133,14 @@ def test_networks_are_averaged_and_each_class_keeps_a_share(
     capsys.readouterr()
     assert main([*command[:-1], str(tmp_path / "share"), "--share", "0.5"]) == 0
     assert "below the threshold" in capsys.readouterr().out
-    assert main([*command[:-1], str(tmp_path / "none"), "--share", "1.5"]) == 2
-    assert "more than 0 and at most 1" in capsys.readouterr().err
+    for option, given, said in (
+        ("--share", "1.5", "more than 0 and at most 1"),
+        ("--ignore-bottom", "1", "from 0 to less than 1"),
+        ("--imagenet-evidence", "nan", "a weight from 0 to 10"),
+        ("--scales", "9", "factors from 0.25 to 4"),
+    ):
+        assert main([*command[:-1], str(tmp_path / "none"), option, given]) == 2
+        assert said in capsys.readouterr().err
 
     labeller = Labeller(predictors, np.zeros(19, np.float32))
     pictures = [dataset.read(index).photo for index in range(2)]

@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--ignore-bottom is {options.ignore_bottom:g}; expected a share of the rows from 0 to less than 1."
         )
+    if not 0 <= options.imagenet_evidence <= 10:
+        raise ConfigError(f"--imagenet-evidence is {options.imagenet_evidence:g}; expected a weight from 0 to 10.")
     photos = photos_of(options.photos)
     networks = [_first_network(options), *(_network(name, options) for name in options.others)]
     predictors = [predictor for predictor, _, _ in networks]
