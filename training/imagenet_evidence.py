@@ -8,7 +8,7 @@ paper compared here does this; it is a deviation with a name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +26,9 @@ from sim2street.training.run.pretrained import package_weights
 
 CLASSIFIER: Final = "tf_efficientnet_lite2"
 ENLARGEMENT: Final = 2
-"""Photos are enlarged this many times, because a cell of the last map covers 32 pixels."""
+"""Photos are enlarged this many times, because a cell of the last map covers 32 pixels ..."""
+MOST_PIXELS: Final = 2_000_000
+"""... but to no more than this; larger ones are made smaller, so that a phone's photo does not need gigabytes."""
 RARE: Final = 1e-4
 """Added to probabilities so that their logarithms stay bounded."""
 
@@ -77,7 +79,7 @@ class ImageNetEvidence:
         self.groups = [[numbers[each] for each in IMAGENET_CLASSES[space.names[number]]] for number in self.classes]
         self.usual = torch.full((len(self.classes), 1, 1), RARE, device=self.device)
 
-    def learn_usual(self, photos: Sequence[NDArray[np.uint8]]) -> None:
+    def learn_usual(self, photos: Iterable[NDArray[np.uint8]]) -> None:
         """Take the mean probability of each class on these (H, W, 3) photos as usual."""
         means = [self._probabilities(photo).mean((1, 2)) for photo in photos]
         self.usual = torch.stack(means).mean(0)[:, None, None]
@@ -93,9 +95,11 @@ class ImageNetEvidence:
 
     @torch.inference_mode()
     def _probabilities(self, photo: NDArray[np.uint8]) -> Tensor:
-        """Probabilities of the street classes with a counterpart at a thirty-second of the enlarged photo's size."""
+        """Probabilities of the street classes with a counterpart at a thirty-second of the resized photo's size."""
         height, width = photo.shape[:2]
-        enlarged = Image.fromarray(photo).resize((width * ENLARGEMENT, height * ENLARGEMENT), Image.Resampling.BICUBIC)
+        factor = min(ENLARGEMENT, (MOST_PIXELS / (height * width)) ** 0.5)
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        enlarged = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
         image = torch.from_numpy(np.array(enlarged)).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
         features = self.net.forward_features(image).permute(0, 2, 3, 1)
         every = self.net.get_classifier()(features)[0].softmax(-1)

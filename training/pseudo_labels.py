@@ -13,8 +13,9 @@ is applied to each pixel: one for all classes, or one for each class so that eve
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from sim2street.models.errors import ConfigError, DatasetError, PhotoError, Sim2StreetError, UnreadableError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import LABEL_SPACES
-from sim2street.models.photo import Photo, read_photo
+from sim2street.models.photo import read_photo
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import read_json, visible, write_json, write_whole
 from sim2street.training.datasets.labelled_folder import DATA_FILE
@@ -82,14 +83,16 @@ class Labeller:
         predictions = [predictor(photo) for predictor in self.predictors]
         if len(predictions) == 1 and self.evidence is None:
             return predictions[0].labels, predictions[0].confidence
-        mean = torch.from_numpy(np.mean([each.probabilities for each in predictions], axis=0))
+        mean = torch.from_numpy(predictions[0].probabilities / len(predictions))
+        for each in predictions[1:]:  # one after the other: of a photo of 12 megapixels each takes a gigabyte
+            mean += torch.from_numpy(each.probabilities) / len(predictions)
         if self.evidence is not None:
             logits = mean.clamp(min=SMALLEST).log() + self.evidence_weight * self.evidence(photo).cpu()
             mean = logits.softmax(0)
         confidence, labels = mean.max(0)
         return labels.numpy().astype(np.uint8), confidence.numpy()
 
-    def keep_share(self, share: float, photos: Sequence[NDArray[np.uint8]]) -> None:
+    def keep_share(self, share: float, photos: Iterable[NDArray[np.uint8]]) -> None:
         """Set the thresholds so that each class keeps the most confident `share`, in (0,1], of its pixels in these photos.
 
         Raises:
@@ -141,13 +144,16 @@ def prepare(labeller: Labeller, photos: Sequence[str], share: float | None) -> N
     """
     if labeller.evidence is None and share is None:
         return
-    sample = [photo.pixels for photo in map(_photo_or_none, photos[:: max(1, len(photos) // SAMPLE)]) if photo]
-    if not sample:
-        raise PhotoError(f"None of the first photos can be read; the first is {photos[0]}.")
+    sample = photos[:: max(1, len(photos) // SAMPLE)]
+    if next(_readable(sample), None) is None:
+        raise PhotoError(
+            f"None of the {len(sample)} photos that set the thresholds can be read; the first is {sample[0]}. Remove what is"
+            " not a photo."
+        )
     if labeller.evidence is not None:
-        labeller.evidence.learn_usual(sample)
+        labeller.evidence.learn_usual(_readable(sample))
     if share is not None:
-        labeller.keep_share(share, sample)
+        labeller.keep_share(share, _readable(sample))
 
 
 def export_pseudo_labels(
@@ -196,11 +202,11 @@ def export_pseudo_labels(
     return exported
 
 
-def _photo_or_none(path: str) -> Photo | None:
-    try:
-        return read_photo(path)
-    except Sim2StreetError:
-        return None
+def _readable(paths: Sequence[str]) -> Iterator[NDArray[np.uint8]]:
+    """Read one photo after the other as (H, W, 3) uint8 RGB; those that cannot be read are left out."""
+    for path in paths:
+        with contextlib.suppress(Sim2StreetError):
+            yield read_photo(path).pixels
 
 
 def _describe(out: Path, space: LabelSpace) -> None:

@@ -151,7 +151,9 @@ class FailuresTab:
         except Sim2StreetError as error:
             raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if not found or not found[0].photos:
-            raise gr.Error("No picture of this set was read yet.", print_exception=False)
+            raise gr.Error(
+                "No picture of this set has been predicted yet; start the prediction first.", print_exception=False
+            )
         return gradio_parts.file(name, kind, write(self._rows(found)).encode())
 
     def _rows(self, found: list[Analysis]) -> list[Row]:

@@ -55,6 +55,13 @@ def test_each_cell_is_classified_by_the_classifiers_own_layer(evidence: ImageNet
     assert torch.allclose(cells[:, 2:4, 2:4].mean((1, 2)), expected, atol=1e-4)
 
 
+def test_large_photos_are_not_enlarged(evidence: ImageNetEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagenet_evidence, "MOST_PIXELS", 128 * 64)
+    photo = np.zeros((256, 512, 3), np.uint8)
+    assert evidence._probabilities(photo).shape[1:] == (2, 4)
+    assert evidence(photo).shape == (19, 256, 512)
+
+
 def test_classes_without_counterpart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagenet_evidence, "IMAGENET_CLASSES", {"spoon": ("wooden spoon",)})
     with pytest.raises(ConfigError, match="has a counterpart in ImageNet"):

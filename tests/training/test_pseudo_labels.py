@@ -142,6 +142,13 @@ def test_networks_are_averaged_and_each_class_keeps_a_share(
         assert main([*command[:-1], str(tmp_path / "none"), option, given]) == 2
         assert said in capsys.readouterr().err
 
+    (photos / "a/1.jpg").write_bytes(b"cut")
+    assert main([*command[:-1], str(tmp_path / "one_cut"), "--share", "0.5"]) == 2
+    assert "1 photos labelled" in capsys.readouterr().out, "the rest goes on"
+    (photos / "b/1.jpg").write_bytes(b"cut")
+    assert main([*command[:-1], str(tmp_path / "both_cut"), "--share", "0.5"]) == 2
+    assert "None of the 2 photos that set the thresholds can be read" in capsys.readouterr().err
+
     labeller = Labeller(predictors, np.zeros(19, np.float32))
     pictures = [dataset.read(index).photo for index in range(2)]
     whole = np.concatenate([labeller.sure_labels(picture).ravel() for picture in pictures])
