@@ -113,8 +113,8 @@ def trained_on(config: CheckpointConfig) -> str:
 
 
 def learnt_from(config: CheckpointConfig) -> str:
-    """Source and target data in words, such as "labels of game, pictures of fog without labels"."""
-    target = f", pictures of {source_title(config.target)} without labels" if config.target else ""
+    """Source and target data in words, such as "labels of game, images of fog without labels"."""
+    target = f", images of {source_title(config.target)} without labels" if config.target else ""
     return f"labels of {source_title(config.source)}{target}"
 
 
@@ -149,9 +149,9 @@ def data_set_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "Data set": title,
             "mIoU, %": None if report.get("miou") is None else 100 * report["miou"],
             "Classes": _class_count(report),
-            "Photos": report.get("images"),
+            "Images": report.get("images"),
             "Calibration error": report.get("ece"),
-            "Seconds a photo": report.get("seconds_per_image"),
+            "Seconds an image": report.get("seconds_per_image"),
         }
         for title, report in reports_by_title(metrics).items()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sim2street.app.content import escape, figures
+from sim2street.app.content import checkpoint_list, escape, figures
 from sim2street.app.content.method_display import display_of
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -21,13 +21,16 @@ STYLE: Final = """
 .table th { font-weight: 600; opacity: .68; white-space: normal !important; vertical-align: bottom; max-width: 116px; overflow-wrap: break-word; }
 .table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
 .card { display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
-.card h3 { margin: 0 0 6px; padding: 0; font-size: 1rem; font-weight: 650; }
+.folded { border: 1px solid rgba(128,128,128,.3); border-radius: 10px; margin: 0 0 6px; padding: 8px 14px; }
+.folded summary { display: grid; grid-template-columns: 10px minmax(0, 4fr) minmax(0, 4fr) minmax(0, 4fr) minmax(0, 2fr) 8rem; gap: 0 14px; align-items: baseline; cursor: pointer; font-size: 14px; }
+.folded summary .dot { width: 9px; height: 9px; border-radius: 50%; } .folded summary span:not(.dot) { opacity: .75; }
+.folded[open] summary { margin-bottom: 12px; } .folded .card { border: 0; padding: 0; margin: 0; }
 .card p { margin: 0 0 8px; }
 .card dl { margin: 0; padding: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
 .card dt { opacity: .68; padding: 0; margin: 0; } .card dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
-@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .card { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .card, .folded summary { grid-template-columns: minmax(0, 1fr); } .folded summary .dot { display: none; } }
 """
-"""Style of `table` and `card`."""
+"""Style of `table`, `card` and `checkpoint_cards`."""
 
 
 def table(
@@ -57,10 +60,11 @@ def table(
 
 
 def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
-    """A card per checkpoint with its training data, scores and licence, or the reason why it cannot be used."""
+    """A line per checkpoint that opens its card, or the reason why it cannot be used."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
-    cards = [card(checkpoint, titles[checkpoint.name]) for checkpoint in usable]
+    sets = checkpoint_list.scored_sets(usable)
+    cards = [_folded(checkpoint, titles[checkpoint.name], next(iter(sets), None)) for checkpoint in usable]
     cards += [problem(entry) for entry in entries if entry.checkpoint is None]
     return "".join(cards) or "<p>No checkpoint was found.</p>"
 
@@ -72,19 +76,28 @@ def problem(entry: CatalogEntry) -> str:
     return f'<div class="problem"><b>{escape.html(entry.name)}</b> {escape.html(said)}</div>'
 
 
-def card(checkpoint: Checkpoint, title: str) -> str:
-    """Training data, network, licence and scores of a checkpoint, with its method's colour and idea."""
+def card(checkpoint: Checkpoint) -> str:
+    """Idea, training data, network, licence and scores of a checkpoint."""
     facts = figures.facts(checkpoint).items()
     listed = "".join(f"<dt>{name}</dt><dd>{escape.html(value)}</dd>" for name, value in facts)
     rows = figures.data_set_rows(checkpoint.metrics)
     scores = (
-        table(rows, {"Classes": "d", "Photos": "d", "Calibration error": ".3f", "Seconds a photo": ".2f"})
+        table(rows, {"Classes": "d", "Images": "d", "Calibration error": ".3f", "Seconds an image": ".2f"})
         or "<p>Not scored on a data set yet.</p>"
     )
-    who = display_of(checkpoint.config.method)
-    dot = f'<span class="dot" style="color:{who.colour}">●</span>'
-    idea = f"<p>{escape.html(who.idea)}</p>" if who.idea else ""
-    return f'<div class="card"><div><h3>{dot} {escape.html(title)}</h3>{idea}<dl>{listed}</dl></div>{scores}</div>'
+    idea = display_of(checkpoint.config.method).idea
+    said = f"<p>{escape.html(idea)}</p>" if idea else ""
+    return f'<div class="card"><div>{said}<dl>{listed}</dl></div>{scores}</div>'
+
+
+def _folded(checkpoint: Checkpoint, title: str, by: str | None) -> str:
+    """A card behind a line with the checkpoint's title, data, network, licence and mIoU on a set."""
+    dot = f'<span class="dot" style="background:{display_of(checkpoint.config.method).colour}"></span>'
+    score = checkpoint_list.miou(checkpoint, by)
+    brief = [*checkpoint_list.in_brief(checkpoint), *([] if score is None else [f"{by} {score:.1f}"])]
+    said = "".join(f"<span>{escape.html(words)}</span>" for words in brief)
+    line = f"<summary>{dot}<b>{escape.html(title)}</b>{said}</summary>"
+    return f'<details class="folded">{line}{card(checkpoint)}</details>'
 
 
 def _cell(value: Any, form: str) -> str:

@@ -6,7 +6,6 @@ import gc
 import hashlib
 import io
 import json
-import re
 import shutil
 import threading
 import time
@@ -27,7 +26,6 @@ import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, example_photos
 from sim2street.app.content.engine import ENGINE, predict_pane
 from sim2street.app.content.example_photos import Offer, OfferedPhoto
-from sim2street.app.content.method_display import display_of
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.errors import ConfigError
@@ -424,16 +422,6 @@ def test_own_photos_are_kept_for_the_visitor_and_go_with_the_session(page: AppTe
     del page.session_state["visit"]
     gc.collect()
     assert kept() == 0
-
-
-def test_the_checkpoints_page_shows_facts_and_figures(page: AppTest) -> None:
-    page.switch_page("views/checkpoints.py").run()
-    assert not page.exception
-    cards = " ".join(element.proto.body for element in page.get("html"))
-    assert "labels of game" in cards
-    assert "DeepLab-v2 on ResNet-18 × 0.125" in cards
-    assert re.search(r"<td[^>]*>30(\.0+)?</td>", cards), "mIoU in percent"
-    assert display_of("advent").idea in cards
 
 
 def test_an_address_that_names_what_is_gone_says_so_once(tiny_checkpoints: Path) -> None:

@@ -1,0 +1,56 @@
+"""The Checkpoints page in a real Chromium: aligned lines that open, a search while typing, and the way to Compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_benchmark_browser import OVERFLOW
+
+pytestmark = pytest.mark.browser
+
+ONE_COLUMN = """() => {
+  const scores = [...document.querySelectorAll("details > summary p > :last-child")];
+  const ends = scores.map((score) => score.getBoundingClientRect().right);
+  return ends.length > 2 && Math.max(...ends) - Math.min(...ends) < 1;
+}"""
+"""Whether all scores end at the same place."""
+
+
+@pytest.fixture(params=[(1440, 900), (390, 844)], ids=["laptop", "phone"])
+def page(browser: Any, app_url: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{app_url}/checkpoints?checkpoint=tiny_source_only")
+    page.locator("details").nth(1).wait_for(timeout=90_000)
+    yield page
+    context.close()
+    assert not problems
+
+
+def test_checkpoints_are_found_and_opened(page: Any) -> None:
+    lines, find = page.locator("details > summary"), page.get_by_role("textbox", name="Find")
+    assert "Tiny Source only" in lines.first.inner_text(), "which the address asks for"
+    expect(page.locator("details").first).to_have_attribute("open", "")
+    page.wait_for_function(ONE_COLUMN)
+    assert max(line.bounding_box()["height"] for line in lines.all()) < 70
+    assert page.evaluate(OVERFLOW) <= 0
+
+    find.fill("no such words")
+    expect(lines).to_have_count(1, timeout=30_000)
+    find.fill("tiny fog")
+    expect(lines).to_have_count(2, timeout=30_000)
+    assert "Tiny ADVENT" in lines.nth(1).inner_text()
+    advent = page.locator("details").nth(1)
+    lines.nth(1).click()
+    expect(advent.locator(".card")).to_be_visible()
+    assert page.evaluate(OVERFLOW) <= 0
+    advent.get_by_role("link", name="Compare with it").click()
+    page.wait_for_url(re.compile(r"methods=Tiny(\+|%20)ADVENT"), timeout=60_000)
