@@ -24,7 +24,7 @@ if not __package__:  # run by its path, as in a Space, without the package insta
 
 from sim2street.app.content import html_tables
 from sim2street.app.content.comparison import listed_checkpoints
-from sim2street.app.content.engine import ENGINE, Engine, Failure, answer_pane, network
+from sim2street.app.content.engine import ENGINE, Engine, Failure, Settings, answer_pane, predictor
 from sim2street.app.content.headline import HEADING, INTRODUCTION
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.request_guard import RequestGuard
@@ -135,7 +135,7 @@ def use_zero_gpu() -> None:
     for entry in catalog():
         if entry.checkpoint is not None:
             try:
-                network(entry.checkpoint)
+                predictor(entry.checkpoint, Settings())
             except CheckpointError as error:
                 print(f"{entry.name} cannot be used: {error}", file=sys.stderr)
     lent = spaces.GPU(duration=20)(answer_pane)

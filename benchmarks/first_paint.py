@@ -24,9 +24,8 @@ from benchmarks.machine import machine_line
 from benchmarks.script import run
 from benchmarks.visitors import serving
 from sim2street.app.content.comparison import preselected
-from sim2street.app.content.engine import network
+from sim2street.app.content.engine import Settings, predictor
 from sim2street.app.content.streets import rendered_scene
-from sim2street.models.predictor import Predictor
 from sim2street.models.storage.catalog import catalog
 from sim2street.training.commands.arguments import parse_positive
 
@@ -88,7 +87,7 @@ def bare_forwards(style: str, street: int) -> tuple[list[str], float]:
     opened = [entry.checkpoint for entry in catalog() if entry.checkpoint is not None]
     chosen, total = preselected(opened, rendered=True), 0.0
     for checkpoint in chosen:
-        predict = Predictor(network(checkpoint), checkpoint.config.window, precision="bf16")
+        predict = predictor(checkpoint, Settings())
         predict(photo)  # the first one loads and lays out
         start = time.process_time()
         predict(photo)

@@ -36,13 +36,14 @@ from benchmarks.machine import machine_line
 from benchmarks.rounds import Spread, in_turns
 from benchmarks.script import run
 from sim2street import child_environment
-from sim2street.app.content.engine import Settings, network, predict_pane
+from sim2street.app.content.engine import Settings, predict_pane, predictor
 from sim2street.app.content.panes import LONG_SIDE, Reading, bundle, encode_plane
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix
 from sim2street.models.networks import build
 from sim2street.models.networks.daformer import DilatedDepthwise
+from sim2street.models.networks.merging import merge_norms
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import Predictor
@@ -159,8 +160,8 @@ def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def forward(segmenter: Segmenter) -> peers.Forward:
-    """Our network as `Predictor` keeps and calls it."""
-    core = copy.deepcopy(segmenter.core).to(memory_format=torch.channels_last)  # pyright: ignore
+    """Our network as `Predictor.from_checkpoint` keeps and calls it."""
+    core = merge_norms(copy.deepcopy(segmenter)).core.to(memory_format=torch.channels_last)  # pyright: ignore
     return lambda images: core(images)["main"]
 
 
@@ -328,8 +329,8 @@ def page(factor: float) -> Iterator[Row]:
     """Six small methods on one photo, with everything that is sent to the page."""
     shown = photo(factor)
     checkpoints = [find_checkpoint(name) for name in SMALL_METHODS]
-    predictors = [Predictor(network(each), each.config.window) for each in checkpoints]
-    images = [predictor._image(shown.pixels, 1.0, False) for predictor in predictors]
+    predictors = [predictor(each, Settings()) for each in checkpoints]
+    images = [each._image(shown.pixels, 1.0, False) for each in predictors]
 
     def ours() -> int:
         readings = [
@@ -340,8 +341,8 @@ def page(factor: float) -> Iterator[Row]:
 
     @torch.inference_mode()
     def bare() -> None:
-        for predictor, image in zip(predictors, images, strict=True):
-            predictor._logits(image)
+        for each, image in zip(predictors, images, strict=True):
+            each._logits(image)
 
     size = f"{shown.size[0]}×{shown.size[1]}"
     yield Row(f"six small methods on one photo of {size}, page included", ours, {BARE: bare}, {BARE: round(1 / 1.5, 2)})

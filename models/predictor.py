@@ -7,6 +7,7 @@ the photo's size, softmax, then average over flips and scales.
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -66,14 +67,12 @@ class Predictor:
         scales: tuple[float, ...] = (1.0,),
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
-        if not scales or not all(0.25 <= scale <= 4 for scale in scales):
-            raise ConfigError(f"scales are {scales}; expected one or more factors from 0.25 to 4.")
         self.device = torch.device(device) if device is not None else best_device()
         self.segmenter = segmenter.eval().to(self.device)
         self.segmenter.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
         self.window = window or Window()
         self.flip = flip
-        self.scales = scales
+        self.scales = _checked(scales)
         self.precision = precision
 
     @classmethod
@@ -88,12 +87,28 @@ class Predictor:
     ) -> Self:
         """Load a checkpoint's network and use its window.
 
+        Batch norms are merged into the convolutions before them, so this network is for prediction alone; to train, save
+        or adapt it, give the constructor one from `checkpoint.load()`.
+
         Raises:
             CheckpointError: the weights are damaged or do not fit.
             ConfigError: see the constructor.
         """
+        from sim2street.models.networks.merging import merge_norms  # with all networks, as `load` does
+
+        segmenter = merge_norms(checkpoint.load())
         window = checkpoint.config.window
-        return cls(checkpoint.load(), window, device=device, flip=flip, scales=scales, precision=precision)
+        return cls(segmenter, window, device=device, flip=flip, scales=scales, precision=precision)
+
+    def viewing(self, *, flip: bool, scales: tuple[float, ...]) -> Self:
+        """A predictor with the same network, which both share, that averages over other views.
+
+        Raises:
+            ConfigError: a scale is out of range.
+        """
+        other = copy.copy(self)
+        other.flip, other.scales = flip, _checked(scales)
+        return other
 
     @torch.inference_mode()
     def __call__(self, photo: NDArray[np.uint8] | Photo, space: LabelSpace | None = None) -> Prediction:
@@ -231,6 +246,12 @@ class Predictor:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         # By default PyTorch lets convolutions round to a 10-bit mantissa (TF32), but figures are measured in fp32.
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def _checked(scales: tuple[float, ...]) -> tuple[float, ...]:
+    if not scales or not all(0.25 <= scale <= 4 for scale in scales):
+        raise ConfigError(f"scales are {scales}; expected one or more factors from 0.25 to 4.")
+    return scales
 
 
 def has_bf16() -> bool:

@@ -147,7 +147,8 @@ def adapt(
     """Adapt a predictor's network in place to photos, one after the other, at the predictor's size and windows.
 
     Args:
-        predictor: its network is adapted, so it must not be shared with other users.
+        predictor: its network is adapted, so it must not be shared with other users. It is one from `Checkpoint.load`:
+            `Predictor.from_checkpoint` has its batch norms merged, which leaves nothing to adapt.
         photos: photos, or paths of files that are read one at a time.
         options: method and settings.
         progress: called with photos done and photos in all, over all passes.

@@ -87,7 +87,7 @@ def begin(
 
 
 def _adapt(state: Adapting, photos: list[Photo], options: AdaptOptions, task: Task) -> None:
-    predictor = Predictor.from_checkpoint(state.original)
+    predictor = Predictor(state.original.load(), state.original.config.window)
     adaptation = adapt(predictor, photos, options, progress=lambda done, _: task.report(done))
     first = task.done
     before = Predictor.from_checkpoint(state.original)

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 import torch
@@ -143,30 +144,42 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-LOADED: Final[ByteCache[Segmenter]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
-"""Networks on the device, by their checkpoint's folder and the sha256 of its weights."""
+LOADED: Final[ByteCache[Predictor]] = ByteCache(NETWORK_BYTES, on_drop=release_memory)
+"""Networks on the device, by their checkpoint's folder, the sha256 of its weights, and whether norms are merged."""
 
 
-def network(checkpoint: Checkpoint) -> Segmenter:
-    """The checkpoint's network on the best device, loaded once.
+def predictor(checkpoint: Checkpoint, settings: Settings) -> Predictor:
+    """Predicts with the checkpoint's network on the best device; the network is loaded once.
 
     Raises:
         CheckpointError: the weights do not fit the network that the config names.
     """
-    key = (str(checkpoint.path), checkpoint.config.weights_sha256)
+    load = partial(Predictor.from_checkpoint, checkpoint, precision="bf16")
+    return _kept(checkpoint, load, merged=True).viewing(flip=settings.flip, scales=settings.scales)
+
+
+def network(checkpoint: Checkpoint) -> Segmenter:
+    """The checkpoint's network on the best device as it was trained, for what looks inside; loaded once.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the config names.
+    """
+    return _kept(checkpoint, lambda: Predictor(checkpoint.load()), merged=False).segmenter
+
+
+def _kept(checkpoint: Checkpoint, load: Callable[[], Predictor], *, merged: bool) -> Predictor:
+    key = (str(checkpoint.path), checkpoint.config.weights_sha256, merged)
     found = LOADED.get(key)
     if found is None:
-        found = checkpoint.load().to(best_device())
-        tensors = [*found.parameters(), *found.buffers()]
+        found = load()
+        tensors = [*found.segmenter.parameters(), *found.segmenter.buffers()]
         LOADED.put(key, found, sum(tensor.nbytes for tensor in tensors))
     return found
 
 
 def predict_pane(checkpoint: Checkpoint, photo: Photo, space: LabelSpace, settings: Settings) -> Pane:
     """Read a photo; a function of plain values, so that it can also run in a process that is lent a graphics card."""
-    window = checkpoint.config.window
-    predictor = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
-    return pane(predictor(photo, space))
+    return pane(predictor(checkpoint, settings)(photo, space))
 
 
 def answer_pane(checkpoint: Checkpoint, photo: Photo, space: LabelSpace, settings: Settings) -> Pane | Failure:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2street.app.content.common_classes import scene_for
-from sim2street.app.content.engine import Engine, Settings, network
+from sim2street.app.content.engine import Engine, Settings, predictor
 from sim2street.app.content.figures import Entrant, percent
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.panes import Pane, label_image, overlay_image
 from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.photo import Photo
-from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint
 
 README: Final = """<method>_labels.png     class numbers as a palette image, for viewing
@@ -91,9 +90,7 @@ def probabilities(engine: Engine, scene: Scene, checkpoints: Sequence[Checkpoint
 
 
 def _probabilities(checkpoint: Checkpoint, photo: Photo, settings: Settings) -> bytes:
-    window = checkpoint.config.window
-    predict = Predictor(network(checkpoint), window, flip=settings.flip, scales=settings.scales, precision="bf16")
-    values = predict(photo).probabilities.astype(np.float16)
+    values = predictor(checkpoint, settings)(photo).probabilities.astype(np.float16)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, probabilities=values, classes=np.array(checkpoint.config.space.names))
     return buffer.getvalue()

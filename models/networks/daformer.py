@@ -81,7 +81,8 @@ class DilatedDepthwise(nn.Conv2d):
         maps = input.permute(0, 2, 3, 1)
         _, height, width, channels = maps.shape
         taps = self.weight.permute(2, 3, 1, 0).reshape(3, 3, channels)
-        total = torch.zeros_like(maps, memory_format=torch.contiguous_format)
+        total = torch.empty_like(maps, memory_format=torch.contiguous_format)
+        total.copy_(self.bias) if self.bias is not None else total.zero_()  # there is one where a norm was merged
         rows = max(1, STRIP_VALUES // (width * channels))
         for top in range(0, height, rows):
             for row, column in itertools.product(range(3), range(3)):
@@ -101,7 +102,7 @@ class DilatedDepthwise(nn.Conv2d):
         # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
         cells = maps.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
         pictures = cells.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
-        pictures = F.conv2d(pictures, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)
+        pictures = F.conv2d(pictures, self.weight, self.bias, padding=1, groups=channels).permute(0, 2, 3, 1)
         cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
         return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # batch norm needs it contiguous

@@ -43,10 +43,12 @@ def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor],
 
     Batch norm sees the same maps, so this also holds in training.
     """
-    _, norm, activation = fuse
-    layers = _layers(projections, fuse)
+    convolution, norm, activation = fuse
+    fusing = cast(nn.Conv2d, convolution)
     total: Tensor | None = None
-    for feature, (weight, bias) in zip(features, layers, strict=True):
+    for feature, (weight, bias) in zip(features, _layers(projections, fusing.weight), strict=True):
+        if total is None and fusing.bias is not None:  # there is one where the norm was merged
+            bias = fusing.bias if bias is None else fusing.bias + bias
         maps = _resized(F.conv2d(feature, weight[..., None, None], bias), shape)
         total = maps if total is None else total + maps
     return activation(norm(total))
@@ -65,17 +67,13 @@ def classified(
     In inference on a processor it is made a few rows at a time: the fused map, which is never whole in memory then, is
     many times larger than the logits.
     """
-    norm = cast(nn.BatchNorm2d, fuse[1])
-    if norm.training or torch.is_grad_enabled() or features[0].device.type != "cpu" or is_recorded():
+    if fuse.training or torch.is_grad_enabled() or features[0].device.type != "cpu" or is_recorded():
         return classify(dropout(fused(projections, fuse, features, shape)))
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    rest = norm.bias - norm.running_mean * scale
+    convolution, norm, _ = fuse
+    fusing, rest = merged(cast(nn.Conv2d, convolution), norm)
     (height, width), device = shape[-2:], features[0].device
     whole, coarse = [], []
-    for feature, (weight, bias) in zip(features, _layers(projections, fuse), strict=True):
-        layer = weight * scale[:, None], None if bias is None else bias * scale
+    for feature, layer in zip(features, _layers(projections, fusing), strict=True):
         maps = feature.permute(0, 2, 3, 1)
         if maps.shape[1:3] == (height, width):
             whole.append((maps, layer))
@@ -96,10 +94,34 @@ def classified(
     return logits.permute(0, 3, 1, 2)
 
 
-def _layers(projections: nn.ModuleList, fuse: ConvNormAct) -> list[tuple[Tensor, Tensor | None]]:
-    """Of each map the weights (outputs, D) and the bias of its projection and its share of the fuse in one."""
+def merged(convolution: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that does what the two do in evaluation mode, computed in fp64 and rounded once.
+
+    Args:
+        convolution: the convolution.
+        norm: the batch norm after it, or `nn.Identity` where it was merged before.
+    """
+    if not isinstance(norm, nn.BatchNorm2d):
+        assert convolution.bias is not None
+        return convolution.weight, convolution.bias
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    before = 0.0 if convolution.bias is None else convolution.bias.double()
+    bias = norm.bias.double() + (before - norm.running_mean.double()) * scale
+    weight = convolution.weight.double() * scale[:, None, None, None]
+    return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
+
+
+def _layers(projections: nn.ModuleList, fusing: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    """Of each map the weights (outputs, D) and the bias of its projection and its share of the fuse in one.
+
+    Args:
+        projections: of the maps.
+        fusing: (outputs, all channels, 1, 1), the weight of the fuse.
+    """
     convolutions = [cast(nn.Conv2d, projection) for projection in projections]
-    shares = cast(nn.Conv2d, fuse[0]).weight.flatten(1).split([each.out_channels for each in convolutions], dim=1)
+    shares = fusing.flatten(1).split([each.out_channels for each in convolutions], dim=1)
     return [
         (share @ each.weight.flatten(1), None if each.bias is None else share @ each.bias)
         for each, share in zip(convolutions, shares, strict=True)

@@ -20,6 +20,7 @@ from sim2street.models.networks.cyclegan import Generator
 from sim2street.models.networks.ensemble import EnsembleOptions
 from sim2street.models.networks.fusing import ConvNormAct, classified, fused, project
 from sim2street.models.networks.hrda import Box, Context, HRDANetwork
+from sim2street.models.networks.merging import merge_norms
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import IMAGENET, Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
@@ -220,3 +221,36 @@ def test_maps_that_are_fused_some_rows_at_a_time_are_those_fused_at_once(monkeyp
     monkeypatch.setattr(fusing, "STRIP", 200)  # four rows of 49, the last strip of three
     quick = classified(projections, fuse, nn.Dropout2d(0.5).eval(), classify, features, shape)
     torch.testing.assert_close(quick, whole, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "lite0", "paper"])
+def test_merged_norms_change_no_logits(name: str) -> None:
+    """Of every network, an encoder of timm's, and DeepLab-v2 as in the paper, whose norms have seen pictures."""
+    others = {
+        "lite0": ("daformer", {"encoder": "tf_efficientnet_lite0", "channels": 16, "dilations": [1, 3, 12]}),
+        "paper": ("deeplab_v2", {"backbone": "resnet50", "width": 0.25}),
+    }
+    network, options = others.get(name, (name, OPTIONS.get(name, {})))
+    torch.manual_seed(0)
+    segmenter = build(network, options=options).double()
+    norms = [module for module in segmenter.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        for values, lowest in (
+            (norm.weight, 0.5),
+            (norm.bias, -0.5),
+            (norm.running_mean, -0.5),
+            (norm.running_var, 0.5),
+        ):
+            nn.init.uniform_(values, lowest, lowest + 1)
+    merged = merge_norms(copy.deepcopy(segmenter.eval()))
+    assert not [module for module in merged.modules() if isinstance(module, nn.BatchNorm2d)]
+    images = torch.rand(1, 3, 64, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        for ours, theirs in ((merged, segmenter), (merged.float(), segmenter.float())):
+            given = images.to(ours.mean.dtype)
+            expected = theirs(given).logits
+            close = 1e-9 if given.dtype == torch.float64 else 2e-4
+            torch.testing.assert_close(ours(given).logits, expected, atol=close * float(expected.abs().max()), rtol=0)
+            assert float(expected.std()) > 1e-6

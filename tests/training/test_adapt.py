@@ -34,8 +34,13 @@ def photos() -> list[Photo]:
     return [Photo(pixels, f"{number}.png", str(number)) for number, pixels in enumerate(blocks)]
 
 
+def adaptable(checkpoint: Checkpoint) -> Predictor:
+    """With its own network, whose batch norms are not merged."""
+    return Predictor(checkpoint.load(), checkpoint.config.window, device="cpu")
+
+
 def test_tent_takes_the_steps_of_the_authors_code(original: Checkpoint, photos: list[Photo]) -> None:
-    predictor = Predictor.from_checkpoint(original, device="cpu")
+    predictor = adaptable(original)
     adaptation = adapt(predictor, photos, AdaptOptions("tent", passes=2, rate=1e-3))
 
     reference = original.load().train()
@@ -70,7 +75,7 @@ def test_tent_takes_the_steps_of_the_authors_code(original: Checkpoint, photos: 
 def test_adabn_averages_the_statistics_of_the_photos_and_changes_no_weight(
     original: Checkpoint, photos: list[Photo]
 ) -> None:
-    predictor = Predictor.from_checkpoint(original, device="cpu")
+    predictor = adaptable(original)
     seen: list[torch.Tensor] = []
     first = batch_norms(predictor.segmenter)[0]
     hook = first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean(dim=(0, 2, 3))))
@@ -94,7 +99,7 @@ def test_windows_are_what_the_network_is_shown(original: Checkpoint, photos: lis
 
 def test_an_adapted_checkpoint_in_memory_leaves_the_original(original: Checkpoint, photos: list[Photo]) -> None:
     before = Predictor.from_checkpoint(original, device="cpu")
-    predictor = Predictor.from_checkpoint(original, device="cpu")
+    predictor = adaptable(original)
     adapted = AdaptedCheckpoint(original, adapt(predictor, photos, AdaptOptions("tent", passes=5, rate=0.02)))
     assert (adapted.name, adapted.config.method, adapted.config.target) == ("start_tent", "tent", "photos")
     assert adapted.config.weights_sha256 != original.config.weights_sha256
@@ -107,9 +112,7 @@ def test_an_adapted_checkpoint_in_memory_leaves_the_original(original: Checkpoin
 
 
 def test_when_the_time_is_over_what_was_seen_counts(original: Checkpoint, photos: list[Photo]) -> None:
-    adaptation = adapt(
-        Predictor.from_checkpoint(original, device="cpu"), photos, AdaptOptions("tent", passes=3, seconds=0)
-    )
+    adaptation = adapt(adaptable(original), photos, AdaptOptions("tent", passes=3, seconds=0))
     assert adaptation.stopped
     assert adaptation.photos == 1
 
@@ -121,7 +124,7 @@ def test_what_cannot_be_adapted_gets_a_sentence(photos: list[Photo], original: C
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     with pytest.raises(PhotoError, match=r"None of the 1 photos.*bad\.jpg"):
-        adapt(Predictor.from_checkpoint(original, device="cpu"), [bad], AdaptOptions("adabn"))
+        adapt(adaptable(original), [bad], AdaptOptions("adabn"))
     for wrong in ({"method": "dann"}, {"passes": 0}, {"rate": float("nan")}):
         with pytest.raises(ConfigError):
             AdaptOptions(**wrong)

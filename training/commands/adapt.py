@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
     chosen = {} if options.label_space is None else {"classes": options.label_space}
     labelled = None if options.labelled is None else open_dataset("folder", options.labelled, **chosen)
     photos, device = photos_of(options.photos), check_device(options.device)
-    before, predictor = (Predictor.from_checkpoint(original, device=device) for _ in range(2))
+    before = Predictor.from_checkpoint(original, device=device)
+    predictor = Predictor(original.load(), original.config.window, device=device)
     with progress_bar("adapting") as progress:
         adaptation = adapt(predictor, photos, how, progress=progress)
     for sentence in adaptation.unread:
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         said.append(sentence)
         metrics[f"folder/{options.labelled.resolve().name}"] = report.to_json()
     about = f"{_how(original, how, adaptation.photos)} {' '.join(said)} More certain does not mean more accurate: compare with the original."
-    Checkpoint.save(options.out, after.segmenter, config, metrics=metrics, card=write_card(config, about, metrics))
+    Checkpoint.save(options.out, written.segmenter, config, metrics=metrics, card=write_card(config, about, metrics))
     print(f"{options.out}: {config.title}.", *said, sep="\n")
     print(
         f"More certain does not mean more accurate: compare both. The original is unchanged; to undo, use {options.checkpoint}."

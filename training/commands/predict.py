@@ -106,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:
     """By its name as given, each chosen network, in the chosen engine."""
+    from sim2street.models.networks.merging import merge_norms
+
     files = [name for name in options.checkpoint or () if Path(name).is_file()]
     if options.engine is not None:
         yield from _in_engine(options, files)
@@ -115,7 +117,7 @@ def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segment
             f"{files[0]} is a file, not a checkpoint's folder. Add --engine if it is an exported network."
         )
     for name, checkpoint in chosen_checkpoints(options.checkpoint):
-        yield name, checkpoint.load(), checkpoint.config
+        yield name, merge_norms(checkpoint.load()), checkpoint.config
 
 
 def _in_engine(options: argparse.Namespace, files: list[str]) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:

@@ -377,11 +377,11 @@ def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lend))
     monkeypatch.setattr(demos, "catalog", list)
-    monkeypatch.setattr("sim2street.app.content.engine.network", fail)
+    monkeypatch.setattr("sim2street.app.content.engine.predictor", fail)
     engine = Engine()
     monkeypatch.setattr(demos, "ENGINE", engine)
     demos.use_zero_gpu()
-    nothing: Any = SimpleNamespace(config=SimpleNamespace(window=None))
+    nothing: Any = None
     refused = False
     assert engine.predict(nothing, nothing, nothing, Settings()) == Failure("nowhere has no weights")
     refused = True
