@@ -75,9 +75,13 @@ def rendered_scene(style: str, number: int) -> Scene:
     """Render street `number` of the gallery in a style, with its exact labels."""
     with RENDER_LOCK:
         rendered = render(style, FIRST_SCENE + number, size=SCENE_SIZE)
-    digest = hashlib.sha256(rendered.photo.tobytes()).hexdigest()
-    photo = Photo(rendered.photo, f"Rendered street {number}, {style}", digest)
-    return Scene(photo, CITYSCAPES19, rendered.labels)
+    return scene_of_street(style, number, rendered.photo, rendered.labels)
+
+
+def scene_of_street(style: str, number: int, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Scene:
+    """The scene of a street that has been rendered."""
+    photo = Photo(pixels, f"Rendered street {number}, {style}", hashlib.sha256(pixels.tobytes()).hexdigest())
+    return Scene(photo, CITYSCAPES19, labels)
 
 
 def available_photo_sets() -> list[type[SegmentationDataset]]:

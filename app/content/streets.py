@@ -1,4 +1,4 @@
-"""Rendered streets by the parameters of a page or an API, rendered once for all visitors. Imports no UI library."""
+"""Rendered streets by the parameters of a page or an API, rendered at most once for all visitors. Imports no UI library."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from sim2street.app.content import gallery
 from sim2street.app.content.byte_cache import ByteCache
+from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE, first_scene, first_thumbnails
 from sim2street.app.content.gallery import Scene
 from sim2street.models.errors import ConfigError
 from sim2street.training.datasets.street_scenes import STYLES
 
-FIRST_STYLE: Final = "fog"
-FIRST_STREET: Final = 3
 STREETS: Final = 10_000
 STREET_BYTES: Final = 24 * 2**20
 """Largest total size of the rendered streets kept, in bytes; one takes half a megabyte."""
@@ -63,7 +62,8 @@ def _painted(style: str, street: int) -> Scene:
     with _PAINTING:
         found = _PAINTED.get(key)  # another request may have rendered it meanwhile
         if found is None:
-            found = gallery.rendered_scene(style, street)
+            stored = (style, street) == (FIRST_STYLE, FIRST_STREET)
+            found = first_scene() if stored else gallery.rendered_scene(style, street)
             truth = 0 if found.truth is None else found.truth.nbytes
             _PAINTED.put(key, found, found.photo.pixels.nbytes + truth)
     return found
@@ -71,4 +71,4 @@ def _painted(style: str, street: int) -> Scene:
 
 @functools.lru_cache(maxsize=256)
 def _thumbnail(style: str, street: int) -> str:
-    return gallery.thumbnail_jpeg(_painted(style, street))
+    return first_thumbnails()[style] if street == FIRST_STREET else gallery.thumbnail_jpeg(_painted(style, street))

@@ -11,9 +11,10 @@ import gradio as gr
 from sim2street.app.content import panes
 from sim2street.app.content.comparison import Comparison, compare
 from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.limits import RateLimit
-from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, rendered_scene, shown
+from sim2street.app.content.streets import rendered_scene, shown
 from sim2street.app.demo_page import uploads
 from sim2street.models.errors import PhotoError, Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry

@@ -13,9 +13,10 @@ from sim2street.app.content.clip import CLIP
 from sim2street.app.content.comparison import listed_checkpoints, preselected
 from sim2street.app.content.engine import THREE_SCALES, Settings
 from sim2street.app.content.figures import downloaded, learnt_from, unique_titles
+from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
 from sim2street.app.content.gallery import OWN, RENDERED, Scene
 from sim2street.app.content.method_display import display_of
-from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
+from sim2street.app.content.streets import STREETS, rendered_scene, style_strip
 from sim2street.app.views import session
 from sim2street.app.views.clip import choose_clip
 from sim2street.app.views.components import picture_row, picture_strip

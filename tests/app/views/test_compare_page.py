@@ -26,8 +26,8 @@ import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, example_photos
 from sim2street.app.content.engine import ENGINE, predict_pane
 from sim2street.app.content.example_photos import Offer, OfferedPhoto
+from sim2street.app.content.first_street import FIRST_STREET
 from sim2street.app.content.panes import Pane
-from sim2street.app.content.streets import FIRST_STREET
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
 from sim2street.models.storage.checkpoint import Checkpoint
