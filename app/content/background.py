@@ -19,6 +19,8 @@ LOGGER: Final = logging.getLogger(__name__)
 
 MOST_WAITING: Final = 8
 """Largest number of waiting tasks; more are refused."""
+MOST_ENDED: Final = 64
+"""Ended tasks that can still be asked for, so that a page can say how one ended; older ones are forgotten."""
 
 
 class TaskState(StrEnum):
@@ -85,7 +87,7 @@ class Background:
         self._turn = threading.Lock()
 
     def task(self, key: Hashable) -> Task | None:
-        """Return the latest task with this key, or None."""
+        """Return the latest task with this key, or None if there was none or it was forgotten."""
         with self._lock:
             return self._tasks.get(key)
 
@@ -108,6 +110,9 @@ class Background:
                 raise BusyError(
                     f"{MOST_WAITING} computations are already waiting. Try again when some of them are done."
                 )
+            self._tasks.pop(key, None)  # the latest comes last
+            for old in [other for other, each in self._tasks.items() if not each.under_way][:-MOST_ENDED]:
+                del self._tasks[old]
             task = self._tasks[key] = Task(total)
         threading.Thread(target=self._run, args=(task, work), name=f"background {key}", daemon=True).start()
         return task

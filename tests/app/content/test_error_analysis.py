@@ -296,6 +296,20 @@ def test_too_many_wait() -> None:
         assert task.state is TaskState.DONE
 
 
+def test_only_the_latest_ended_tasks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim2street.app.content.background.MOST_ENDED", 2)
+    background, gate = Background(), threading.Event()
+    for key in ("a", "b", "c", "a"):
+        wait_for(background.start(key, 1, lambda _: None))
+    running = background.start("running", 1, blocked(gate))
+    last = background.start("last", 1, blocked(gate))
+    known = [key for key in ("a", "b", "c", "running", "last") if background.task(key) is not None]
+    assert known == ["a", "c", "running", "last"], "the oldest that has ended is forgotten, and none that is under way"
+    gate.set()
+    wait_for(running)
+    wait_for(last)
+
+
 def test_what_fails_unexpectedly_says_so_and_the_next_runs(caplog: pytest.LogCaptureFixture) -> None:
     background = Background()
 
