@@ -76,8 +76,8 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
                     build_admin_tab(demo)
         failures.cards.choose(
             opened,
-            [failures.set, failures.reader, compare.methods],
-            [tabs, compare.source, compare.style, compare.street, compare.methods],
+            [failures.set, failures.reader, compare.chosen, compare.offers],
+            [tabs, compare.source, compare.style, compare.street, compare.chosen, compare.methods],
             api_visibility="private",
         )
         DemoApi(engine, listed).build()

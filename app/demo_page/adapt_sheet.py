@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import adapting, escape, figures
+from sim2street.app.content import adapting, escape
 from sim2street.app.content.adapting import Adapting
 from sim2street.app.content.background import TaskState
 from sim2street.app.content.byte_cache import ByteCache
@@ -33,6 +33,14 @@ ADAPTED_BYTES: Final = 128 * 2**20
 IDLE_SECONDS: Final = 900.0
 """Time since the last use after which an adapted network is dropped."""
 LOOK_SECONDS: Final = 0.5
+# The methods that are compared can be started from.
+OFFER: Final = """
+(methods, offers, before) => {
+  const choices = offers.choices.filter(([, name]) => methods.includes(name));
+  const stays = choices.some(([, name]) => name === before);
+  return { __type__: "update", choices, value: stays ? before : choices[0]?.[1] ?? null };
+}
+"""
 CLOSE: Final = '() => document.querySelector("#adapt_sheet > button.open")?.click()'
 
 
@@ -50,17 +58,18 @@ class AdaptSheet:
         self.rate = RateLimit(*RATE)
         self.kept: ByteCache[Adapting] = ByteCache(ADAPTED_BYTES, idle_seconds=IDLE_SECONDS)
 
-    def build(self, page: gr.Blocks, arrived: gr.Number, methods: gr.CheckboxGroup) -> None:
+    def build(self, arrived: gr.Number, methods: gr.CheckboxGroup, offers: gr.JSON) -> None:
         """Lay out the sheet within the current context and connect it.
 
         Args:
-            page: the whole page.
-            arrived: is counted up when the comparison has to be drawn again.
+            arrived: is set to another number when the comparison has to be drawn again.
             methods: the methods that are compared.
+            offers: all methods, by title and name.
         """
         with gr.Row(elem_id="adapt"):
             with gr.Accordion("Adapt to these photos", open=False, elem_classes="sheet", elem_id="adapt_sheet"):
-                original = gr.Dropdown([], label="Start from", elem_id="adapt_from")
+                compared = [(str(title), str(name)) for title, name in methods.choices if name in methods.value]
+                original = gr.Dropdown(compared, label="Start from", elem_id="adapt_from")
                 method = gr.Radio([(METHODS[name].title, name) for name in AT_TEST_TIME], value="tent", label="Method")
                 gr.HTML(_explained(), elem_classes="note")
                 start = gr.Button("Adapt", variant="primary", elem_id="adapt_start")
@@ -69,7 +78,7 @@ class AdaptSheet:
             undo = gr.Button("Undo", size="sm", visible=False, elem_id="adapt_undo")
         start.click(
             self.adapt,
-            [original, method, arrived],
+            [original, method],
             [status, stop, undo, arrived],
             show_progress="hidden",
             trigger_mode="once",
@@ -79,26 +88,10 @@ class AdaptSheet:
         )
         start.click(None, js=CLOSE)
         stop.click(self.stop, None, None, queue=False, api_visibility="private")
-        undo.click(self.undo, arrived, [status, undo, arrived], api_visibility="private")
-        gr.on(
-            [page.load, methods.change],
-            self.offer,
-            [methods, original],
-            original,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        undo.click(self.undo, None, [status, undo, arrived], api_visibility="private")
+        gr.on([methods.change, offers.change], None, [methods, offers, original], original, js=OFFER)
 
-    def offer(self, names: list[str], before: str | None) -> dict[str, Any]:
-        """Offer the methods that are compared."""
-        opened = [entry.checkpoint for entry in self.entries() if entry.checkpoint is not None]
-        titles = [(title, name) for name, title in figures.unique_titles(opened).items() if name in names]
-        offered = [name for _, name in titles]
-        return gr.update(choices=titles, value=before if before in offered else next(iter(offered), None))
-
-    def adapt(
-        self, original: str | None, method: str, arrived: float, request: gr.Request
-    ) -> Iterator[tuple[Any, ...]]:
+    def adapt(self, original: str | None, method: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Adapt, and say how far it is; the adapted network then stands beside its original."""
         visitor = str(request.session_hash)
         try:
@@ -113,7 +106,7 @@ class AdaptSheet:
             yield gradio_parts.busy(f"{words} …"), gr.update(visible=True), gr.update(visible=False), gr.skip()
             time.sleep(LOOK_SECONDS)
         done = state.adapted is not None
-        yield _said(state), gr.update(visible=False), gr.update(visible=done), arrived + 1
+        yield _said(state), gr.update(visible=False), gr.update(visible=done), gradio_parts.ticket()
 
     def stop(self, request: gr.Request) -> None:
         """Stop the visitor's adaptation after its current photo."""
@@ -121,10 +114,10 @@ class AdaptSheet:
         if state is not None:
             state.task.stop()
 
-    def undo(self, arrived: float, request: gr.Request) -> tuple[Any, ...]:
+    def undo(self, request: gr.Request) -> tuple[Any, ...]:
         """Remove the adapted network."""
         self.forget(str(request.session_hash))
-        return "", gr.update(visible=False), arrived + 1
+        return "", gr.update(visible=False), gradio_parts.ticket()
 
     def forget(self, visitor: str) -> None:
         """Stop and drop what a visitor has adapted."""

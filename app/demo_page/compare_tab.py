@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ import gradio as gr
 from sim2street.app.content import charts, escape, exports, figures, html_tables
 from sim2street.app.content.comparison import Comparison, compare, current_results, preselected
 from sim2street.app.content.engine import THREE_SCALES, Engine, OwnPhoto, Settings, device_name
+from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
 from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene, thumbnail_jpeg
 from sim2street.app.content.limits import LimitError, RateLimit
-from sim2street.app.content.streets import FIRST_STREET, FIRST_STYLE, STREETS, rendered_scene, style_strip
+from sim2street.app.content.streets import STREETS, rendered_scene, style_strip
 from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
 from sim2street.app.demo_page import gradio_parts, uploads
 from sim2street.app.demo_page.adapt_sheet import AdaptSheet
@@ -36,6 +37,31 @@ MOST_PROBABILITIES: Final = 96 * 2**20
 """Largest size in bytes of the probabilities in one download, before compression; it passes through the page's memory."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between updates of the list of checkpoints while some are being downloaded."""
+
+# The source has changed: its controls, and the methods chosen for it earlier or its preselection.
+TURN: Final = f"""
+(source, chosen, offers, turned) => {{
+  const own = source === {json.dumps(OWN)};
+  const names = offers.choices.map(([, name]) => name);
+  const methods = (chosen[source] ?? offers.suited[source]).filter((name) => names.includes(name));
+  const visible = (yes) => ({{ __type__: "update", visible: yes }});
+  return [visible(!own), visible(own), methods, turned + 1];
+}}
+"""
+
+# The catalog has changed: what has arrived and suits the source joins the choice, what has gone leaves it.
+OFFER: Final = """
+(offers, known, source, methods) => {
+  const names = offers.choices.map(([, name]) => name);
+  const kept = methods.filter((name) => names.includes(name));
+  const arrived = offers.suited[source].filter((name) => !known.includes(name) && !kept.includes(name));
+  const same = !arrived.length && kept.length === methods.length; // setting it again would start another comparison
+  const choice = { __type__: "update", choices: offers.choices };
+  return [same ? choice : { ...choice, value: [...kept, ...arrived] }, names];
+}
+"""
+REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
+ANOTHER: Final = f"() => Math.floor(Math.random() * {STREETS})"
 
 # A sheet covers the page, so a click outside it closes it.
 CLOSE_SHEETS: Final = """
@@ -93,14 +119,17 @@ class CompareTab:
         controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
-        page.load(self.refresh, None, [self.methods, self.problems, self.watch, self.strip], api_visibility="private")
         page.load(None, js=CLOSE_SHEETS)
-        self.watch.tick(
-            self.look_again,
-            [self.source, self.methods, self.offered],
-            [self.methods, self.problems, self.watch, self.offered],
+        gr.on(
+            [page.load, self.watch.tick],
+            self.look,
+            None,
+            [self.offers, self.problems, self.watch],
             show_progress="hidden",
             api_visibility="private",
+        )
+        self.offers.change(
+            None, [self.offers, self.known, self.source, self.methods], [self.methods, self.known], js=OFFER
         )
         reading = gr.on(
             [page.load, *changes],
@@ -115,17 +144,27 @@ class CompareTab:
             api_visibility="private",
         )
         self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
-        self.film.choose(self.choose_own, self.arrived, [self.film, self.arrived], api_visibility="private")
-        self.film.removal(self.remove_own, self.arrived, [self.film, self.arrived], api_visibility="private")
-        self.strip.choose(self.take_style, [self.street], [self.style, self.strip], api_visibility="private")
-        self.street.change(style_strip, [self.street, self.style], self.strip, api_visibility="private")
-        self.another.click(lambda: random.randrange(STREETS), None, self.street, api_visibility="private")
-        self.methods.input(
-            lambda source, methods, chosen: {**chosen, source: methods},
-            [self.source, self.methods, self.chosen],
-            self.chosen,
+        self.film.choose(None, self.film, self.picked, js=gradio_parts.CHOSEN)
+        self.picked.change(self.choose_own, self.picked, [self.film, self.arrived], api_visibility="private")
+        self.film.removal(
+            self.remove_own,
+            None,
+            [self.film, self.picked, self.arrived],
+            trigger_mode="multiple",
             api_visibility="private",
         )
+        self.strip.choose(None, self.strip, self.style, js=gradio_parts.CHOSEN)
+        gr.on(
+            [self.street.change, self.style.change],
+            style_strip,
+            [self.street, self.style],
+            self.strip,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        self.another.click(None, None, self.street, js=ANOTHER)
+        self.methods.input(None, [self.source, self.methods, self.chosen], self.chosen, js=REMEMBER)
         self.methods.change(
             lambda methods: gr.update(label=_counted(methods)),
             self.methods,
@@ -135,23 +174,23 @@ class CompareTab:
             api_visibility="private",
         )
         self.source.change(
-            self.turn_to,
-            [self.source, self.chosen, self.turned],
+            None,
+            [self.source, self.chosen, self.offers, self.turned],
             [self.streets, self.own, self.methods, self.turned],
-            api_visibility="private",
+            js=TURN,
         )
         gr.on(
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
-            [self.photo, self.truth, self.encoding, self.arrived],
-            [self.photo, self.truth, self.arrived, self.film, self.upload_note, *self.others],
+            [self.photo, self.truth, self.encoding],
+            [self.photo, self.truth, self.arrived, self.film, self.picked, self.upload_note, *self.others],
             api_visibility="private",
         )
         for title, button in zip(ENCODINGS, self.others, strict=True):
             button.click(
                 self.renumber,
-                [gr.State(title), self.arrived],
-                [self.encoding, self.arrived, self.film, self.upload_note, *self.others],
+                gr.State(title),
+                [self.encoding, self.arrived, self.film, self.picked, self.upload_note, *self.others],
                 api_visibility="private",
             )
         downloads = (self.report, self.make_report), (self.archive, self.make_archive), (self.npz, self.make_npz)
@@ -174,14 +213,15 @@ class CompareTab:
             gradio_parts.take_photos(OWN)
             self.status = gr.HTML(gradio_parts.busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
-        self.chosen = gr.State({})  # source -> methods, once the user has changed the choice
-        self.offered = gr.State([name for _, name in _titles(entries)])
+        self.chosen = gr.JSON({}, visible="hidden")  # source -> methods, once the user has changed the choice
+        self.offers = gr.JSON(_offers(entries), visible="hidden")
+        self.known = gr.JSON([name for _, name in _titles(entries)], visible="hidden")  # the methods offered so far
         self.turned = gr.Number(0, visible="hidden")
         self.problems = gr.HTML()
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
         with gr.Row(elem_id="streets") as self.streets:
-            self.strip = gradio_parts.picture_strip("styles")
+            self.strip = gradio_parts.picture_strip("styles", style_strip(FIRST_STREET, FIRST_STYLE))
             self.street = gr.Number(
                 FIRST_STREET,
                 label="Street",
@@ -211,8 +251,9 @@ class CompareTab:
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note", elem_id="upload_note")
             self.arrived = gr.Number(0, visible="hidden")
+            self.picked = gr.Textbox("", visible="hidden")  # the photo that is shown
             if self.reads:
-                self.adapt.build(page, self.arrived, self.methods)
+                self.adapt.build(self.arrived, self.methods, self.offers)
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
         self.viewer = gradio_parts.compare_viewer()
@@ -229,25 +270,10 @@ class CompareTab:
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
-    def refresh(self) -> tuple[Any, str, Any, dict[str, Any]]:
-        """Offer the checkpoints available now, and list those that cannot be used (yet)."""
+    def look(self) -> tuple[dict[str, Any], str, Any]:
+        """The checkpoints available now, those that cannot be used (yet), and the timer while some are downloaded."""
         entries = self.entries()
-        methods = gr.update(choices=_titles(entries), value=_suited(entries, RENDERED))
-        return methods, _problems(entries), _watched(entries), style_strip(FIRST_STREET, FIRST_STYLE)
-
-    def look_again(self, source: str, methods: list[str], offered: list[str]) -> tuple[Any, str, Any, list[str]]:
-        """While checkpoints are being downloaded, show the progress and select those that have arrived."""
-        entries = self.entries()
-        names = [name for _, name in _titles(entries)]
-        arrived = [name for name in _suited(entries, source) if name not in offered]
-        # Skipping an unchanged choice avoids a new comparison.
-        choice = gr.update(choices=_titles(entries), value=[*methods, *arrived]) if names != offered else gr.skip()
-        return choice, _problems(entries), _watched(entries), names
-
-    def turn_to(self, source: str, chosen: dict[str, list[str]], turned: float) -> tuple[Any, Any, Any, float]:
-        """Show the controls of a source, with the methods chosen for it earlier or its preselection."""
-        methods = chosen.get(source, _suited(self.entries(), source))
-        return gr.update(visible=source == RENDERED), gr.update(visible=source == OWN), methods, turned + 1
+        return _offers(entries), _problems(entries), _watched(entries)
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """Show the predictions known already, then those of one method after the other."""
@@ -303,13 +329,8 @@ class CompareTab:
         left = len(state.waiting)
         return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
 
-    def take_style(self, street: float | None, event: gr.EventData) -> tuple[str, dict[str, Any]]:
-        """Handle a click on a picture of the strip."""
-        style = str(event._data["key"])
-        return style, style_strip(street, style)
-
     def take_photo(
-        self, photos: list[str] | None, truth: str | None, encoding: str, arrived: float, request: gr.Request
+        self, photos: list[str] | None, truth: str | None, encoding: str, request: gr.Request
     ) -> tuple[Any, ...]:
         """Handle an upload: read photos or a ground truth into memory, and delete the files."""
         visitor = str(request.session_hash)
@@ -318,7 +339,7 @@ class CompareTab:
                 self.rate.check(uploads.client_of(request))
             except Sim2StreetError as error:
                 problem = gradio_parts.problem(str(error))
-                return None, None, arrived, gr.skip(), problem + uploads.SHORT, *_others(())
+                return None, None, *[gr.skip()] * 3, problem + uploads.SHORT, *_others(())
             read, problems = uploads.take_all(self.engine, visitor, photos or [], truth, encoding)
         note = "".join(map(gradio_parts.problem, problems))
         numberings: tuple[str, ...] = ()
@@ -326,10 +347,11 @@ class CompareTab:
         if own is not None and (read or not problems):
             said, numberings = _described(own)
             note = said + note
-        return None, None, arrived + bool(read), self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
+        arrived = gradio_parts.ticket() if read else gr.skip()
+        return None, None, arrived, *self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
 
-    def filmstrip(self, visitor: str) -> Any:
-        """Update of the picture strip with the visitor's photos."""
+    def filmstrip(self, visitor: str) -> tuple[Any, str]:
+        """Update of the picture strip with the visitor's photos, and the key of the one that is shown."""
         shown = self.engine.kept(visitor)
         items = [
             {
@@ -341,23 +363,26 @@ class CompareTab:
             for own in self.engine.filmstrip(visitor)
         ]
         chosen = "" if shown is None else shown.scene.photo.digest
-        return gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items))
+        return gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items)), chosen
 
-    def choose_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[Any, float]:
-        """Handle a click on a picture of the filmstrip."""
+    def choose_own(self, picked: str, request: gr.Request) -> tuple[Any, Any]:
+        """Show another photo of the filmstrip."""
         visitor = str(request.session_hash)
-        self.engine.choose(visitor, str(event._data["key"]))
-        return self.filmstrip(visitor), arrived + 1
+        shown = self.engine.kept(visitor)
+        if shown is None or shown.scene.photo.digest == picked:  # as after an upload, which shows its photo itself
+            return gr.skip(), gr.skip()
+        self.engine.choose(visitor, picked)
+        return self.filmstrip(visitor)[0], gradio_parts.ticket()
 
-    def remove_own(self, arrived: float, request: gr.Request, event: gr.EventData) -> tuple[Any, float]:
+    def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, str, int]:
         """Handle a click on the cross of a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.remove(visitor, str(event._data["key"]))
-        return self.filmstrip(visitor), arrived + 1
+        return *self.filmstrip(visitor), gradio_parts.ticket()
 
-    def renumber(self, encoding: str, arrived: float, request: gr.Request) -> tuple[Any, ...]:
+    def renumber(self, encoding: str, request: gr.Request) -> tuple[Any, ...]:
         """Read the visitor's ground truth in another numbering."""
-        _, _, *shown = self.take_photo(None, None, encoding, arrived, request)
+        _, _, *shown = self.take_photo(None, None, encoding, request)
         return encoding, *shown
 
     def make_report(self, request: gr.Request, *controls: Any) -> str:
@@ -435,6 +460,11 @@ def _suited(entries: list[CatalogEntry], source: str) -> list[str]:
     """Names of the methods preselected for a source."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     return [checkpoint.name for checkpoint in preselected(usable, rendered=source == RENDERED)]
+
+
+def _offers(entries: list[CatalogEntry]) -> dict[str, Any]:
+    """The methods to choose from, as title and name, and the names preselected for each source."""
+    return {"choices": _titles(entries), "suited": {source: _suited(entries, source) for source in (RENDERED, OWN)}}
 
 
 def _counted(methods: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ class FailuresTab:
         for button, make in ((csv, self.make_csv), (latex, self.make_latex)):
             made = button.click(make, chosen[:3], file, api_visibility="private")
             made.then(None, file, None, js=gradio_parts.SAVE)
-        self.matrix.choose(_key_of, None, self.cell, api_visibility="private")
+        self.matrix.choose(None, self.matrix, self.cell, js=gradio_parts.CHOSEN)
 
     def offer(self) -> tuple[Any, Any]:
         """Offer the available checkpoints."""
@@ -182,17 +182,28 @@ class FailuresTab:
         return figures.unique_titles([entry.checkpoint for entry in self.entries() if entry.checkpoint is not None])
 
 
-def opened(key: str, reader: str | None, methods: list[str], event: gr.EventData) -> tuple[Any, ...]:
-    """Handle a click on a card: tab, source, style, street and methods of Compare, which shows rendered streets only."""
+def opened(
+    key: str, reader: str | None, chosen: dict[str, list[str]], offers: dict[str, Any], event: gr.EventData
+) -> tuple[Any, ...]:
+    """Handle a click on a card: what Compare, which shows rendered streets only, is set to.
+
+    Args:
+        key: of the set.
+        reader: the checkpoint.
+        chosen: the methods that the visitor has chosen in Compare, by source.
+        offers: the methods preselected there.
+        event: has the key of the card.
+
+    Returns:
+        Tab, source, style, street, the choice by source, and the methods.
+    """
     name, _, style = key.partition("/")
     if name != StreetScenes.name:
-        return (gr.skip(),) * 5
-    with_reader = [*methods, *([reader] if reader and reader not in methods else [])]
-    return gr.update(selected=COMPARE), RENDERED, style, int(_key_of(event)), with_reader
-
-
-def _key_of(event: gr.EventData) -> str:
-    return str(event._data["key"])
+        return (gr.skip(),) * 6
+    before: list[str] = chosen.get(RENDERED) or offers["suited"][RENDERED]
+    methods = [*before, *([reader] if reader and reader not in before else [])]
+    chosen = {**chosen, RENDERED: methods}
+    return gr.update(selected=COMPARE), RENDERED, style, int(event._data["key"]), chosen, methods
 
 
 def _problem(sentence: str) -> str:

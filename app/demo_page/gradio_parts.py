@@ -6,6 +6,7 @@ Each is in a shadow root, which keeps Gradio's styles out; the theme's colours a
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,10 @@ COLOURS: Final = """
 }
 """
 
+# The key of the picture that was clicked. Like all that sets a control, it runs in the browser where it can: what the server
+# answers comes late, and would overwrite what the visitor has chosen meanwhile.
+CHOSEN: Final = "(shown) => shown.chosen"
+
 # The module is imported from the page itself, so nothing is fetched.
 LOAD: Final = """
 const host = element.querySelector(".part");
@@ -66,7 +71,10 @@ part.default({ data: props.value, parentElement: root });
 """
 
 MOUNT_CHOICE: Final = """
-const choose = (name, key) => trigger(name === "choice" ? "choose" : name, { key });
+const choose = (name, key) => {
+  if (name === "choice") props.value = { ...props.value, chosen: key };
+  trigger(name === "choice" ? "choose" : name, { key });
+};
 const show = () => props.value && part.default({ data: props.value, parentElement: root, setTriggerValue: choose });
 watch("value", show);
 show();
@@ -89,16 +97,16 @@ def take_photos(source: str) -> None:
     _part(["hand.js", "camera.js"], ["camera.css"], MOUNT_ONCE, value, elem_id="camera")
 
 
-def picture_strip(name: str, *, visible: bool = True) -> gr.HTML:
+def picture_strip(name: str, value: dict[str, Any] | None = None, *, visible: bool = True) -> gr.HTML:
     """A row of small pictures; its value is `{label, items: [{key, label, image, removable}], chosen}`.
 
-    Its events are `choose` and, of removable pictures, `removal`, both with the picture's key.
+    `chosen` is set when a picture is clicked, before the event `choose`; `removal`, of removable pictures, has the key.
     """
-    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, elem_id=name, min_height=52, visible=visible)
+    return _part(["strip.js"], ["strip.css"], MOUNT_CHOICE, value, elem_id=name, min_height=52, visible=visible)
 
 
 def confusion_matrix() -> gr.HTML:
-    """A confusion matrix; its value is the result of `failures.matrix`, its event is `choose` with the cell's key."""
+    """A confusion matrix; its value is the result of `failures.matrix`, whose `chosen` is set before the event `choose`."""
     return _part(["matrix.js"], ["matrix.css"], MOUNT_CHOICE, elem_id="matrix", min_height=120)
 
 
@@ -120,6 +128,14 @@ def problem(sentence: str) -> str:
 def file(name: str, kind: str, data: bytes) -> str:
     """Encode a file as the value of a hidden textbox, from which `SAVE` downloads it in the browser."""
     return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
+
+
+def ticket() -> int:
+    """A number that no component has had: setting it is a change, whatever other events set at the same time."""
+    return next(_TICKETS)
+
+
+_TICKETS: Final = itertools.count(1)
 
 
 def _part(scripts: list[str], styles: list[str], mount: str, value: Any = None, **options: Any) -> gr.HTML:

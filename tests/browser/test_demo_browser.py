@@ -64,7 +64,17 @@ def hold() -> threading.Event:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Iterator[tuple[str, Any]]:
+def catalog_hold() -> threading.Event:
+    """Cleared, whatever asks for the catalog waits."""
+    event = threading.Event()
+    event.set()
+    return event
+
+
+@pytest.fixture(scope="module")
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, hold: threading.Event, catalog_hold: threading.Event
+) -> Iterator[tuple[str, Any]]:
     from sim2street.app.content.engine import Engine, predict_pane
     from sim2street.models.storage.catalog import CatalogEntry
 
@@ -76,7 +86,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory, hold: threading.Event) -> Ite
     folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"))
     names = ("tiny_source_only", "tiny_advent")
     entries = [CatalogEntry(name, Checkpoint.open(folder / name)) for name in names]
-    with running_demo(engine, lambda: entries) as url:
+
+    def listed() -> list[CatalogEntry]:
+        catalog_hold.wait(60)
+        return entries
+
+    with running_demo(engine, listed) as url:
         yield url, engine
         hold.set()
 
@@ -160,6 +175,80 @@ def test_a_bad_upload_is_a_sentence_and_the_page_goes_on(page: Page, tmp_path: P
     inside.locator("#source label", has_text="Rendered streets").click()
     page.wait(2)
     page.status("2 methods")
+
+
+def test_what_is_chosen_before_the_server_has_answered_stays(
+    browser: Any, demo: tuple[str, Any], catalog_hold: threading.Event, tmp_path: Path
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    inside = context.new_page()
+    catalog_hold.clear()
+    try:
+        inside.goto(demo[0])
+        inside.locator("#source label", has_text="Your photo").click()
+        inside.locator("#photo").wait_for(timeout=WAIT)
+        inside.locator("#sheet > button", has_text="2 methods").click()
+        inside.locator("#methods label", has_text="ADVENT").click()
+        for style in ("Night", "Rain"):  # unseen now, and the last click counts
+            inside.locator("#source label", has_text="Rendered streets").click()
+            inside.locator("#styles button", has_text=style).click()
+        inside.locator("#source label", has_text="Your photo").click()
+    finally:
+        catalog_hold.set()
+    path = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(4).integers(0, 255, (96, 160, 3), np.uint8)).save(path)
+    inside.locator("#photo input[type=file]").set_input_files(path)
+    inside.locator("#status", has_text="1 method,").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text="street.png").wait_for(timeout=WAIT)
+    assert inside.locator('#viewer .pane[data-key="tiny_advent"]').count() == 0
+    inside.locator("#source label", has_text="Rendered streets").click()
+    inside.locator("#status", has_text="2 methods,").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text=re.compile("^Rendered street .*rain")).wait_for(timeout=WAIT)
+    expect(inside.locator("#styles [aria-pressed=true]")).to_have_text("Rain")
+    context.close()
+
+
+def test_a_filmstrip_is_browsed_adapted_to_and_taken_along(page: Page, tmp_path: Path) -> None:
+    inside, noise, files = page.page, np.random.default_rng(6), []
+    for name in ("one", "two", "three"):
+        files.append(tmp_path / f"{name}.png")
+        Image.fromarray(noise.integers(0, 255, (96, 160, 3), np.uint8)).save(files[-1])
+    files.insert(1, tmp_path / "broken.png")
+    files[1].write_bytes(b"no picture")
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.locator("#photo input[type=file]").set_input_files(files)
+    inside.locator("#own .problem", has_text="broken.png").wait_for(timeout=WAIT)
+    note, film = inside.locator("#viewer .pane .note"), inside.locator("#film .strip > div")
+    note.filter(has_text="three.png").first.wait_for(timeout=WAIT)
+    expect(film).to_have_count(3)
+    for name in ("one", "two", "one"):  # faster than the server answers
+        film.filter(has_text=name).locator("button").first.click()
+    note.filter(has_text="one.png").first.wait_for(timeout=WAIT)
+    expect(inside.locator("#film [aria-pressed=true]")).to_have_text("one.png", timeout=WAIT)
+    for name in ("two", "one"):
+        film.filter(has_text=name).hover()
+        film.filter(has_text=name).locator(".cross").click()
+    note.filter(has_text="three.png").first.wait_for(timeout=WAIT)
+    expect(film).to_have_count(1, timeout=WAIT)
+    page.wait(2)
+
+    inside.locator("#adapt_sheet > button").click()
+    inside.locator("#adapt_sheet label", has_text="AdaBN").click()
+    inside.locator("#adapt_start").click()
+    inside.locator('#viewer .pane[data-key="tiny_source_only_adabn"] canvas').first.wait_for(timeout=WAIT)
+    inside.locator("#adapt_status", has_text="More certain does not mean more accurate").wait_for(timeout=WAIT)
+    page.status("3 methods,")
+    with inside.expect_download(timeout=WAIT) as download:
+        inside.locator("#probabilities").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = [f"{name}.npz" for name in ("tiny_source_only", "tiny_source_only_adabn", "tiny_advent")]
+        assert archive.namelist() == names
+        values = [np.load(io.BytesIO(archive.read(name)))["probabilities"] for name in names]
+    assert {value.shape for value in values} == {(19, 96, 160)}
+    assert not np.array_equal(values[0], values[1]), "the adapted network predicts something else"
+    inside.locator("#adapt_undo").click()
+    inside.locator('#viewer .pane[data-key="tiny_source_only_adabn"]').wait_for(state="detached", timeout=WAIT)
+    page.status("2 methods,")
 
 
 def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:

@@ -271,13 +271,14 @@ class TestOwnPhotos:
         return [str(path) for path in paths]
 
     def names(self, tab: CompareTab) -> list[str]:
-        return [item["label"] for item in tab.filmstrip("carl")["value"]["items"]]
+        return [item["label"] for item in tab.filmstrip("carl")[0]["value"]["items"]]
 
     def test_a_broken_photo_is_named_and_the_others_are_shown(self, tab: CompareTab, paths: list[str]) -> None:
         broken = Path(paths[0]).with_name("broken.jpg")
         broken.write_bytes(b"nothing")
-        *_, arrived, film, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", 0, self.request)[:5]
-        assert arrived == 1
+        arrived, film, picked, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", self.request)[2:6]
+        assert arrived > 0
+        assert film["value"]["chosen"] == picked
         assert self.names(tab) == ["one.png", "two.png"]
         assert film["value"]["chosen"] == film["value"]["items"][1]["key"]
         assert "broken.jpg" in note
@@ -287,27 +288,30 @@ class TestOwnPhotos:
         self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(uploads, "MOST_PHOTOS", 2)
-        note = tab.take_photo(paths, None, "", 0, self.request)[4]
+        note = tab.take_photo(paths, None, "", self.request)[5]
         assert "three.png was left out" in note
         assert not Path(paths[2]).exists()
-        first, second = (item["key"] for item in tab.filmstrip("carl")["value"]["items"])
-        tab.choose_own(0, self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
+        first, second = (item["key"] for item in tab.filmstrip("carl")[0]["value"]["items"])
+        film, arrived = tab.choose_own(first, self.request)
+        assert film["value"]["chosen"] == first
+        assert tab.choose_own(second, self.request)[1] > arrived
+        tab.choose_own(first, self.request)
         own = tab.engine.kept("carl")
         assert own is not None
         assert own.name == "one.png"
-        tab.remove_own(0, self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
+        tab.remove_own(self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
         assert self.names(tab) == ["two.png"]
-        tab.remove_own(0, self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
+        tab.remove_own(self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
         assert tab.engine.kept("carl") is None
         assert len(tab.engine.private) == 0
 
     def test_an_adapted_network_stands_beside_its_original_until_undone(
         self, tab: CompareTab, paths: list[str]
     ) -> None:
-        tab.take_photo(paths, None, "", 0, self.request)
-        *_, last = tab.adapt.adapt("tiny_source_only", "adabn", 1, self.request)
+        tab.take_photo(paths, None, "", self.request)
+        *_, last = tab.adapt.adapt("tiny_source_only", "adabn", self.request)
         assert "AdaBN" in last[0]
-        assert last[3] == 2
+        assert last[3] > 0
         choice = Choice(OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
         shown = [each.name for each in tab.checkpoints(choice, "carl")[0]]
         assert shown == ["tiny_source_only", "tiny_source_only_adabn", "tiny_advent"]
@@ -318,22 +322,22 @@ class TestOwnPhotos:
             assert files.namelist() == [f"{name}.npz" for name in shown]
             values = np.load(io.BytesIO(files.read("tiny_source_only_adabn.npz")))["probabilities"]
         assert values.shape == (19, 64, 96)
-        tab.adapt.undo(2, self.request)
+        tab.adapt.undo(self.request)
         assert len(tab.checkpoints(choice, "carl")[0]) == 2
 
     def test_what_cannot_be_adapted_gets_a_sentence(self, tab: CompareTab, paths: list[str]) -> None:
-        assert "no photo yet" in next(tab.adapt.adapt("tiny_advent", "tent", 0, self.request))[0]
-        tab.take_photo(paths[:1], None, "", 0, self.request)
-        assert "Choose the method" in next(tab.adapt.adapt(None, "tent", 0, self.request))[0]
-        assert "expected adabn or tent" in next(tab.adapt.adapt("tiny_advent", "magic", 0, self.request))[0]
-        assert "expected adabn" in next(tab.adapt.adapt("tiny_advent", "magic", 0, self.request))[0]
-        assert "Too many requests" in next(tab.adapt.adapt("tiny_advent", "tent", 0, self.request))[0]
+        assert "no photo yet" in next(tab.adapt.adapt("tiny_advent", "tent", self.request))[0]
+        tab.take_photo(paths[:1], None, "", self.request)
+        assert "Choose the method" in next(tab.adapt.adapt(None, "tent", self.request))[0]
+        assert "expected adabn or tent" in next(tab.adapt.adapt("tiny_advent", "magic", self.request))[0]
+        assert "expected adabn" in next(tab.adapt.adapt("tiny_advent", "magic", self.request))[0]
+        assert "Too many requests" in next(tab.adapt.adapt("tiny_advent", "tent", self.request))[0]
 
     def test_probabilities_are_bounded(
         self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compare_tab, "MOST_PROBABILITIES", 300_000)
-        tab.take_photo(paths[:1], None, "", 0, self.request)
+        tab.take_photo(paths[:1], None, "", self.request)
         with pytest.raises(gr.Error, match="choose fewer methods, at most 1"):
             tab.make_npz(self.request, OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
 
@@ -352,15 +356,12 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> list[CatalogEntry]:
     return entries_of(folder, *(f"m{place}" for place in range(10)))
 
 
-def test_the_page_begins_with_what_suits_the_pictures_and_remembers_a_choice(ten: list[CatalogEntry]) -> None:
+def test_the_page_offers_what_suits_the_pictures(ten: list[CatalogEntry]) -> None:
     tab = CompareTab(Engine(lambda *_: pytest.fail("nothing is read")), lambda: ten)
-    methods, *_ = tab.refresh()
-    assert [name for _, name in methods["choices"]] == [f"m{place}" for place in range(10)]
-    assert methods["value"] == [f"m{place}" for place in range(6)]
-    streets, own, chosen, turned = tab.turn_to(OWN, {}, 0)
-    assert (streets["visible"], own["visible"], turned) == (False, True, 1)
-    assert chosen == ["m0", "m1", "m6", "m7", "m8", "m9"]
-    assert tab.turn_to(RENDERED, {RENDERED: ["m9"]}, 1)[2] == ["m9"]
+    offers, *_ = tab.look()
+    assert [name for _, name in offers["choices"]] == [f"m{place}" for place in range(10)]
+    assert offers["suited"][RENDERED] == [f"m{place}" for place in range(6)]
+    assert offers["suited"][OWN] == ["m0", "m1", "m6", "m7", "m8", "m9"]
 
 
 def test_what_a_lent_graphics_card_raises_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,22 +418,17 @@ def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read
 
 
 def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
-    """What arrives joins the choice, what was chosen stays, and nobody looks when nothing is on its way."""
+    """What arrives is offered, and nobody looks when nothing is on its way."""
     late = CatalogEntry("m5", None, "Being fetched.", Download(done=3_000_000, total=47_000_000))
     entries = [*ten[:5], late]
     tab = CompareTab(Engine(), lambda: entries)
-    methods, problems, watch, _ = tab.refresh()
-    assert "m5" not in methods["value"]
+    offers, problems, watch = tab.look()
+    assert "m5" not in offers["suited"][RENDERED]
     assert "Being fetched. 3.0 MB of 47 MB." in problems
     assert watch["active"]
-    offered = [f"m{place}" for place in range(5)]
-    same, _, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
-    assert "value" not in same
-    assert watch["active"]
     entries[5] = ten[5]
-    methods, problems, watch, offered = tab.look_again(RENDERED, ["m2"], offered)
-    assert methods["value"] == ["m2", "m5"]
-    assert (problems, watch["active"], offered[-1]) == ("", False, "m5")
+    offers, problems, watch = tab.look()
+    assert (problems, watch["active"], offers["suited"][RENDERED][-1]) == ("", False, "m5")
 
 
 def test_the_catalog_is_looked_at_once_for_many_and_soon_again_while_something_comes() -> None:
@@ -536,8 +532,13 @@ class TestRooms:
 
     def test_a_card_turns_to_compare(self) -> None:
         event = SimpleNamespace(_data={"key": "7"})
-        tabs, source, style, street, methods = opened("street_scenes/fog", "b", ["a"], event)  # pyright: ignore[reportArgumentType]
-        assert (tabs["selected"], source, style, street, methods) == ("compare", RENDERED, "fog", 7, ["a", "b"])
+        offers = {"suited": {RENDERED: ["a"], OWN: ["c"]}}
+        tabs, *values = opened("street_scenes/fog", "b", {}, offers, event)  # pyright: ignore[reportArgumentType]
+        assert tabs["selected"] == "compare"
+        assert values == [RENDERED, "fog", 7, {RENDERED: ["a", "b"]}, ["a", "b"]]
+        chosen = {RENDERED: ["d", "b"], OWN: ["c"]}
+        *_, chosen_then, methods = opened("street_scenes/fog", "b", chosen, offers, event)  # pyright: ignore[reportArgumentType]
+        assert (chosen_then, methods) == (chosen, ["d", "b"])
 
 
 @pytest.mark.parametrize(
