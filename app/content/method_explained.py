@@ -104,11 +104,6 @@ STYLE: Final = """
 """
 
 
-def explained(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:
-    """Everything about a method but its formulas and its demonstration, as HTML; see `introduced` and `detailed`."""
-    return introduced(name) + detailed(name, checkpoints, cards=cards)
-
-
 def introduced(name: str) -> str:
     """A method's idea, how it works, and its paper, as HTML with its style."""
     entry = METHODS[name]

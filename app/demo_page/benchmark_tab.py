@@ -16,15 +16,22 @@ def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> None:
         with gr.Tab("Published"):
             gr.Markdown(benchmark_data.PUBLISHED_WORDS)
             settings = benchmark_data.SETTINGS
-            setting = gr.Radio(settings, value=settings[0], show_label=False, label="Setting", elem_id="setting")
-            every = gr.Checkbox(False, label="All published rows", elem_id="every")
+            with gr.Row(elem_classes="controls"):
+                setting = gr.Radio(settings, value=settings[0], show_label=False, label="Setting", elem_id="setting")
+                every = gr.Checkbox(False, label="All published rows", elem_id="every")
             rows = gr.HTML(elem_id="published")
             gr.on(
-                [page.load, setting.change, every.change], _published, [setting, every], rows, api_visibility="private"
+                [page.load, setting.change, every.change],
+                _published,
+                [setting, every],
+                rows,
+                trigger_mode="always_last",
+                api_visibility="private",
             )
         with gr.Tab("Measured here"):
             gr.Markdown(benchmark_data.MEASURED_WORDS)
-            sweep = gr.Radio([], show_label=False, label="Pair", elem_id="sweep")
+            with gr.Row(elem_classes="controls"):
+                sweep = gr.Dropdown([], show_label=False, label="Pair", elem_id="sweep")
             problems, measured = gr.HTML(), gr.HTML(elem_id="measured")
             page.load(_sweeps, None, [sweep, problems], api_visibility="private")
             sweep.change(_measured, sweep, measured, api_visibility="private")

@@ -48,7 +48,7 @@ class FailuresTab:
     def build(self, page: gr.Blocks) -> None:
         """Lay out the part within the current context and connect it."""
         gr.Markdown(failures.INTRODUCTION if self.reads else f"{failures.INTRODUCTION} {ELSEWHERE}")
-        with gr.Row():
+        with gr.Row(elem_id="analysis"):
             sets = [(title, key) for key, title in labelled_set_titles().items()]
             self.set = gr.Dropdown(sets, value=FIRST_SET, label="Pictures", elem_id="set")
             self.reader = gr.Dropdown([], label="Checkpoint", elem_id="reader")

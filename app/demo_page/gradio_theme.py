@@ -107,6 +107,13 @@ CSS: Final = (
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
 #details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
 #chart svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
+/* Controls as wide as what they say, and space between those that Gradio joins to one form. */
+.controls .form { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 20px !important; }
+.controls .form > * { flex: 0 1 auto !important; width: auto !important; min-width: 0 !important; max-width: 100%; }
+.controls .form > #sweep { flex: 0 1 340px !important; }
+#analysis .form { gap: 10px 14px !important; } #analysis .form > * { min-width: 150px !important; }
+#losses { max-width: 1120px; } #losses .katex-display { text-align: left; } #losses .katex-display > .katex { text-align: inherit; }
+#begin { align-self: start; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }

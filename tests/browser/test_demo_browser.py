@@ -283,6 +283,31 @@ def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: t
 
 
 @pytest.mark.parametrize("width", [390, 1440])
+def test_the_rooms_of_results_and_methods_answer_their_controls(
+    browser: Any, demo: tuple[str, Any], width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
+    inside = Page(context.new_page(), demo[0], phone=width < 600).page
+    inside.get_by_role("tab", name="Benchmark").click()
+    for title in ("SYNTHIA", "Labels of Cityscapes"):
+        setting = inside.locator("#setting label", has_text=title)
+        setting.click()
+        box = setting.bounding_box()
+        assert box["x"] + box["width"] <= width, "none of them is cut off"
+    inside.get_by_role("tab", name="Measured here").click()
+    inside.locator("#sweep input").click()
+    inside.get_by_role("option", name="Clean look to night").click()
+    inside.locator("#measured", has_text="night").wait_for(timeout=WAIT)
+    inside.get_by_role("tab", name="Methods").click()
+    for name in ("CyCADA", "HRDA", "DAFormer"):  # faster than the server answers: the last one counts
+        inside.locator("#method label", has_text=name).click()
+    inside.locator("#losses .katex").first.wait_for(timeout=WAIT)
+    inside.locator("#explained", has_text="training/methods/daformer.py").wait_for(timeout=WAIT)
+    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_is_wider_than_the_window(browser: Any, demo: tuple[str, Any], width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
     opened = Page(context.new_page(), demo[0], phone=width < 600)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sim2street.app.content import method_explained
-from sim2street.app.content.method_explained import control_rows, detailed, explained, losses, published_rows_of
+from sim2street.app.content.method_explained import control_rows, detailed, introduced, losses, published_rows_of
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
 from sim2street.training.methods.base import MethodOptions
@@ -24,7 +24,7 @@ def test_every_method_tells_what_it_compares(name: str) -> None:
     entry = METHODS[name]
     assert entry.terms
     assert entry.explanation.endswith(".")
-    shown = explained(name, [])
+    shown = introduced(name) + detailed(name, [])
     for term in entry.terms:
         assert not term.weight or term.weight in entry.options.model_fields
         first = inspect.getsourcelines(term.code)[0][0].strip()
@@ -64,15 +64,15 @@ def test_rows_belong_to_the_method_and_its_variants() -> None:
 
 def test_checkpoints_of_the_method_with_their_cards(tiny_checkpoints: Path) -> None:
     everyone = [Checkpoint.open(path) for path in sorted(tiny_checkpoints.iterdir())]
-    shown = explained("advent", everyone, cards="checkpoints?checkpoint=")
+    shown = detailed("advent", everyone, cards="checkpoints?checkpoint=")
     assert '<a href="checkpoints?checkpoint=tiny_advent" target="_self">ADVENT</a>' in shown
     assert "tiny_source_only" not in shown
-    assert '<a href="checkpoints' not in explained("advent", everyone)
-    assert "No checkpoint of this method" in explained("mic", everyone)
+    assert '<a href="checkpoints' not in detailed("advent", everyone)
+    assert "No checkpoint of this method" in detailed("mic", everyone)
 
 
 def test_the_paper_is_linked() -> None:
-    assert 'href="https://arxiv.org/abs/2111.14887"' in explained("daformer", [])
+    assert 'href="https://arxiv.org/abs/2111.14887"' in introduced("daformer")
 
 
 def test_an_entry_of_another_package_may_tell_less(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,6 @@ def test_an_entry_of_another_package_may_tell_less(monkeypatch: pytest.MonkeyPat
         METHODS["source_only"], name="theirs", idea="<b>Idea", explanation="", terms=(), paper="", options=Options
     )
     monkeypatch.setattr(method_explained, "METHODS", {"theirs": entry})
-    shown = explained("theirs", [])
+    shown = introduced("theirs") + detailed("theirs", [])
     assert "&lt;b&gt;Idea" in shown
     assert "What it compares" not in re.sub(r"<style>.*?</style>", "", shown, flags=re.DOTALL)
