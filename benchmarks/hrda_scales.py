@@ -51,7 +51,7 @@ class OneScale(nn.Module):
 def main() -> None:
     """Print a table of three rows, and the mean attention."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="hrda_game_to_fog_mit")
+    parser.add_argument("--checkpoint", default="hrda_streets_to_cityscapes")
     parser.add_argument("--style", default="fog")
     parser.add_argument("--scenes", type=parse_positive, default=50)
     options = parser.parse_args()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim2street.models.predictor import Predictor
@@ -14,6 +15,7 @@ from sim2street.training.config import load_recipe
 from sim2street.training.evaluate import evaluate
 from sim2street.training.hosting.ship import REPEATED, scenes
 from sim2street.training.methods import METHODS
+from sim2street.training.translate import CARRIED, open_generator, translate_photo
 
 NAMES = [path.name for path in sorted(SHIPPED.iterdir()) if (path / "config.json").exists()]
 
@@ -45,9 +47,18 @@ def test_size_licence_and_recipe(name: str) -> None:
     assert config.network_options == recipe.network_options
     assert config.window == recipe.window
     assert config.title == recipe.title
-    assert {path.name for path in Path(checkpoint.path).iterdir()} == {
+    assert {path.name for path in Path(checkpoint.path).iterdir()} - {CARRIED} == {
         "model.safetensors", "config.json", "metrics.json", "README.md",
     }  # fmt: skip
+
+
+def test_included_generators_translate_there_and_back() -> None:
+    """The Methods page shows the way back, and Compare the way there."""
+    street = scenes("game", 1).read(0).photo
+    there = translate_photo(open_generator(SHIPPED / "cycada_game_to_fog" / CARRIED, "to_target"), street)
+    back = translate_photo(open_generator(SHIPPED / "cycada_game_to_fog" / CARRIED, "to_source"), there)
+    assert np.abs(there.astype(float) - street).mean() > 5, "fog changes a street"
+    assert np.abs(back.astype(float) - street).mean() < np.abs(back.astype(float) - there).mean()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,7 @@ from sim2street.models.errors import CheckpointError, ConfigError, DatasetError
 from sim2street.models.labels import CITYSCAPES19, label_ids_from_train_ids
 from sim2street.models.networks.cyclegan import Generator
 from sim2street.models.predictor import best_device
-from sim2street.models.storage.files import CONFIG, sha256_of, visible, write_json, write_whole
+from sim2street.models.storage.files import CONFIG, RUN_FOLDER, sha256_of, visible, write_json, write_whole
 from sim2street.training.config import RunConfig
 from sim2street.training.datasets.base import Progress, SegmentationDataset, resize_labels
 from sim2street.training.datasets.cityscapes import LABEL_SUFFIX, PHOTO_SUFFIX
@@ -32,20 +32,49 @@ from sim2street.training.datasets.transforms import resize_photo
 from sim2street.training.datasets.writer import is_whole_png, to_png
 from sim2street.training.methods.cycada import CyCADAOptions
 from sim2street.training.renamed import with_current_names
-from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks
+from sim2street.training.run.extra_networks import extra_networks_of, load_extra_networks, save_extra_networks
 
 Direction = Literal["to_target", "to_source"]
+CARRIED: Final = "generators"
+"""Folder inside a checkpoint's with the generators that it carries."""
 MANIFEST: Final = "translation.json"
 PREVIEWED: Final = 8
 
 
 def folder_of_generator(run: Path, direction: Direction = "to_target") -> Path | None:
-    """Folder from which `open_generator` can open a generator: the run's, or that of one of its stages; None without one."""
+    """Folder from which `open_generator` can open a generator: `run` itself or a folder in it, such as that of a stage.
+
+    Args:
+        run: folder of a run, or of a checkpoint that carries its generators (`carry_generators`).
+        direction: "to_target" or "to_source".
+
+    Returns:
+        The folder, or None if no folder has the generator.
+    """
     stages = sorted(folder for folder in run.iterdir() if folder.is_dir()) if run.is_dir() else []
     folders = (
         folder for folder in (run, *stages) if (extra_networks_of(folder) / f"{direction}.safetensors").is_file()
     )
     return next(folders, None)
+
+
+def generator_of_checkpoint(checkpoint: Path, direction: Direction = "to_target") -> Path | None:
+    """Like `folder_of_generator` for a checkpoint: it may carry generators itself, or lie in the run that trained them."""
+    carried = folder_of_generator(checkpoint, direction)
+    if carried is None and checkpoint.name == RUN_FOLDER:
+        return folder_of_generator(checkpoint.parent, direction)
+    return carried
+
+
+def carry_generators(run: Path, checkpoint: Path) -> None:
+    """Copy the generators of a run, if it has any, into a checkpoint's folder, in fp16, so that they go with it."""
+    directions: tuple[Direction, ...] = ("to_target", "to_source")
+    for direction in directions:
+        folder = folder_of_generator(run, direction)
+        if folder is None:
+            continue
+        save_extra_networks({direction: open_generator(folder, direction).half()}, checkpoint / CARRIED)
+        write_json(checkpoint / CARRIED / CONFIG, _trained_by(folder).model_dump(mode="json"))
 
 
 def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
@@ -59,6 +88,15 @@ def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
         ConfigError: the folder does not contain a CyCADA run.
         CheckpointError: the generator is missing or damaged.
     """
+    config = _trained_by(run)
+    options = CyCADAOptions.parse(config.method_options, where="method_options")
+    generator = Generator(options.generator_width, options.generator_blocks, dropout=options.generator_dropout)
+    load_extra_networks({direction: generator}, run)
+    return generator.eval()
+
+
+def _trained_by(run: Path) -> RunConfig:
+    """The configuration of the stage that trained a run's generators; raises as `open_generator` does."""
     try:
         config = RunConfig.read(run / CONFIG)
     except ConfigError as error:
@@ -67,10 +105,7 @@ def open_generator(run: Path, direction: Direction = "to_target") -> Generator:
         config = next(iter(config.resolve_stages().values()))
     if config.method != "cycada":
         raise ConfigError(f"{run} is a run of {config.method}; only runs of cycada have generators.")
-    options = CyCADAOptions.parse(config.method_options, where="method_options")
-    generator = Generator(options.generator_width, options.generator_blocks, dropout=options.generator_dropout)
-    load_extra_networks({direction: generator}, run)
-    return generator.eval()
+    return config
 
 
 def translate(

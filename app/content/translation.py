@@ -1,7 +1,7 @@
 """The photo as a checkpoint's own generator translates it to the target's look, a layer of Compare. Imports no UI library.
 
-CyCADA alone trains generators. They are kept with a run, not with its checkpoint: a checkpoint that was copied or
-downloaded on its own has none.
+CyCADA alone trains generators. They are kept with a run; an included checkpoint carries its own, one that was copied or
+downloaded by itself has none.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _LOCK: Final = threading.Lock()
 
 
 def run_with_generator(checkpoint: Checkpoint) -> Path | None:
-    """Folder with the generators of a checkpoint's run; None where there are none."""
-    from sim2street.training.translate import folder_of_generator
+    """Folder with the generators of a checkpoint; None where there are none."""
+    from sim2street.training.translate import generator_of_checkpoint
 
-    return folder_of_generator(checkpoint.path.parent) if checkpoint.config.method == "cycada" else None
+    return generator_of_checkpoint(checkpoint.path) if checkpoint.config.method == "cycada" else None
 
 
 def translated(engine: Engine, photo: Photo, checkpoint: Checkpoint, pane: Pane) -> str | None:

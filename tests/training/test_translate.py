@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,14 @@ from sim2street.training.pair import DomainPair
 from sim2street.training.run import loop
 from sim2street.training.run.extra_networks import EXTRA_NETWORKS
 from sim2street.training.run.loop import TrainingError, train
-from sim2street.training.translate import open_generator, translate, translate_photo
+from sim2street.training.translate import (
+    Direction,
+    carry_generators,
+    generator_of_checkpoint,
+    open_generator,
+    translate,
+    translate_photo,
+)
 from tests.training.methods.test_methods import PAINTERS
 from tests.training.run.test_loop import assert_same, make_tree, recipe, weights
 from tests.training.test_cli import fails
@@ -77,6 +85,38 @@ def test_generators_travel_through_the_stages_and_stay_as_they_were(run: Path) -
         assert (run / part / EXTRA_NETWORKS / "to_target.safetensors").read_bytes() == trained
     assert (run / "translation" / EXTRA_NETWORKS / "to_source.safetensors").exists()
     assert not (run / "features" / EXTRA_NETWORKS / "to_source.safetensors").exists()
+
+
+def test_a_checkpoint_carries_the_generators_of_its_run(run: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "elsewhere"
+    shutil.copytree(run / "checkpoint", checkpoint)
+    assert generator_of_checkpoint(checkpoint) is None, "the run is not beside it"
+    carry_generators(run, checkpoint)
+    photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    directions: tuple[Direction, ...] = ("to_target", "to_source")
+    for direction in directions:
+        of_run, carried = (
+            generator_of_checkpoint(run / "checkpoint", direction),
+            generator_of_checkpoint(checkpoint, direction),
+        )
+        assert of_run is not None
+        assert carried is not None
+        assert carried.is_relative_to(checkpoint)
+        painted = [translate_photo(open_generator(folder, direction), photo) for folder in (of_run, carried)]
+        np.testing.assert_allclose(painted[0].astype(int), painted[1].astype(int), atol=2)  # fp16
+
+
+def test_a_checkpoint_beside_a_run_has_not_its_generators(run: Path, tmp_path: Path) -> None:
+    """Any folder of checkpoints may also contain runs."""
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(run / "checkpoint", tmp_path / "other")
+    assert generator_of_checkpoint(tmp_path / "other") is None
+    assert generator_of_checkpoint(tmp_path / "run" / "checkpoint") is not None
+
+
+def test_a_run_without_generators_gives_none(tmp_path: Path) -> None:
+    carry_generators(tmp_path, tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_resumed_joint_run_is_bit_identical(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

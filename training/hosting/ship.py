@@ -27,6 +27,7 @@ from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.evaluate import evaluate
 from sim2street.training.hosting.card import write_card
 from sim2street.training.selection import progress_bar
+from sim2street.training.translate import carry_generators
 
 SCENE_SEED: Final = 2026
 """Streets that no recipe trains on."""
@@ -59,6 +60,7 @@ def ship(run: Path, name: str, roots: Mapping[str, str | None]) -> Checkpoint:
     # The run may have started from a local folder; the recipe has the public name.
     config = trained.config.model_copy(update={"initialisation": load_recipe(trained.config.recipe).initialisation})
     Checkpoint.save(SHIPPED / name, trained.load(), config)
+    carry_generators(run, SHIPPED / name)
     return measure(name, RunConfig.read(run / CONFIG).about, roots)
 
 

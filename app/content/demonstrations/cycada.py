@@ -13,7 +13,7 @@ from sim2street.app.content.streets import rendered_scene
 from sim2street.app.content.translation import run_with_generator
 from sim2street.models.predictor import best_device
 from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.training.translate import Direction, folder_of_generator, open_generator, translate_photo
+from sim2street.training.translate import Direction, generator_of_checkpoint, open_generator, translate_photo
 
 ERROR_SHOWN: Final = 0.25
 """Mean absolute difference of a pixel, in [0,1], that is drawn brightest."""
@@ -59,7 +59,7 @@ def show(request: Request) -> Shown:
 
 def painted(checkpoint: Checkpoint, direction: Direction, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """A photo translated by a generator of the checkpoint's run; None if the run has no generator for the direction."""
-    run = folder_of_generator(checkpoint.path.parent, direction)
+    run = generator_of_checkpoint(checkpoint.path, direction)
     return None if run is None else translate_photo(open_generator(run, direction).to(best_device()), photo)
 
 
