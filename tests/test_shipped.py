@@ -40,7 +40,7 @@ def test_size_licence_and_recipe(name: str) -> None:
     assert (checkpoint.path / "model.safetensors").stat().st_size <= 12 * 2**20
     recipe = load_recipe(config.recipe)
     assert config.licence == recipe.licence
-    saw_photos = "camvid" in name or "cityscapes" in name
+    saw_photos = any(word in name for word in ("camvid", "cityscapes", "photos"))
     assert config.licence == ("cc-by-nc-4.0" if saw_photos else "apache-2.0")
     last = list(recipe.resolve_stages().values())[-1] if recipe.stages else recipe
     assert config.step == last.steps, "the last iterate of the committed recipe"
