@@ -162,8 +162,8 @@ def test_cycada_translates_there_and_back_with_the_generators_of_a_run(tmp_path:
     (run / "config.json").write_text(config.model_dump_json())
     width, blocks = PAINTERS["generator_width"], PAINTERS["generator_blocks"]
     save_extra_networks({name: Generator(width, blocks) for name in ("to_target", "to_source")}, run)
-    shutil.copytree(path, run / "renamed")  # the cache must not answer with what was shown before
-    result = shown("cycada", run / "renamed")
+    shutil.copytree(run, tmp_path / "copied")  # the cache must not answer with what was shown before
+    result = shown("cycada", tmp_path / "copied" / "checkpoint")
     there = translate_photo(open_generator(run), rendered_scene("game", 3).photo.pixels)
     assert (titled(result, "Translated") == there).all()
     assert (titled(result, "Back") == translate_photo(open_generator(run, "to_source"), there)).all()
