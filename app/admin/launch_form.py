@@ -10,7 +10,9 @@ from huggingface_hub import get_token
 
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.content import escape
+from sim2street.app.content.names import source_title
 from sim2street.models.errors import Sim2StreetError
+from sim2street.models.networks import NETWORKS
 from sim2street.training.config import RunConfig, recipe_names
 from sim2street.training.durations import in_words
 from sim2street.training.jobs.access import audit
@@ -62,10 +64,10 @@ def show_launch_form(store: JobStore) -> None:
 
 
 def _introduce(config: RunConfig) -> None:
-    sources = " + ".join(item.label for item in config.sources)
-    arrow = f"{sources} → {config.target.label}" if config.target else sources
-    said = f" · {config.network} · {arrow} · {config.total_steps} steps"
-    st.markdown(f"**{escape.markdown(method_title(config))}**{escape.markdown(said)}")
+    sources = source_title(" + ".join(item.label for item in config.sources))
+    arrow = f"{sources} → {source_title(config.target.label)}" if config.target else sources
+    said = f"{NETWORKS[config.network].title} · {arrow} · {config.total_steps} steps"
+    st.markdown(f"**{escape.markdown(method_title(config))}** · {escape.markdown(said)}")
     if config.about:
         st.caption(escape.markdown(config.about))
 

@@ -201,13 +201,16 @@ def sampling(classes: Sequence[str], shares: Sequence[float], drawn: Mapping[int
     return figure
 
 
-def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str) -> go.Figure:
+def distributions(
+    shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str, most: float | None = None
+) -> go.Figure:
     """Histograms of two domains over [0,1].
 
     Args:
         shares: for each domain, share of the pixels in each of the equally wide bins.
         names: name of each domain.
         unit: quantity on the axis, such as "entropy".
+        most: share at which the axis ends, for histograms that are compared; by default the largest one's.
     """
     figure = new_figure()
     for part, name, colour in zip(shares, names, DOMAINS, strict=True):
@@ -224,6 +227,8 @@ def distributions(shares: Sequence[Sequence[float]], names: Sequence[str], *, un
     figure.update_layout(margin={"t": 34})
     figure.update_xaxes(title={"text": unit, "standoff": 6}, range=[0, 1])
     figure.update_yaxes(title={"text": "pixels, %", "standoff": 16}, rangemode="tozero")
+    if most is not None:
+        figure.update_yaxes(range=[0, 105 * most])
     return figure
 
 

@@ -283,13 +283,13 @@ def _store(path: Path, reading: DomainReading) -> None:
 
 
 INTRODUCTION: Final = (
-    "A gap between two domains shows without any label: the network is less certain, its features separate the domains, and"
-    " batch norm sees other statistics. Adaptation should close it."
+    "A gap between two domains can be seen without labels: on the target a network is less certain, its features tell the"
+    " domains apart, and its batch norms see other statistics. Adaptation should narrow the gap."
 )
 HOW: Final = (
-    f"Computed from {PICTURES} pictures of each domain at Compare's display size, with {POSITIONS} positions of the deepest"
+    f"Computed from {PICTURES} images of each domain at Compare's display size, with {POSITIONS} positions of the deepest"
     " feature map of each. Most rendered looks show the same streets, so the gap between them is one of appearance alone. The"
-    " proxy A-distance is 2 (1 − 2ε), where ε is the error of a linear classifier on held-out pictures: 0 if it cannot"
+    " proxy A-distance is 2 (1 − 2ε), where ε is the error of a linear classifier on held-out images: 0 if it cannot"
     " separate the domains, 2 if it always can."
 )
 

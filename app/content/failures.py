@@ -24,8 +24,8 @@ MUCH: Final = 0.2
 """Share of the picture above which the tint is half as strong."""
 
 INTRODUCTION: Final = (
-    "A checkpoint predicts every picture of a labelled set. Each confusion opens the pictures behind it, and each picture"
-    " opens in Compare."
+    "A checkpoint predicts every image of a labelled set. A cell of the confusion matrix shows the images behind it, and each"
+    " image opens in Compare."
 )
 
 
@@ -73,7 +73,7 @@ def cards(analysis: Analysis, pictures: Sequence[Ranked], cell: Cell | None) -> 
         image = outlined(each.photo.photo(), looked_for(each.photo, cell))
         title = name[0].upper() + name[1:]
         items.append({"key": str(each.photo.index), "image": image, "title": title, "said": each.said})
-    return {"label": f"Pictures, {in_words(cell, analysis.labelled.space)}", "items": items}
+    return {"label": f"Images, {in_words(cell, analysis.labelled.space)}", "items": items}
 
 
 def outlined(shown: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
@@ -97,7 +97,7 @@ def figures_in_words(analysis: Analysis, summary: Summary) -> list[str]:
     count = len(analysis.photos)
     outlines = summary.boundary_iou[~np.isnan(summary.boundary_iou)]
     said = [
-        f"Mean IoU {100 * known.mean():.1f} over {count} picture{'' if count == 1 else 's'}; boundary IoU, which scores the"
+        f"Mean IoU {100 * known.mean():.1f} over {count} image{'' if count == 1 else 's'}; boundary IoU, which scores the"
         f" outlines alone, {100 * outlines.mean():.1f}."
     ]
     if not math.isnan(summary.detection):

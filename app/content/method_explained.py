@@ -31,7 +31,7 @@ from sim2street.training.methods import METHODS
 from sim2street.training.methods.base import LossTerm, MethodEntry
 
 INTRODUCTION: Final = (
-    "All methods start from the same labelled renderings and adapt to unlabelled pictures in their own way. They differ in"
+    "All methods start from the same labelled renderings and adapt to unlabelled target images in their own way. They differ in"
     " what they compare; the code of each comparison can be opened below."
 )
 SYMBOLS: Final = {

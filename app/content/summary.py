@@ -61,12 +61,12 @@ def _best(entrants: Sequence[Entrant]) -> str:
     best = ranked[0]
     if np.isnan(_iou(best)):
         return ""
-    title, reached = best.reading.title, f"mean IoU of {100 * _iou(best):.1f} on this picture"
+    title, reached = best.reading.title, f"mean IoU of {100 * _iou(best):.1f} on this image"
     if len(ranked) == 1:
         return f"{title} reaches a {reached}."
     base = baseline_of(best, entrants)
     if base is None and best.checkpoint is not None and best.checkpoint.config.method == "source_only":
-        return f"No method does better on this picture than {title}, which reaches a {reached}."
+        return f"No method does better on this image than {title}, which reaches a {reached}."
     other = base or ranked[1]
     gain = 100 * (_iou(best) - _iou(other))
     if not gain > 0:
@@ -77,7 +77,7 @@ def _best(entrants: Sequence[Entrant]) -> str:
     where = int(differences.argmax())
     name = best.reading.pane.space.names[where]
     return (
-        f"{title} does best on this picture: {gain:+.1f} points of mean IoU over {other.reading.title}, most of all on"
+        f"{title} does best on this image: {gain:+.1f} points of mean IoU over {other.reading.title}, most of all on"
         f" {name} ({100 * differences[where]:+.0f})."
     )
 
@@ -94,7 +94,7 @@ def _sure(entrants: Sequence[Entrant]) -> str:
     largest = int(np.argmax(surest.pane.class_shares))
     if len(ranked) == 1:
         share = 100 * surest.pane.class_shares[largest]
-        return f"{surest.title} sees {surest.pane.space.names[largest]} on {share:.0f} % of the picture."
+        return f"{surest.title} sees {surest.pane.space.names[largest]} on {share:.0f} % of the image."
     last = ranked[-1].reading
     return (
         f"{surest.title} is the most certain (entropy {surest.pane.mean_entropy:.2f}), {last.title} the least"

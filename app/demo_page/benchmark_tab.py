@@ -1,4 +1,4 @@
-"""The Benchmark tab of the Gradio page: published results, this project's measurements, and single pictures."""
+"""The Benchmark tab of the Gradio page: published results, this project's measurements, and single images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> None:
             problems, measured = gr.HTML(), gr.HTML(elem_id="measured")
             page.load(_sweeps, None, [sweep, problems], api_visibility="private")
             sweep.change(_measured, sweep, measured, api_visibility="private")
-        with gr.Tab("Picture by picture"):
+        with gr.Tab("Image by image"):
             failures.build(page)
 
 

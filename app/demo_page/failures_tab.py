@@ -1,4 +1,4 @@
-"""The part "Picture by picture" of the Gradio page: a checkpoint's errors on labelled sets, with links to Compare."""
+"""The part "Image by image" of the Gradio page: a checkpoint's errors on labelled sets, with links to Compare."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FailuresTab:
         gr.Markdown(failures.INTRODUCTION if self.reads else f"{failures.INTRODUCTION} {ELSEWHERE}")
         with gr.Row(elem_id="analysis"):
             sets = [(title, key) for key, title in labelled_set_titles().items()]
-            self.set = gr.Dropdown(sets, value=FIRST_SET, label="Pictures", elem_id="set")
+            self.set = gr.Dropdown(sets, value=FIRST_SET, label="Images", elem_id="set")
             self.reader = gr.Dropdown([], label="Checkpoint", elem_id="reader")
             self.against = gr.Dropdown([], label="Compared with", elem_id="against")
             self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order")
@@ -124,7 +124,7 @@ class FailuresTab:
         pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
         cards = failures.cards(first, pictures, cell)
         said.append(f"<p>{escape.html(' '.join(failures.figures_in_words(first, summary)))}</p>")
-        said.append(f"<p><b>Pictures: {escape.html(failures.in_words(cell, space))}</b></p>")
+        said.append(f"<p><b>Images: {escape.html(failures.in_words(cell, space))}</b></p>")
         matrix = failures.matrix(summary, space, choice)
         classes = html_tables.table(self._rows(found), {"Difference": "+.1f"})
         return "".join(said), matrix, classes, cards, button, gr.update(active=moving)
@@ -152,7 +152,7 @@ class FailuresTab:
             raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if not found or not found[0].photos:
             raise gr.Error(
-                "No picture of this set has been predicted yet; start the prediction first.", print_exception=False
+                "No image of this set has been predicted yet; start the prediction first.", print_exception=False
             )
         return gradio_parts.file(name, kind, write(self._rows(found)).encode())
 
@@ -174,7 +174,7 @@ class FailuresTab:
         title = escape.html(self._titles().get(analysis.checkpoint.name, analysis.checkpoint.name))
         done = len(analysis.photos) + len(analysis.problems)
         words = (
-            "waiting for another computation" if task.state is TaskState.WAITING else f"{done} of {task.total} pictures"
+            "waiting for another computation" if task.state is TaskState.WAITING else f"{done} of {task.total} images"
         )
         return f'<p class="busy">{title}: {words}.</p>'
 

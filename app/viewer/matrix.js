@@ -37,7 +37,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     matrix.append(head);
   }
   for (const { value, share } of data.rows) {
-    const row = button("class", String(value), name(value), `The pictures in which ${name(value)} is segmented worst`);
+    const row = button("class", String(value), name(value), `The images in which ${name(value)} is segmented worst`);
     row.style.setProperty("--dot", data.classes[value].colour);
     matrix.append(row);
     data.columns.forEach((predicted, i) => {

@@ -1,4 +1,4 @@
-"""Benchmark: what papers report, what was measured here, and the pictures behind figures."""
+"""Benchmark: what papers report, what was measured here, and the images behind figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPREAD = 6  # methods in the chart per class; more bars than these cannot be tol
 def main() -> None:
     """One of the three, as the person or the address chooses."""
     st.markdown("# Benchmark")
-    rooms = {"Published": show_published, "Measured here": show_measured, "Picture by picture": show_failures}
+    rooms = {"Published": show_published, "Measured here": show_measured, "Image by image": show_failures}
     say_what_is_gone("show", rooms)
     chosen = st.segmented_control(
         "Show",

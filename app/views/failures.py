@@ -1,4 +1,4 @@
-"""Picture by picture: where a checkpoint errs on a labelled set, and the way from there to Compare."""
+"""Image by image: where a checkpoint errs on a labelled set, and the way from there to Compare."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
         say_what_is_gone(key, known)
     with st.container(horizontal=True, key="failures_choice"):
         key = st.selectbox(
-            "Pictures",
+            "Images",
             list(sets),
             index=list(sets).index("street_scenes/fog"),
             format_func=lambda key: escape.markdown(sets[key]),
@@ -78,7 +78,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
             format_func=lambda name: escape.markdown(titles.get(name, "none")),
             key="against",
             width=330,
-            help="Sorts pictures by what the first gains or loses against it, or by where the two disagree.",
+            help="Sorts the images by gain, loss or disagreement against it.",
         )
     try:
         labelled = session.labelled(str(key))
@@ -102,7 +102,7 @@ def _reading(analysis: Analysis, titles: dict[str, str]) -> None:
     if analysis.complete and not analysis.problems:
         return
     count, left = len(analysis.labelled), len(analysis.labelled) - len(analysis.photos)
-    asked = f"Predict {left} pictures" if left == count else f"Predict the other {left}"
+    asked = f"Predict {left} images" if left == count else f"Predict the other {left}"
     if st.button(
         f"{asked} with {escape.markdown(titles[analysis.checkpoint.name])}",
         icon=":material/play_arrow:",
@@ -129,9 +129,7 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         waiting = task.state is TaskState.WAITING
         words = (
-            "Waiting for another computation"
-            if waiting
-            else f"{escape.markdown(title)}: {done} of {task.total} pictures"
+            "Waiting for another computation" if waiting else f"{escape.markdown(title)}: {done} of {task.total} images"
         )
         st.progress(min(1.0, done / task.total), words)
         if st.button(
@@ -148,7 +146,7 @@ def _show(analysis: Analysis, other: Analysis | None, titles: dict[str, str]) ->
     with left:
         st.markdown("## Confusion matrix")
         st.caption(
-            "Percent of a class's pixels. Choose a cell for the pictures behind it, a class for its worst pictures."
+            "Percent of a class's pixels. Choose a cell for the images behind it, or a class for its worst images."
         )
         confusion_matrix(failures.matrix(summary, space, choice), key="matrix", on_choice=_take_cell)
     with right:
@@ -191,13 +189,13 @@ def _pictures(analysis: Analysis, other: Analysis | None, cell: Cell | None) -> 
     space = analysis.labelled.space
     confused = cell is not None and cell.predicted is not None
     words = failures.in_words(cell, space)
-    st.markdown(f"## Pictures: {escape.markdown(words)}")
+    st.markdown(f"## Images: {escape.markdown(words)}")
     order = ORDERS[0]
     if other is not None and other.photos and not confused:
         order = st.segmented_control("Order", ORDERS, default=ORDERS[0], required=True, key="order")
     pictures = ranked(analysis.photos, order, cell, [] if other is None else other.photos)
     if not pictures:
-        st.caption("None of the predicted pictures has any.")
+        st.caption("No predicted image has any such pixels.")
         return
     shown = st.session_state.setdefault("failures_most", AT_ONCE)
     data = failures.cards(analysis, pictures[:shown], cell)

@@ -20,7 +20,7 @@ from sim2street.models.storage.checkpoint import Checkpoint
 # Comments, for Streamlit would draw a text that stands alone in a page.
 FIRST_PAIR: Final = ("street_scenes/game", "street_scenes/fog")
 # Labels of the two domains, with their names in the address.
-LABELS: Final = (("Domain", "gap_source"), ("Against", "gap_target"))
+LABELS: Final = (("Source", "gap_source"), ("Target", "gap_target"))
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def _choose_networks(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[
     first = next(iter([*alike, *plain, usable[0]]))
     names = {each.name: each for each in usable}
     chosen = []
-    for label, key, default in (("Before", "gap_before", first), ("After", "gap_after", adapted)):
+    for label, key, default in (("Network before", "gap_before", first), ("Network after", "gap_after", adapted)):
         say_what_is_gone(key, titles.values())
         name = st.selectbox(
             label,
@@ -111,7 +111,7 @@ def _progress(task: Task) -> None:
         st.rerun()
     waiting = task.state is TaskState.WAITING
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = "Waiting for another computation" if waiting else f"{task.done} of {task.total} pictures"
+        words = "Waiting for another computation" if waiting else f"{task.done} of {task.total} images"
         st.progress(min(1.0, task.done / task.total), words)
         if st.button("Stop", icon=":material/stop:", key="stop"):
             task.stop()
@@ -119,6 +119,7 @@ def _progress(task: Task) -> None:
 
 def _show(domains: list[LabelledSet], pairs: list[tuple[Checkpoint, Gap]], titles: dict[str, str]) -> None:
     names = [labelled.title for labelled in domains]
+    most = max(max(part.entropy.max() for part in (gap.source, gap.target)) for _, gap in pairs)
     st.markdown(f"**{escape.markdown(domain_gap.in_words(pairs[0][1], pairs[1][1]))}**")
     for column, when, (checkpoint, gap) in zip(st.columns(2, gap="large"), ("Before", "After"), pairs, strict=True):
         with column:
@@ -131,18 +132,19 @@ def _show(domains: list[LabelledSet], pairs: list[tuple[Checkpoint, Gap]], title
             points = [gap.plane[:count].tolist(), gap.plane[count:].tolist()]
             st.plotly_chart(charts.plane(points, names), config=charts.CONFIG, key=f"plane_{when}")
             entropy = [gap.source.entropy.tolist(), gap.target.entropy.tolist()]
-            st.plotly_chart(
-                charts.distributions(entropy, names, unit="entropy"), config=charts.CONFIG, key=f"entropy_{when}"
-            )
+            figure = charts.distributions(entropy, names, unit="entropy", most=most)
+            st.plotly_chart(figure, config=charts.CONFIG, key=f"entropy_{when}")
     shifts = {titles[checkpoint.name]: gap.shifts for checkpoint, gap in pairs if gap.shifts}
     st.markdown("## Batch norm")
     if shifts:
         st.caption(
-            f"By how many of its deviations on {names[0]} a channel's mean differs on {names[1]}, averaged over each layer's"
-            " channels."
+            f"How far the mean input of a channel moves from {names[0]} to {names[1]}, in standard deviations on"
+            f" {names[0]}; averages over the channels of each layer."
         )
         colours = {titles[checkpoint.name]: display_of(checkpoint.config.method).colour for checkpoint, _ in pairs}
-        st.plotly_chart(charts.by_layer(shifts, colours, unit="deviations"), config=charts.CONFIG, key="shifts")
+        st.plotly_chart(
+            charts.by_layer(shifts, colours, unit="standard deviations"), config=charts.CONFIG, key="shifts"
+        )
     else:
         st.caption("Neither network has batch norm.")
     st.caption(domain_gap.HOW)

@@ -126,7 +126,7 @@ def machine(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     [
         ("compare", ""),
         ("benchmark", "Measured here"),
-        ("benchmark", "Picture by picture"),
+        ("benchmark", "Image by image"),
         ("checkpoints", ""),
     ],
 )

@@ -53,21 +53,21 @@ def test_the_best_is_named_with_its_gain_and_where_it_comes_from() -> None:
     best = entrant("advent", [ROAD, ROAD, SIDEWALK, SIDEWALK])
     said = answer([plain, best], TRUTH)
     assert said == (
-        "ADVENT does best on this picture: +75.0 points of mean IoU over SOURCE_ONLY, most of all on sidewalk (+100)."
+        "ADVENT does best on this image: +75.0 points of mean IoU over SOURCE_ONLY, most of all on sidewalk (+100)."
         " The two methods disagree on 50 % of the pixels, most of them on sidewalk."
     )
 
 
 def test_where_source_only_wins_the_sentence_says_so() -> None:
     said = answer([entrant("source_only", [ROAD, ROAD, SIDEWALK, SIDEWALK]), entrant("dann", [ROAD] * 4)], TRUTH)
-    assert said.startswith("No method does better on this picture than SOURCE_ONLY, which reaches a mean IoU of 100.0")
+    assert said.startswith("No method does better on this image than SOURCE_ONLY, which reaches a mean IoU of 100.0")
 
 
 def test_equal_methods_are_called_equal_and_one_alone_is_compared_with_nobody() -> None:
     both = [entrant("source_only", [ROAD] * 4), entrant("dann", [ROAD] * 4)]
     assert "agree on nearly every pixel" in answer(both, TRUTH)
-    assert "better on this picture than SOURCE_ONLY" in answer(both, TRUTH)
-    assert answer([both[1]], TRUTH) == "DANN reaches a mean IoU of 25.0 on this picture."
+    assert "better on this image than SOURCE_ONLY" in answer(both, TRUTH)
+    assert answer([both[1]], TRUTH) == "DANN reaches a mean IoU of 25.0 on this image."
 
 
 def test_without_ground_truth_nobody_is_called_right() -> None:

@@ -63,14 +63,14 @@ def test_benchmark(page: Any) -> None:
 
 
 def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
-    page.goto(f"{app_url}/benchmark?show=Picture+by+picture")
+    page.goto(f"{app_url}/benchmark?show=Image+by+image")
     known = page.locator(".matrix")
-    begin = page.get_by_role("button", name=re.compile(r"Predict \d+ pictures"))
+    begin = page.get_by_role("button", name=re.compile(r"Predict \d+ images"))
     known.or_(begin).first.wait_for(timeout=60_000)
     if begin.count():
         begin.first.click()
         known.wait_for(timeout=90_000)
-        page.get_by_role("button", name="Stop").click()  # some pictures are enough
+        page.get_by_role("button", name="Stop").click()  # some images are enough
         page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=60_000)
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_text("Class by class").click()
@@ -80,7 +80,7 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
     cell = page.locator(".matrix .cell:not(:disabled)").first
     truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" predicted as ")
     cell.click()
-    page.get_by_role("heading", name=f"Pictures: {truth} predicted as {predicted}").wait_for(timeout=30_000)
+    page.get_by_role("heading", name=f"Images: {truth} predicted as {predicted}").wait_for(timeout=30_000)
     first = page.locator(".cards button").first
     expect(first.locator("small")).to_have_text(re.compile(r"^[\d,]+ pixels?$"))
     street = re.search(r"\d+", first.locator("b").inner_text())

@@ -120,7 +120,7 @@ def test_no_tab_of_the_hosted_page_does_what_hostile_words_say(browser: Any, hos
     page.locator("#own", has_text="used at 64×48").wait_for(timeout=120_000)
     watched.check()
     for tab, shown in (
-        *(("Benchmark", "#published"), ("Measured here", "#measured"), ("Picture by picture", "#measured")),
+        *(("Benchmark", "#published"), ("Measured here", "#measured"), ("Image by image", "#measured")),
         *(("Methods", "body"), ("Checkpoints", "body")),
     ):
         page.get_by_role("tab", name=tab, exact=True).click()

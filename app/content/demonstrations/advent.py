@@ -45,7 +45,7 @@ def show(request: Request) -> Shown:
     pictures.append(Picture("Change", change(difference), "teal: more certain than before; red: less certain"))
     words = (
         f"The mean entropy of this street goes from {means[0]:.3f} to **{means[1]:.3f}**. 0 is certain, 1 undecided between"
-        f" all classes. {titles[after.name]} was adapted to other pictures than this one, so a change here is what it"
+        f" all classes. {titles[after.name]} was adapted to images other than this one, so a change here is what it"
         " learned, not what it saw."
     )
     shares = [distribution(pane) for pane in panes]

@@ -116,9 +116,9 @@ def test_no_method_chosen_is_no_error(page: AppTest) -> None:
 def test_a_set_is_read_and_a_picture_opens(page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
-    page.segmented_control(key="show").set_value("Picture by picture").run()
+    page.segmented_control(key="show").set_value("Image by image").run()
     assert not page.exception
-    assert [control.label for control in page.selectbox] == ["Pictures", "Checkpoint", "Compared with"]
+    assert [control.label for control in page.selectbox] == ["Images", "Checkpoint", "Compared with"]
     started: list[object] = []
     monkeypatch.setattr(BACKGROUND, "start", lambda *arguments: started.append(arguments[0]) or Task(2))
     page.button(key="begin_tiny_source_only").click().run()
@@ -128,7 +128,7 @@ def test_a_set_is_read_and_a_picture_opens(page: AppTest, monkeypatch: pytest.Mo
 
 def test_a_set_that_is_gone_says_so(page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path / "nowhere"))
-    page.segmented_control(key="show").set_value("Picture by picture").run()
+    page.segmented_control(key="show").set_value("Image by image").run()
     page.selectbox(key="set").set_value("camvid/val").run()
     assert not page.exception
     assert "nowhere" in page.error[0].value
