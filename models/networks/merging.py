@@ -39,7 +39,9 @@ def merge_norms(segmenter: Segmenter) -> Segmenter:
     for module in segmenter.core.modules():
         for convolution, name, norm in list(_pairs(module)):
             convolution.weight, convolution.bias = map(nn.Parameter, merged(convolution, norm))
-            module.register_module(name, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
+            activation = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
+            assert isinstance(activation, nn.Module)
+            module.register_module(name, activation)
     return segmenter
 
 
