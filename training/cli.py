@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 import argcomplete
@@ -55,6 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
+        if "operator torchvision::" in str(error):
+            versions = " and ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
+            print(
+                f"error: {versions} do not belong together ({error}). Install both at once from one index: pip install"
+                " --force-reinstall torch torchvision",
+                file=sys.stderr,
+            )
+            return 2
         if not is_out_of_memory(error):
             raise
         said = f"{type(error).__name__} {error}".strip()

@@ -161,6 +161,18 @@ def test_too_little_memory_gets_a_sentence(
     assert "Out of memory" in fails(["checkpoints"], capsys)
 
 
+def test_a_torchvision_of_another_torch_gets_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: object) -> int:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("sim2street.training.commands.checkpoints.run", run)
+    said = fails(["checkpoints"], capsys)
+    assert f"torch {torch.__version__.split('+')[0]}" in said
+    assert "--force-reinstall torch torchvision" in said
+
+
 def test_other_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: object) -> int:
         raise RuntimeError("a shape is wrong")
