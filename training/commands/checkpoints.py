@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
             for name, report in entry.checkpoint.metrics.items()
             if report.get("miou")
         )
-        arrow = config.source + (f" -> {config.target}" if config.target else "")
+        sources = " + ".join(dict.fromkeys(config.source.split(" + ")))  # the same look may be rendered at two sizes
+        arrow = sources + (f" -> {config.target}" if config.target else "")
         print(f"{entry.name}\n    {config.title} · {config.network} · {arrow} · step {config.step} · {config.licence}")
         if figures:
             print(f"    mIoU: {figures}")
