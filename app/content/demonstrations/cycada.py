@@ -1,4 +1,4 @@
-"""CyCADA: a rendered street translated to the target's look and back, by the generators of a run."""
+"""CyCADA: a rendered street translated to the target's look and back, by a checkpoint's own generators."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sim2street.training.translate import Direction, generator_of_checkpoint, op
 ERROR_SHOWN: Final = 0.25
 """Mean absolute difference of a pixel, in [0,1], that is drawn brightest."""
 WITHOUT: Final = (
-    "No generator is kept here, so nothing can be translated: a checkpoint holds the segmenter alone, and generators stay"
-    " with the run that trained them. These are the same street in the source's look and in the target's, which a perfect"
+    "No generator is kept here, so nothing can be translated: generators stay with the run that trained them, and only the"
+    " included CyCADA checkpoint in fog carries its own. These are the same street in the source's look and in the target's, which a perfect"
     " generator would paint. `sim2street train demo_game_to_fog__cycada_cnn --out runs/cycada` trains generators; with"
     " `SIM2STREET_CHECKPOINTS=runs`, this page and Compare then use them."
 )
