@@ -76,6 +76,9 @@ class ExportCard(Options):
     checkpoint: str = Field(description="Name of the checkpoint.")
     config: CheckpointConfig = Field(description="The checkpoint's own config: classes, window, licence, origin.")
     align_corners: bool = Field(description="How logits are upsampled, see `Segmenter`.")
+    multiple: int = Field(
+        default=1, ge=1, le=1024, description="By which sides should be divisible, see `Core.multiple`."
+    )
     size: tuple[int, int] | None = Field(description="(width, height) of the input; none = any size.")
     sha256: dict[str, str] = Field(description="Suffix of each file -> its sha256.")
     sim2street: str
@@ -105,11 +108,12 @@ class ExportedCore(Core):
         run: gives the logits.
         name: of the file, for errors.
         size: (width, height) of its input in pixels; None for any.
+        multiple: see `Core.multiple`.
     """
 
-    def __init__(self, run: Runner, name: str, size: tuple[int, int] | None) -> None:
+    def __init__(self, run: Runner, name: str, size: tuple[int, int] | None, multiple: int) -> None:
         super().__init__()
-        self.run, self.name, self.size = run, name, size
+        self.run, self.name, self.size, self.multiple = run, name, size, multiple
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0,1] -> `main`, (B, C, h, w) logits.
@@ -160,7 +164,7 @@ def open_exported(file: Path, engine: str) -> tuple[Exported, ExportCard]:
         raise CheckpointError(
             f"{engine} cannot open {file} ({_first_line(error)}). Export the checkpoint again with this version."
         ) from error
-    core = ExportedCore(run, file.name, card.size)
+    core = ExportedCore(run, file.name, card.size, card.multiple)
     return Exported(core, card.config.space, align_corners=card.align_corners).eval(), card
 
 

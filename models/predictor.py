@@ -186,7 +186,8 @@ class Predictor:
         short = self.window.short_side or min(height, width)
         factor = scale * short / min(height, width)
         factor = min(factor, (MAX_NETWORK_PIXELS / (height * width)) ** 0.5)
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        multiple = self.segmenter.core.multiple
+        size = tuple(max(1, round(side * factor / multiple)) * multiple for side in (width, height))
         bilinear = self.window.resampling == "bilinear"
         if size != (width, height) and not bilinear:
             # Pillow's filters widen when they shrink: no aliasing, and what ADVENT's and VFM-UDA's loaders do.

@@ -68,9 +68,11 @@ class Core(nn.Module):
 
     Attributes:
         has_encoder: whether encoder and head are apart, so that `encode` gives the stages without the cost of a head.
+        multiple: pixels by which both sides of a photo should be divisible; the predictor rounds them.
     """
 
     has_encoder: ClassVar[bool] = False
+    multiple: int = 1
 
     @property
     def has_auxiliary(self) -> bool:

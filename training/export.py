@@ -82,6 +82,11 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
     """
     _check(checkpoint, form, out, size)
     segmenter = checkpoint.load()
+    if size is not None and any(side % segmenter.core.multiple for side in size):
+        raise ConfigError(
+            f"The size is {size[0]}x{size[1]}; this network reads photos whose sides are multiples of"
+            f" {segmenter.core.multiple}."
+        )
     sizes = FREE_SIZES if size is None else (size,) * 3
     photos = [render("game", index, size=each).photo for index, each in enumerate(sizes)]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +103,7 @@ def export(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
                 f" {TOLERANCE:.0e}; nothing was written. Try a fixed size (--size), or another format."
             )
         hashes = {file.suffix: sha256_of(file) for file in files}
-        card = _card(checkpoint, form, size, hashes, difference, align_corners=segmenter.align_corners)
+        card = _card(checkpoint, segmenter, form, size, hashes, difference)
         # A kill between the files can leave some without a card, but never beside another one's card.
         card_of(out).unlink(missing_ok=True)
         for file in files:
@@ -222,12 +227,11 @@ def _image(photo: NDArray[np.uint8]) -> Tensor:
 
 def _card(
     checkpoint: Checkpoint,
+    segmenter: Segmenter,
     form: str,
     size: tuple[int, int] | None,
     hashes: dict[str, str],
     difference: float,
-    *,
-    align_corners: bool,
 ) -> ExportCard:
     """Describe the file for those who run it: origin, input, outputs and how it was verified."""
     space = checkpoint.config.space
@@ -237,7 +241,8 @@ def _card(
         format=form,  # pyright: ignore[reportArgumentType]  # a key of FORMATS
         checkpoint=checkpoint.name,
         config=checkpoint.config,
-        align_corners=align_corners,
+        align_corners=segmenter.align_corners,
+        multiple=segmenter.core.multiple,
         size=size,
         sha256=hashes,
         sim2street=__version__,

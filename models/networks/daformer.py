@@ -25,6 +25,7 @@ from sim2street.models.networks.encoders import (
     fresh_parts,
     input_of,
     layers_of,
+    multiple_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.networks.fusing import ConvNormAct, fused, is_recorded, project
@@ -151,6 +152,7 @@ class EncoderAndHead(Core):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.multiple = multiple_of(encoder)
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Only the feature maps."""

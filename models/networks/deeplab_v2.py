@@ -115,6 +115,7 @@ class DeepLabV2(Core):
     def __init__(self, classes: int, options: DeepLabV2Options) -> None:
         super().__init__()
         self.backbone = dilated_encoder(options) if options.encoder else dilated_resnet(options)
+        self.multiple = self.backbone.multiple if isinstance(self.backbone, TimmEncoder) else 1
         widths = channels_of(self.backbone)
         detail = options.detail_channels
         self.main = SummedDilations(widths[3], detail or classes, options.dilations)

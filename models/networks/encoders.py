@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import timm
 from pydantic import Field, model_validator
+from timm.layers.conv2d_same import Conv2dSame
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -63,6 +64,10 @@ class TimmEncoder(nn.Module):
         drop_path: stochastic depth of the last block.
         strides: wanted pixels per cell of the four stages; a last stage of 8 or 16 dilates the model.
 
+    Attributes:
+        dims: channels of the four stages.
+        multiple: see `Core.multiple`.
+
     Raises:
         ConfigError: timm has no such model, it returns no feature maps, or their strides differ.
     """
@@ -82,6 +87,10 @@ class TimmEncoder(nn.Module):
             )
         channels = self.net.feature_info.channels()
         self.dims = tuple(int(channels[index]) for index in self.chosen)
+        # Models ported from TensorFlow, such as tf_efficientnet_lite0, pad a map of even size on one side and one of odd size
+        # on both, which shifts what follows by up to half a cell. They would read a photo worse than the same photo
+        # stretched by a few pixels.
+        self.multiple = strides[-1] if any(isinstance(part, Conv2dSame) for part in self.net.modules()) else 1
 
     @property
     def normalisation(self) -> Normalisation:
@@ -148,6 +157,11 @@ def build_encoder(options: EncoderOptions) -> Encoder:
 def dims_of(encoder: Encoder, options: EncoderOptions) -> tuple[int, ...]:
     """Channels of the encoder's four stages."""
     return options.dims if isinstance(encoder, MixTransformer) else encoder.dims
+
+
+def multiple_of(encoder: Encoder) -> int:
+    """Pixels by which the sides of an encoder's images should be divisible, see `Core.multiple`."""
+    return encoder.multiple if isinstance(encoder, TimmEncoder) else 1
 
 
 def fresh_parts(encoder: Encoder) -> tuple[nn.Module, ...]:

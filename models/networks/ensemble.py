@@ -26,9 +26,10 @@ class EnsembleOptions(Options):
 class Ensemble(Core):
     """Bare network: normalised (B, 3, H, W) -> `main` and, if the members have it, `aux`: means over the members."""
 
-    def __init__(self, members: list[nn.Module]) -> None:
+    def __init__(self, members: list[Core]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.multiple = max(member.multiple for member in members)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Average the members' logits with equal weights."""

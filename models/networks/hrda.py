@@ -30,6 +30,7 @@ from sim2street.models.networks.encoders import (
     fresh_parts,
     input_of,
     layers_of,
+    multiple_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
 from sim2street.models.networks.fusing import ConvNormAct, classified
@@ -131,6 +132,9 @@ class HRDANetwork(Core):
     def __init__(self, classes: int, options: HRDANetworkOptions) -> None:
         super().__init__()
         self.encoder = build_encoder(options)
+        self.multiple = (
+            2 * multiple if (multiple := multiple_of(self.encoder)) > 1 else 1
+        )  # the context has half the size
         dims = dims_of(self.encoder, options)
         self.head = DAFormerHead(dims, classes, options)
         self.attention = ScaleAttention(dims, classes, options)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build, encoder_name
 from sim2street.models.networks.encoders import TimmEncoder, normalisation_of
+from sim2street.models.predictor import Predictor
+from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 
 HEADS: dict[str, dict[str, Any]] = {
@@ -85,3 +88,29 @@ def test_a_resnet_of_stride_32_is_refused() -> None:
 def test_a_model_that_cannot_be_dilated_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"coat_tiny cannot be an encoder here: .*resnet50"):
         build("deeplab_v2", options={"encoder": "coat_tiny", "output_stride": 8})
+
+
+def sides_shown(segmenter: Segmenter) -> tuple[int, int]:
+    """(width, height) of what a network is shown of a photo of 201x119 pixels."""
+    [image] = Predictor(segmenter, device="cpu").shown(np.zeros((119, 201, 3), np.uint8))
+    return image.shape[3], image.shape[2]
+
+
+@pytest.mark.parametrize(
+    ("network", "multiple"), [("daformer", 32), ("segformer", 32), ("deeplab_v2", 16), ("hrda", 64)]
+)
+def test_encoders_that_pad_like_tensorflow_are_shown_sides_that_suit_them(network: str, multiple: int) -> None:
+    segmenter = build(network, options={**HEADS[network], "encoder": "tf_efficientnet_lite0"})
+    assert segmenter.core.multiple == multiple
+    assert sides_shown(segmenter) == (round(201 / multiple) * multiple, round(119 / multiple) * multiple)
+
+
+@pytest.mark.parametrize("network", HEADS)
+def test_other_encoders_are_shown_every_pixel(network: str) -> None:
+    assert sides_shown(build(network, options={**HEADS[network], "encoder": "resnet18"})) == (201, 119)
+    assert sides_shown(build(network)) == (201, 119)
+
+
+def test_an_ensemble_rounds_as_its_members_do() -> None:
+    options = {"network": "daformer", "network_options": {**HEADS["daformer"], "encoder": "tf_efficientnet_lite0"}}
+    assert build("ensemble", options=options).core.multiple == 32

@@ -22,7 +22,7 @@ from sim2street.models.networks.fusing import ConvNormAct, classified, fused, pr
 from sim2street.models.networks.hrda import Box, Context, HRDANetwork
 from sim2street.models.networks.merging import merge_norms
 from sim2street.models.predictor import Predictor
-from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig, Window
 from tests.models.test_deeplab_v2 import SLIM
 
@@ -157,7 +157,7 @@ def test_translator_wants_multiples_of_four() -> None:
     assert images.abs().max() <= 1
 
 
-class EveryFourth(nn.Module):
+class EveryFourth(Core):
     """Says of every fourth pixel what it sees, so that a test can follow the picture."""
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from sim2street.models import prediction as prediction_module
@@ -18,7 +17,7 @@ from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA1
 from sim2street.models.networks import build
 from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import Predictor
-from sim2street.models.segmenter import IMAGENET, Segmenter
+from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 from sim2street.models.storage.checkpoint import Window
 from tests.models.test_deeplab_v2 import SLIM
 
@@ -210,7 +209,7 @@ def test_scales_are_averaged(segmenter: Segmenter) -> None:
         Predictor(segmenter, device="cpu", scales=(9.0,))
 
 
-class Colours(nn.Module):
+class Colours(Core):
     """Logits that depend on the pixel alone, so that windows must not show."""
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -306,3 +306,17 @@ def test_a_photo_of_another_size_than_the_files_does_not_stop_the_others(saved: 
     (failure,) = predict_photos(photos, {"slim": predictor}, tmp_path / "out")
     assert "square.png: slim.pt takes images of 96x64 pixels, but a photo has 64x64 after resizing" in failure
     assert (tmp_path / "out/fits/slim/labels.png").is_file()
+
+
+def test_a_file_rounds_the_sides_of_photos_as_its_network_does(tmp_path: Path) -> None:
+    options = {"encoder": "tf_efficientnet_lite0", "channels": 16, "dilations": [1, 3], "fuse_kernel": 1}
+    config = CONFIG.model_copy(update={"network": "daformer", "network_options": options})
+    checkpoint = Checkpoint.save(tmp_path / "lite", build("daformer", options=options), config)
+    with pytest.raises(ConfigError, match="100x64; this network reads photos whose sides are multiples of 32"):
+        export(checkpoint, "torchscript", tmp_path / "lite.pt", (100, 64))
+    export(checkpoint, "torchscript", tmp_path / "lite.pt", (96, 64))
+    exported, card = open_exported(tmp_path / "lite.pt", "torchscript")
+    assert card.multiple == exported.core.multiple == 32
+    pixels = photo(101, 60)
+    said = Predictor(exported, Window(), device="cpu")(pixels).probabilities
+    np.testing.assert_allclose(said, ours(tmp_path / "lite", pixels), rtol=0, atol=TOLERANCE)
