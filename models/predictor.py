@@ -187,7 +187,8 @@ class Predictor:
         factor = scale * short / min(height, width)
         factor = min(factor, (MAX_NETWORK_PIXELS / (height * width)) ** 0.5)
         multiple = self.segmenter.core.multiple
-        size = tuple(max(1, round(side * factor / multiple)) * multiple for side in (width, height))
+        columns, rows = (max(1, round(side * factor / multiple)) * multiple for side in (width, height))
+        size = (columns, rows)
         bilinear = self.window.resampling == "bilinear"
         if size != (width, height) and not bilinear:
             # Pillow's filters widen when they shrink: no aliasing, and what ADVENT's and VFM-UDA's loaders do.
