@@ -53,6 +53,14 @@ class MethodOptions(Options):
         default="valid", description="Pixels that a cross-entropy is averaged over: labelled ones, or all."
     )
 
+    balance: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Exponent of a class's inverse frequency in the batch, by which its pixels count in segmentation and"
+        " self-training losses; not part of the papers, where it is 0.",
+    )
+
     @property
     def trains_segmenter(self) -> bool:
         """Whether training changes the segmenter with these options."""
@@ -195,7 +203,7 @@ def supervision(output: SegmenterOutput, pair: DomainPair, options: MethodOption
     """Cross-entropy of the main classifier and, weighted, of the auxiliary one against the source labels."""
 
     def loss(logits: Tensor) -> Tensor:
-        return cross_entropy(logits, pair.source_labels, pair.source_members, options.reduction)
+        return cross_entropy(logits, pair.source_labels, pair.source_members, options.reduction, options.balance)
 
     losses = {"segmentation": loss(output.logits)}
     if output.auxiliary is not None and options.auxiliary_weight > 0:

@@ -152,7 +152,7 @@ class DAFormer(Method):
 
     def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """The student's loss, named `term`, on images (B, 3, H, W) with labels and pixel weights (B, H, W)."""
-        return {term: weighted_cross_entropy(self.segmenter(images).logits, labels, weights)}
+        return {term: weighted_cross_entropy(self.segmenter(images).logits, labels, weights, self.options.balance)}
 
     def feature_distance(self, by_stage: dict[str, Tensor], pair: DomainPair, pseudo: PseudoLabels) -> Tensor:
         """The unweighted distance of the chosen kind from the student's source features, a scalar."""

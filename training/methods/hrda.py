@@ -83,18 +83,18 @@ class HRDA(DAFormer):
 
     def supervise(self, pair: DomainPair) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Fused and detail loss on source images, and the context's features."""
-        output, members = self.two_scales(pair.source_images), pair.source_members
-        fused = cross_entropy(output.fused, pair.source_labels, members, self.options.reduction)
-        detail = cross_entropy(output.detail, output.box.of(pair.source_labels), members, self.options.reduction)
+        output = self.two_scales(pair.source_images)
+        how = pair.source_members, self.options.reduction, self.options.balance
+        fused = cross_entropy(output.fused, pair.source_labels, *how)
+        detail = cross_entropy(output.detail, output.box.of(pair.source_labels), *how)
         return self.shared("segmentation", fused, detail), output.features
 
     def imitate(self, term: str, images: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Fused and detail loss on images whose labels have weights."""
-        output = self.two_scales(images)
-        fused = weighted_cross_entropy(output.fused, labels, weights)
-        return self.shared(
-            term, fused, weighted_cross_entropy(output.detail, output.box.of(labels), output.box.of(weights))
-        )
+        output, balance = self.two_scales(images), self.options.balance
+        fused = weighted_cross_entropy(output.fused, labels, weights, balance)
+        detail = weighted_cross_entropy(output.detail, output.box.of(labels), output.box.of(weights), balance)
+        return self.shared(term, fused, detail)
 
     def shared(self, term: str, fused: Tensor, detail: Tensor) -> dict[str, Tensor]:
         """Both losses with their shares."""

@@ -26,8 +26,28 @@ class Domain(enum.Enum):
     TARGET = 1
 
 
+def class_weights(labels: Tensor, classes: int, balance: float) -> Tensor:
+    """Weights (C,) of a batch's classes, n_c^-balance of its n_c pixels, scaled so that the labelled pixels' mean weight is 1.
+
+    In effect the logits of rare classes rise by `balance` times minus the logarithm of their frequency, as Menon et al. (ICLR
+    2021, arXiv:2007.07314) do with the frequencies of a whole data set.
+
+    Args:
+        labels: (..., H, W) int64, 255 ignored.
+        classes: C.
+        balance: 0 weights all pixels alike, 1 all classes.
+    """
+    pixels = torch.bincount(labels.flatten(), minlength=IGNORE + 1)[:classes].float()
+    weights = pixels.clamp(min=1) ** -balance
+    return weights * (pixels.sum().clamp(min=1) / (weights * pixels).sum().clamp(min=1e-12))
+
+
 def cross_entropy(
-    logits: Tensor, labels: Tensor, members: tuple[Members | None, ...] = (), reduction: Reduction = "valid"
+    logits: Tensor,
+    labels: Tensor,
+    members: tuple[Members | None, ...] = (),
+    reduction: Reduction = "valid",
+    balance: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of a batch.
 
@@ -38,19 +58,22 @@ def cross_entropy(
             supervised through the sum of their probabilities, and ignored if it merges none. Empty means None throughout.
         reduction: "valid" averages over the labelled pixels, as ADVENT's code does; "all" averages over all pixels,
             ignored ones included, as DAFormer's does.
+        balance: see `class_weights`; of merged labels each image counts by itself.
 
     Returns:
         Scalar; 0 with a gradient of 0 if every pixel is ignored.
     """
     pixels = labels.numel() if reduction == "all" else (labels != IGNORE).sum().clamp(min=1)
     if all(groups is None for groups in members):
-        return F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="sum") / pixels
+        weights = class_weights(labels, logits.shape[1], balance).to(logits) if balance else None
+        return F.cross_entropy(*_rows(logits, labels), weights, ignore_index=IGNORE, reduction="sum") / pixels
     # In fp32, because sums over an image overflow half precision.
     total = logits.new_zeros((), dtype=torch.float32)
     for picture, truth, groups in zip(logits.float().log_softmax(dim=1), labels, members, strict=True):
         if groups is not None:
             picture, truth = _merged(picture, truth, groups)
-        total = total + F.nll_loss(picture[None], truth[None], ignore_index=IGNORE, reduction="sum")
+        weights = class_weights(truth, len(picture), balance) if balance else None
+        total = total + F.nll_loss(picture[None], truth[None], weights, ignore_index=IGNORE, reduction="sum")
     return total / pixels
 
 
@@ -62,15 +85,17 @@ def _merged(picture: Tensor, truth: Tensor, groups: Members) -> tuple[Tensor, Te
     return torch.stack(merged), truth
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, balance: float = 0.0) -> Tensor:
     """Cross-entropy of each pixel times its weight, averaged over *all* pixels of the batch (DAFormer's code).
 
     Args:
         logits: (B, C, H, W).
         labels: (B, H, W) int64; pixels with 255 count as 0.
         weights: (B, H, W).
+        balance: see `class_weights`.
     """
-    losses = F.cross_entropy(*_rows(logits, labels), ignore_index=IGNORE, reduction="none")
+    classes = class_weights(labels, logits.shape[1], balance).to(logits) if balance else None
+    losses = F.cross_entropy(*_rows(logits, labels), classes, ignore_index=IGNORE, reduction="none")
     return (losses * weights.flatten()).mean()
 
 

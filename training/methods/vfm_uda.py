@@ -100,7 +100,7 @@ class VFMUDA(DAFormer):
         for update in super().adapt(pair, pseudo):
             yield Update(update.losses)
         logits = self.masked_logits(augment(pair.target_images, self.options.jitter))
-        loss = weighted_cross_entropy(logits, pseudo.labels, pseudo.weights)
+        loss = weighted_cross_entropy(logits, pseudo.labels, pseudo.weights, self.options.balance)
         yield Update({"masked": self.mask.mask_weight * loss}, step=("segmenter",))
 
     def masked_logits(self, images: Tensor) -> Tensor:

@@ -7,7 +7,15 @@ import torch
 
 from sim2street.models.labels import CAMVID11, CITYSCAPES19
 from sim2street.models.networks.discriminators import PatchDiscriminator
-from sim2street.training.methods.losses import Domain, cross_entropy, domain_loss, entropy, self_information
+from sim2street.training.methods.losses import (
+    Domain,
+    class_weights,
+    cross_entropy,
+    domain_loss,
+    entropy,
+    self_information,
+    weighted_cross_entropy,
+)
 from sim2street.training.run.schedules import poly
 from tests.conftest import Vectors, normal, weights_by_rule
 
@@ -95,6 +103,31 @@ def test_merged_labels_supervise_summed_probabilities() -> None:
     assert cross_entropy(logits, camvid_car, (MERGED,)).item() == pytest.approx(-math.log(0.5), abs=1e-5)
     both = cross_entropy(logits.expand(2, -1, -1, -1), torch.cat([camvid_road, torch.tensor([[[13]]])]), (MERGED, None))
     assert both.item() == pytest.approx((-math.log(0.5) - math.log(0.2)) / 2, abs=1e-5)
+
+
+def test_balance_gives_rare_classes_more_weight_and_keeps_the_mean() -> None:
+    labels = torch.tensor([[[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 255, 255]]])
+    torch.testing.assert_close(class_weights(labels, 2, 0.0), torch.ones(2))
+    # n_c^-1/2 is 1/3 and 1; the sum over the ten pixels, 9/3 + 1, becomes 10.
+    torch.testing.assert_close(class_weights(labels, 2, 0.5), torch.tensor([10 / 12, 10 / 4]))
+    assert class_weights(labels, 2, 1.0).tolist() == pytest.approx([10 / 18, 10 / 2])
+    assert torch.isfinite(class_weights(torch.full((1, 2, 2), 255), 2, 0.5)).all()
+
+
+def test_balanced_cross_entropies_weigh_each_pixel_by_its_class() -> None:
+    logits, labels = normal((2, 3, 4, 5), 5), torch.arange(40).reshape(2, 4, 5).clamp(max=2)
+    labels[0, 0, 3] = 255
+    weights = class_weights(labels, 3, 0.5)
+    each = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    expected = (each * weights[labels.clamp(max=2)])[labels != 255].mean()
+    torch.testing.assert_close(cross_entropy(logits, labels, balance=0.5), expected)
+    torch.testing.assert_close(
+        weighted_cross_entropy(logits, labels, torch.full(labels.shape, 40 / 39), balance=0.5), expected
+    )
+    assert not torch.isclose(cross_entropy(logits, labels), expected)
+    one_by_one = cross_entropy(logits, labels, ([(0,), (1,), (2,)],) * 2, balance=0.5)
+    own = [(each[i] * class_weights(labels[i], 3, 0.5)[labels[i].clamp(max=2)])[labels[i] != 255].sum() for i in (0, 1)]
+    torch.testing.assert_close(one_by_one, sum(own) / 39)
 
 
 def test_poly_schedule_equals_the_authors(advent_losses: Vectors) -> None:
