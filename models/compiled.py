@@ -154,6 +154,20 @@ def _widen(logits: Any, row: int, left: Any, right: Any, across: Any, start: int
             out[c, x] = (first + (logits[c, row, right[start + x]] - first) * across[start + x]) * LOG2_E
 
 
+def _counted(labels: Any, predicted: Any, confidence: Any, table: Any, pairs: Any, pixels: Any, sums: Any) -> None:
+    """Add N pixels to (K, 256) `pairs`, and to (2, bins) `pixels` and (bins,) `sums`; see `count`."""
+    bins = len(sums)
+    for i in range(len(labels)):
+        truth, said, share = table[labels[i]], predicted[i], np.float64(confidence[i])
+        if truth >= len(pairs):
+            continue
+        place = np.int64(np.ceil(share * bins)) - 1
+        place = min(max(place, 0), bins - 1)  # NaN counts in the first bin, and makes its sum NaN
+        pairs[truth, said] += 1
+        pixels[np.int64(truth != said), place] += 1
+        sums[place] += share
+
+
 def _cast(to: Any, of: Any) -> Any:
     """A function of compiled code that takes the bits of one type for those of another."""
 
@@ -179,6 +193,7 @@ def _compiled(function: Any) -> Any:
 
 
 _widen = _compiled(_widen)
+_counted = _compiled(_counted)
 _passed = _compiled(_passed)
 
 
@@ -219,3 +234,37 @@ def likeliest(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, edges[:-1], edges[1:]))
     return labels, shares, entropy
+
+
+def count(
+    labels: NDArray[np.uint8],
+    predicted: NDArray[np.uint8],
+    confidence: NDArray[np.float32],
+    table: NDArray[np.uint8],
+    classes: int,
+    bins: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Compare predictions with ground truth, as `metrics.confusion_matrix` and `metrics.Calibration` do, in one pass.
+
+    Args:
+        labels: ground truth of any shape.
+        predicted: of the same shape.
+        confidence: in [0,1], of the same shape.
+        table: (256,) true class of each value in `labels`; others than the first K are not counted.
+        classes: K.
+        bins: of the calibration.
+
+    Returns:
+        (K, 256) pixels per true and predicted class; (2, bins) pixels per bin, the right ones first; (bins,) the sums of
+        their confidence.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if not labels.shape == predicted.shape == confidence.shape:
+        raise ValueError(
+            f"labels have shape {labels.shape}, predictions {predicted.shape}, confidence {confidence.shape}; they must match"
+        )
+    pairs, pixels, sums = np.zeros((classes, 256), np.int64), np.zeros((2, bins), np.int64), np.zeros(bins)
+    _counted(labels.ravel(), predicted.ravel(), confidence.ravel(), table, pairs, pixels, sums)
+    return pairs, pixels, sums

@@ -112,14 +112,19 @@ class Calibration:
             truth, said, confident = (values[start : start + STRIP] for values in flat)
             confident = confident.astype(np.float64)
             # Bins are (0, 1/n], (1/n, 2/n], ... as in Guo et al.; a confidence of 0 joins the first.
-            place = np.clip(np.ceil(confident * bins) - 1, 0, bins - 1).astype(np.intp)
+            # NaN joins it too, and makes the error NaN.
+            place = np.fmin(np.fmax(np.ceil(confident * bins) - 1, 0), bins - 1).astype(np.intp)
             place[truth >= count] = bins
             place += wrong * (truth != said)
             pixels = np.bincount(place, minlength=2 * wrong).reshape(2, -1)[:, :bins]
             sums = np.bincount(place, weights=confident, minlength=2 * wrong).reshape(2, -1)[:, :bins]
-            self.counts += pixels.sum(axis=0)
-            self.confidence += sums.sum(axis=0)
-            self.correct += pixels[0]
+            self.add(pixels, sums.sum(axis=0))
+
+    def add(self, pixels: NDArray[np.int64], confidence: NDArray[np.float64]) -> None:
+        """Add (2, bins) pixels, those that are predicted correctly first, and (bins,) sums of their confidence."""
+        self.counts += pixels.sum(axis=0)
+        self.confidence += confidence
+        self.correct += pixels[0]
 
     @property
     def error(self) -> float:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
-from sim2street.models.metrics import Calibration, confusion_matrix, iou_per_class, mean_iou
+from sim2street.models.metrics import CALIBRATION_BINS, Calibration, confusion_matrix, iou_per_class, mean_iou
+from sim2street.models.prediction import compiled_code
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.external_predictions import Faults, PredictionFolder
@@ -177,7 +178,8 @@ class ScoreAccumulator:
         self.space = scored_space(predicted, labelled)
         self.labelled = labelled
         self.images = 0
-        self._unreachable = unreachable(predicted, self.space)
+        self._truth = self.space.relabel(np.arange(256, dtype=np.uint8), labelled)  # of every value in a label image
+        self._truth[np.isin(self._truth, unreachable(predicted, self.space))] = IGNORE
         self._confusion = np.zeros((self.space.count, self.space.count + 1), np.int64)
         self._calibration: Calibration | None = Calibration()
 
@@ -190,15 +192,26 @@ class ScoreAccumulator:
             labels: (H, W) uint8 ground truth in the data set's classes.
             predicted: (H, W) uint8 predictions in `space`; 255 where nothing was predicted, which counts as wrong.
             confidence: (H, W) in [0,1], or None.
+
+        Raises:
+            ValueError: the shapes differ, or a prediction is outside the classes.
         """
-        truth, count = self.space.relabel(labels, self.labelled), self.space.count
-        truth[np.isin(truth, self._unreachable)] = IGNORE
-        predicted = np.where(predicted == IGNORE, np.uint8(count), predicted)
-        self._confusion += confusion_matrix(truth, predicted, count + 1)[:count]
+        count, code = self.space.count, compiled_code()
         if confidence is None:
             self._calibration = None
-        elif self._calibration is not None:
-            self._calibration.update(truth, predicted, confidence, count)
+        if code is None or confidence is None or self._calibration is None:
+            truth = self._truth[labels]
+            predicted = np.where(predicted == IGNORE, np.uint8(count), predicted)
+            self._confusion += confusion_matrix(truth, predicted, count + 1)[:count]
+            if confidence is not None and self._calibration is not None:
+                self._calibration.update(truth, predicted, confidence, count)
+        else:
+            pairs, pixels, sums = code.count(labels, predicted, confidence, self._truth, count, CALIBRATION_BINS)
+            foreign = np.flatnonzero(pairs[:, count:IGNORE].any(axis=0))
+            if foreign.size:
+                raise ValueError(f"a prediction of {count + foreign[0]} was found; classes are 0 to {count - 1}")
+            self._confusion += np.column_stack([pairs[:, :count], pairs[:, IGNORE]])
+            self._calibration.add(pixels, sums)
         self.images += 1
 
     def report(self, seconds_per_image: float | None, weights_sha256: str = "") -> Report:

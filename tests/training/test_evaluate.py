@@ -1,15 +1,18 @@
-"""Evaluation reads one sample ahead of the network, in order, and not after it was stopped."""
+"""Evaluation reads one sample ahead of the network, in order, and not after it was stopped; compiled code scores alike."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sim2street.models.errors import LabelError
-from sim2street.models.labels import CITYSCAPES19
+from sim2street.models.label_space import IGNORE, LabelSpace
+from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA13
 from sim2street.models.networks import build
+from sim2street.models.prediction import compiled_code
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.evaluate import ScoreAccumulator, evaluate
@@ -69,6 +72,34 @@ def test_scores_are_those_of_one_photo_after_the_other(predictor: Predictor) -> 
     expected = tally.report(report.seconds_per_image)
     assert report == expected
     assert (dataset.asked, done) == ([0, 1, 2, 3], [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("labelled", [CITYSCAPES19, CAMVID11, SYNTHIA13, IDD_LITE7])
+def test_compiled_code_scores_as_numpy_does(labelled: LabelSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    if compiled_code() is None:
+        pytest.skip("needs .[fast]")
+    reports = []
+    for code in (compiled_code(), None):
+        monkeypatch.setattr("sim2street.training.evaluate.compiled_code", lambda code=code: code)
+        generator = np.random.default_rng(0)
+        tally = ScoreAccumulator(CITYSCAPES19, labelled)
+        for shape in ((40, 70), (31, 50)):
+            labels = generator.choice(np.array([*range(labelled.count), IGNORE], np.uint8), shape)
+            predicted = generator.choice(np.array([*range(tally.space.count), IGNORE], np.uint8), shape)
+            predicted = np.where(generator.random(shape) < 0.5, tally.space.relabel(labels, labelled), predicted)
+            confidence = generator.choice(np.linspace(0, 1, 61, dtype=np.float32), shape)  # edges of bins among them
+            tally.add(labels, predicted, confidence)
+        reports.append(tally.report(0.1))
+        with pytest.raises(ValueError, match="must match"):
+            tally.add(labels, predicted[1:], confidence)
+        with pytest.raises(ValueError, match="classes are 0 to"):
+            tally.add(labels, np.full(shape, 200, np.uint8), confidence)
+        tally.add(labels, predicted, np.full(shape, np.nan, np.float32))
+        assert tally.report(0.1).ece is None
+    quick, plain = reports
+    assert 0.2 < quick.miou < 0.8
+    assert quick.ece == pytest.approx(plain.ece, rel=1e-12)
+    assert replace(quick, ece=None) == replace(plain, ece=None)
 
 
 def test_a_sample_that_cannot_be_read_stops_when_its_turn_comes(predictor: Predictor) -> None:
