@@ -200,7 +200,7 @@ class ScoreAccumulator:
         if confidence is None:
             self._calibration = None
         if code is None or confidence is None or self._calibration is None:
-            truth = self._truth[labels]
+            truth = np.take(self._truth, labels)
             predicted = np.where(predicted == IGNORE, np.uint8(count), predicted)
             self._confusion += confusion_matrix(truth, predicted, count + 1)[:count]
             if confidence is not None and self._calibration is not None:
