@@ -128,6 +128,9 @@ class CheckpointConfig(Options):
     licence: str = "apache-2.0"
     origin: Literal["trained", "imported"] = "trained"
     initialisation: str = Field(default="random", description="The initial weights.")
+    averaged: tuple[str, ...] = Field(
+        default=(), description="Names of the checkpoints whose weights these are the mean of."
+    )
     imported: ImportRecord | None = Field(
         default=None, description="Origin and evaluation protocol of imported weights."
     )

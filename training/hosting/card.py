@@ -50,6 +50,8 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
     if config.initialisation != "random":
         before = "the recipe's previous stage" if config.initialisation == PREVIOUS else config.initialisation
         lines.append(f"- Initialised from: {before}")
+    if config.averaged:
+        lines.append(f"- Weights: the mean of those of {', '.join(config.averaged)}")
     if entry and entry.paper:
         lines.append(f"- Paper: {entry.paper}")
     if metrics:

@@ -1,0 +1,60 @@
+"""The mean of networks' weights: one network that reads photos nearly as well as all together, at the cost of one.
+
+The networks must have been trained from one another or from the same start (Wortsman et al., ICML 2022, arXiv:2203.05482);
+the mean of networks that were trained apart knows nothing. Running statistics of batch norm are averaged as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from sim2street.models.errors import ConfigError
+from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.training.hosting.card import write_card
+
+
+@torch.no_grad()
+def average(checkpoints: Sequence[Checkpoint], out: Path) -> Checkpoint:
+    """Write a checkpoint whose weights are the mean of others'.
+
+    Args:
+        checkpoints: at least two, with the same network; one that is given twice counts twice. The first gives title, method,
+            recipe, classes and the way photos are presented.
+        out: the new folder; one that is there already is replaced.
+
+    Raises:
+        ConfigError: there is only one, or the networks or their classes differ.
+        CheckpointError: weights are damaged or do not fit.
+    """
+    first, *others = checkpoints
+    if not others:
+        raise ConfigError(f"Only {first.name} was given; an average needs at least two checkpoints.")
+    for other in others:
+        _refuse_other_network(first, other)
+    segmenter = first.load()
+    mean = segmenter.core.state_dict()
+    networks = [checkpoint.load().core.state_dict() for checkpoint in others]
+    for key, value in mean.items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([value, *(weights[key] for weights in networks)]).double().mean(dim=0))
+    names = tuple(checkpoint.name for checkpoint in checkpoints)
+    config = first.config.model_copy(update={"averaged": names})
+    return Checkpoint.save(out, segmenter, config, card=write_card(config, "", {}))
+
+
+def _refuse_other_network(first: Checkpoint, other: Checkpoint) -> None:
+    for what in ("network", "network_options"):
+        ours, theirs = getattr(first.config, what), getattr(other.config, what)
+        if ours != theirs:
+            raise ConfigError(
+                f"{other.name} has {what} {theirs}, but {first.name} has {ours}. Only networks that were trained from one"
+                " another can be averaged."
+            )
+    if first.config.space != other.config.space:
+        raise ConfigError(
+            f"{other.name} predicts {other.config.space.name}, but {first.name} predicts {first.config.space.name}. Only"
+            " networks with the same classes can be averaged."
+        )
