@@ -7,23 +7,23 @@ the mean of networks that were trained apart knows nothing. Running statistics o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from sim2street.models.errors import ConfigError
-from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.training.hosting.card import write_card
+from sim2street.models.segmenter import Segmenter
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 
 
 @torch.no_grad()
-def average(checkpoints: Sequence[Checkpoint], out: Path) -> Checkpoint:
-    """Write a checkpoint whose weights are the mean of others'.
+def average(checkpoints: Sequence[Checkpoint]) -> tuple[Segmenter, CheckpointConfig]:
+    """The mean of checkpoints' weights.
 
     Args:
-        checkpoints: at least two, with the same network; one that is given twice counts twice. The first gives title, method,
-            recipe, classes and the way photos are presented.
-        out: the new folder; one that is there already is replaced.
+        checkpoints: at least two, with the same network; one that is given twice counts twice.
+
+    Returns:
+        The network in evaluation mode, and the first checkpoint's config with the names of all.
 
     Raises:
         ConfigError: there is only one, or the networks or their classes differ.
@@ -41,8 +41,7 @@ def average(checkpoints: Sequence[Checkpoint], out: Path) -> Checkpoint:
         if value.is_floating_point():
             value.copy_(torch.stack([value, *(weights[key] for weights in networks)]).double().mean(dim=0))
     names = tuple(checkpoint.name for checkpoint in checkpoints)
-    config = first.config.model_copy(update={"averaged": names})
-    return Checkpoint.save(out, segmenter, config, card=write_card(config, "", {}))
+    return segmenter, first.config.model_copy(update={"averaged": names})
 
 
 def _refuse_other_network(first: Checkpoint, other: Checkpoint) -> None:
