@@ -97,7 +97,7 @@ def photograph(page: Page, folder: Path, name: str) -> None:
 def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> None:
     """Save the pages that compute on demand, and one method; what was computed before is taken from the cache."""
     page.goto(f"{address}/benchmark?show=Image+by+image")
-    compute(page, page.get_by_role("button", name="Predict 100 pictures"), page.locator(".cards img").first)
+    compute(page, page.get_by_role("button", name="Predict 100 images"), page.locator(".cards img").first)
     page.locator('.matrix .cell[data-key="2,10"]').click()  # building predicted as sky
     page.get_by_role("heading", name="building predicted as sky").wait_for(timeout=WAIT)
     page.wait_for_timeout(2000)

@@ -162,14 +162,19 @@ class Figures(Options):
         return "–" if self.miou is None else f"{100 * self.miou:.1f}{spread}"
 
     @property
+    def counted(self) -> str:
+        """Number of seeds, such as "3 seeds"."""
+        return f"{self.seeds} seed{'' if self.seeds == 1 else 's'}"
+
+    @property
     def share(self) -> str:
         """Gap recovered, such as "62 % of the gap"; empty if undefined."""
         return "" if self.gap_recovered is None else f"{100 * self.gap_recovered:.0f} % of the gap"
 
     @property
     def cell(self) -> str:
-        """Text of a table cell, such as "41.9 ± 0.3 (3) · 62 % of the gap"; the number of seeds is in brackets."""
-        seeds = f" ({self.seeds})" if self.seeds else ""
+        """Text of a table cell, such as "41.9 ± 0.3 (3 seeds) · 62 % of the gap"."""
+        seeds = f" ({self.counted})" if self.seeds else ""
         return f"{self.percent}{seeds}" + (f" · {self.share}" if self.share else "")
 
 
@@ -224,7 +229,7 @@ class SweepTable:
     def words(self) -> str:
         """Description of the table and of how to read its figures."""
         return (
-            f"{self.about} mIoU in percent, as mean ± deviation over seeds (their number in brackets). Dotted lines mark source-only and the oracle,"
+            f"{self.about} mIoU in percent, as mean ± deviation over seeds. Dotted lines mark source-only and the oracle,"
             " which also learns from the target's labels. A control is what a method has to beat: it does everything but"
             " adapt."
         )

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from sim2street.app.content.background import BACKGROUND, Task
 from sim2street.app.content.engine import Engine, network
+from sim2street.app.content.figures import encoder_of
 from sim2street.app.content.labelled_sets import LabelledSet
 from sim2street.models.errors import ConfigError, UnreadableError
 from sim2street.models.predictor import best_device
@@ -34,6 +35,8 @@ from sim2street.models.storage.cache import GAPS, cache_folder, mark_used
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import written_whole
 
+FIRST_PAIR: Final = ("street_scenes/game", "street_scenes/fog")
+"""Source and target that a page begins with."""
 FORMAT: Final = 1
 PICTURES: Final = 16
 """Pictures taken from each domain, evenly spread over it."""
@@ -83,6 +86,22 @@ class Gap:
     explained: float
     distance: float
     shifts: list[float]
+
+
+def first_networks(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, Checkpoint]:
+    """Choose what a page begins with: source-only, and the network on its encoder that adaptation to the target served best.
+
+    Of those adapted to the target of `FIRST_PAIR`, the one with the highest mIoU there is taken, the first of equals.
+
+    Args:
+        checkpoints: at least one.
+    """
+    target = FIRST_PAIR[1]
+    adapted = [each for each in checkpoints if each.config.target == target]
+    after = max(adapted, key=lambda each: each.metrics.get(target, {}).get("miou") or 0.0, default=checkpoints[-1])
+    plain = [each for each in checkpoints if each.config.method == "source_only"]
+    alike = [each for each in plain if encoder_of(each.config) == encoder_of(after.config)]
+    return next(iter([*alike, *plain, checkpoints[0]])), after
 
 
 def gap_between(source: DomainReading, target: DomainReading) -> Gap:

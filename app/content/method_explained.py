@@ -265,7 +265,7 @@ def _checkpoints(own: Sequence[Checkpoint], everyone: Sequence[Checkpoint], card
     listed = table([{column: row.get(column) for column in columns} for row in rows], {})
     for each in own if cards else ():
         title = escape.html(titles[each.name])
-        link = f'<a href="{escape.html(cards)}{quote(each.name)}" target="_self">{title}</a>'
+        link = f'<a href="{escape.html(cards)}{quote(each.name)}" target="_blank">{title}</a>'
         listed = listed.replace(f">{title}</td>", f">{link}</td>", 1)
     return f"<h3>Checkpoints here</h3>{listed}"
 

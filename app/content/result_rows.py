@@ -11,6 +11,7 @@ from typing import Final
 
 from sim2street.app.content import escape
 from sim2street.app.content.benchmark_data import GROUPS, ROLES, Figures, MeasuredRow, PublishedResult, SweepTable
+from sim2street.app.content.method_display import display_of, display_of_title
 
 STRONG: Final = 25.0
 """Points of IoU at which a difference has its full colour."""
@@ -27,7 +28,7 @@ STYLE: Final = """
 .published .figure { font-size: 1.35rem; font-weight: 600; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .published .figure small { display: inline; font-weight: 400; }
 .published .bar { height: 5px; margin-top: .4rem; border-radius: 3px; background: rgba(128,128,128,.22); }
-.published .bar i { display: block; height: 100%; border-radius: 3px; background: #12897f; }
+.published .bar i { display: block; height: 100%; border-radius: 3px; background: var(--method); }
 .published p { margin: 0 0 .15rem; font-size: .95rem; line-height: 1.45; }
 .measured h4 { margin: 1.1rem 0 .3rem; font-size: .82rem; font-weight: 600; opacity: .68; padding: 0; }
 .measured .row { display: grid; grid-template-columns: minmax(15rem, 1.1fr) 8.5rem 2fr 9rem; gap: .1rem 1.2rem;
@@ -39,7 +40,7 @@ STYLE: Final = """
 .measured .share { font-size: .82rem; opacity: .8; }
 .measured .track { position: relative; height: 7px; border-radius: 4px; background: rgba(128,128,128,.16); }
 .measured .track i { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: rgba(128,128,128,.6); }
-.measured .row.method .track i { background: #12897f; }
+.measured .row.method .track i { background: var(--method); }
 .measured .track u { position: absolute; top: -5px; bottom: -5px; width: 0; border-left: 2px dotted rgba(128,128,128,.9); }
 .differences { overflow-x: auto; }
 .differences table { border-collapse: separate; border-spacing: 2px; font-size: .82rem; font-variant-numeric: tabular-nums; border: 0; }
@@ -74,7 +75,8 @@ def _row(result: PublishedResult) -> str:
     says = escape.html(result.remark or result.note or result.evaluation)
     source = escape.html(f"{READ[result.directness]}: {result.source}.")
     return (
-        f'<div class="row" role="listitem"><div><b>{escape.html(result.method)}</b><small>{escape.html(result.backbone)}</small></div>'
+        f'<div class="row" role="listitem" style="--method:{display_of_title(result.method).colour}">'
+        f"<div><b>{escape.html(result.method)}</b><small>{escape.html(result.backbone)}</small></div>"
         f'<div><div class="figure">{figure} <small>mIoU, %</small></div>'
         f'<div class="bar"><i style="width:{miou:.1f}%"></i></div></div>'
         f'<div class="says"><p>{says}</p><small>{source}</small></div></div>'
@@ -117,10 +119,9 @@ def _measured(row: MeasuredRow, table: SweepTable, lines: str, scale: float, con
     share = figures.share
     if share and row.role == "method" and control is not None:
         share += f"<br><small>best control {100 * control:.0f} %</small>"
-    seeds = f"{figures.seeds} seed{'' if figures.seeds == 1 else 's'}"
     return (
-        f'<div class="row {row.role}" role="listitem"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'
-        f'<div class="figure">{figures.percent} <small>{seeds}</small></div>'
+        f'<div class="row {row.role}" role="listitem" style="--method:{display_of(row.method).colour}"><div><b>{title}</b> <small>{ROLES[row.role]}</small></div>'
+        f'<div class="figure">{figures.percent} <small>{figures.counted}</small></div>'
         f'<div class="track"><i style="width:{100 * _miou(table, row) / scale:.1f}%"></i>{lines}</div>'
         f'<div class="share">{share}</div></div>'
     )

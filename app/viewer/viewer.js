@@ -523,7 +523,7 @@ class Viewer {
     pane.caption.replaceChildren(choose("left"), middle, choose("right"));
     pane.canvas.setAttribute(
       "aria-label",
-      pane.key === "swipe" ? "Two pictures with a movable line between them" : "Two pictures in turn",
+      pane.key === "swipe" ? "Two panes with a movable line between them" : "Two panes in turn",
     );
   }
 

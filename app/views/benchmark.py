@@ -13,6 +13,7 @@ from sim2street.app.views.choices import say_what_is_gone
 from sim2street.app.views.failures import show_failures
 from sim2street.models.labels import CITYSCAPES19
 
+FORMER_NAME = "Picture by picture"  # of the third room
 SPREAD = 6  # methods in the chart per class; more bars than these cannot be told apart
 
 
@@ -20,6 +21,9 @@ def main() -> None:
     """One of the three, as the person or the address chooses."""
     st.markdown("# Benchmark")
     rooms = {"Published": show_published, "Measured here": show_measured, "Image by image": show_failures}
+    if st.query_params.get("show") == FORMER_NAME:  # in links that were shared
+        del st.query_params["show"]
+        st.session_state.show = "Image by image"
     say_what_is_gone("show", rooms)
     chosen = st.segmented_control(
         "Show",

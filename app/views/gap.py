@@ -18,7 +18,6 @@ from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 
 # Comments, for Streamlit would draw a text that stands alone in a page.
-FIRST_PAIR: Final = ("street_scenes/game", "street_scenes/fog")
 # Labels of the two domains, with their names in the address.
 LABELS: Final = (("Source", "gap_source"), ("Target", "gap_target"))
 
@@ -33,7 +32,9 @@ def main() -> None:
         return
     titles = figures.unique_titles(usable)
     with st.container(horizontal=True, key="gap_choice"):
-        names = [_choose_set(label, key, first) for (label, key), first in zip(LABELS, FIRST_PAIR, strict=True)]
+        names = [
+            _choose_set(label, key, first) for (label, key), first in zip(LABELS, domain_gap.FIRST_PAIR, strict=True)
+        ]
         before, after = _choose_networks(usable, titles)
     try:
         domains = [session.labelled(name) for name in names]
@@ -61,11 +62,8 @@ def _choose_set(label: str, key: str, first: str) -> str:
 
 
 def _choose_networks(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Checkpoint, Checkpoint]:
-    """A network before adaptation and one after; the first that was adapted, and source-only on its encoder."""
-    adapted = next((each for each in usable if each.config.target == FIRST_PAIR[1]), usable[-1])
-    plain = [each for each in usable if each.config.method == "source_only"]
-    alike = [each for each in plain if figures.encoder_of(each.config) == figures.encoder_of(adapted.config)]
-    first = next(iter([*alike, *plain, usable[0]]))
+    """A network before adaptation and one after, which the person chooses."""
+    first, adapted = domain_gap.first_networks(usable)
     names = {each.name: each for each in usable}
     chosen = []
     for label, key, default in (("Network before", "gap_before", first), ("Network after", "gap_after", adapted)):

@@ -35,8 +35,8 @@ def write_card(config: CheckpointConfig, about: str, metrics: dict[str, Any]) ->
     lines += [
         f"- Method: {entry.title if entry else config.method}" + (f". {entry.idea}" if entry else ""),
         f"- Network: {config.network}, {', '.join(f'{key} {value}' for key, value in config.network_options.items())}",
-        f"- Labelled source: {config.source}",
-        f"- Unlabelled target: {config.target or 'none'}",
+        f"- Labelled source: {_in_words(config.source)}",
+        f"- Unlabelled target: {_in_words(config.target) or 'none'}",
         f"- Recipe: `{config.recipe}`, seed {config.seed}, step {config.step} (the last step), commit {config.commit or 'unknown'}",
         f"- Licence: {config.licence}",
     ]
@@ -204,6 +204,16 @@ def _names(sets: str | None) -> list[str]:
     return [part.partition("/")[0] for part in sets.split(" + ")] if sets else []
 
 
+def _in_words(sets: str | None) -> str:
+    """Titles of the data sets in a config's source or target, each once, such as "rendered streets (fog), CamVid (train)"."""
+    words = []
+    for name in dict.fromkeys(sets.split(" + ") if sets else ()):
+        dataset, _, part = name.partition("/")
+        title = DATASETS[dataset].title if dataset in DATASETS else dataset
+        words.append(f"{title} ({part})" if part else title)
+    return ", ".join(words)
+
+
 def _terms(name: str) -> str:
     """Terms of the data that a checkpoint was trained on."""
     kind = DATASETS.get(name)
@@ -217,7 +227,7 @@ def _limits(config: CheckpointConfig) -> str:
 
 - Not for driving, surveillance or any safety-critical use.
 - A single seed ({config.seed}), evaluated at the last step; no step was selected by its score.
-- Trained for images like those of {config.target or config.source}; expect lower accuracy in other countries, weather, lighting and with other cameras.
+- Trained for images like those of {_in_words(config.target or config.source)}; expect lower accuracy in other countries, weather, lighting and with other cameras.
 - Thin, rare and distant objects (poles, signs, riders, trains) are segmented worst; see the IoU of every class.
 - Predicts classes only; it does not identify people or number plates."""
 

@@ -101,7 +101,7 @@ def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "d.json").write_text(json.dumps(sweep(rows=[unscored])))
     good, broken, newer, empty = sweep_tables()
     assert (good.title, good.tests[0].label, good.error) == ("Game to fog", "street_scenes/fog", None)
-    figures = "42.0 ± 2.0 (3) · 62 % of the gap"
+    figures = "42.0 ± 2.0 (3 seeds) · 62 % of the gap"
     expected = {"Method": "ADVENT", "Role": "method", "Network": "deeplab_v2", "fog": figures}
     assert good.cells() == [expected]
     assert list(good.groups()) == ["cnn"]

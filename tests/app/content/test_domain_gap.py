@@ -15,6 +15,7 @@ from sim2street.app.content.domain_gap import (
     DomainReading,
     Moments,
     batch_norm_shifts,
+    first_networks,
     gap_between,
     mean_entropy,
     principal_plane,
@@ -26,6 +27,7 @@ from sim2street.app.content.engine import Engine
 from sim2street.app.content.labelled_sets import LabelledSet
 from sim2street.models.errors import UnreadableError
 from sim2street.models.storage.checkpoint import Checkpoint
+from tests.app.conftest import save_tiny_pair
 from tests.app.content.test_error_analysis import Blocks
 
 
@@ -34,6 +36,18 @@ def reading(features: np.ndarray, *, mean: float = 0.0, sure: bool = True) -> Do
     entropy[0 if sure else -1] = 1
     picture = np.arange(len(features)) % domain_gap.PICTURES
     return DomainReading(entropy, features.astype(np.float32), picture, [np.full(4, mean)], [np.full(4, 2.0)])
+
+
+@pytest.mark.parametrize("miou", [0.1, 0.9])
+def test_a_page_begins_with_the_network_that_adaptation_served_best(miou: float, tmp_path: Path) -> None:
+    known = [Checkpoint.open(path) for path in sorted(save_tiny_pair(tmp_path).iterdir())]
+    advent, source_only = known
+    scored = {"street_scenes/fog": {"miou": miou}}
+    other = Checkpoint(advent.path, advent.config.model_copy(update={"method": "daformer"}), metrics=scored)
+    advent = Checkpoint(advent.path, advent.config, metrics={"street_scenes/fog": {"miou": 0.5}})
+    best = other if miou > 0.5 else advent
+    assert first_networks([source_only, advent, other]) == (source_only, best)
+    assert first_networks([advent]) == (advent, advent)
 
 
 def test_the_proxy_distance_ends_where_it_should() -> None:

@@ -65,7 +65,7 @@ def test_rows_belong_to_the_method_and_its_variants() -> None:
 def test_checkpoints_of_the_method_with_their_cards(tiny_checkpoints: Path) -> None:
     everyone = [Checkpoint.open(path) for path in sorted(tiny_checkpoints.iterdir())]
     shown = detailed("advent", everyone, cards="checkpoints?checkpoint=")
-    assert '<a href="checkpoints?checkpoint=tiny_advent" target="_self">ADVENT</a>' in shown
+    assert '<a href="checkpoints?checkpoint=tiny_advent" target="_blank">ADVENT</a>' in shown
     assert "tiny_source_only" not in shown
     assert '<a href="checkpoints' not in detailed("advent", everyone)
     assert "No checkpoint of this method" in detailed("mic", everyone)

@@ -13,9 +13,12 @@ from streamlit.testing.v1 import AppTest
 import sim2street.models.storage.catalog
 from sim2street.app.content import benchmark_data, labelled_sets
 from sim2street.app.content.background import BACKGROUND, Task
+from sim2street.app.content.method_display import display_of
 from sim2street.app.views import choices
 from tests.app.content.test_benchmark_data import sweep
 
+COMPARED = ("source_only", "cycada", "cycada", "advent", "advent", "daformer", "hrda", "mic")
+"""Methods of the rows that everybody quotes."""
 PAGE = Path(__file__).parents[3] / "app" / "views" / "benchmark.py"
 
 
@@ -47,6 +50,8 @@ def test_the_comparison_is_shown(page: AppTest) -> None:
         "75.9",
     ]
     assert "DRN-26" in rows
+    colours = re.findall(r'class="row" role="listitem" style="--method:(#\w+)"', rows)
+    assert colours == [display_of(name).colour for name in COMPARED]
     assert "Quoted: AdaptSegNet paper baseline" in rows
     words = " ".join(caption.value for caption in page.caption)
     assert "None of these was measured here" in words
@@ -64,6 +69,18 @@ def test_all_rows_and_the_other_settings(page: AppTest) -> None:
         assert len(page.dataframe[0].value)
     page.segmented_control(key="setting").set_value(benchmark_data.SETTINGS[1]).run()
     assert "13 classes" in page.dataframe[0].value.columns
+
+
+def test_a_link_with_a_rooms_former_name_opens_it(page: AppTest) -> None:
+    former = AppTest.from_file(str(PAGE), default_timeout=30)
+    former.query_params["show"] = "Picture by picture"
+    former.run()
+    assert not former.exception
+    assert former.segmented_control(key="show").value == "Image by image"
+    assert not former.toast
+    assert not former.warning
+    assert former.run().segmented_control(key="show").value == "Image by image"
+    assert former.selectbox[0].label == "Images"
 
 
 def test_what_was_measured(measured: AppTest, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sim2street.models.storage.catalog import SHIPPED, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import METRICS, write_json
 from sim2street.training.cli import main
+from sim2street.training.hosting.card import write_card
 from sim2street.training.hosting.publish import PublishError, publish
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.models.storage.test_checkpoint import CONFIG
@@ -47,6 +48,13 @@ def save(folder: Path, seed: int = 0, **changes: Any) -> Checkpoint:
 @pytest.fixture
 def checkpoint(tmp_path: Path, hub: HubServer) -> Checkpoint:
     return save(tmp_path / "mine")
+
+
+def test_a_card_names_each_data_set_once_in_words(checkpoint: Checkpoint) -> None:
+    sources = "street_scenes/game + street_scenes/game + street_scenes/fog + folder + folder"
+    card = write_card(checkpoint.config.model_copy(update={"source": sources}), "", {})
+    assert "Labelled source: rendered streets (game), rendered streets (fog), own labelled photos\n" in card
+    assert "Unlabelled target: CamVid (train)\n" in card
 
 
 def test_four_files_in_one_commit_under_a_tag(hub: HubServer, checkpoint: Checkpoint) -> None:
