@@ -20,8 +20,8 @@ from typing import Any, Final
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.catalog import SHIPPED
 from sim2street.models.storage.checkpoint import Checkpoint
-from sim2street.models.storage.files import CARD, CONFIG, METRICS, RUN_FOLDER, write_json
-from sim2street.training.config import RunConfig, load_recipe
+from sim2street.models.storage.files import CARD, METRICS, RUN_FOLDER, write_json
+from sim2street.training.config import load_recipe
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.base import SegmentationDataset
 from sim2street.training.evaluate import evaluate
@@ -55,13 +55,14 @@ def scenes(style: str, count: int) -> SegmentationDataset:
 
 
 def ship(run: Path, name: str, roots: Mapping[str, str | None]) -> Checkpoint:
-    """Copy the run's checkpoint to `models/shipped/<name>`, score it and write its card."""
-    trained = Checkpoint.open(run / RUN_FOLDER)
+    """Copy the checkpoint of a run, or in a folder of its own, to `models/shipped/<name>`, score it and write its card."""
+    trained = Checkpoint.open(run / RUN_FOLDER if (run / RUN_FOLDER).exists() else run)
+    recipe = load_recipe(trained.config.recipe)
     # The run may have started from a local folder; the recipe has the public name.
-    config = trained.config.model_copy(update={"initialisation": load_recipe(trained.config.recipe).initialisation})
+    config = trained.config.model_copy(update={"initialisation": recipe.initialisation})
     Checkpoint.save(SHIPPED / name, trained.load(), config)
     carry_generators(run, SHIPPED / name)
-    return measure(name, RunConfig.read(run / CONFIG).about, roots)
+    return measure(name, recipe.about, roots)
 
 
 def measure(name: str, about: str, roots: Mapping[str, str | None]) -> Checkpoint:
@@ -87,7 +88,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="name of the folder in models/shipped")
     parser.add_argument(
-        "--run", type=Path, help="folder of a finished run; without it, the shipped weights are scored again"
+        "--run",
+        type=Path,
+        help="folder of a finished run, or of a checkpoint such as an average; without it, the shipped weights are scored again",
     )
     for name in PHOTOS:
         parser.add_argument(f"--{name}", metavar="DIR", help=f"folder of {name}; its val photos are scored too")
