@@ -123,8 +123,16 @@ def _check_networks(config: RunConfig) -> Finding:
     return Finding(
         Verdict.FINE,
         "networks",
-        f"{config.network}, {millions:.1f} million parameters; {config.method} trains {trained}",
+        f"{config.network}, {millions:.1f} million parameters; {config.method} trains {trained}"
+        + _advise_on_crop(config.source_transform.crop, segmenter.core.multiple),
     )
+
+
+def _advise_on_crop(crop: tuple[int, int] | None, multiple: int) -> str:
+    """What to change about a crop that the network's padding shifts, see `Core.multiple`; empty if there is nothing."""
+    if crop is None or not any(side % multiple for side in crop):
+        return ""
+    return f"; its crops of {crop[0]}x{crop[1]} should have sides that are multiples of {multiple}, as photos then have"
 
 
 def _check_start(config: RunConfig, before: RunConfig | None) -> Finding:

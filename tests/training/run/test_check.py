@@ -17,7 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from sim2street.models.errors import ConfigError
 from sim2street.training.cli import main
-from sim2street.training.config import RunConfig
+from sim2street.training.config import RunConfig, load_recipe
 from sim2street.training.durations import in_words
 from sim2street.training.run import check as module
 from sim2street.training.run import rehearsal
@@ -305,3 +305,14 @@ def test_pace_waits_for_the_slower_of_loading_and_learning() -> None:
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(("crop", "advises"), [((304, 224), True), ((320, 224), False)])
+def test_crops_that_do_not_suit_the_padding_are_named(
+    tmp_path: Path, no_step: list[bool], crop: tuple[int, int], advises: bool
+) -> None:
+    config = load_recipe("streets__continued_lite0")
+    transform = config.source_transform.model_copy(update={"crop": crop})
+    found = finding(config.model_copy(update={"source_transform": transform}), tmp_path / "run", "networks")
+    assert found.verdict is Verdict.FINE
+    assert ("crops of 304x224 should have sides that are multiples of 32" in found.text) is advises
