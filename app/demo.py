@@ -33,6 +33,7 @@ from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
 from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
 from sim2street.app.demo_page.demo_api import BlocksWithInputErrors, DemoApi
 from sim2street.app.demo_page.failures_tab import COMPARE, FailuresTab, opened
+from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.app.demo_page.gradio_theme import CSS, theme
 from sim2street.app.demo_page.methods_tab import build_methods_tab
 from sim2street.models.errors import CheckpointError
@@ -65,7 +66,9 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
             with gr.Tab("Benchmark"):
                 build_benchmark_tab(demo, failures)
             with gr.Tab("Methods"):
-                build_methods_tab(demo, listed)
+                build_methods_tab(demo, engine, listed, demonstrates=not ON_ZERO_GPU)
+            with gr.Tab("Gap"):
+                GapTab(engine, listed, reads=not ON_ZERO_GPU).build(demo)
             with gr.Tab("Checkpoints"):
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")

@@ -106,14 +106,14 @@ CSS: Final = (
 @media (pointer: coarse) { .sheet > button { min-height: 38px; } }
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
 #details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
-#chart svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
+:is(#chart, .chart) svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }
 /* Controls as wide as what they say, and space between those that Gradio joins to one form. */
 .controls .form { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 20px !important; }
 .controls .form > * { flex: 0 1 auto !important; width: auto !important; min-width: 0 !important; max-width: 100%; }
 .controls .form > #sweep { flex: 0 1 340px !important; }
-#analysis .form { gap: 10px 14px !important; } #analysis .form > * { min-width: 150px !important; }
+:is(#analysis, .choosers) .form { gap: 10px 14px !important; } :is(#analysis, .choosers) .form > * { min-width: 150px !important; }
 #losses { max-width: 1120px; } #losses .katex-display { text-align: left; } #losses .katex-display > .katex { text-align: inherit; }
-#begin { align-self: start; width: auto; min-width: 0; }
+#begin, #gap_begin { align-self: start; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
@@ -121,6 +121,7 @@ CSS: Final = (
 .problem { border-left: 3px solid #d1495b; padding: 6px 12px; margin: 4px 0; background: var(--background-fill-secondary); border-radius: 0 8px 8px 0; }
 .card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; }
 @media (max-width: 720px) {
+  .tab-container button { padding-inline: 5px !important; font-size: 13px !important; } /* all rooms beside one another */
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
   #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */

@@ -10,8 +10,8 @@ from sim2street.app.content import charts, domain_gap, escape, figures
 from sim2street.app.content.background import BACKGROUND, Task, TaskState
 from sim2street.app.content.domain_gap import Gap
 from sim2street.app.content.engine import ENGINE
+from sim2street.app.content.gap_shown import gap_shown
 from sim2street.app.content.labelled_sets import LabelledSet, labelled_set_titles
-from sim2street.app.content.method_display import display_of
 from sim2street.app.views import session
 from sim2street.app.views.choices import say_what_is_gone
 from sim2street.models.errors import Sim2StreetError
@@ -116,35 +116,18 @@ def _progress(task: Task) -> None:
 
 
 def _show(domains: list[LabelledSet], pairs: list[tuple[Checkpoint, Gap]], titles: dict[str, str]) -> None:
-    names = [labelled.title for labelled in domains]
-    most = max(max(part.entropy.max() for part in (gap.source, gap.target)) for _, gap in pairs)
-    st.markdown(f"**{escape.markdown(domain_gap.in_words(pairs[0][1], pairs[1][1]))}**")
-    for column, when, (checkpoint, gap) in zip(st.columns(2, gap="large"), ("Before", "After"), pairs, strict=True):
+    shown = gap_shown([labelled.title for labelled in domains], pairs, titles)
+    st.markdown(shown.words)
+    for place, (column, side) in enumerate(zip(st.columns(2, gap="large"), shown.sides, strict=True)):
         with column:
-            st.markdown(f"## {when}: {escape.markdown(titles[checkpoint.name])}")
-            st.caption(
-                f"Features on their two principal axes, {100 * gap.explained:.0f} % of the variance. Proxy A-distance"
-                f" **{gap.distance:.2f}**."
-            )
-            count = len(gap.source.features)
-            points = [gap.plane[:count].tolist(), gap.plane[count:].tolist()]
-            st.plotly_chart(charts.plane(points, names), config=charts.CONFIG, key=f"plane_{when}")
-            entropy = [gap.source.entropy.tolist(), gap.target.entropy.tolist()]
-            figure = charts.distributions(entropy, names, unit="entropy", most=most)
-            st.plotly_chart(figure, config=charts.CONFIG, key=f"entropy_{when}")
-    shifts = {titles[checkpoint.name]: gap.shifts for checkpoint, gap in pairs if gap.shifts}
+            st.markdown(f"## {side.heading}")
+            st.caption(side.caption)
+            st.plotly_chart(side.plane, config=charts.CONFIG, key=f"plane_{place}")
+            st.plotly_chart(side.entropy, config=charts.CONFIG, key=f"entropy_{place}")
     st.markdown("## Batch norm")
-    if shifts:
-        st.caption(
-            f"How far the mean input of a channel moves from {names[0]} to {names[1]}, in standard deviations on"
-            f" {names[0]}; averages over the channels of each layer."
-        )
-        colours = {titles[checkpoint.name]: display_of(checkpoint.config.method).colour for checkpoint, _ in pairs}
-        st.plotly_chart(
-            charts.by_layer(shifts, colours, unit="standard deviations"), config=charts.CONFIG, key="shifts"
-        )
-    else:
-        st.caption("Neither network has batch norm.")
+    st.caption(shown.shift_words)
+    if shown.shifts is not None:
+        st.plotly_chart(shown.shifts, config=charts.CONFIG, key="shifts")
     st.caption(domain_gap.HOW)
 
 

@@ -18,6 +18,8 @@ import pytest
 
 from tests.app.conftest import save_tiny_pair
 
+OVERFLOW = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
+"""Pixels by which the app's page is wider than the screen."""
 ROOT = Path(__file__).parents[2]
 CHROMIUM = os.environ.get("SIM2STREET_CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
@@ -51,6 +53,19 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = save_tiny_pair(tmp_path_factory.mktemp("checkpoints"), prefix="Tiny ")
     with running_app(tmp_path_factory.mktemp("server"), SIM2STREET_CHECKPOINTS=str(folder)) as url:
         yield url
+
+
+@pytest.fixture(params=[(1440, 900), (390, 844)], ids=["laptop", "phone"])
+def any_screen(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An empty page on a laptop and on a phone; a script that fails in it fails the test."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    context.close()
+    assert not problems
 
 
 @contextmanager

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import OVERFLOW
+
 pytestmark = pytest.mark.browser
 
-OVERFLOW = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
-"""Pixels by which the page is wider than the screen."""
 
-
-@pytest.fixture(params=[(1440, 900), (390, 844)], ids=["laptop", "phone"])
-def page(browser: Any, app_url: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(f"{app_url}/benchmark")
-    page.locator(".published .row").first.wait_for(timeout=90_000)
-    page.locator(".js-plotly-plot .legend").wait_for(timeout=60_000)
-    yield page
-    context.close()
-    assert not problems
+@pytest.fixture
+def page(any_screen: Any, app_url: str) -> Any:
+    any_screen.goto(f"{app_url}/benchmark")
+    any_screen.locator(".published .row").first.wait_for(timeout=90_000)
+    any_screen.locator(".js-plotly-plot .legend").wait_for(timeout=60_000)
+    return any_screen
 
 
 def test_benchmark(page: Any) -> None:

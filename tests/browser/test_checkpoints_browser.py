@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_benchmark_browser import OVERFLOW
+from tests.browser.conftest import OVERFLOW
 
 pytestmark = pytest.mark.browser
 
@@ -21,18 +20,11 @@ ONE_COLUMN = """() => {
 """Whether all scores end at the same place."""
 
 
-@pytest.fixture(params=[(1440, 900), (390, 844)], ids=["laptop", "phone"])
-def page(browser: Any, app_url: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(f"{app_url}/checkpoints?checkpoint=tiny_source_only")
-    page.locator("details").nth(1).wait_for(timeout=90_000)
-    yield page
-    context.close()
-    assert not problems
+@pytest.fixture
+def page(any_screen: Any, app_url: str) -> Any:
+    any_screen.goto(f"{app_url}/checkpoints?checkpoint=tiny_source_only")
+    any_screen.locator("details").nth(1).wait_for(timeout=90_000)
+    return any_screen
 
 
 def test_checkpoints_are_found_and_opened(page: Any) -> None:

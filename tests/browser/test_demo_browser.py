@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from sim2street.app.content import domain_gap
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import save_tiny_pair
 from tests.browser.conftest import running_demo
@@ -249,6 +250,11 @@ def test_a_filmstrip_is_browsed_adapted_to_and_taken_along(page: Page, tmp_path:
     inside.locator("#adapt_undo").click()
     inside.locator('#viewer .pane[data-key="tiny_source_only_adabn"]').wait_for(state="detached", timeout=WAIT)
     page.status("2 methods,")
+    inside.locator("#adapt_sheet > button").click()
+    inside.locator("#adapt_sheet label", has_text="TENT").click()
+    inside.locator("#adapt_start").click()
+    inside.locator('#viewer .pane[data-key="tiny_source_only_tent"] canvas').first.wait_for(timeout=WAIT)
+    expect(inside.locator("#adapt_status")).to_contain_text("TENT from Source only", timeout=WAIT)
 
 
 def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
@@ -303,6 +309,37 @@ def test_the_rooms_of_results_and_methods_answer_their_controls(
         inside.locator("#method label", has_text=name).click()
     inside.locator("#losses .katex").first.wait_for(timeout=WAIT)
     inside.locator("#explained", has_text="training/methods/daformer.py").wait_for(timeout=WAIT)
+    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_demonstration_and_a_gap_are_computed(
+    browser: Any, demo: tuple[str, Any], width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+    monkeypatch.setattr(domain_gap, "PICTURES", 2)
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
+    inside = Page(context.new_page(), demo[0], phone=width < 600).page
+    inside.get_by_role("tab", name="Methods").click()
+    inside.locator("#method label", has_text="ADVENT").click()
+    pictures, said = inside.locator("#demonstration_pictures img"), inside.locator("#demonstration_said")
+    expect(pictures.first).to_be_visible(timeout=WAIT)
+    before = said.inner_text()
+    inside.locator("#demonstration_street input[type=number]").fill("4")
+    inside.locator("#demonstration_street input[type=number]").press("Enter")
+    expect(said).not_to_have_text(before, timeout=WAIT)
+    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    inside.locator("#method label", has_text="MIC").click()
+    expect(said).to_contain_text("none is available", timeout=WAIT)
+    inside.locator("#method label", has_text="TENT").click()
+    expect(said).to_have_count(0, timeout=WAIT)
+
+    inside.get_by_role("tab", name="Gap").click()
+    inside.locator("#gap_begin").click(timeout=WAIT)
+    expect(inside.locator("#gap_said")).to_contain_text("proxy A-distance", timeout=WAIT)
+    expect(inside.locator("#gap_sides .js-plotly-plot")).to_have_count(4, timeout=WAIT)
+    assert inside.locator("#gap_sides h3").all_inner_texts() == ["Before: Source only", "After: ADVENT"]
     assert inside.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 from sim2street.app import demo as demos
 from sim2street.app.content import labelled_sets
+from sim2street.app.content.background import BACKGROUND
 from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
@@ -34,6 +35,7 @@ from sim2street.app.content.gallery import OWN, RENDERED
 from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab, opened
+from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -588,3 +590,21 @@ def test_a_photo_that_was_not_uploaded_is_answered_by_a_sentence(url: str, odd: 
         assert "event: error" in answer
     assert "does not fit its field" in answer or "call has no photo" in answer
     assert "passwd" not in answer
+
+
+def test_a_gap_is_not_computed_where_the_gpu_is_lent_by_the_photo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+    started: list[object] = []
+    monkeypatch.setattr(BACKGROUND, "start", lambda key, *_: started.append(key))
+    names = ("tiny_source_only", "tiny_advent")
+    entries = [CatalogEntry(name, Checkpoint.open(tiny_checkpoints / name)) for name in names]
+    for reads in (False, True):
+        tab = GapTab(Engine(), lambda: entries, reads=reads)
+        begin = tab.start("street_scenes/game", "street_scenes/fog", *names)[1]
+        assert begin["visible"] is reads
+        assert len(started) == reads
+    assert "There is no &#x27;nowhere/val&#x27; here" in tab.show("nowhere/val", "street_scenes/fog", *names)[0]
+    assert [each["value"] for each in tab.offer()] == list(names)
+    assert GapTab(Engine(), lambda: []).show(None, None, None, None)[0] == "No checkpoint was found."
