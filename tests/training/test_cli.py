@@ -370,5 +370,7 @@ def test_bench_outside_a_checkout_says_where_to_get_one(
 
 @pytest.mark.slow  # imports all peers in a process of its own
 def test_bench_lists_its_rows_after_an_unknown_word(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "nonsense"]) == 2
-    assert "no row contains nonsense; there are: SegFormer-B0; " in capfd.readouterr().err
+    assert main(["bench", "PNG", "nonsense"]) == 2
+    error = capfd.readouterr().err
+    assert "No row contains 'nonsense'. Use words of these: SegFormer-B0; " in error
+    assert "; prediction by PyTorch, and by --engine openvino and onnxruntime; " in error
