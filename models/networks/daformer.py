@@ -7,7 +7,8 @@ depth-wise separable convolutions of several dilations, which combines distant c
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import Field
@@ -54,15 +55,14 @@ ONEDNN_DILATION: Final = 6
 """Largest dilation for which PyTorch's depth-wise convolution on a processor is quick in inference; beyond, it is oneDNN's
 reference code, nine times slower."""
 STRIP_VALUES: Final = 1 << 19
-"""Values of a map that are convolved at a time in inference, 2 MB."""
+"""Values of maps that are convolved at a time by shifting them, 2 MB."""
 
 
 class DilatedDepthwise(nn.Conv2d):
     """Dilated depth-wise 3x3 convolution: (B, D, h, w) -> (B, D, h, w).
 
-    PyTorch has a fast processor kernel only for small dilations in inference. Beyond them, inference adds nine shifted
-    maps, and training takes every dilation-th row and column as separate maps, on which the convolution is not dilated.
-    `sim2street bench depth-wise` compares them with PyTorch's kernel.
+    PyTorch's processor kernel is fast for small dilations only, and its gradients are slow for all. Beyond them, nine shifted
+    maps are added. `sim2street bench depth-wise` compares them with PyTorch's kernel.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -73,40 +73,66 @@ class DilatedDepthwise(nn.Conv2d):
         dilation = self.dilation[0]
         if is_recorded() or input.device.type != "cpu" or dilation >= max(input.shape[-2:]):
             return super().forward(input)
-        if torch.is_grad_enabled():
-            return self._in_cells(input)
-        return super().forward(input) if dilation <= ONEDNN_DILATION else self._shifted(input)
+        if torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        if not torch.is_grad_enabled():
+            return _convolved(input, self.weight, self.bias, dilation)
+        maps: Tensor = _Depthwise.apply(input, self.weight, dilation)
+        return maps if self.bias is None else maps + self.bias[:, None, None]
 
-    def _shifted(self, input: Tensor) -> Tensor:
-        """Sum of the map shifted nine ways, some rows at a time."""
-        maps = input.permute(0, 2, 3, 1)
-        _, height, width, channels = maps.shape
-        taps = self.weight.permute(2, 3, 1, 0).reshape(3, 3, channels)
-        total = torch.empty_like(maps, memory_format=torch.contiguous_format)
-        total.copy_(self.bias) if self.bias is not None else total.zero_()  # there is one where a norm was merged
-        rows = max(1, STRIP_VALUES // (width * channels))
-        for top in range(0, height, rows):
-            for row, column in itertools.product(range(3), range(3)):
-                down, right = (row - 1) * self.dilation[0], (column - 1) * self.dilation[1]
-                ys = slice(max(top, -down), min(top + rows, height, height - down))
-                xs = slice(max(0, -right), min(width, width - right))
-                if ys.start < ys.stop and xs.start < xs.stop:
-                    seen = maps[:, ys.start + down : ys.stop + down, xs.start + right : xs.stop + right]
-                    total[:, ys, xs].addcmul_(seen, taps[row, column])
-        return total.permute(0, 3, 1, 2)
 
-    def _in_cells(self, input: Tensor) -> Tensor:
-        """An ordinary convolution of the maps made of every dilation-th row and column."""
-        (batch, channels, height, width), dilation = input.shape, self.dilation[0]
-        rows, columns = -(-height // dilation), -(-width // dilation)
-        maps = F.pad(input, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
-        # (B, rows, row in cell, columns, column in cell, D) -> one image for each place in a cell.
-        cells = maps.reshape(batch, rows, dilation, columns, dilation, channels).permute(0, 2, 4, 1, 3, 5)
-        pictures = cells.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
-        pictures = F.conv2d(pictures, self.weight, self.bias, padding=1, groups=channels).permute(0, 2, 3, 1)
-        cells = pictures.reshape(batch, dilation, dilation, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
-        maps = cells.reshape(batch, rows * dilation, columns * dilation, channels)[:, :height, :width]
-        return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)  # batch norm needs it contiguous
+class _Depthwise(torch.autograd.Function):
+    """A dilated depth-wise 3x3 convolution of the same size and its gradients, each from the same two ways to compute it."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, input: Tensor, weight: Tensor, dilation: int
+    ) -> Tensor:
+        ctx.save_for_backward(input, weight)
+        ctx.dilation = dilation
+        return _convolved(input, weight, None, dilation)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        input, weight = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_taps = weight.new_zeros(3, 3, weight.shape[0])
+        for row, column, maps, seen in _meetings(gradient, input, ctx.dilation):
+            of_taps[row, column] += (maps * seen).sum(dim=(0, 1, 2))
+        # Turned by half a circle, the taps lead from every output back to its inputs.
+        of_input = _convolved(gradient, weight.flip(2, 3), None, ctx.dilation)
+        return of_input, of_taps.permute(2, 0, 1)[:, None], None
+
+
+def _convolved(input: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """(B, D, h, w) maps convolved with (D, 1, 3, 3) weights; there is a bias (D,) where a norm was merged."""
+    if dilation <= ONEDNN_DILATION:
+        return F.conv2d(input, weight, bias, padding=dilation, dilation=dilation, groups=len(weight))
+    taps = weight.permute(2, 3, 1, 0).reshape(3, 3, -1)
+    total = torch.empty_like(input, memory_format=torch.channels_last)
+    total.zero_() if bias is None else total.copy_(bias[:, None, None])
+    for row, column, maps, seen in _meetings(total, input, dilation):
+        maps.addcmul_(seen, taps[row, column])
+    return total
+
+
+def _meetings(outputs: Tensor, inputs: Tensor, dilation: int) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """For each tap, the parts of outputs and of inputs that it connects, some rows at a time.
+
+    Yields:
+        The tap's row and column, and views of both (B, D, h, w) as (B, n, m, D).
+    """
+    maps, given = outputs.permute(0, 2, 3, 1), inputs.permute(0, 2, 3, 1)
+    batch, height, width, channels = maps.shape
+    rows = max(1, STRIP_VALUES // (batch * width * channels))
+    for top in range(0, height, rows):
+        for row, column in itertools.product(range(3), range(3)):
+            down, right = (row - 1) * dilation, (column - 1) * dilation
+            ys = slice(max(top, -down), min(top + rows, height, height - down))
+            xs = slice(max(0, -right), min(width, width - right))
+            if ys.start < ys.stop and xs.start < xs.stop:
+                seen = given[:, ys.start + down : ys.stop + down, xs.start + right : xs.stop + right]
+                yield row, column, maps[:, ys, xs], seen
 
 
 def context_branch(channels: int, outputs: int, dilation: int) -> nn.Module:

@@ -39,7 +39,7 @@ from sim2street.training.methods.base import (
     frozen,
     supervision,
 )
-from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information
+from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information, softmax
 from sim2street.training.pair import DomainPair
 
 AUXILIARY_SHARE = 0.2
@@ -92,12 +92,15 @@ class ADVENT(Method):
             self.source_counts += torch.bincount(counted, minlength=len(self.source_counts))
 
         target = self.segmenter(pair.target_images)
+        seen: dict[tuple[Domain, str], Tensor] = {}
         losses: dict[str, Tensor] = {}
         for head, share, logits in heads(target.logits, target.auxiliary):
-            probabilities = logits.softmax(dim=1)
+            probabilities = softmax(logits)
             if options.adversarial_weight > 0:
+                maps = self.discriminator_input(probabilities)
+                seen[Domain.TARGET, head] = maps.detach()
                 with frozen(self.get_submodule(f"discriminator{head}")) as fixed:
-                    verdict = fixed(self.discriminator_input(probabilities))
+                    verdict = fixed(maps)
                 fooled = (
                     -domain_loss(verdict, Domain.TARGET) if options.saturating else domain_loss(verdict, Domain.SOURCE)
                 )
@@ -110,11 +113,11 @@ class ADVENT(Method):
             yield Update(losses)
 
         if options.adversarial_weight > 0:
-            for domain, output in ((Domain.SOURCE, source), (Domain.TARGET, target)):
-                for head, _, logits in heads(output.logits, output.auxiliary):
-                    verdict = self.get_submodule(f"discriminator{head}")(
-                        self.discriminator_input(logits.detach().softmax(dim=1))
-                    )
+            for head, _, logits in heads(source.logits, source.auxiliary):
+                seen[Domain.SOURCE, head] = self.discriminator_input(softmax(logits.detach()))
+            for domain in (Domain.SOURCE, Domain.TARGET):
+                for head, _, _ in heads(source.logits, source.auxiliary):
+                    verdict = self.get_submodule(f"discriminator{head}")(seen.pop((domain, head)))
                     name = f"discriminator{head}/{domain.name.lower()}"
                     yield Update({name: 0.5 * domain_loss(verdict, domain)})
         yield Update(step=self.trained)
