@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sim2street.training.methods.losses import softmax
+
 Weighting = Literal["image", "pixel"]
 """Whether confidence weights whole images or pixels; see `pseudo_label`."""
 
@@ -37,9 +39,7 @@ def pseudo_label(
     weighting: Weighting = "image",
 ) -> PseudoLabels:
     """Turn a teacher's logits (B, C, H, W) for the unaugmented target images into pseudo-labels; see `label_of_probabilities`."""
-    return label_of_probabilities(
-        logits.detach().softmax(dim=1), threshold, ignore_top, ignore_bottom, valid, weighting
-    )
+    return label_of_probabilities(softmax(logits.detach()), threshold, ignore_top, ignore_bottom, valid, weighting)
 
 
 def label_of_probabilities(
