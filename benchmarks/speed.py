@@ -46,7 +46,7 @@ from sim2street.models.networks.daformer import DilatedDepthwise
 from sim2street.models.networks.merging import merge_norms
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction, Upsampled, View
-from sim2street.models.predictor import Predictor
+from sim2street.models.predictor import Predictor, has_bf16
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.catalog import find_checkpoint
 from sim2street.training.commands.arguments import parse_positive
@@ -355,21 +355,28 @@ def page(factor: float) -> Iterator[Row]:
 
 
 def engines(factor: float) -> Iterator[Row]:
-    """One photo through `sim2street predict`, by PyTorch and by the engines that it can use instead."""
+    """One photo through `sim2street predict`, by PyTorch, by the engines that it can use instead, and in bf16."""
     shown = photo(factor)
     for name in ("source_only_streets", "source_only_game_mit"):
         checkpoint = find_checkpoint(name)
         ours = Predictor.from_checkpoint(checkpoint, device="cpu")
         row = Row(f"prediction by {name}, {shown.size[0]}×{shown.size[1]}", partial(ours, shown), {})
+        others: dict[str, Predictor] = {}
         for engine in ("openvino", "onnxruntime"):
             try:
-                theirs = Predictor(in_engine(checkpoint, engine), checkpoint.config.window, device="cpu")
+                others[f"--engine {engine}"] = Predictor(
+                    in_engine(checkpoint, engine), checkpoint.config.window, device="cpu"
+                )
             except ConfigError as missing:
                 row.peers[f"--engine {engine}"] = str(missing)
-                continue
-            row.peers[f"--engine {engine}"] = partial(theirs, shown)
+        if has_bf16("cpu"):
+            others["--precision bf16"] = Predictor.from_checkpoint(checkpoint, device="cpu", precision="bf16")
+        else:
+            row.peers["--precision bf16"] = "not on this processor"
+        for option, theirs in others.items():
+            row.peers[option] = partial(theirs, shown)
             wrong = float((theirs(shown).labels != ours(shown).labels).mean())
-            row.agreement[f"--engine {engine}"] = f"labels {wrong:.0e}"
+            row.agreement[option] = f"labels {wrong:.0e}"
         yield row
 
 
@@ -462,7 +469,7 @@ WORK: tuple[Work, ...] = (
     Work("labels, confidence, entropy", pixels),
     Work("five planes of a pane as PNG", png),
     Work("six small methods on one photo, page included", page),
-    Work("prediction by PyTorch, and by --engine openvino and onnxruntime", engines),
+    Work("prediction by PyTorch, by --engine openvino and onnxruntime, and with --precision bf16", engines),
     Work("evaluation of photos in CamVid's layout", evaluation),
     Work("confusion matrix", confusion),
     Work("ADVENT step", lambda factor: training("ADVENT", factor)),

@@ -50,8 +50,8 @@ class Predictor:
         device: by default CUDA if available, then Apple's GPU, then the CPU.
         flip: average with the mirrored photo.
         scales: average over these factors on the window's size, such as (0.75, 1.0, 1.25).
-        precision: "fp32", as figures are measured, or "bf16", which is faster on NVIDIA GPUs that support it and has no
-            effect elsewhere: most CPUs are slower with it, and Apple's GPU gains little.
+        precision: "fp32", as figures are measured, or "bf16", which is faster on NVIDIA GPUs and processors that compute in
+            it (`has_bf16`) and has no effect elsewhere; it changes some labels in a thousand.
 
     Raises:
         ConfigError: a scale is out of range.
@@ -241,11 +241,12 @@ class Predictor:
         return _starts(length, crop, self.window.stride[axis] if self.window.stride else max(1, crop // 2))
 
     def _at_precision(self) -> contextlib.AbstractContextManager[object]:
-        """Set the precision of a CUDA GPU; the CPU and Apple's GPU compute in fp32."""
-        if self.device.type != "cuda":
+        """Set the precision of CUDA GPUs and processors; Apple's GPU computes in fp32."""
+        kind = self.device.type
+        if self.precision == "bf16" and has_bf16(kind):
+            return torch.autocast(kind, dtype=torch.bfloat16)
+        if kind != "cuda":
             return contextlib.nullcontext()
-        if self.precision == "bf16" and has_bf16():
-            return torch.autocast("cuda", dtype=torch.bfloat16)
         # By default PyTorch lets convolutions round to a 10-bit mantissa (TF32), but figures are measured in fp32.
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
@@ -256,9 +257,13 @@ def _checked(scales: tuple[float, ...]) -> tuple[float, ...]:
     return scales
 
 
-def has_bf16() -> bool:
-    """Whether the GPU supports bf16 natively; older ones (T4, V100) emulate it, slower than fp32."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+def has_bf16(kind: str) -> bool:
+    """Whether a type of device, "cuda" or "cpu", computes in bf16 natively; others emulate it, slower than fp32."""
+    if kind == "cpu":
+        # Older versions of PyTorch do not say what the processor can do.
+        found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return kind == "cuda" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def best_device() -> torch.device:

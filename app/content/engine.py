@@ -154,7 +154,9 @@ def predictor(checkpoint: Checkpoint, settings: Settings) -> Predictor:
     Raises:
         CheckpointError: the weights do not fit the network that the config names.
     """
-    load = partial(Predictor.from_checkpoint, checkpoint, precision="bf16")
+    # On processors the pages show what the figures were measured with.
+    precision = "bf16" if best_device().type == "cuda" else "fp32"
+    load = partial(Predictor.from_checkpoint, checkpoint, precision=precision)
     return _kept(checkpoint, load, merged=True).viewing(flip=settings.flip, scales=settings.scales)
 
 

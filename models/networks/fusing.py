@@ -78,7 +78,10 @@ def classified(
         if maps.shape[1:3] == (height, width):
             whole.append((maps, layer))
         else:
-            coarse.append((F.linear(maps, *layer), neighbours(maps.shape[1], height, False, slice(None), device)))
+            # The sum is fp32, also where products are made in bf16.
+            coarse.append(
+                (F.linear(maps, *layer).float(), neighbours(maps.shape[1], height, False, slice(None), device))
+            )
     logits = features[0].new_empty(len(features[0]), height, width, classify.out_channels)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):

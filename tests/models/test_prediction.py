@@ -16,7 +16,7 @@ from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA16
 from sim2street.models.networks import build
 from sim2street.models.prediction import Prediction, Upsampled, View
-from sim2street.models.predictor import Predictor
+from sim2street.models.predictor import Predictor, has_bf16
 from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 from sim2street.models.storage.checkpoint import Window
 from tests.models.test_deeplab_v2 import SLIM
@@ -229,7 +229,7 @@ def test_windows_cover_every_pixel_and_average() -> None:
 def test_figures_are_measured_in_full_precision_unless_asked(
     segmenter: Segmenter, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On an NVIDIA GPU, which is not here; on the processor both are the same."""
+    """An NVIDIA GPU, which is not here, and a processor that does not compute in bf16."""
     asked: list[torch.dtype] = []
 
     def autocast(_device: str, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
@@ -237,7 +237,7 @@ def test_figures_are_measured_in_full_precision_unless_asked(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(torch, "autocast", autocast)
-    monkeypatch.setattr("sim2street.models.predictor.has_bf16", lambda: True)
+    monkeypatch.setattr("sim2street.models.predictor.has_bf16", lambda kind: kind == "cuda")
     predictor = Predictor(segmenter, Window(), device="cpu", precision=precision)  # type: ignore[arg-type]
     predictor(np.zeros((64, 96, 3), np.uint8))
     assert asked == []
@@ -248,6 +248,19 @@ def test_figures_are_measured_in_full_precision_unless_asked(
     assert torch.backends.cudnn.allow_tf32
     assert asked == ([torch.bfloat16] if precision == "bf16" else [])
     assert Predictor(segmenter).precision == "fp32"
+
+
+@pytest.mark.skipif(not has_bf16("cpu"), reason="needs a processor with bf16")
+@pytest.mark.parametrize("name", ["daformer", "segformer", "hrda"])
+def test_bf16_on_a_processor_changes_few_labels(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name, options={"variant": "b0", "width": 0.25, "channels": 16})
+    photo = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    exact, rounded = (
+        Predictor(network, Window(), device="cpu", precision=precision)(photo) for precision in ("fp32", "bf16")
+    )
+    assert 0 < np.abs(exact.confidence - rounded.confidence).max() < 0.02
+    assert (exact.labels == rounded.labels).mean() > 0.9  # of an untrained network, whose classes are nearly equal
 
 
 def test_wrong_arrays_are_refused(segmenter: Segmenter) -> None:

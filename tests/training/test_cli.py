@@ -373,4 +373,4 @@ def test_bench_lists_its_rows_after_an_unknown_word(capfd: pytest.CaptureFixture
     assert main(["bench", "PNG", "nonsense"]) == 2
     error = capfd.readouterr().err
     assert "No row contains 'nonsense'. Use words of these: SegFormer-B0; " in error
-    assert "; prediction by PyTorch, and by --engine openvino and onnxruntime; " in error
+    assert "; prediction by PyTorch, by --engine openvino and onnxruntime, " in error

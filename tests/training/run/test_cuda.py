@@ -48,7 +48,7 @@ def run(script: str, *arguments: object) -> str:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_on_the_card_is_resumed_and_read_anywhere(tmp_path: Path, precision: str) -> None:
-    if precision == "bf16" and not has_bf16():
+    if precision == "bf16" and not has_bf16("cuda"):
         pytest.skip("this graphics card has no bf16 of its own")
     tree = make_tree(tmp_path / "tree")
     path = write_recipe(recipe(tree, "advent", precision=precision), tmp_path / "recipe.json")
