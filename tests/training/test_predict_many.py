@@ -198,3 +198,14 @@ def test_a_camera_is_recorded_and_segmented(
     assert "There is nothing to segment" in capsys.readouterr().err
     assert main(["predict", str(tmp_path), "--seconds", "5", "--out", str(tmp_path)]) == 2
     assert "add --camera 0" in capsys.readouterr().err
+
+
+def test_bf16_is_refused_where_it_has_no_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sim2street.models.predictor.has_bf16", lambda kind: False)
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
+    command = ["predict", str(tmp_path / "photo.png"), "--checkpoint", "source_only_game", "--device", "cpu"]
+    assert main([*command, "--precision", "bf16", "--out", str(tmp_path / "out")]) == 2
+    assert "The device cpu does not compute in bf16" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
