@@ -332,6 +332,9 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
 def test_the_panes_get_the_screen(compare: ComparePage) -> None:
     page = compare.page
     navigation = page.locator('[data-testid="stHeader"]').bounding_box()
+    page.locator('[data-testid="stMain"]').evaluate("(main) => main.scrollTo(0, 0)")  # focus may have scrolled it
+    controls = page.locator(".st-key-photo button, .st-key-methods_sheet button, .st-key-settings button").all()
+    assert min(each.bounding_box()["y"] for each in controls) >= navigation["height"], "none is under the navigation"
     assert all(pane.bounding_box()["width"] >= 300 for pane in page.locator(".pane").all())
     grid = page.locator(".grid").bounding_box()
     assert grid["y"] - navigation["height"] <= 160, "headline, picker, settings and the bar of layers"
@@ -408,6 +411,8 @@ def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[...
         "() => [document.documentElement, document.querySelector('[data-testid=stMain]')].map((e) => e.scrollWidth - e.clientWidth)"
     )
     assert widths == [0, 0]
+    controls = [page.locator(f".st-key-{name} button").first for name in ("photo", "methods_sheet", "settings")]
+    assert len({round(each.bounding_box()["y"]) for each in controls}) == 1, "all in one row"
     picture = page.locator('.pane[data-key="swipe"] .canvas').bounding_box()
     assert picture["y"] < 260
     bar = page.locator(".bar").bounding_box()
