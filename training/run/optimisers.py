@@ -51,8 +51,9 @@ def _optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.rate, momentum=config.momentum)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    # Fused: one pass over each parameter; PyTorch's default on a processor makes a dozen.
-    return kinds[config.kind](groups, lr=config.rate, betas=config.betas, fused=True)
+    # Not fused: on a processor, PyTorch's fused kernels pair parameters and gradients in the order of memory, which differs
+    # wherever a gradient is channels-last and its parameter is not.
+    return kinds[config.kind](groups, lr=config.rate, betas=config.betas)
 
 
 def layer_shares(network: nn.Module, decay: float) -> dict[int, float]:
