@@ -59,7 +59,9 @@ class GapTab:
         watch = gr.Timer(2.0, active=False)
         chosen = [*domains, *networks]
         shown = [said, begin, watch, charts, *sides, norms, shift_words, shifts]
-        page.load(self.offer, None, networks, api_visibility="private")
+        page.load(self.offer, None, networks, api_visibility="private").then(
+            self.show, chosen, shown, show_progress="hidden", api_visibility="private"
+        )  # a tab that was never opened reports no change
         gr.on(
             [watch.tick, *[each.change for each in chosen]],
             self.show,

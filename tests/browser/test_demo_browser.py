@@ -325,10 +325,10 @@ def test_a_demonstration_and_a_gap_are_computed(
     inside.locator("#method label", has_text="ADVENT").click()
     pictures, said = inside.locator("#demonstration_pictures img"), inside.locator("#demonstration_said")
     expect(pictures.first).to_be_visible(timeout=WAIT)
-    before = said.inner_text()
+    before = str(pictures.first.get_attribute("src"))
     inside.locator("#demonstration_street input[type=number]").fill("4")
     inside.locator("#demonstration_street input[type=number]").press("Enter")
-    expect(said).not_to_have_text(before, timeout=WAIT)
+    expect(pictures.first).not_to_have_attribute("src", before, timeout=WAIT)
     assert inside.evaluate("document.documentElement.scrollWidth") <= width
     inside.locator("#method label", has_text="MIC").click()
     expect(said).to_contain_text("none is available", timeout=WAIT)
