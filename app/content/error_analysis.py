@@ -183,6 +183,8 @@ def analysis_of(labelled: LabelledSet, checkpoint: Checkpoint) -> Analysis:
             photos = _stored(_path(labelled, checkpoint), len(labelled), labelled.space.count)
             found = Analysis(labelled, checkpoint, photos)
             _KEPT.put(key, found, found.nbytes)
+    if found.checkpoint.name != checkpoint.name:  # the same weights under another name: the same figures
+        return Analysis(labelled, checkpoint, found.photos, found.problems)
     return found
 
 
