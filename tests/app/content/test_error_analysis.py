@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -324,3 +325,13 @@ def test_what_fails_unexpectedly_says_so_and_the_next_runs(caplog: pytest.LogCap
     second = background.start("second", 1, lambda _: None)
     wait_for(second)
     assert second.state is TaskState.DONE
+
+
+def test_equal_weights_under_another_name_share_the_figures(
+    labelled: LabelledSet, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    first = finished(Engine(sees_no_sidewalk), analysis_of(labelled, checkpoint))
+    shutil.copytree(checkpoint.path, tmp_path / "copy")
+    other = analysis_of(labelled, Checkpoint.open(tmp_path / "copy"))
+    assert other.checkpoint.name == "copy"
+    assert other.photos is first.photos
