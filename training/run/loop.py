@@ -205,7 +205,7 @@ class Run:
         precision = "no" if config.precision == "fp32" else config.precision
         if precision == "fp16" and best_device().type != "cuda":
             raise TrainingError("precision fp16 needs an NVIDIA GPU; use bf16 or fp32 here.")
-        if precision == "bf16" and best_device().type == "cuda" and not has_bf16():
+        if precision == "bf16" and best_device().type == "cuda" and not has_bf16("cuda"):
             raise TrainingError("This GPU does not support bf16 natively; use precision fp16 or fp32 here.")
         # The others wait while the first process evaluates and fills caches, far longer than the default ten minutes.
         patience = InitProcessGroupKwargs(timeout=datetime.timedelta(hours=12))
