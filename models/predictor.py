@@ -183,12 +183,7 @@ class Predictor:
     def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
         """Resized photo as (1, 3, h, w) float32 in [0,1] on the device."""
         height, width = pixels.shape[:2]
-        short = self.window.short_side or min(height, width)
-        factor = scale * short / min(height, width)
-        factor = min(factor, (MAX_NETWORK_PIXELS / (height * width)) ** 0.5)
-        multiple = self.segmenter.core.multiple
-        columns, rows = (max(1, round(side * factor / multiple)) * multiple for side in (width, height))
-        size = (columns, rows)
+        size = self._network_size(height, width, scale)
         bilinear = self.window.resampling == "bilinear"
         if size != (width, height) and not bilinear:
             # Pillow's filters widen when they shrink: no aliasing, and what ADVENT's and VFM-UDA's loaders do.
@@ -202,6 +197,18 @@ class Predictor:
             image = F.interpolate(image, size=size[::-1], mode="bilinear", align_corners=False).round_()
         image = image / 255
         return image.flip(-1) if flipped else image
+
+    def _network_size(self, height: int, width: int, scale: float) -> tuple[int, int]:
+        """(width, height) to which a photo is resized for the network."""
+        window, multiple = self.window, self.segmenter.core.multiple
+        factor = window.short_side / min(height, width) if window.short_side else 1.0
+        if window.min_pixels:
+            factor = max(factor, (window.min_pixels / (height * width)) ** 0.5)
+        # The second limit is for photos so narrow that one side is rounded up to a whole multiple.
+        largest = min((MAX_NETWORK_PIXELS / (height * width)) ** 0.5, MAX_NETWORK_PIXELS / (multiple * max(height, width)))
+        factor = min(scale * factor, largest)
+        columns, rows = (max(1, round(side * factor / multiple)) * multiple for side in (width, height))
+        return columns, rows
 
     def _logits(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> logits, averaged where windows overlap; probabilities or scores where the window says so.

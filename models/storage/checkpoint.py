@@ -60,6 +60,13 @@ class Window(Options):
     short_side: int | None = Field(
         default=None, ge=32, le=4096, description="The photo is resized so that its shorter side has this many pixels."
     )
+    min_pixels: int | None = Field(
+        default=None,
+        ge=1024,
+        le=16_000_000,
+        description="The photo is resized to at least this many pixels in all: at the same shorter side, a photo of 4:3 has"
+        " fewer than one of 2:1 and shows everything smaller.",
+    )
     crop: tuple[int, int] | None = Field(
         default=None, description="(height, width) of sliding windows after resizing; none = the whole photo at once."
     )

@@ -16,7 +16,7 @@ from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA16
 from sim2street.models.networks import build
 from sim2street.models.prediction import Prediction, Upsampled, View
-from sim2street.models.predictor import Predictor, has_bf16
+from sim2street.models.predictor import MAX_NETWORK_PIXELS, Predictor, has_bf16
 from sim2street.models.segmenter import IMAGENET, Core, Segmenter
 from sim2street.models.storage.checkpoint import Window
 from tests.models.test_deeplab_v2 import SLIM
@@ -188,6 +188,28 @@ def test_prediction_has_the_photos_size(segmenter: Segmenter, size: tuple[int, i
         assert prediction.probabilities.shape == (19, *size)
         np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, atol=1e-5)
         assert 0 <= prediction.entropy.min() <= prediction.entropy.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((256, 512), (288, 576)), ((360, 480), (353, 470)), ((480, 360), (470, 353)), ((300, 1000), (288, 960))],
+)
+def test_photos_that_are_not_wide_are_shown_larger(
+    segmenter: Segmenter, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    predictor = Predictor(segmenter, Window(short_side=288, min_pixels=576 * 288), device="cpu")
+    (image,) = predictor.shown(np.zeros((*size, 3), np.uint8))
+    assert image.shape[-2:] == shown
+
+
+def test_the_narrowest_photo_is_not_enlarged_beyond_the_limit() -> None:
+    """The short side is rounded up to a whole multiple, 32 times what is left of it."""
+    core = Colours()
+    core.multiple = 32
+    predictor = Predictor(Segmenter(core, CITYSCAPES19), Window(short_side=288), device="cpu")
+    (image,) = predictor.shown(np.zeros((1, 600_000, 3), np.uint8))
+    assert image.shape[-2] == 32
+    assert image.shape[-1] <= MAX_NETWORK_PIXELS / 32 + 32
 
 
 def test_flip_averaging_is_symmetric(segmenter: Segmenter) -> None:
