@@ -75,7 +75,7 @@ class ClassOptions(Options):
 class LabelSpaceOptions(Options):
     """The content of a label space file."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$", examples=["my_classes"])
     classes: tuple[ClassOptions, ...] = Field(min_length=2, max_length=255)
     ignore: tuple[Byte, ...] = Field(default=(), description="Stored values without a class, besides 255.")
     ignore_colours: tuple[Colour, ...] = Field(default=(), description="Colours without a class.")

@@ -55,19 +55,31 @@ def _sentence(model: type[BaseModel], where: str, error: Any) -> str:
         return f"{where}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{where}: {key} is missing."
+    if error["type"] == "string_pattern_mismatch" and (examples := _examples(model, path)):
+        return f"{where}: {key} is {error['input']!r}; expected a text such as {' or '.join(map(repr, examples))}."
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{where}: {key} is {error['input']!r}: {message.rstrip('.')}."
 
 
+def _examples(model: type[BaseModel], path: list[Any]) -> list[Any]:
+    """Examples that the field at `path` gives of its values."""
+    field = _model_at(model, path[:-1]).model_fields.get(str(path[-1]))
+    return [] if field is None else field.examples or []
+
+
 def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
-    """Keys of the nested model at `path`; list positions and dict keys are skipped."""
+    return list(_model_at(model, path).model_fields)
+
+
+def _model_at(model: type[BaseModel], path: list[Any]) -> type[BaseModel]:
+    """The nested model at `path`; list positions and dict keys are skipped."""
     for part in path:
         field = model.model_fields.get(str(part))
         inner = [] if field is None else [*_models_in(field.annotation)]
         if inner:
             model = inner[0]
-    return list(model.model_fields)
+    return model
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -67,11 +67,12 @@ def for_admins(action: Callable[..., str | None]) -> Callable[..., None]:
 
 def show_notice() -> None:
     """Show the last action's message once."""
+    place = st.container()  # always there: what follows keeps its place, and with it the tab that was open
     kind, words = st.session_state.pop(NOTICE, (None, ""))
     if kind == "done":
         st.toast(escape.markdown(words), icon=":material/check_circle:")
     elif kind == "error":
-        st.error(escape.markdown(words), icon=":material/error:")
+        place.error(escape.markdown(words), icon=":material/error:")
 
 
 def pass_on_notice() -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from sim2street.app.admin.admission import for_admins, pass_on_notice, require_admin
 from sim2street.app.admin.launch_form import CHOSEN
 from sim2street.app.content import charts, curves, escape
+from sim2street.app.content.names import data_set_title
 from sim2street.app.views import session
 from sim2street.models.errors import Sim2StreetError, UnreadableError
 from sim2street.models.storage.files import METRICS, RUN_FOLDER, read_json
@@ -17,9 +18,10 @@ from sim2street.training.datasets import DATASETS
 from sim2street.training.datasets.street_scenes import STYLES
 from sim2street.training.durations import in_words
 from sim2street.training.jobs import local, log
-from sim2street.training.jobs.access import audit
+from sim2street.training.jobs.access import BY_PASSWORD, audit
 from sim2street.training.jobs.estimate import surprise
 from sim2street.training.jobs.evaluation import ask_to_evaluate
+from sim2street.training.jobs.launch import method_title
 from sim2street.training.jobs.places import in_words as place_in_words
 from sim2street.training.jobs.places import place_of
 from sim2street.training.jobs.progress import Progress, read_progress, sample_pictures
@@ -65,7 +67,7 @@ def _show(store: JobStore, name: str, config: RunConfig, drawn_as: JobState) -> 
     if job.state is not drawn_as:
         st.rerun()  # other buttons, another rhythm
     progress = read_progress(config, store.run(name))
-    _headline(job, config.method)
+    _headline(job, method_title(config))
     _actions(store, job)
     _numbers(store, job, progress)
     losses, quality, samples, printed, recipe = st.tabs(["Losses", "Quality", "Samples", "Log", "Recipe"])
@@ -95,9 +97,11 @@ def _asked(name: str) -> Job:
 def _headline(job: Job, method: str) -> None:
     icon, colour = STATES[job.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"## {escape.markdown(job.title)}", width="content")
+        st.header(escape.markdown(job.title), anchor=False, width="content")
         st.badge(job.state.value, icon=icon, color=colour)  # pyright: ignore[reportArgumentType]  # one of its colours
-    said = f"{job.id} · {method} · on {place_in_words(job)} · attempt {max(1, job.attempt)} · by {job.by or 'unknown'}"
+    # Who signs in with the password has no name.
+    by = "launched in the browser" if job.by == BY_PASSWORD else f"by {job.by}" if job.by else "launched in a terminal"
+    said = f"{job.id} · {method} · on {place_in_words(job)} · attempt {max(1, job.attempt)} · {by}"
     st.caption(escape.markdown(said))
     if job.reason:
         show = st.info if job.state in (JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED) else st.warning
@@ -206,12 +210,12 @@ def _quality(progress: Progress) -> None:
         st.caption("Not evaluated yet.")
         return
     lines = {
-        label: (steps, [report.get("miou") for report in reports])
+        data_set_title(label): (steps, [report.get("miou") for report in reports])
         for label, (steps, reports) in progress.figures.items()
     }
     st.plotly_chart(curves.iou_curves(lines), config=charts.CONFIG, key="miou")
     for label, (steps, reports) in progress.figures.items():
-        st.markdown(f"**IoU per class on {escape.markdown(label)}, %**")
+        st.markdown(f"**IoU per class on {escape.markdown(data_set_title(label))}, %**")
         st.plotly_chart(curves.class_map(steps, reports), config=charts.CONFIG, key=f"classes/{label}")
 
 
@@ -220,7 +224,7 @@ def _scores(store: JobStore, job: Job) -> None:
     try:
         metrics = read_json(store.run(job.id) / RUN_FOLDER / METRICS)
         rows = [
-            {"Set": name, "mIoU, %": None if report["miou"] is None else 100 * report["miou"]}
+            {"Set": data_set_title(name), "mIoU, %": None if report["miou"] is None else 100 * report["miou"]}
             for name, report in metrics.items()
         ]
     except (UnreadableError, KeyError, TypeError, AttributeError):  # none yet, or being replaced

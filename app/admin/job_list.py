@@ -11,6 +11,7 @@ from sim2street.app.admin.admission import require_admin
 from sim2street.app.admin.job_detail import STATES, show_job
 from sim2street.app.admin.launch_form import CHOSEN
 from sim2street.app.content import charts, curves, escape
+from sim2street.app.content.names import data_set_title
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.jobs import local
 from sim2street.training.jobs.access import AccessError
@@ -57,7 +58,7 @@ def _list(store: JobStore) -> None:
         st.rerun()
     jobs = store.jobs()
     running = sum(not job.state.ended for job in jobs)
-    st.caption(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}, {running} active" if running else f"{len(jobs)} ended")
+    st.caption(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}, {running or 'none'} active")
     for job in jobs[:SHOWN]:
         chosen = job.id == st.session_state.get(CHOSEN)
         icon, _ = STATES[job.state]
@@ -102,7 +103,7 @@ def show_comparison(store: JobStore) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         for label in labels:
-            st.markdown(f"**mIoU on {escape.markdown(label)}**")
+            st.markdown(f"**mIoU on {escape.markdown(data_set_title(label))}**")
             lines = {
                 name: (progress.figures[label][0], [report.get("miou") for report in progress.figures[label][1]])
                 for name, progress in runs.items()
@@ -120,7 +121,9 @@ def show_comparison(store: JobStore) -> None:
         [_row(name, progress, labels) for name, progress in runs.items()],
         hide_index=True,
         placeholder="–",
-        column_config={label: st.column_config.NumberColumn(f"{label}, %", format="%.1f") for label in labels},
+        column_config={
+            label: st.column_config.NumberColumn(f"{data_set_title(label)}, %", format="%.1f") for label in labels
+        },
     )
     st.caption(
         "mIoU at each run's latest evaluation; runs with different numbers of steps are not directly comparable."

@@ -10,7 +10,7 @@ from huggingface_hub import get_token
 
 from sim2street.app.admin.admission import for_admins
 from sim2street.app.content import escape
-from sim2street.app.content.names import source_title
+from sim2street.app.content.names import data_set_title, source_title
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.networks import NETWORKS
 from sim2street.training.config import RunConfig, recipe_names
@@ -94,7 +94,7 @@ def _show_fields(recipe: str, config: RunConfig, fields: list[FormField]) -> Non
 def _part_title(config: RunConfig, part: str) -> str:
     """Title of a part of a group: a network's or a data set's name."""
     group, _, name = part.partition(".")
-    return getattr(config, group)[int(name)].label if name.isdecimal() else name.replace("_", " ")
+    return data_set_title(getattr(config, group)[int(name)].label) if name.isdecimal() else name.replace("_", " ")
 
 
 def _grid(fields: list[FormField], recipe: str) -> None:
@@ -213,7 +213,7 @@ def _show_differences(recipe: str, entered: dict[str, Any]) -> None:
 def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
     sign = ":green[:material/check_circle:]" if finding.there else ":red[:material/cancel:]"
     words = escape.markdown(finding.words)
-    said = escape.markdown(f"{finding.role}: {finding.label}")
+    said = escape.markdown(f"{finding.role}: {data_set_title(finding.label)}")
     st.markdown(f"{sign} {said}", help=words if finding.there else None)
     if not finding.there and in_full:
         st.caption(words)

@@ -10,6 +10,7 @@ from sim2street.app.admin.launch_form import ROOM, show_launch_form
 from sim2street.app.admin.storage_room import show_storage
 from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
+from sim2street.training.jobs.access import BY_PASSWORD
 from sim2street.training.jobs.store import JobStore
 
 ROOMS = {
@@ -32,7 +33,7 @@ def main() -> None:
         st.session_state.setdefault(ROOM, "Train")
         room = st.segmented_control("Room", list(ROOMS), required=True, key=ROOM, label_visibility="collapsed")
         with st.container(horizontal=True, horizontal_alignment="right"):
-            label = "Sign out" if who == "password" else f"Sign out {escape.markdown(who)}"
+            label = "Sign out" if who == BY_PASSWORD else f"Sign out {escape.markdown(who)}"
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
     admission.show_notice()
     try:

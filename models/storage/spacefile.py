@@ -51,7 +51,9 @@ class SpaceOptions(Options):
     """The Space itself."""
 
     id: str = Field(
-        pattern=r"^([\w.-]+/)?[\w.-]+$", description="owner/name; a name alone goes under the token's own account."
+        pattern=r"^([\w.-]+/)?[\w.-]+$",
+        examples=["your-account/your-space"],
+        description="owner/name; a name alone goes under the token's own account.",
     )
     title: str = Field(min_length=1, max_length=80)
     short_description: str = Field(default="", max_length=60)
@@ -103,8 +105,10 @@ class HardwareOptions(Options):
 class HostedModel(Options):
     """A checkpoint: a folder of this repository, a repository on the Hub at a commit, or both once it is published."""
 
-    path: str | None = Field(default=None, pattern=r"^\w[\w./-]*$", description="In this repository.")
-    repository: Repository | None = None
+    path: str | None = Field(
+        default=None, pattern=r"^\w[\w./-]*$", examples=["models/shipped/NAME"], description="In this repository."
+    )
+    repository: Repository | None = Field(default=None, examples=["your-account/your-model"])
     revision: str | None = None
     family: Literal["segformer", "vfm_uda", "eomt", "mask2former"] | None = Field(
         default=None, description="For weights in their authors' own repository: how `sim2street import` reads them."

@@ -26,6 +26,8 @@ LOGGER: Final = logging.getLogger(__name__)
 HASH_VARIABLE: Final = "SIM2STREET_ADMIN_PASSWORD_HASH"
 MEMBERS_VARIABLE: Final = "SIM2STREET_ADMINS"
 """Environment variable: e-mail addresses or Hub names that may sign in as admin, separated by commas."""
+BY_PASSWORD: Final = "password"
+"""Name of whoever signed in with the password."""
 SETTINGS: Final = "admin.json"
 AUDIT: Final = "audit.jsonl"
 LOCKOUT: Final = "lockout.json"
@@ -154,11 +156,11 @@ class Gate:
                 if over >= 0:
                     self.locked_until = self.clock() + min(LOCK_SECONDS * 2 ** min(over, 20), LONGEST_LOCK)
                 self._keep()
-                audit("password", "sign in refused", address=address, failures=self.failures)
+                audit(BY_PASSWORD, "sign in refused", address=address, failures=self.failures)
                 raise AccessError("Wrong password.")
             self.failures, self.locked_until = 0, 0.0
             self._keep()
-            return self._open("password", _fingerprint(stored), address, holder)
+            return self._open(BY_PASSWORD, _fingerprint(stored), address, holder)
 
     def _remember(self) -> None:
         """Load failures and lock-out of an earlier process, once, so that a restart grants no further guesses."""

@@ -77,7 +77,10 @@ class Processes(Options):
     machines: int = Field(default=1, ge=1, le=64, description="Machines that train together.")
     machine_rank: int = Field(default=0, ge=0, le=63, description="Rank of this machine; 0 is the first.")
     main_address: str = Field(
-        default="127.0.0.1", pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$", description="Address of the first machine."
+        default="127.0.0.1",
+        pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$",
+        examples=["10.0.0.1", "node-1"],
+        description="Address of the first machine.",
     )
     main_port: int = Field(default=29500, ge=1024, le=65535, description="Port of the first machine.")
 
@@ -94,7 +97,10 @@ class Cluster(Options):
     """What a job asks a SLURM cluster for, on one node."""
 
     partition: str = Field(
-        default="", pattern=r"^[\w.,-]{0,200}$", description="Partition; empty is the cluster's default."
+        default="",
+        pattern=r"^[\w.,-]{0,200}$",
+        examples=["gpu", "gpu,gpu-long"],
+        description="Partition; empty is the cluster's default.",
     )
     gpus: int = Field(
         default=1, ge=0, le=16, description="GPUs on the node, each with a process; 0 trains on its CPUs."
@@ -133,7 +139,7 @@ class _Wish(Options):
 class Publication(_Wish):
     """A request to publish the checkpoint on the Hub, and its state. Training is done either way."""
 
-    repo_id: str = Field(pattern=REPOSITORY, max_length=LONGEST_NAME)
+    repo_id: str = Field(pattern=REPOSITORY, max_length=LONGEST_NAME, examples=["your-account/your-model"])
     private: bool = True
     state: Literal["waiting", "published", "failed"] = "waiting"
     attempts: int = Field(default=0, ge=0)
@@ -150,8 +156,8 @@ class Publication(_Wish):
 class Evaluation(_Wish):
     """A request to score the checkpoint on a labelled set; the results are added to its metrics.json."""
 
-    dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
-    split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$")
+    dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$", examples=["cityscapes"])
+    split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$", examples=["val"])
     style: str = Field(default="game", pattern=r"^[a-z]{1,20}$")
     count: int = Field(default=100, ge=1, le=5000, description="Street scenes to score.")
     state: Literal["waiting", "done", "failed"] = "waiting"
@@ -196,7 +202,11 @@ class Job(Options):
         default=240, ge=5, le=7 * 24 * 60, description="Time limit of a job on Hugging Face Jobs or SLURM."
     )
     namespace: str = Field(
-        default="", pattern=rf"{ACCOUNT}|^$", max_length=LONGEST_NAME, description="Account that pays for it there."
+        default="",
+        pattern=rf"{ACCOUNT}|^$",
+        max_length=LONGEST_NAME,
+        examples=["your-account"],
+        description="Account that pays for it there.",
     )
     hub_id: str = Field(default="", pattern=r"^[\w-]{0,64}$", description="Its id on Hugging Face Jobs.")
     cluster: Cluster | None = Field(default=None, description="What it asks a SLURM cluster for.")

@@ -74,7 +74,7 @@ def room(page: AppTest, name: str) -> AppTest:
 
 
 def words_of(page: AppTest) -> str:
-    items = (*page.markdown, *page.caption, *page.info, *page.error, *page.warning)
+    items = (*page.header, *page.markdown, *page.caption, *page.info, *page.error, *page.warning)
     return "\n".join(unescaped(str(item.value)) for item in items)
 
 
@@ -196,6 +196,7 @@ def test_launching_queues_what_the_form_shows(runs: Path) -> None:
     assert (job.state, job.steps, job.recipe, job.by) == (JobState.QUEUED, 30, "try_one_minute", "password")
     assert page.segmented_control(key=launch_form.ROOM).value == "Jobs"
     assert "One minute" in words_of(page)
+    assert "Source-only · on this machine · attempt 1 · launched in the browser" in words_of(page)
     button(page, "Cancel").click().run()
     assert JobStore().get(job.id).state is JobState.CANCELLED
     assert button(page, "Resume")
@@ -245,7 +246,8 @@ def test_missing_data_is_named_and_cannot_be_launched(runs: Path, monkeypatch: p
 def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Path) -> None:
     job = finished()
     page = room(signed_in(), "Jobs")
-    assert "street_scenes/game" in words_of(page)
+    assert "IoU per class on game" in words_of(page)
+    assert "Source-only · on this machine · attempt 1 · launched in a terminal" in words_of(page)
     page.text_input(key=f"promote/{job.id}").set_value("../../evil").run()
     button(page, "Add to the catalog").click().run()
     assert "letters, digits and _" in said(page)
@@ -260,10 +262,10 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     assert evaluate_job(JobStore(), job.id).state == "done"  # as the runner would
     assert "street_scenes/game (2 scenes)" in Checkpoint.open(JobStore().run(job.id) / "checkpoint").metrics
     page.run()
-    assert "street_scenes/game (2 scenes)" in list(page.dataframe[0].value["Set"])
+    assert "game (2 scenes)" in list(page.dataframe[0].value["Set"])
     page.text_input(key=f"repository/{job.id}").set_value("https://evil.example").run()
     button(page, "Publish to the Hub").click().run()
-    assert "repo_id" in said(page)
+    assert "such as 'your-account/your-model'" in said(page)
     button(page, "Delete").click().run()
     assert JobStore().jobs() == []
     room(page, "Storage")
@@ -327,8 +329,8 @@ def test_titles_are_words_and_no_markup(runs: Path) -> None:
     page.text_input(key="field/try_one_minute/title").set_value(title).run()
     button(page, "Launch").click().run()
     assert JobStore().jobs()[0].title == title
-    assert f"## {title}" in words_of(page)
-    assert not any(title in str(item.value) for item in page.markdown)
+    assert title in words_of(page)
+    assert not any(title in str(item.value) for item in (*page.header, *page.markdown))
 
 
 def test_a_damaged_hash_makes_nobody_an_admin(runs: Path) -> None:

@@ -62,7 +62,10 @@ def test_models_are_read(tmp_path: Path) -> None:
         (with_values(space={**GRADIO, "sdk": "streamlit", "python_version": "3.12"}), "removed its streamlit SDK"),
         (with_values(space=GRADIO), "space.python_version is missing"),
         (with_values(space={**DOCKER, "sdk_version": "6.0"}), "does not apply to sdk docker"),
-        (with_values(space={**DOCKER, "id": "a b"}), "space.id"),
+        (
+            with_values(space={**DOCKER, "id": "a b"}),
+            "space.id is 'a b'; expected a text such as 'your-account/your-space'",
+        ),
         (with_values(hardware={"flavor": "t5"}), "expected one of cpu-basic"),
         (with_values(space=DOCKER, hardware={"flavor": "zero-a10g"}), "runs Gradio Spaces only"),
         (with_values(hardware={"flavor": "zero-a10g"}), "ZeroGPU offers torch"),
