@@ -63,6 +63,19 @@ class Task:
         """Whether the task is waiting or running."""
         return self.state in (TaskState.WAITING, TaskState.RUNNING)
 
+    @property
+    def share(self) -> float:
+        """Share of the parts that are done, in [0,1]."""
+        return min(1.0, self.done / self.total)
+
+    def in_words(self, parts: str) -> str:
+        """What it is doing, such as "3 of 16 images" for `parts` "images"."""
+        if self._stop.is_set():
+            return "Stopping"
+        if self.state is TaskState.WAITING:
+            return "Waiting for another computation"
+        return f"{self.done} of {self.total} {parts}"
+
     def stop(self) -> None:
         """Ask the task to end after its current part."""
         self._stop.set()

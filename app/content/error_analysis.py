@@ -208,6 +208,7 @@ def _read_all(engine: Engine, analysis: Analysis, task: Task) -> None:
     known = {photo.index for photo in analysis.photos}
     path = _path(labelled, checkpoint)
     try:
+        task.report(len(known))
         for index in range(len(labelled)):
             if index in known:
                 continue

@@ -7,16 +7,15 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import class_figures, escape, failures, figures, html_tables
-from sim2street.app.content.background import TaskState
+from sim2street.app.content import class_figures, escape, failures, html_tables
+from sim2street.app.content.background import Task, TaskState
 from sim2street.app.content.class_figures import Row
-from sim2street.app.content.engine import Engine
 from sim2street.app.content.error_analysis import ORDERS, Analysis, analysis_of, begin, ranked, task_of
 from sim2street.app.content.gallery import RENDERED
 from sim2street.app.content.labelled_sets import labelled_set, labelled_set_titles
 from sim2street.app.demo_page import gradio_parts
+from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import Sim2StreetError
-from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.training.datasets.rendered import StreetScenes
 
 AT_ONCE: Final = 12
@@ -25,36 +24,21 @@ COMPARE: Final = "compare"
 """Id of the Compare tab."""
 NO_COMPARISON: Final = "none"
 FIRST_SET: Final = "street_scenes/fog"
-ELSEWHERE: Final = (
-    "This server gets a GPU for one photo at a time, so it cannot analyse whole sets. `sim2street app` does so on your own"
-    " machine."
-)
 
 
-class FailuresTab:
-    """The components and event handlers.
-
-    Args:
-        engine: predicts photos.
-        entries: returns the current catalog.
-        reads: whether this server may predict whole sets.
-    """
-
-    def __init__(self, engine: Engine, entries: Callable[[], list[CatalogEntry]], *, reads: bool = True) -> None:
-        self.engine = engine
-        self.entries = entries
-        self.reads = reads
+class FailuresTab(SetTab):
+    """The components and event handlers."""
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the part within the current context and connect it."""
-        gr.Markdown(failures.INTRODUCTION if self.reads else f"{failures.INTRODUCTION} {ELSEWHERE}")
+        self.introduce(failures.INTRODUCTION)
         with gr.Row(elem_id="analysis"):
             sets = [(title, key) for key, title in labelled_set_titles().items()]
             self.set = gr.Dropdown(sets, value=FIRST_SET, label="Images", elem_id="set")
             self.reader = gr.Dropdown([], label="Checkpoint", elem_id="reader")
             self.against = gr.Dropdown([], label="Compared with", elem_id="against")
             self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order")
-        self.begin = gr.Button("Predict this set", elem_id="begin", visible=self.reads)
+        controls = self.controls("Predict this set", "set")
         self.said = gr.HTML(elem_id="failures_said")
         self.matrix = gradio_parts.confusion_matrix()
         self.cell = gr.Textbox("", visible="hidden")
@@ -64,20 +48,10 @@ class FailuresTab:
                 csv, latex = gr.Button("CSV", size="sm"), gr.Button("LaTeX", size="sm")
         file = gr.Textbox(visible="hidden")
         self.cards = gradio_parts.cards()
-        self.watch = gr.Timer(2.0, active=False)
         chosen = [self.set, self.reader, self.against, self.order, self.cell]
-        shown = [self.said, self.matrix, self.classes, self.cards, self.begin, self.watch]
+        shown = [self.said, self.matrix, self.classes, self.cards, *controls]
         page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
-        gr.on(
-            [self.watch.tick, *[each.change for each in chosen]],
-            self.show,
-            chosen,
-            shown,
-            show_progress="hidden",
-            trigger_mode="always_last",
-            api_visibility="private",
-        )
-        self.begin.click(self.start, chosen, shown, api_visibility="private")
+        self.connect(controls, chosen, shown)
         for button, make in ((csv, self.make_csv), (latex, self.make_latex)):
             made = button.click(make, chosen[:3], file, api_visibility="private")
             made.then(None, file, None, js=gradio_parts.SAVE)
@@ -85,7 +59,7 @@ class FailuresTab:
 
     def offer(self) -> tuple[Any, Any]:
         """Offer the available checkpoints."""
-        titles = self._titles()
+        titles = self.titles()
         choices = [(title, name) for name, title in titles.items()]
         first = choices[0][1] if choices else None
         return gr.update(choices=choices, value=first), gr.update(
@@ -99,26 +73,35 @@ class FailuresTab:
                 if not analysis.complete and self.reads:
                     begin(self.engine, analysis)
         except Sim2StreetError as error:
-            return _problem(str(error)), *[gr.skip()] * 5
+            return gradio_parts.problem(str(error)), *[gr.skip()] * 6
         return self.show(key, reader, against, order, choice)
 
+    def tasks(self, key: str, reader: str | None, against: str, *_: str) -> list[Task]:
+        """The tasks that predict the set with the chosen checkpoints."""
+        return [task for each in self._analyses(key, reader, against) if (task := task_of(each)) is not None]
+
     def show(self, key: str, reader: str | None, against: str, order: str, choice: str) -> tuple[Any, ...]:
-        """Show the results so far: words, matrix, classes, cards, the Start button, and the timer while a task is running."""
+        """Show the results so far: words, matrix, classes, cards, and the controls."""
         try:
             found = self._analyses(key, reader, against)
         except Sim2StreetError as error:
-            return _problem(str(error)), None, "", None, gr.skip(), gr.update(active=False)
+            return gradio_parts.problem(str(error)), None, "", None, *self.controlled([], missing=False)
         if not found:
-            return "No checkpoint was found.", None, "", None, gr.skip(), gr.update(active=False)
+            return "No checkpoint was found.", None, "", None, *self.controlled([], missing=False)
         first, others = found[0], found[1].photos if len(found) > 1 else []
-        tasks = [task for analysis in found if (task := task_of(analysis)) is not None]
-        moving = any(task.under_way for task in tasks)
-        button = gr.update(visible=self.reads and not moving and not all(each.complete for each in found))
-        said = [self._progress(analysis) for analysis in found]
-        said += [_problem(task.error) for task in tasks if task.state is TaskState.FAILED]
-        said += [_problem(problem) for analysis in found for problem in failures.problems_in_words(analysis)]
+        tasks, titles = self.tasks(key, reader, against), self.titles()
+        controls = self.controlled(tasks, missing=not all(each.complete for each in found))
+        said = [
+            gradio_parts.busy(f"{titles[each.checkpoint.name]}: {task.in_words('images')}") + "<br>"
+            for each in found
+            if (task := task_of(each)) is not None and task.under_way
+        ]
+        said += [gradio_parts.problem(task.error) for task in tasks if task.state is TaskState.FAILED]
+        said += [
+            gradio_parts.problem(problem) for analysis in found for problem in failures.problems_in_words(analysis)
+        ]
         if not first.photos:
-            return "".join(said), None, "", None, button, gr.update(active=moving)
+            return "".join(said), None, "", None, *controls
         summary, space = first.summary(), first.labelled.space
         cell = failures.cell_of(choice, space)
         pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
@@ -127,7 +110,7 @@ class FailuresTab:
         said.append(f"<p><b>Images: {escape.html(failures.in_words(cell, space))}</b></p>")
         matrix = failures.matrix(summary, space, choice)
         classes = html_tables.table(self._rows(found), {"Difference": "+.1f"})
-        return "".join(said), matrix, classes, cards, button, gr.update(active=moving)
+        return "".join(said), matrix, classes, cards, *controls
 
     def make_csv(self, key: str, reader: str | None, against: str) -> str:
         """The scores per class as a CSV file."""
@@ -157,29 +140,15 @@ class FailuresTab:
         return gradio_parts.file(name, kind, write(self._rows(found)).encode())
 
     def _rows(self, found: list[Analysis]) -> list[Row]:
-        return class_figures.class_rows(found[0], found[1] if len(found) > 1 else None, self._titles())
+        return class_figures.class_rows(found[0], found[1] if len(found) > 1 else None, self.titles())
 
     def _analyses(self, key: str, reader: str | None, against: str) -> list[Analysis]:
         """The analysis of the checkpoint, and that of the one it is compared with, if any."""
-        known = {entry.checkpoint.name: entry.checkpoint for entry in self.entries() if entry.checkpoint is not None}
+        known = self.usable()
         if key not in labelled_set_titles():
             raise Sim2StreetError(f"There is no set {key!r}; known are {', '.join(labelled_set_titles())}.")
         labelled = labelled_set(key)
         return [analysis_of(labelled, known[name]) for name in (reader, against) if name in known]
-
-    def _progress(self, analysis: Analysis) -> str:
-        task = task_of(analysis)
-        if task is None or not task.under_way:
-            return ""
-        title = escape.html(self._titles().get(analysis.checkpoint.name, analysis.checkpoint.name))
-        done = len(analysis.photos) + len(analysis.problems)
-        words = (
-            "waiting for another computation" if task.state is TaskState.WAITING else f"{done} of {task.total} images"
-        )
-        return f'<p class="busy">{title}: {words}.</p>'
-
-    def _titles(self) -> dict[str, str]:
-        return figures.unique_titles([entry.checkpoint for entry in self.entries() if entry.checkpoint is not None])
 
 
 def opened(
@@ -204,7 +173,3 @@ def opened(
     methods = [*before, *([reader] if reader and reader not in before else [])]
     chosen = {**chosen, RENDERED: methods}
     return gr.update(selected=COMPARE), RENDERED, style, int(event._data["key"]), chosen, methods
-
-
-def _problem(sentence: str) -> str:
-    return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'

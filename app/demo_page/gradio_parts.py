@@ -15,6 +15,9 @@ import gradio as gr
 
 from sim2street.app.content import escape
 
+ELSEWHERE: Final = (
+    "This server gets a GPU for one photo at a time, so only `sim2street app` on your own machine computes this."
+)
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # Made in memory and handed to the browser: a file on the server would have to be deleted again.

@@ -114,7 +114,7 @@ CSS: Final = (
 :is(#analysis, .choosers) .form { gap: 10px 14px !important; } :is(#analysis, .choosers) .form > * { min-width: 150px !important; }
 #losses { max-width: 1120px; } #losses .katex-display { text-align: left; } #losses .katex-display > .katex { text-align: inherit; }
 .secondary-wrap input { padding-right: 26px !important; text-overflow: ellipsis; } /* long choices end before the arrow */
-#begin, #gap_begin { align-self: start; width: auto; min-width: 0; }
+.begin > button { flex: 0 0 auto; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }

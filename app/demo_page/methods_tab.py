@@ -19,10 +19,6 @@ from sim2street.training.methods import METHODS
 
 LATEX: Final = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 """How formulas are marked in Markdown, as in Streamlit."""
-ELSEWHERE: Final = (
-    "`sim2street app` on your own machine also has a live demonstration here; this server gets a GPU for one photo at a"
-    " time."
-)
 
 
 def build_methods_tab(
@@ -49,7 +45,7 @@ def build_methods_tab(
         if method in DEMONSTRATIONS and demonstrates:
             _draw(method, lambda values: demonstrate(method, values, usable(), engine))
         elif method in DEMONSTRATIONS:
-            gr.Markdown(ELSEWHERE, elem_classes="note")
+            gr.Markdown(f"{_heading(method)}\n\n{gradio_parts.ELSEWHERE}")
 
     losses = gr.Markdown(latex_delimiters=LATEX, elem_id="losses")
     detailed = gr.HTML(elem_id="explained")
@@ -75,7 +71,7 @@ def build_methods_tab(
 def _draw(method: str, compute: Callable[[dict[str, Value]], Shown]) -> None:
     """Lay out a demonstration's controls and what it shows at its defaults, and connect them."""
     demonstration = DEMONSTRATIONS[method]
-    gr.Markdown(f"### Live: {demonstration.title}")
+    gr.Markdown(_heading(method))
     try:
         first = compute({control.name: control.default for control in demonstration.controls})
     except Sim2StreetError as error:
@@ -107,6 +103,10 @@ def _draw(method: str, compute: Callable[[dict[str, Value]], Shown]) -> None:
         concurrency_id="demonstration",
         api_visibility="private",
     )
+
+
+def _heading(method: str) -> str:
+    return f"### Live: {DEMONSTRATIONS[method].title}"
 
 
 def _control(control: Slider | Choice) -> gr.Slider | gr.Dropdown:

@@ -85,7 +85,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
         first = analysis_of(labelled, names[name])
         return first, analysis_of(labelled, names[against]) if against else None
     except Sim2StreetError as error:
-        st.error(str(error), icon=":material/folder_off:")
+        st.error(escape.markdown(str(error)), icon=":material/folder_off:")
         return None
 
 
@@ -96,7 +96,7 @@ def _reading(analysis: Analysis, titles: dict[str, str]) -> None:
         st.fragment(_progress, run_every=1.0)(analysis, task, titles[analysis.checkpoint.name])
         return
     if task is not None and task.state is TaskState.FAILED:
-        st.error(task.error, icon=":material/error:")
+        st.error(escape.markdown(task.error), icon=":material/error:")
     for problem in failures.problems_in_words(analysis):
         st.warning(escape.markdown(problem), icon=":material/image_not_supported:")
     if analysis.complete and not analysis.problems:
@@ -125,13 +125,8 @@ def _progress(analysis: Analysis, task: Task, title: str) -> None:
     if not task.under_way or (analysis.photos and (shown != analysis.key or time.monotonic() - since > 10)):
         state.failures_shown = (analysis.key, time.monotonic())
         st.rerun()
-    done = len(analysis.photos) + len(analysis.problems)
     with st.container(horizontal=True, vertical_alignment="center"):
-        waiting = task.state is TaskState.WAITING
-        words = (
-            "Waiting for another computation" if waiting else f"{escape.markdown(title)}: {done} of {task.total} images"
-        )
-        st.progress(min(1.0, done / task.total), words)
+        st.progress(task.share, f"{escape.markdown(title)}: {task.in_words('images')}")
         if st.button(
             "Stop", icon=":material/stop:", key=f"stop_{analysis.checkpoint.name}", help="Results so far are kept."
         ):

@@ -107,10 +107,8 @@ def _reading(domains: list[LabelledSet], checkpoints: list[Checkpoint]) -> None:
 def _progress(task: Task) -> None:
     if not task.under_way:
         st.rerun()
-    waiting = task.state is TaskState.WAITING
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = "Waiting for another computation" if waiting else f"{task.done} of {task.total} images"
-        st.progress(min(1.0, task.done / task.total), words)
+        st.progress(task.share, task.in_words("images"))
         if st.button("Stop", icon=":material/stop:", key="stop"):
             task.stop()
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from PIL import Image
 
 from sim2street.app import demo as demos
 from sim2street.app.content import labelled_sets
-from sim2street.app.content.background import BACKGROUND
+from sim2street.app.content.background import BACKGROUND, Task, TaskState
 from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
@@ -36,6 +37,7 @@ from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploa
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab, opened
 from sim2street.app.demo_page.gap_tab import GapTab
+from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -498,13 +500,14 @@ class TestRooms:
         monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
         tab = self.tab(tiny_checkpoints, Engine())
         asked = ("street_scenes/night", "tiny_advent", "tiny_source_only", ORDERS[3], "")
-        said, matrix, _, _, button, watch = tab.show(*asked)
-        assert (said, matrix, button["visible"], watch["active"]) == ("", None, True, False)
+        said, matrix, *_, button, stop, watch = tab.show(*asked)
+        assert (said, matrix) == ("", None)
+        assert (button["visible"], stop["visible"], watch["active"]) == (True, False, False)
         tab.start(*asked)
         until = time.monotonic() + 120
-        while tab.show(*asked)[5]["active"] and time.monotonic() < until:
+        while tab.show(*asked)[-1]["active"] and time.monotonic() < until:
             time.sleep(0.05)
-        said, matrix, classes, cards, button, watch = tab.show(*asked)
+        said, matrix, classes, cards, button, _, watch = tab.show(*asked)
         assert "Mean IoU" in said
         assert "Boundary IoU" in classes
         assert len(cards["items"]) == 2
@@ -523,7 +526,7 @@ class TestRooms:
     ) -> None:
         monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
         tab = self.tab(tiny_checkpoints, Engine(), reads=False)
-        *_, button, watch = tab.start("street_scenes/rain", "tiny_advent", "none", ORDERS[0], "")
+        *_, button, _, watch = tab.start("street_scenes/rain", "tiny_advent", "none", ORDERS[0], "")
         assert not button["visible"]
         assert not watch["active"]
 
@@ -590,6 +593,56 @@ def test_a_photo_that_was_not_uploaded_is_answered_by_a_sentence(url: str, odd: 
         assert "event: error" in answer
     assert "does not fit its field" in answer or "call has no photo" in answer
     assert "passwd" not in answer
+
+
+@pytest.mark.parametrize("kind", [FailuresTab, GapTab])
+def test_what_predicts_a_set_stops_after_the_image_at_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path, kind: type[SetTab]
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+    entries = [CatalogEntry("tiny_advent", Checkpoint.open(tiny_checkpoints / "tiny_advent"))]
+    tab = kind(Engine(), lambda: entries)
+    sets = ("street_scenes/rain", "street_scenes/overcast")
+    asked = (*sets, "tiny_advent", "tiny_advent")
+    if kind is FailuresTab:
+        asked = (sets[0], "tiny_advent", "none", ORDERS[0], "")
+    entered, free = threading.Event(), threading.Event()
+    monkeypatch.setattr(Task, "report", _held(Task.report, entered, free))
+    tab.start(*asked)
+    try:
+        assert entered.wait(60), "it predicts one image"
+        (task,) = tab.tasks(*asked)
+        assert _controls_of(tab, asked) == (False, True, True)
+        said = tab.stop(*asked)[0]
+        assert "Stopping" in said
+        assert task.under_way
+    finally:
+        free.set()
+    until = time.monotonic() + 120
+    while task.under_way and time.monotonic() < until:
+        time.sleep(0.05)
+    assert task.state is TaskState.STOPPED
+    assert task.done == 1 < task.total
+    assert _controls_of(tab, asked) == (True, False, False)
+    assert "There is no" in tab.stop("nowhere/val", *asked[1:])[0]
+
+
+def _controls_of(tab: SetTab, asked: tuple[str, ...]) -> tuple[bool, bool, bool]:
+    """Whether it can be started, whether it can be stopped, and whether the page looks again by itself."""
+    begin, stop, watch = tab.controlled(tab.tasks(*asked), missing=True)
+    return begin["visible"], stop["visible"], watch["active"]
+
+
+def _held(report: Callable[..., None], entered: threading.Event, free: threading.Event) -> Callable[..., None]:
+    """`Task.report` that waits after the first image."""
+
+    def held(task: Task, done: int) -> None:
+        if done:
+            entered.set()
+            free.wait(60)
+        report(task, done)
+
+    return held
 
 
 def test_a_gap_is_not_computed_where_the_gpu_is_lent_by_the_photo(
