@@ -47,17 +47,24 @@ def _year_of(method: str) -> int:
 def preselected(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Checkpoint]:
     """Preselect checkpoints for rendered streets or for real photos; users can choose any others.
 
-    These are the checkpoints adapted to pictures of that kind, and the source-only ones with the same encoders: one that
-    was adapted to another kind says nothing about its method here. Included controls that were trained on from another
-    source-only checkpoint are left out. The user's own source-only checkpoints are always included. If no checkpoint was
-    adapted to that kind, all are returned.
+    For each encoder these are the included checkpoint that adaptation to pictures of that kind served best, by mIoU on
+    its target, and the source-only one: few, as each takes a laptop seconds. One that was adapted to another kind says
+    nothing about its method here, and controls that were trained on from another source-only checkpoint are left out. The
+    user's own checkpoints are always among them, unless adapted to another kind. If no checkpoint was adapted to that
+    kind, all are returned.
     """
 
     def fits(checkpoint: Checkpoint) -> bool:
         target = checkpoint.config.target
         return target is not None and target.startswith("street_scenes/") == rendered
 
-    encoders = {figures.encoder_of(checkpoint.config) for checkpoint in checkpoints if fits(checkpoint)}
+    def is_own(checkpoint: Checkpoint) -> bool:
+        return checkpoint.path.parent != SHIPPED
+
+    adapted = [checkpoint for checkpoint in checkpoints if fits(checkpoint)]
+    encoders = {figures.encoder_of(checkpoint.config) for checkpoint in adapted}
+    included = sorted((each for each in adapted if not is_own(each)), key=figures.miou_on_target)
+    best = {figures.encoder_of(checkpoint.config): checkpoint for checkpoint in included}.values()
     names = {checkpoint.name for checkpoint in checkpoints}
     if not encoders:
         return list(checkpoints)
@@ -66,9 +73,9 @@ def preselected(checkpoints: Sequence[Checkpoint], *, rendered: bool) -> list[Ch
         if checkpoint.config.target is not None:
             return False
         is_start = checkpoint.config.initialisation not in names and figures.encoder_of(checkpoint.config) in encoders
-        return is_start or checkpoint.path.parent != SHIPPED
+        return is_start or is_own(checkpoint)
 
-    return [each for each in checkpoints if fits(each) or is_baseline(each)]
+    return [each for each in checkpoints if each in best or (fits(each) and is_own(each)) or is_baseline(each)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from sim2street.app.content.background import BACKGROUND, Task
 from sim2street.app.content.engine import Engine, network
-from sim2street.app.content.figures import encoder_of
+from sim2street.app.content.figures import encoder_of, miou_on_target
 from sim2street.app.content.labelled_sets import LabelledSet
 from sim2street.models.errors import ConfigError, UnreadableError
 from sim2street.models.predictor import best_device
@@ -98,7 +98,7 @@ def first_networks(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, Check
     """
     target = FIRST_PAIR[1]
     adapted = [each for each in checkpoints if each.config.target == target]
-    after = max(adapted, key=lambda each: each.metrics.get(target, {}).get("miou") or 0.0, default=checkpoints[-1])
+    after = max(adapted, key=miou_on_target, default=checkpoints[-1])
     plain = [each for each in checkpoints if each.config.method == "source_only"]
     alike = [each for each in plain if encoder_of(each.config) == encoder_of(after.config)]
     return next(iter([*alike, *plain, checkpoints[0]])), after

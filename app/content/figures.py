@@ -173,6 +173,17 @@ def encoder_of(config: CheckpointConfig) -> str:
     return encoder_name(config.network, config.network_options)
 
 
+def miou_on_target(checkpoint: Checkpoint) -> float:
+    """Highest mIoU in [0,1] on labelled images of the data set that a checkpoint was adapted to; 0 if none was measured."""
+    target = checkpoint.config.target or ""
+    data_set = f"{target.partition('/')[0]}/"
+    alike = (
+        [target] if target in checkpoint.metrics else [name for name in checkpoint.metrics if name.startswith(data_set)]
+    )
+    reports = [report for name in alike if isinstance(report := checkpoint.metrics[name], dict)]
+    return max((report.get("miou") or 0.0 for report in reports), default=0.0)
+
+
 def _class_count(report: Mapping[str, Any]) -> int | None:
     """Number of classes in a report: those that it lists, or those of its label space; None if unknown."""
     if report.get("iou_per_class"):

@@ -12,10 +12,12 @@ from sim2street.app.content import gallery, streets
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import current_results, listed_checkpoints, preselected
 from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.figures import encoder_of
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.method_display import OTHER_COLOURS, display_of, display_of_title
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
+from sim2street.models.storage.catalog import SHIPPED
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.methods import METHODS
 from tests.app.conftest import save_tiny
@@ -46,6 +48,37 @@ def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(
     assert preselected([plain, longer, fog], rendered=True) == [plain, fog], (
         "a control is there for those who ask for it"
     )
+
+
+def test_of_the_included_checkpoints_with_one_encoder_a_page_begins_with_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Checkpoint.open(save_tiny(tmp_path, "plain", "source_only", "plain"))
+    real, wide = (
+        Checkpoint.open(save_tiny(tmp_path, name, "advent", name, target="camvid/train", width=width))
+        for name, width in (("real", 0.125), ("wide", 0.25))
+    )
+    scores = {"low": 0.4, "high": 0.6, "unknown": None}
+    first, best, unknown = (
+        Checkpoint(
+            real.path, real.config, {"camvid/val": {"miou": miou}, "street_scenes/fog": {"miou": 0.9 - (miou or 0)}}
+        )
+        for miou in scores.values()
+    )
+    everyone = [plain, unknown, first, best, wide]
+    assert preselected(everyone, rendered=False) == everyone, "one's own are always there"
+    monkeypatch.setattr("sim2street.app.content.comparison.SHIPPED", tmp_path)
+    assert preselected(everyone, rendered=False) == [plain, best, wide]
+
+
+def test_what_is_included_for_photos_is_few_and_has_what_is_compared() -> None:
+    usable = [entry.checkpoint for entry in listed_checkpoints() if entry.checkpoint is not None]
+    for rendered in (True, False):
+        chosen = [each for each in preselected(usable, rendered=rendered) if each.path.parent == SHIPPED]
+        assert len(chosen) <= 4
+        for each in chosen:
+            alike = [other for other in chosen if encoder_of(other.config) == encoder_of(each.config)]
+            assert sorted(other.config.method == "source_only" for other in alike) == [False, True]
 
 
 def test_checkpoints_are_listed_in_the_order_of_the_fields_years() -> None:
