@@ -257,16 +257,17 @@ class CompareTab:
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
         self.viewer = gradio_parts.compare_viewer()
-        gr.Markdown("## In numbers")
-        self.summary = gr.HTML(elem_id="summary")
-        self.notes = gr.HTML(elem_classes="note")
-        with gr.Row(elem_id="details"):
-            self.chart = gr.Plot(show_label=False, elem_id="chart")
-            self.classes = gr.HTML(elem_id="classes")
-        with gr.Row(elem_id="downloads"):
-            self.report = gr.Button("Report, one HTML file", elem_id="report")
-            self.archive = gr.Button("Labels, overlays and scores", elem_id="archive")
-            self.npz = gr.Button("All probabilities", visible=self.reads, elem_id="probabilities")
+        with gr.Column(elem_id="numbers"):
+            gr.Markdown("## In numbers")
+            self.summary = gr.HTML(elem_id="summary")
+            self.notes = gr.HTML(elem_classes="note")
+            with gr.Row(elem_id="details"):
+                self.chart = gr.Plot(show_label=False, elem_id="chart")
+                self.classes = gr.HTML(elem_id="classes")
+            with gr.Row(elem_id="downloads"):
+                self.report = gr.Button("Report, one HTML file", elem_id="report")
+                self.archive = gr.Button("Labels, overlays and scores", elem_id="archive")
+                self.npz = gr.Button("All probabilities", visible=self.reads, elem_id="probabilities")
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 

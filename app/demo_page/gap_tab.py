@@ -25,7 +25,7 @@ class GapTab(SetTab):
         """Lay out the tab within the current context and connect it."""
         self.introduce(domain_gap.INTRODUCTION)
         sets = [(title, key) for key, title in labelled_set_titles().items()]
-        with gr.Row(elem_classes="choosers"):
+        with gr.Row(elem_id="gap_choice", elem_classes="choosers"):
             domains = [
                 gr.Dropdown(sets, value=first, label=label, elem_id=f"gap_{label.lower()}")
                 for label, first in zip(("Source", "Target"), domain_gap.FIRST_PAIR, strict=True)

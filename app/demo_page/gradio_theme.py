@@ -78,6 +78,9 @@ CSS: Final = (
 .sheet > button { align-items: center; padding: 6px 12px; gap: 8px; font-size: 14.5px; white-space: nowrap; }
 .sheet > button .icon { transform: none !important; font-size: 10px; }
 .sheet > :not(button) { position: absolute; z-index: 20; top: calc(100% + 6px); left: 0; width: min(460px, calc(100vw - 28px)); padding: 14px; border: 1px solid var(--border-color-primary); border-radius: 10px; background: var(--body-background-fill); box-shadow: 0 10px 30px rgb(0 0 0 / .18); }
+/* Without a photo there is nothing to see, not even the street that was there before; numbers wait for the last method. */
+.tabitem:has(#own):not(:has(#film)) :is(#viewer, #numbers, #adapt), #numbers:not(:has(.js-plotly-plot)) { display: none; }
+.tabitem:has(#status .busy) #numbers { opacity: .4; }
 #streets { align-items: center; gap: 8px 14px; flex-wrap: nowrap; }
 #streets > #styles { flex: 1 1 0; min-width: 0 !important; }
 #streets > .form { flex: 0 0 84px !important; min-width: 0 !important; max-width: 84px; }
@@ -119,6 +122,7 @@ CSS: Final = (
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
+:is(p, td) a { padding: 0 !important; } /* links are words of a sentence */
 .problem { border-left: 3px solid #d1495b; padding: 6px 12px; margin: 4px 0; background: var(--background-fill-secondary); border-radius: 0 8px 8px 0; }
 .card { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 14px 18px; margin: 0 0 12px; }
 @media (max-width: 720px) {
@@ -130,6 +134,7 @@ CSS: Final = (
 .sheet > :not(button) { top: auto; left: 14px; margin-top: 6px; }
   #streets > .form { display: none; }
   #details { flex-direction: column; }
+  :is(#analysis, #gap_choice) .form > * { min-width: 100% !important; } /* their choices differ in their ends */
 }
 """
     + STYLE

@@ -133,8 +133,11 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     exif[0x010F] = "SECRETCAM"
     Image.fromarray(np.random.default_rng(3).integers(0, 255, (96, 160, 3), np.uint8)).save(path, exif=exif)
     inside.locator("#source label", has_text="Your photo").click()
+    for part in ("#viewer", "#numbers", "#adapt"):
+        expect(inside.locator(part)).to_be_hidden(timeout=WAIT)  # not the street of before
     inside.locator("#photo input[type=file]").set_input_files(path)
     inside.locator("#own", has_text="street.jpg, used at 160×96").wait_for(timeout=WAIT)
+    expect(inside.locator("#adapt")).to_be_visible()
     inside.locator("#viewer .pane .note", has_text="street.jpg").wait_for(timeout=WAIT)
     page.wait(2)
     page.status("2 methods")
@@ -309,6 +312,7 @@ def test_the_rooms_of_results_and_methods_answer_their_controls(
         inside.locator("#method label", has_text=name).click()
     inside.locator("#losses .katex").first.wait_for(timeout=WAIT)
     inside.locator("#explained", has_text="training/methods/daformer.py").wait_for(timeout=WAIT)
+    assert inside.locator(".paper a").evaluate("link => getComputedStyle(link).padding") == "0px"
     assert inside.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
 
@@ -336,9 +340,14 @@ def test_a_demonstration_and_a_gap_are_computed(
     expect(said).to_have_count(0, timeout=WAIT)
 
     inside.get_by_role("tab", name="Gap").click()
+    for domain in ("#gap_source", "#gap_target"):
+        choice = inside.locator(f"{domain} input")
+        assert choice.evaluate("input => input.scrollWidth <= input.clientWidth"), "all of its name can be read"
+    expect(inside.locator("#gap_stop")).to_be_hidden()
     inside.locator("#gap_begin").click(timeout=WAIT)
     expect(inside.locator("#gap_said")).to_contain_text("proxy A-distance", timeout=WAIT)
     expect(inside.locator("#gap_sides .js-plotly-plot")).to_have_count(4, timeout=WAIT)
+    expect(inside.locator("#gap_stop")).to_be_hidden()
     assert inside.locator("#gap_sides h3").all_inner_texts() == ["Before: Source only", "After: ADVENT"]
     assert inside.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
