@@ -9,6 +9,7 @@ The browser is /usr/bin/chromium unless SIM2STREET_CHROMIUM names another.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -97,7 +98,9 @@ def photograph(page: Page, folder: Path, name: str) -> None:
 def photograph_pages(page: Page, address: str, folder: Path, scheme: str) -> None:
     """Save the pages that compute on demand, and one method; what was computed before is taken from the cache."""
     page.goto(f"{address}/benchmark?show=Image+by+image")
-    compute(page, page.get_by_role("button", name="Predict 100 images"), page.locator(".cards img").first)
+    compute(
+        page, page.get_by_role("button", name=re.compile(r"Predict (the other )?\d+")), page.locator(".cards img").first
+    )
     page.locator('.matrix .cell[data-key="2,10"]').click()  # building predicted as sky
     page.get_by_role("heading", name="building predicted as sky").wait_for(timeout=WAIT)
     page.wait_for_timeout(2000)

@@ -10,7 +10,7 @@ from sim2street.app.content import escape
 from sim2street.app.content.clip import LONGEST, Clip, read_clip
 from sim2street.app.content.gallery import Scene
 from sim2street.app.views import uploads
-from sim2street.app.views.components import VIEWER, picture_row
+from sim2street.app.views.components import DROPZONE, VIEWER, picture_row
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.video import VIDEO_SUFFIXES
 
@@ -31,9 +31,11 @@ def choose_clip() -> Scene | None:
     uploads.hold([] if file is None else [file])
     if file is None:
         st.session_state.pop(READ, None)
+        st.html(DROPZONE)
         return None
     clip = _read(file)
     if isinstance(clip, str):
+        st.html(DROPZONE)
         st.error(escape.markdown(clip), icon=":material/videocam_off:")
         return None
     if clip.remark:

@@ -13,6 +13,8 @@ from streamlit.delta_generator import DeltaGenerator
 from sim2street.app.content import panes
 
 VIEWER: Final = Path(__file__).parent.parent / "viewer"
+DROPZONE: Final = VIEWER / "dropzone.css"
+"""Makes the uploader of photos or clips a large place to drop them."""
 
 # Streamlit calls the default export at mounting and again with new data; the viewer keeps its view in between.
 MOUNT: Final = """

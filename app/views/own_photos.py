@@ -12,14 +12,13 @@ from sim2street.app.content import escape, example_photos, gallery
 from sim2street.app.content.example_photos import OfferedPhoto
 from sim2street.app.content.gallery import Scene
 from sim2street.app.views import uploads
-from sim2street.app.views.components import VIEWER, camera, picture_row, picture_strip
+from sim2street.app.views.components import DROPZONE, VIEWER, camera, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
 from sim2street.models.storage.files import in_units
 
 SHRUNK: Final = VIEWER / "uploader.css"
-LARGE: Final = VIEWER / "dropzone.css"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ def choose_own() -> Scene | None:
             st.error(said, icon=":material/image_not_supported:")
             st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=removed.update, args=(broken,))
     if not photos:
-        st.html(LARGE)
+        st.html(DROPZONE)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
             offer = example_photos.offer()
             st.markdown(
