@@ -15,8 +15,8 @@ COLOURS: Final = ("#17a398", "#d1495b", "#4c78dd", "#c9a227", "#b35cb8", "#6b8f3
 SMALL: Final = 11
 POINTS: Final = 400
 """Largest number of points drawn per curve; more would not be visible and would slow the page down."""
-IOU_SCALE: Final = [[0.0, "rgba(11,143,136,0.03)"], [1.0, "rgba(11,143,136,0.35)"]]
-"""Faint throughout, so that the text has a contrast of 4.5 on every cell in both themes."""
+IOU_SCALE: Final = [[0.0, "rgba(11,143,136,0.03)"], [1.0, "rgba(11,143,136,0.6)"]]
+"""Translucent throughout, so that the page's text has a contrast of 4.5 on every cell in both themes."""
 
 
 def loss_curves(losses: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> go.Figure:

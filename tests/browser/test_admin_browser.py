@@ -78,6 +78,11 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_test_id("stImage").first.wait_for()
     page.get_by_role("tab", name="Quality").click()
     page.get_by_text("IoU per class on game, %").wait_for()
+    number = page.locator(".textpoint text").first
+    number.wait_for()
+    assert number.evaluate("e => getComputedStyle(e).fill") == page.get_by_test_id("stApp").evaluate(
+        "e => getComputedStyle(e).color"
+    ), "the page's own colour, whose contrast is known"
 
     page.get_by_role("button", name="Promote").click()
     page.get_by_role("textbox", name="Name in the catalog").fill("no name/")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sim2street import ROOT
 from sim2street.app.content import charts, curves, figures, panes
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -134,25 +136,29 @@ def test_the_heat_map_writes_what_is_known_in_the_themes_colour() -> None:
     assert (list(words.x), list(words.y), list(words.text)) == (["2", "4"], ["road", "road"], ["50", "62"])
     assert words.textfont.color is None
     assert (figure.layout.xaxis.range, figure.layout.yaxis.range) == ((-0.5, 1.5), (1.5, -0.5)), "no empty rows around"
-    darkest = float(curves.IOU_SCALE[-1][1].rpartition(",")[2].rstrip(")"))
-    assert _contrast((85, 88, 103), _blended((11, 143, 136), darkest)) > 4.5, "Streamlit's grey of text in charts"
     many = list(range(13))
     assert len(curves.class_map(many, [{"iou_per_class": {"road": 0.5}}] * 13).data) == 1, "no room for numbers"
 
 
-def _blended(colour: tuple[int, int, int], share: float) -> tuple[float, ...]:
-    """The colour over white."""
-    return tuple(share * part + (1 - share) * 255 for part in colour)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_can_be_read_on_every_cell_of_the_heat_map(scheme: str) -> None:
+    theme = tomllib.loads((ROOT / "app" / ".streamlit" / "config.toml").read_text())["theme"][scheme]
+    text, ground = (bytes.fromhex(theme[key].removeprefix("#")) for key in ("textColor", "backgroundColor"))
+    for _, cell in curves.IOU_SCALE:
+        *colour, share = map(float, cell.removeprefix("rgba(").rstrip(")").split(","))
+        blended = [share * part + (1 - share) * below for part, below in zip(colour, ground, strict=True)]
+        assert _contrast([*map(float, text)], blended) > 4.5
 
 
-def _contrast(dark: tuple[float, ...], light: tuple[float, ...]) -> float:
+def _contrast(one: list[float], other: list[float]) -> float:
     """WCAG's contrast of two colours."""
 
-    def luminance(colour: tuple[float, ...]) -> float:
+    def luminance(colour: list[float]) -> float:
         linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in colour]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    return (luminance(light) + 0.05) / (luminance(dark) + 0.05)
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_no_method_is_no_class_in_use() -> None:
