@@ -205,7 +205,9 @@ class Predictor:
         if window.min_pixels:
             factor = max(factor, (window.min_pixels / (height * width)) ** 0.5)
         # The second limit is for photos so narrow that one side is rounded up to a whole multiple.
-        largest = min((MAX_NETWORK_PIXELS / (height * width)) ** 0.5, MAX_NETWORK_PIXELS / (multiple * max(height, width)))
+        largest = min(
+            (MAX_NETWORK_PIXELS / (height * width)) ** 0.5, MAX_NETWORK_PIXELS / (multiple * max(height, width))
+        )
         factor = min(scale * factor, largest)
         columns, rows = (max(1, round(side * factor / multiple)) * multiple for side in (width, height))
         return columns, rows
