@@ -102,7 +102,7 @@ class LabelledFolder(FolderDataset):
     """
 
     name = "folder"
-    title = "own labelled photos"
+    title = "own labelled or pseudo-labelled photos"
     terms = "A folder of the trainer's own labelled photos."
     splits = (ANY,)
     labelled_splits = (ANY,)
