@@ -4,7 +4,8 @@
 
 A ratio above 1 means that ours is faster; it is the median over the rounds, with the lowest and the highest. Aims are those
 that the project has set itself. Peers come with the extra `bench`; where one is missing, its row says so. WORD picks the
-rows whose description contains it; one that none contains ends with the list of descriptions. --quick runs everything once on small pictures, to see that it still works.
+rows whose description contains it; one that none contains ends with the list of descriptions. --quick runs everything once
+on small pictures, to see that it still works.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -333,12 +334,13 @@ def photo(factor: float) -> Photo:
 
 def page(factor: float) -> Iterator[Row]:
     """Six small methods on one photo, with everything that is sent to the page."""
-    shown = photo(factor)
+    street = photo(factor)
     checkpoints = [find_checkpoint(name) for name in SMALL_METHODS]
     predictors = [predictor(each, Settings()) for each in checkpoints]
-    images = [each._image(shown.pixels, 1.0, False) for each in predictors]
+    images = [each._image(street, 1.0, False) for each in predictors]
 
     def ours() -> int:
+        shown = replace(street)  # a new photo, of which no resized pixels are kept
         readings = [
             Reading(each.name, each.name, "", "#000000", predict_pane(each, shown, CITYSCAPES19, Settings()))
             for each in checkpoints
@@ -350,7 +352,7 @@ def page(factor: float) -> Iterator[Row]:
         for each, image in zip(predictors, images, strict=True):
             each._logits(image)
 
-    size = f"{shown.size[0]}×{shown.size[1]}"
+    size = f"{street.size[0]}×{street.size[1]}"
     yield Row(f"six small methods on one photo of {size}, page included", ours, {BARE: bare}, {BARE: round(1 / 1.5, 2)})
 
 
@@ -360,7 +362,7 @@ def engines(factor: float) -> Iterator[Row]:
     for name in ("source_only_streets", "source_only_game_mit"):
         checkpoint = find_checkpoint(name)
         ours = Predictor.from_checkpoint(checkpoint, device="cpu")
-        row = Row(f"prediction by {name}, {shown.size[0]}×{shown.size[1]}", partial(ours, shown), {})
+        row = Row(f"prediction by {name}, {shown.size[0]}×{shown.size[1]}", partial(ours, shown.pixels), {})
         others: dict[str, Predictor] = {}
         for engine in ("openvino", "onnxruntime"):
             try:
@@ -374,7 +376,7 @@ def engines(factor: float) -> Iterator[Row]:
         else:
             row.peers["--precision bf16"] = "not on this processor"
         for option, theirs in others.items():
-            row.peers[option] = partial(theirs, shown)
+            row.peers[option] = partial(theirs, shown.pixels)
             wrong = float((theirs(shown).labels != ours(shown).labels).mean())
             row.agreement[option] = f"labels {wrong:.0e}"
         yield row

@@ -14,7 +14,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -74,6 +74,8 @@ STRIP_PIXELS: Final = 2**20
 """Pixels converted at a time, which limits the memory needed."""
 BITS: Final = (8, 10, 12, 14, 16)
 """Bit depths that cameras use within 16-bit files."""
+KEPT_SIZES: Final = 2
+"""Sizes of a photo that are kept for further networks: those that the shipped networks read at."""
 NEARLY_BLACK: Final = 32
 """A picture counts as nearly black if 99 % of its pixels stay below this value, of 255."""
 
@@ -97,6 +99,9 @@ class Photo:
     remarks: tuple[str, ...] = ()
     orientation: int = 1
     shrunk_from: tuple[int, int] | None = None
+    _resized: dict[tuple[tuple[int, int], Image.Resampling], NDArray[np.uint8]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def full_size(self) -> tuple[int, int]:
@@ -108,6 +113,20 @@ class Photo:
         """(width, height) in pixels."""
         height, width = self.pixels.shape[:2]
         return width, height
+
+    def resized(self, size: tuple[int, int], resampling: Image.Resampling) -> NDArray[np.uint8]:
+        """Resize the pixels to (width, height), once for all networks that read at this size.
+
+        Returns:
+            (height, width, 3) uint8 RGB, read-only.
+        """
+        found = self._resized.get((size, resampling))
+        if found is None:
+            found = np.asarray(Image.fromarray(self.pixels).resize(size, resampling))
+            if len(self._resized) >= KEPT_SIZES:
+                self._resized.clear()
+            self._resized[size, resampling] = found
+        return found
 
     def limited(self, long_side: int) -> Photo:
         """Shrink so that no side exceeds `long_side` pixels; a smaller photo is returned unchanged."""

@@ -122,7 +122,7 @@ class Predictor:
             LabelError: the network does not have the classes that `space` merges.
             ValueError: the photo has another shape or type.
         """
-        return self._together([photo.pixels if isinstance(photo, Photo) else photo], space)[0]
+        return self._together([photo], space)[0]
 
     @torch.inference_mode()
     def batch(self, photos: Sequence[NDArray[np.uint8] | Photo]) -> list[Prediction]:
@@ -136,29 +136,29 @@ class Predictor:
         Raises:
             ValueError: a photo has another shape or type than the first.
         """
-        pixels = [photo.pixels if isinstance(photo, Photo) else photo for photo in photos]
         if self.window.crop is not None:  # the windows of one photo are a batch already
-            return [self(each) for each in pixels]
-        return self._together(pixels, None)
+            return [self(photo) for photo in photos]
+        return self._together(photos, None)
 
-    def _together(self, photos: list[NDArray[np.uint8]], space: LabelSpace | None) -> list[Prediction]:
-        for pixels in photos:
+    def _together(self, photos: Sequence[NDArray[np.uint8] | Photo], space: LabelSpace | None) -> list[Prediction]:
+        shape = _pixels(photos[0]).shape
+        for pixels in map(_pixels, photos):
             if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
                 raise ValueError(
                     f"the photo has shape {pixels.shape} and type {pixels.dtype}; expected (H, W, 3) uint8"
                 )
-            if pixels.shape != photos[0].shape:
-                raise ValueError(f"a batch has photos of one size; found {pixels.shape} and {photos[0].shape}")
+            if pixels.shape != shape:
+                raise ValueError(f"a batch has photos of one size; found {pixels.shape} and {shape}")
         start = time.perf_counter()
         views: list[list[View]] = [[] for _ in photos]
         for scale in self.scales:
             for flipped in (False, True) if self.flip else (False,):
                 with self._at_precision():
-                    logits = self._logits(torch.cat([self._image(pixels, scale, flipped) for pixels in photos]))
+                    logits = self._logits(torch.cat([self._image(photo, scale, flipped) for photo in photos]))
                 is_share = self.window.averaging != "logits"
                 for own, one in zip(views, logits, strict=True):
                     own.append(View(one.float().contiguous(), flipped, is_share))
-        height, width = photos[0].shape[:2]
+        height, width = shape[:2]
         predictions = []
         for own in views:
             source = Upsampled(own, (height, width), self.segmenter.align_corners)
@@ -180,8 +180,9 @@ class Predictor:
         for group in self._windows(image):
             yield torch.cat([image[..., y : y + height, x : x + width] for y, x in group])
 
-    def _image(self, pixels: NDArray[np.uint8], scale: float, flipped: bool) -> Tensor:
+    def _image(self, photo: NDArray[np.uint8] | Photo, scale: float, flipped: bool) -> Tensor:
         """Resized photo as (1, 3, h, w) float32 in [0,1] on the device."""
+        pixels = _pixels(photo)
         height, width = pixels.shape[:2]
         size = self._network_size(height, width, scale)
         bilinear = self.window.resampling == "bilinear"
@@ -189,7 +190,8 @@ class Predictor:
             # Pillow's filters widen when they shrink: no aliasing, and what ADVENT's and VFM-UDA's loaders do.
             cubic = self.window.resampling == "bicubic"
             filter_ = Image.Resampling.BICUBIC if cubic else Image.Resampling.BILINEAR
-            pixels = np.asarray(Image.fromarray(pixels).resize(size, filter_))
+            photo = photo if isinstance(photo, Photo) else Photo(pixels, "", "")
+            pixels = photo.resized(size, filter_)
         tensor = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
         image = tensor.to(memory_format=torch.channels_last).float()
         if size != (width, height) and bilinear:
@@ -258,6 +260,10 @@ class Predictor:
             return contextlib.nullcontext()
         # By default PyTorch lets convolutions round to a 10-bit mantissa (TF32), but figures are measured in fp32.
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def _pixels(photo: NDArray[np.uint8] | Photo) -> NDArray[np.uint8]:
+    return photo.pixels if isinstance(photo, Photo) else photo
 
 
 def _checked(scales: tuple[float, ...]) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from sim2street.models import prediction as prediction_module
@@ -15,6 +16,7 @@ from sim2street.models.errors import ConfigError, LabelError
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA16
 from sim2street.models.networks import build
+from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import MAX_NETWORK_PIXELS, Predictor, has_bf16
 from sim2street.models.segmenter import IMAGENET, Core, Segmenter
@@ -200,6 +202,23 @@ def test_photos_that_are_not_wide_are_shown_larger(
     predictor = Predictor(segmenter, Window(short_side=288, min_pixels=576 * 288), device="cpu")
     (image,) = predictor.shown(np.zeros((*size, 3), np.uint8))
     assert image.shape[-2:] == shown
+
+
+def test_networks_that_read_at_one_size_share_the_resized_photo(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    photo, resizing = Photo(pixels, "street.png", ""), []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda *given: resizing.append(given[1]) or resize(*given))
+    for side in (48, 32, 48, 32, 40, 48):
+        predictor = Predictor(segmenter, Window(short_side=side, resampling="bicubic"), device="cpu")
+        shared = predictor(photo)
+        np.testing.assert_array_equal(
+            shared.labels, Predictor(segmenter, predictor.window, device="cpu")(pixels).labels
+        )
+    sizes = [(80, 48), (53, 32), (67, 40)]
+    assert resizing == [sizes[0]] * 2 + [sizes[1]] * 2 + [sizes[0], sizes[1]] + [sizes[2]] * 2 + [sizes[0]] * 2
 
 
 def test_the_narrowest_photo_is_not_enlarged_beyond_the_limit() -> None:
