@@ -53,7 +53,10 @@ def checkpoint(tmp_path: Path, hub: HubServer) -> Checkpoint:
 def test_a_card_names_each_data_set_once_in_words(checkpoint: Checkpoint) -> None:
     sources = "street_scenes/game + street_scenes/game + street_scenes/fog + folder + folder"
     card = write_card(checkpoint.config.model_copy(update={"source": sources}), "", {})
-    assert "Labelled source: rendered streets (game), rendered streets (fog), own labelled or pseudo-labelled photos\n" in card
+    assert (
+        "Labelled source: rendered streets (game), rendered streets (fog), own labelled or pseudo-labelled photos\n"
+        in card
+    )
     assert "Unlabelled target: CamVid (train)\n" in card
 
 
