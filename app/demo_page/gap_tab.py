@@ -77,7 +77,9 @@ class GapTab(SetTab):
     def show(self, *chosen: str | None) -> tuple[Any, ...]:
         """Show both gaps where they are known, else how far their computation is."""
         if None in chosen:
-            return self._only("No checkpoint was found.")
+            none = self._only("No checkpoint was found.")
+            # While one of the choosers is still empty, say nothing: this answer can overtake the one to the whole choice.
+            return (gr.skip(),) * len(none) if self.usable() else none
         try:
             domains, networks = self._chosen(*chosen)
         except Sim2StreetError as error:

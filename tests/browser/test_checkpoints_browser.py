@@ -44,5 +44,6 @@ def test_checkpoints_are_found_and_opened(page: Any) -> None:
     lines.nth(1).click()
     expect(advent.locator(".card")).to_be_visible()
     assert page.evaluate(OVERFLOW) <= 0
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
     advent.get_by_role("link", name="Compare with it").click()
     page.wait_for_url(re.compile(r"methods=Tiny(\+|%20)ADVENT"), timeout=60_000)

@@ -595,6 +595,22 @@ def test_a_photo_that_was_not_uploaded_is_answered_by_a_sentence(url: str, odd: 
     assert "passwd" not in answer
 
 
+@pytest.mark.parametrize(
+    ("kind", "chosen"),
+    [
+        (FailuresTab, ("street_scenes/fog", None, "none", next(iter(ORDERS)), "")),
+        (GapTab, ("street_scenes/game", "street_scenes/fog", "tiny_source_only", None)),
+    ],
+)
+def test_a_choice_that_is_still_being_filled_in_changes_nothing(
+    kind: type[FailuresTab | GapTab], chosen: tuple[str | None, ...], tiny_checkpoints: Path
+) -> None:
+    """Its answer can arrive after the one to the whole choice, and would hide the button that this one shows."""
+    entries = [CatalogEntry("tiny_source_only", Checkpoint.open(tiny_checkpoints / "tiny_source_only"))]
+    assert all(value == gr.skip() for value in kind(Engine(), lambda: entries).show(*chosen))
+    assert kind(Engine(), lambda: []).show(*chosen)[0] == "No checkpoint was found."
+
+
 @pytest.mark.parametrize("kind", [FailuresTab, GapTab])
 def test_what_predicts_a_set_stops_after_the_image_at_hand(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path, kind: type[SetTab]
