@@ -89,7 +89,7 @@ class FailuresTab(SetTab):
         if not found:
             none = ("No checkpoint was found.", None, "", None, *self.controlled([], missing=False))
             # While the chooser is still empty, say nothing: this answer can overtake the one to the whole choice.
-            return (gr.skip(),) * len(none) if self.usable() else none
+            return (gr.skip(),) * len(none) if reader is None and self.usable() else none
         first, others = found[0], found[1].photos if len(found) > 1 else []
         tasks, titles = self.tasks(key, reader, against), self.titles()
         controls = self.controlled(tasks, missing=not all(each.complete for each in found))

@@ -533,7 +533,7 @@ class TestRooms:
     def test_what_nobody_offers_is_refused(self, tiny_checkpoints: Path) -> None:
         tab = self.tab(tiny_checkpoints, Engine())
         assert "There is no set" in tab.show("../etc", "tiny_advent", "none", ORDERS[0], "")[0]
-        assert "No checkpoint" in tab.show("street_scenes/fog", None, "none", ORDERS[0], "")[0]
+        assert "No checkpoint" in tab.show("street_scenes/fog", "nowhere", "none", ORDERS[0], "")[0]
 
     def test_a_card_turns_to_compare(self) -> None:
         event = SimpleNamespace(_data={"key": "7"})
