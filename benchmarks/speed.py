@@ -44,7 +44,7 @@ from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix
 from sim2street.models.networks import build
 from sim2street.models.networks.daformer import DilatedDepthwise
-from sim2street.models.networks.merging import merge_norms
+from sim2street.models.networks.for_prediction import for_prediction
 from sim2street.models.photo import Photo
 from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import Predictor, has_bf16
@@ -168,7 +168,7 @@ def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 def forward(segmenter: Segmenter) -> peers.Forward:
     """Our network as `Predictor.from_checkpoint` keeps and calls it."""
-    core = merge_norms(copy.deepcopy(segmenter)).core.to(memory_format=torch.channels_last)  # pyright: ignore
+    core = for_prediction(copy.deepcopy(segmenter), torch.device("cpu")).core.to(memory_format=torch.channels_last)  # pyright: ignore
     return lambda images: core(images)["main"]
 
 

@@ -87,16 +87,17 @@ class Predictor:
     ) -> Self:
         """Load a checkpoint's network and use its window.
 
-        Batch norms are merged into the convolutions before them, so this network is for prediction alone; to train, save
-        or adapt it, give the constructor one from `checkpoint.load()`.
+        The network is for prediction alone (`for_prediction`); to train, save or adapt it, give the constructor one from
+        `checkpoint.load()`.
 
         Raises:
             CheckpointError: the weights are damaged or do not fit.
             ConfigError: see the constructor.
         """
-        from sim2street.models.networks.merging import merge_norms  # with all networks, as `load` does
+        from sim2street.models.networks.for_prediction import for_prediction  # with all networks, as `load` does
 
-        segmenter = merge_norms(checkpoint.load())
+        device = torch.device(device) if device is not None else best_device()
+        segmenter = for_prediction(checkpoint.load(), device)
         window = checkpoint.config.window
         return cls(segmenter, window, device=device, flip=flip, scales=scales, precision=precision)
 

@@ -79,6 +79,9 @@ class Core(nn.Module):
         """Whether there is an auxiliary head."""
         return False
 
+    def drop_auxiliary(self) -> None:
+        """Leave out the auxiliary head, if there is one, since prediction does not read it."""
+
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised (B, 3, H, W) -> the feature maps alone.
 

@@ -29,7 +29,8 @@ from sim2street.models.networks.encoders import (
     multiple_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
-from sim2street.models.networks.fusing import ConvNormAct, fused, is_recorded, project
+from sim2street.models.networks.fusing import ConvNormAct, fused, project
+from sim2street.models.networks.inference import is_recorded
 from sim2street.models.segmenter import Core, Segmenter
 
 

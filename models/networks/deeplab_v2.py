@@ -11,6 +11,7 @@ in an image 320 pixels wide disappear at stride 8 or 16.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Final, Literal, Self, cast
 
 import timm
@@ -23,6 +24,8 @@ from torch.nn import functional as F
 from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.encoders import STRIDES, TimmEncoder
 from sim2street.models.networks.entry import NetworkEntry, with_width
+from sim2street.models.networks.inference import on_processor
+from sim2street.models.networks.onednn import linear
 from sim2street.models.options import Options
 from sim2street.models.segmenter import CAFFE, IMAGENET, Core, Segmenter
 
@@ -81,7 +84,29 @@ class SummedDilations(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Sum over the branches."""
+        if on_processor(features):
+            return self._shifted(features)
         return torch.stack([branch(features) for branch in self.branches]).sum(dim=0)
+
+    def _shifted(self, features: Tensor) -> Tensor:
+        """All taps of a branch as one product, whose parts are shifted and summed.
+
+        There are few classes and many channels, for which a convolution is slow.
+        """
+        maps = features.permute(0, 2, 3, 1)
+        height, width = maps.shape[1:3]
+        total = 0.0
+        for branch in self.branches:
+            convolution, step = cast(nn.Conv2d, branch), cast(nn.Conv2d, branch).dilation[0]
+            assert convolution.bias is not None
+            weight = convolution.weight.permute(2, 3, 0, 1).flatten(0, 2)
+            taps = F.pad(linear(maps, weight), (0, 0, step, step, step, step)).unflatten(-1, (3, 3, -1))
+            for row, column in itertools.product(range(3), range(3)):
+                top, left = row * step, column * step
+                total = total + taps[:, top : top + height, left : left + width, row, column]
+            total = total + convolution.bias
+        assert isinstance(total, Tensor)
+        return total.permute(0, 3, 1, 2)
 
 
 class DetailDecoder(nn.Module):
@@ -130,6 +155,10 @@ class DeepLabV2(Core):
     def has_auxiliary(self) -> bool:
         """Whether the options ask for one."""
         return self.aux is not None
+
+    def drop_auxiliary(self) -> None:
+        """Leave out the classifier of stage 3."""
+        self.aux = None
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Only the feature maps."""

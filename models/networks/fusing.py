@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sim2street.models.networks.inference import is_recorded
+from sim2street.models.networks.onednn import linear
 from sim2street.models.prediction import neighbours
 
 STRIP: Final = 1 << 11
@@ -25,11 +27,6 @@ class ConvNormAct(nn.Sequential):
     def __init__(self, channels: int, outputs: int, kernel: int) -> None:
         convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
         super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def is_recorded() -> bool:
-    """Whether PyTorch is writing down a graph: Python's choices by size would hold for one size only."""
-    return torch.jit.is_tracing() or torch.compiler.is_exporting()
 
 
 def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Size) -> Tensor:
@@ -79,21 +76,19 @@ def classified(
             whole.append((maps, layer))
         else:
             # The sum is fp32, also where products are made in bf16.
-            coarse.append(
-                (F.linear(maps, *layer).float(), neighbours(maps.shape[1], height, False, slice(None), device))
-            )
+            coarse.append((linear(maps, *layer).float(), neighbours(maps.shape[1], height, False, slice(None), device)))
     logits = features[0].new_empty(len(features[0]), height, width, classify.out_channels)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         chosen = slice(top, min(top + rows, height))
         total = rest.expand(len(logits), chosen.stop - top, width, -1).clone()
         for maps, layer in whole:
-            total += F.linear(maps[:, chosen], *layer)
+            total += linear(maps[:, chosen], *layer)
         for maps, (above, below, share) in coarse:
             strip = maps[:, above[chosen]].lerp_(maps[:, below[chosen]], share[chosen, None, None])
             size = (strip.shape[1], width)
             total += F.interpolate(strip.permute(0, 3, 1, 2), size=size, mode="bilinear").permute(0, 2, 3, 1)
-        logits[:, chosen] = F.linear(total.relu_(), classify.weight.flatten(1), classify.bias)
+        logits[:, chosen] = linear(total.relu_(), classify.weight.flatten(1), classify.bias)
     return logits.permute(0, 3, 1, 2)
 
 

@@ -19,7 +19,8 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sim2street.models.networks.fusing import is_recorded
+from sim2street.models.networks import onednn
+from sim2street.models.networks.inference import is_recorded, on_processor
 from sim2street.models.options import Options
 
 HEADS: Final = (1, 2, 5, 8)
@@ -122,7 +123,10 @@ class FeedForward(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, D)."""
-        return self.narrow(gelu(convolve(self.mix, self.widen(maps))))
+        widened = self.widen(maps)
+        if onednn.IS_BUILT_IN and on_processor(widened):
+            return self.narrow(onednn.convolved_gelu(self.mix, widened.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return self.narrow(gelu(convolve(self.mix, widened)))
 
 
 class Block(nn.Module):

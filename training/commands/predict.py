@@ -131,7 +131,10 @@ def _refuse_emulation(predictor: Predictor, options: argparse.Namespace) -> None
 
 def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:
     """By its name as given, each chosen network, in the chosen engine."""
-    from sim2street.models.networks.merging import merge_norms
+    import torch
+
+    from sim2street.models.networks.for_prediction import for_prediction
+    from sim2street.models.predictor import best_device
 
     files = [name for name in options.checkpoint or () if Path(name).is_file()]
     if options.engine is not None:
@@ -141,8 +144,9 @@ def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segment
         raise ConfigError(
             f"{files[0]} is a file, not a checkpoint's folder. Add --engine if it is an exported network."
         )
+    device = torch.device(options.device) if options.device else best_device()
     for name, checkpoint in chosen_checkpoints(options.checkpoint):
-        yield name, merge_norms(checkpoint.load()), checkpoint.config
+        yield name, for_prediction(checkpoint.load(), device), checkpoint.config
 
 
 def _in_engine(options: argparse.Namespace, files: list[str]) -> Iterator[tuple[str, Segmenter, CheckpointConfig]]:

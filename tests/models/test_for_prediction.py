@@ -1,0 +1,124 @@
+"""Layers that take others' places for prediction: same outputs, whatever the size, and nothing in their place elsewhere."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sim2street.models.networks import NETWORKS, build
+from sim2street.models.networks.for_prediction import for_prediction
+from sim2street.models.networks.onednn import IS_BUILT_IN, Linear, PointwiseConv2d
+from sim2street.models.networks.winograd import CHANNELS, FEWEST, WinogradConv2d, convolved, suits, transformed
+from tests.models.test_networks import OPTIONS
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(1, 16, 24, 40), (2, 5, 33, 65), (1, 3, 1, 1), (1, 7, 3, 200), (3, 4, 8, 9)])
+def test_winograd_computes_the_convolution(shape: tuple[int, int, int, int], dilation: int) -> None:
+    """Of maps smaller than a tile, of sides that no tile divides, of batches, and with every dilation."""
+    torch.manual_seed(0)
+    maps = torch.randn(shape, dtype=torch.float64)
+    layer = nn.Conv2d(shape[1], 6, 3, padding=dilation, dilation=dilation).double()
+    with torch.inference_mode():
+        found = convolved(maps, transformed(layer.weight), layer.bias, dilation)
+        torch.testing.assert_close(found, layer(maps), atol=1e-12, rtol=0)
+
+
+def test_winograd_in_single_precision_is_close_enough() -> None:
+    """The transforms cost two digits of seven."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(CHANNELS[0], CHANNELS[1], 3, padding=1)
+    maps = torch.randn(1, CHANNELS[0], 40, 72).relu()
+    with torch.inference_mode():
+        exact = copy.deepcopy(layer).double()(maps.double())
+        found = WinogradConv2d(layer)(maps)
+    assert 0 < float((found - exact).abs().max() / exact.std()) < 2e-4
+
+
+def test_winograd_convolves_by_definition_where_it_does_not_pay() -> None:
+    """Few tiles, gradients and bf16."""
+    layer = nn.Conv2d(CHANNELS[0], CHANNELS[1], 3, padding=1)
+    quick = WinogradConv2d(layer)
+    quick.transformed.fill_(float("nan"))
+    few, many = torch.randn(1, CHANNELS[0], 8, 8), torch.randn(1, CHANNELS[0], 40, 40)
+    assert 8 * 8 // 16 < FEWEST <= 40 * 40 // 16
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(few), layer(few))
+        assert quick(many).isnan().all()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(quick(many), layer(many))
+    quick(many).sum().backward()
+    assert layer.weight.grad is not None
+    assert not layer.weight.grad.isnan().any()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kernel_size": 5, "padding": 2},
+        {"stride": 2},
+        {"padding": 0},
+        {"dilation": (1, 2), "padding": (1, 2)},
+        {"groups": 2},
+        {"padding_mode": "reflect"},
+        {"in_channels": CHANNELS[0] - 1},
+        {"out_channels": CHANNELS[1] - 1},
+    ],
+)
+def test_convolutions_that_winograd_leaves_alone(changed: dict[str, object]) -> None:
+    """Each differs in one way from one that it takes over."""
+    settings = {"in_channels": CHANNELS[0], "out_channels": CHANNELS[1], "kernel_size": 3, "padding": 1}
+    assert suits(nn.Conv2d(**settings))  # pyright: ignore[reportArgumentType]
+    assert not suits(nn.Conv2d(**{**settings, **changed}))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_by_onednn(bias: bool) -> None:
+    """Linear layers and 1x1 convolutions, of maps in either order of memory."""
+    torch.manual_seed(0)
+    layer, convolution = nn.Linear(24, 40, bias=bias), nn.Conv2d(24, 40, 1, bias=bias)
+    maps = torch.randn(2, 24, 5, 7)
+    with torch.inference_mode():
+        rows = maps.permute(0, 2, 3, 1)
+        torch.testing.assert_close(Linear(layer)(rows), layer(rows))
+        for given in (maps, maps.to(memory_format=torch.channels_last)):
+            torch.testing.assert_close(PointwiseConv2d(convolution)(given), convolution(given))
+    assert Linear(layer)(rows).requires_grad
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "lite0", "wide", "paper"])
+def test_networks_predict_the_same(name: str) -> None:
+    """Every network, EfficientNet-Lite, a head wide enough for Winograd, and DeepLab-v2 with its shifted products."""
+    others = {
+        "lite0": ("daformer", {"encoder": "tf_efficientnet_lite0", "channels": 16, "dilations": [1, 3, 12]}),
+        "wide": ("daformer", {"variant": "b0", "channels": 96}),
+        "paper": ("deeplab_v2", {"backbone": "resnet50"}),
+    }
+    network, options = others.get(name, (name, OPTIONS.get(name, {})))
+    torch.manual_seed(0)
+    segmenter = build(network, options=options).eval()
+    quick = for_prediction(copy.deepcopy(segmenter), CPU)
+    quick.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    images = torch.rand(2, 3, 192, 256)
+    with torch.inference_mode():
+        expected, found = segmenter(images), quick(images)
+    torch.testing.assert_close(found.logits, expected.logits, atol=1e-4 * float(expected.logits.abs().max()), rtol=0)
+    assert float(expected.logits.std()) > 1e-6
+    assert found.auxiliary is None
+    layers = {type(module) for module in quick.modules()}
+    assert nn.Linear not in layers
+    assert (WinogradConv2d in layers) >= (name in ("wide", "paper"))
+
+
+def test_an_accelerator_keeps_its_layers() -> None:
+    """Only norms are merged for it."""
+    segmenter = build("segformer", options={"variant": "b0", "channels": 16}).eval()
+    layers = {type(module) for module in for_prediction(segmenter, torch.device("cuda")).modules()}
+    assert nn.Linear in layers
+    assert not layers & {Linear, PointwiseConv2d, WinogradConv2d}
