@@ -24,7 +24,7 @@ SEEN: Final = TILE + 2
 """Side of the tile of inputs that it depends on."""
 TILES: Final = 128
 """Tiles multiplied at a time: enough for quick products, few enough for a processor's caches."""
-FEWEST: Final = 96
+FEWEST: Final = 48
 """Tiles below which reading four times as many weights takes longer than the multiplications that they save."""
 VALUES: Final = 1 << 19
 """Values of inputs transformed at a time, at most, where a row of tiles has no more."""
