@@ -58,6 +58,7 @@ class CompareViewer:
 
     Streamlit sends an element as a whole whenever anything in it changes. So the images of each pane are an element of
     their own, sent once, and what changes with every pane that arrives is one without them; `post.js` joins them.
+    Each is sent in a list, because Streamlit imports pandas, half a second, to see whether a dict in a dict is a table.
 
     Args:
         key: Streamlit's name of the element.
@@ -78,10 +79,10 @@ class CompareViewer:
         with self._carriers:
             for digest in images.keys() - self._sent:
                 data = {"viewer": self.key, "digest": digest, "images": images[digest]}
-                _carrier(key=f"{self.key}_{digest}", data=data)
+                _carrier(key=f"{self.key}_{digest}", data=[data])
         self._sent |= images.keys()
         with self._state:  # a key must not occur twice in a run, not even in the place of the first
-            _carrier(key=f"{self.key}_state_{self._states}", data={"viewer": self.key, "bundle": state})
+            _carrier(key=f"{self.key}_state_{self._states}", data=[{"viewer": self.key, "bundle": state}])
         self._states += 1
 
 
@@ -134,7 +135,8 @@ def picture_strip(
         on_choice: called with the key of the picture that was clicked, before the page is drawn again.
         on_removal: the same of the picture whose cross was clicked.
     """
-    data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
+    # A tuple, because Streamlit imports pandas to see whether a list is a table.
+    data = {"label": label, "items": tuple(dict(item) for item in items), "chosen": chosen}
     _strip(
         key=key,
         data=data,
