@@ -24,6 +24,8 @@ from sim2street.app.content.benchmark_data import (
     sweep_tables,
 )
 from sim2street.app.content.html_tables import table
+from sim2street.app.content.method_diagram import STYLE as DIAGRAM_STYLE
+from sim2street.app.content.method_diagram import diagram_html
 from sim2street.app.content.method_display import display_of
 from sim2street.app.content.names import reports_by_title
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -66,8 +68,11 @@ LINK: Final = re.compile(r"\[([^\]]+)\]\((https://[^)\s]+)\)")
 """A link in Markdown."""
 ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
-STYLE: Final = """
+STYLE: Final = (
+    f"""
 <style>
+{DIAGRAM_STYLE}"""
+    + """
 .katex-display { overflow-x: auto; overflow-y: hidden; padding: .2rem 0; }
 .method { max-width: 70rem; line-height: 1.5; }
 .method a { color: inherit; }
@@ -102,15 +107,17 @@ STYLE: Final = """
 }
 </style>
 """
+)
 
 
 def introduced(name: str) -> str:
-    """A method's idea, how it works, and its paper, as HTML with its style."""
+    """A method's idea, how it works, its paper and its diagram, as HTML with its style."""
     entry = METHODS[name]
     parts = [
         f'<p class="idea">{escape.html(entry.idea)}</p>',
         f"<p>{escape.html(entry.explanation)}</p>" if entry.explanation else "",
         _paper(entry.paper),
+        diagram_html(entry.diagram, f"How {entry.title} works") if entry.diagram else "",
     ]
     return _whole(name, parts)
 
