@@ -40,6 +40,7 @@ SCALE: Final = 1.12
 """Pixels per unit where there is room."""
 
 STYLE: Final = """
+<style>
 .method .diagram { margin: 1rem 0 1.2rem; }
 .method .diagram svg { display: block; max-width: 100%; height: auto; }
 .method .diagram svg.down { display: none; }
@@ -60,6 +61,7 @@ STYLE: Final = """
   .method .diagram svg.across { display: none; }
   .method .diagram svg.down { display: block; }
 }
+</style>
 """
 
 

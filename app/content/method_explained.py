@@ -111,15 +111,22 @@ STYLE: Final = (
 
 
 def introduced(name: str) -> str:
-    """A method's idea, how it works, its paper and its diagram, as HTML with its style."""
+    """A method's idea, how it works, and its paper, as HTML with its style."""
     entry = METHODS[name]
     parts = [
         f'<p class="idea">{escape.html(entry.idea)}</p>',
         f"<p>{escape.html(entry.explanation)}</p>" if entry.explanation else "",
         _paper(entry.paper),
-        diagram_html(entry.diagram, f"How {entry.title} works") if entry.diagram else "",
     ]
     return _whole(name, parts)
+
+
+def illustrated(name: str) -> str:
+    """A method's diagram as HTML with its style; empty if its entry has none."""
+    entry = METHODS[name]
+    if entry.diagram is None:
+        return ""
+    return _whole(name, [diagram_html(entry.diagram, f"How {entry.title} works")], DIAGRAM_STYLE)
 
 
 def losses(name: str) -> str:
@@ -157,8 +164,8 @@ def detailed(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -
     return _whole(name, parts)
 
 
-def _whole(name: str, parts: Sequence[str]) -> str:
-    return f'{STYLE}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
+def _whole(name: str, parts: Sequence[str], style: str = STYLE) -> str:
+    return f'{style}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
 
 
 def published_rows_of(entry: MethodEntry) -> list[PublishedResult]:

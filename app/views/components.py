@@ -50,6 +50,7 @@ _drop = component("sim2street_drop", js=_read("hand.js") + _read("drop.js"))
 _camera = component("sim2street_camera", js=_read("hand.js") + _read("camera.js"), css=_read("camera.css"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 _matrix = component("sim2street_matrix", js=_read("matrix.js"), css=_read("matrix.css"))
+_drawing = component("sim2street_drawing", js=_read("drawing.js"))
 _cards = component("sim2street_cards", js=_read("cards.js"), css=_read("cards.css"))
 
 
@@ -153,6 +154,11 @@ def confusion_matrix(data: Mapping[str, Any], *, key: str, on_choice: Callable[[
 def cards(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:
     """Show `failures.cards`; `on_choice` is called with the key of the one that was clicked."""
     _cards(key=key, data=dict(data), on_choice_change=_reporter(key, on_choice))
+
+
+def drawing(html: str, *, key: str) -> None:
+    """Show HTML that contains SVG; words of others must be escaped in it."""
+    _drawing(key=key, data={"html": html})
 
 
 def _reporter(key: str, on_choice: Callable[[str], None], event: str = "choice") -> Callable[[], None]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from sim2street.app.content.method_diagram import drawing, in_words
-from sim2street.app.content.method_explained import introduced
+from sim2street.app.content.method_explained import illustrated
 from sim2street.app.content.pictograms import HEIGHT, WIDTH, pictogram
 from sim2street.training.methods import METHODS
 from sim2street.training.methods.diagram import PICTURES, Arrow, Diagram, Node
@@ -109,8 +109,8 @@ def test_a_diagram_names_its_nodes_and_keeps_to_three_lanes(name: str) -> None:
     diagram = diagram_of(name)
     assert {key for arrow in diagram.arrows for key in (arrow.start, arrow.end)} <= diagram.nodes.keys()
     assert all(0 <= node.lane <= 2 and node.step >= 0 for node in diagram.nodes.values())
-    assert "<figure" in introduced(name)
-    assert introduced(name).count("<svg class=") == 2
+    assert "<figure" in illustrated(name)
+    assert illustrated(name).count("<svg class=") == 2
 
 
 @pytest.mark.parametrize("picture", PICTURES)
