@@ -68,11 +68,8 @@ LINK: Final = re.compile(r"\[([^\]]+)\]\((https://[^)\s]+)\)")
 """A link in Markdown."""
 ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
-STYLE: Final = (
-    f"""
+STYLE: Final = """
 <style>
-{DIAGRAM_STYLE}"""
-    + """
 .katex-display { overflow-x: auto; overflow-y: hidden; padding: .2rem 0; }
 .method { max-width: 70rem; line-height: 1.5; }
 .method a { color: inherit; }
@@ -107,7 +104,6 @@ STYLE: Final = (
 }
 </style>
 """
-)
 
 
 def introduced(name: str) -> str:
