@@ -54,8 +54,8 @@ STYLE: Final = """
 .method .diagram .data { opacity: .65; }
 .method .diagram .weights { opacity: .8; }
 .method .diagram g.weights path { stroke-dasharray: 5 4; }
-.method .diagram .gradient { color: var(--method); }
-.method .diagram g.gradient path { stroke-width: 1.9; stroke-dasharray: 1.5 4; stroke-linecap: round; }
+.method .diagram g.gradient polygon { fill: var(--method); }
+.method .diagram g.gradient path { stroke: var(--method); stroke-width: 1.9; stroke-dasharray: 1.5 4; stroke-linecap: round; }
 .method .diagram figcaption { margin-top: .5rem; font-size: .88rem; opacity: .75; max-width: 46rem; }
 @media (max-width: 700px) {
   .method .diagram svg.across { display: none; }
