@@ -46,7 +46,7 @@ from sim2street.models.networks import build
 from sim2street.models.networks.daformer import DilatedDepthwise
 from sim2street.models.networks.for_prediction import for_prediction
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import Prediction, Upsampled, View
+from sim2street.models.prediction import Prediction, Upsampled, View, compiled_code
 from sim2street.models.predictor import Predictor, has_bf16
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.catalog import find_checkpoint
@@ -110,6 +110,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     cv2.setNumThreads(1)
+    compiled_code()  # loaded now, as it would be in a process that has computed some photos
     rounds, factor = (1, 0.25) if options.quick else (options.rounds, 1.0)
     works = chosen(options.words)
     rate, said = limits(rounds)

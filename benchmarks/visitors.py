@@ -200,7 +200,7 @@ async def _session(url: str, visitor: Visitor) -> dict[str, Any]:
                 or element.bidi_component.component_name != "sim2street_carrier"
             ):
                 continue
-            carried = json.loads(element.bidi_component.json)
+            [carried] = json.loads(element.bidi_component.json)
             if "images" in carried:
                 images[carried["digest"]] = carried["images"]
             elif not carried["bundle"]["waiting"]:

@@ -3,7 +3,7 @@
 The network answers at a stride of its own; the probabilities of a 12-megapixel photo would take a gigabyte. So they are
 made a few rows at a time, small enough for the processor's cache, and labels, confidence and entropy are taken from
 each strip before the next. Whoever wants all probabilities asks for them. Where Numba is installed, compiled code does
-the same in a seventh of the time.
+the same in an eighth of the time; PyTorch computes the first photos, until loading that code has become worth its while.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -29,6 +30,10 @@ STRIP: Final = 1 << 13
 """Pixels handled at a time on a processor: 19 classes of them fit into its second-level cache."""
 ACCELERATOR_STRIP: Final = 1 << 20
 """Pixels handled at a time on a graphics card, where every call costs more than its arithmetic."""
+WORTH_LOADING: Final = 3_000_000
+"""Pixels that PyTorch computes before compiled code is loaded: they take it half a second, as loading does."""
+COMPILED: Final = "sim2street.models.compiled"
+_computed = 0  # pixels of this process that PyTorch has computed where compiled code could have
 
 
 class Probabilities(Protocol):
@@ -273,25 +278,42 @@ def compiled_code() -> ModuleType | None:
     return compiled
 
 
+def is_compiled() -> bool:
+    """Whether compiled code is loaded already, so that the next photo is computed by it."""
+    return COMPILED in sys.modules and compiled_code() is not None
+
+
+def _pays(pixels: int) -> bool:
+    """Whether these pixels are for compiled code: it is loaded, or they complete what makes it worth loading."""
+    global _computed
+    if COMPILED in sys.modules:
+        return True
+    _computed += pixels
+    return _computed >= WORTH_LOADING
+
+
 def _by_compiled_code(
     source: Probabilities, members: Members | None, count: int, rows: slice, columns: slice
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]] | None:
     """The likeliest classes at the chosen pixels, see `compiled.likeliest`.
 
-    None where PyTorch does it: on an accelerator, of several views or of averaged windows, or without Numba.
+    None where PyTorch does it: on an accelerator, of several views or of averaged windows, without Numba, or before
+    loading it is worth its while. Its labels differ only where two classes are equally likely to five digits.
     """
     if not isinstance(source, Upsampled) or source.device.type != "cpu" or len(source.views) > 1:
         return None
-    view, code = source.views[0], compiled_code()
-    if code is None or view.flipped or view.is_share:
+    view, (height, width) = source.views[0], source.size
+    if view.flipped or view.is_share or not _pays(len(range(height)[rows]) * len(range(width)[columns])):
+        return None
+    code = compiled_code()
+    if code is None:
         return None
     logits = view.logits.numpy()
     group = np.empty(0, np.int64) if members is None else _groups(members, len(logits))
     if group is None:
         return None
-    (height, width), device = source.size, source.device
-    vertical = neighbours(logits.shape[1], height, source.align_corners, rows, device)
-    horizontal = neighbours(logits.shape[2], width, source.align_corners, columns, device)
+    vertical = neighbours(logits.shape[1], height, source.align_corners, rows, source.device)
+    horizontal = neighbours(logits.shape[2], width, source.align_corners, columns, source.device)
     where = [tuple(part.numpy() for part in each) for each in (vertical, horizontal)]
     return code.likeliest(logits, *where, group, 0 if members is None else len(members), count, torch.get_num_threads())
 

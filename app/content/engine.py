@@ -26,7 +26,7 @@ from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import compiled_code
+from sim2street.models.prediction import is_compiled
 from sim2street.models.predictor import Predictor, best_device
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -355,7 +355,7 @@ class Engine:
 
 def device_name() -> str:
     """Where photos are read, for people."""
-    processor = "processor" if compiled_code() is None else "processor, with compiled code"
+    processor = "processor, with compiled code" if is_compiled() else "processor"
     return {"cuda": "graphics card", "mps": "Apple graphics"}.get(best_device().type, processor)
 
 

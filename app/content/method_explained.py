@@ -24,6 +24,8 @@ from sim2street.app.content.benchmark_data import (
     sweep_tables,
 )
 from sim2street.app.content.html_tables import table
+from sim2street.app.content.method_diagram import STYLE as DIAGRAM_STYLE
+from sim2street.app.content.method_diagram import diagram_html
 from sim2street.app.content.method_display import display_of
 from sim2street.app.content.names import reports_by_title
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -115,6 +117,14 @@ def introduced(name: str) -> str:
     return _whole(name, parts)
 
 
+def illustrated(name: str) -> str:
+    """A method's diagram as HTML with its style; empty if its entry has none."""
+    entry = METHODS[name]
+    if entry.diagram is None:
+        return ""
+    return _whole(name, [diagram_html(entry.diagram, f"How {entry.title} works")], DIAGRAM_STYLE)
+
+
 def losses(name: str) -> str:
     """A method's loss as Markdown with LaTeX: a numbered line per term; empty if its entry has no formulas.
 
@@ -150,8 +160,8 @@ def detailed(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -
     return _whole(name, parts)
 
 
-def _whole(name: str, parts: Sequence[str]) -> str:
-    return f'{STYLE}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
+def _whole(name: str, parts: Sequence[str], style: str = STYLE) -> str:
+    return f'{style}<div class="method" style="--method:{display_of(name).colour}">{"".join(parts)}</div>'
 
 
 def published_rows_of(entry: MethodEntry) -> list[PublishedResult]:

@@ -29,9 +29,11 @@ _LOCK: Final = threading.Lock()
 
 def run_with_generator(checkpoint: Checkpoint) -> Path | None:
     """Folder with the generators of a checkpoint; None where there are none."""
+    if checkpoint.config.method != "cycada":
+        return None
     from sim2street.training.translate import generator_of_checkpoint
 
-    return generator_of_checkpoint(checkpoint.path) if checkpoint.config.method == "cycada" else None
+    return generator_of_checkpoint(checkpoint.path)
 
 
 def translated(engine: Engine, photo: Photo, checkpoint: Checkpoint, pane: Pane) -> str | None:

@@ -53,7 +53,7 @@ def build_methods_tab(
     def explain(name: str) -> tuple[str, str, str]:
         loss = method_explained.losses(name)
         return (
-            method_explained.introduced(name),
+            method_explained.introduced(name) + method_explained.illustrated(name),
             f"### Loss\n\n{loss}" if loss else "",
             method_explained.detailed(name, usable()),
         )

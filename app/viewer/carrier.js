@@ -1,5 +1,5 @@
 /** Shows nothing: brings the images of one pane, `data.images`, or a state of the page, `data.bundle`, to the viewer. */
-export default function ({ data }) {
+export default function ({ data: [data] }) {
   const box = post(data.viewer);
   if (data.images) box.images.set(data.digest, data.images);
   else box.bundle = data.bundle;

@@ -50,6 +50,7 @@ _drop = component("sim2street_drop", js=_read("hand.js") + _read("drop.js"))
 _camera = component("sim2street_camera", js=_read("hand.js") + _read("camera.js"), css=_read("camera.css"))
 _strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
 _matrix = component("sim2street_matrix", js=_read("matrix.js"), css=_read("matrix.css"))
+_drawing = component("sim2street_drawing", js=_read("drawing.js"))
 _cards = component("sim2street_cards", js=_read("cards.js"), css=_read("cards.css"))
 
 
@@ -58,6 +59,7 @@ class CompareViewer:
 
     Streamlit sends an element as a whole whenever anything in it changes. So the images of each pane are an element of
     their own, sent once, and what changes with every pane that arrives is one without them; `post.js` joins them.
+    Each is sent in a list, because Streamlit imports pandas, half a second, to see whether a dict in a dict is a table.
 
     Args:
         key: Streamlit's name of the element.
@@ -78,10 +80,10 @@ class CompareViewer:
         with self._carriers:
             for digest in images.keys() - self._sent:
                 data = {"viewer": self.key, "digest": digest, "images": images[digest]}
-                _carrier(key=f"{self.key}_{digest}", data=data)
+                _carrier(key=f"{self.key}_{digest}", data=[data])
         self._sent |= images.keys()
         with self._state:  # a key must not occur twice in a run, not even in the place of the first
-            _carrier(key=f"{self.key}_state_{self._states}", data={"viewer": self.key, "bundle": state})
+            _carrier(key=f"{self.key}_state_{self._states}", data=[{"viewer": self.key, "bundle": state}])
         self._states += 1
 
 
@@ -134,7 +136,8 @@ def picture_strip(
         on_choice: called with the key of the picture that was clicked, before the page is drawn again.
         on_removal: the same of the picture whose cross was clicked.
     """
-    data = {"label": label, "items": [dict(item) for item in items], "chosen": chosen}
+    # A tuple, because Streamlit imports pandas to see whether a list is a table.
+    data = {"label": label, "items": tuple(dict(item) for item in items), "chosen": chosen}
     _strip(
         key=key,
         data=data,
@@ -151,6 +154,11 @@ def confusion_matrix(data: Mapping[str, Any], *, key: str, on_choice: Callable[[
 def cards(data: Mapping[str, Any], *, key: str, on_choice: Callable[[str], None]) -> None:
     """Show `failures.cards`; `on_choice` is called with the key of the one that was clicked."""
     _cards(key=key, data=dict(data), on_choice_change=_reporter(key, on_choice))
+
+
+def drawing(html: str, *, key: str) -> None:
+    """Show HTML that contains SVG; words of others must be escaped in it."""
+    _drawing(key=key, data={"html": html})
 
 
 def _reporter(key: str, on_choice: Callable[[str], None], event: str = "choice") -> Callable[[], None]:

@@ -8,7 +8,7 @@ from sim2street.app.content import charts, escape, method_explained
 from sim2street.app.content.demonstrations import DEMONSTRATIONS, demonstrate
 from sim2street.app.content.demonstrations.parts import Choice, Slider, Value, pictures_html
 from sim2street.app.content.engine import ENGINE
-from sim2street.app.views import session
+from sim2street.app.views import components, session
 from sim2street.app.views.choices import say_what_is_gone
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -33,6 +33,9 @@ def main() -> None:
     )
     checkpoints = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     st.html(method_explained.introduced(chosen))
+    drawn = method_explained.illustrated(chosen)
+    if drawn:
+        components.drawing(drawn, key="diagram")
     place = st.container(key="demonstration")
     losses = method_explained.losses(chosen)
     if losses:

@@ -33,7 +33,7 @@ RAW = re.compile(
 )
 """What must not stand in a text that is read as Markdown."""
 PLAIN = {
-    "bidi_component": (),  # shown by scripts of ours, which set text
+    "bidi_component": (),  # shown by scripts of ours, which set text, but for diagrams: see tests/app/content/test_method_diagram.py
     "dataframe": (),  # painted, not parsed
     "multiselect": ("options", "default"),
     "selectbox": ("options", "raw_value"),

@@ -29,7 +29,7 @@ for checkpoint in preselected(usable, rendered=True):
     ("code", "without"),
     [
         (HEADLINE, {"torch", "timm", "transformers", "gradio", "huggingface_hub", "numba", "accelerate"}),
-        (FIRST_PREDICTION, {"torch._dynamo", "sympy", "transformers", "gradio", "accelerate"}),
+        (FIRST_PREDICTION, {"torch._dynamo", "sympy", "transformers", "gradio", "accelerate", "numba", "pandas"}),
     ],
     ids=["headline", "first prediction"],
 )

@@ -129,6 +129,23 @@ def test_several_views_are_averaged() -> None:
     np.testing.assert_allclose(both.entropy, one.entropy, atol=1e-5)
 
 
+def test_compiled_code_is_loaded_when_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch computes small photos first; the one that completes three megapixels, and all after it, are compiled."""
+    asked = []
+    monkeypatch.delitem(sys.modules, prediction_module.COMPILED, raising=False)
+    monkeypatch.setattr(prediction_module, "_computed", 0)
+    monkeypatch.setattr(prediction_module, "WORTH_LOADING", 3 * 50 * 140)
+    monkeypatch.setattr(prediction_module, "compiled_code", lambda: asked.append(1))
+    source = Upsampled(views_of_a_scene(), (50, 140), align_corners=False)
+    for expected in (0, 0, 1, 2):
+        Prediction.of(source, CITYSCAPES19, 0)
+        assert len(asked) == expected
+    monkeypatch.setattr(prediction_module, "_computed", 0)
+    monkeypatch.setitem(sys.modules, prediction_module.COMPILED, prediction_module)
+    Prediction.of(source, CITYSCAPES19, 0)
+    assert len(asked) == 3
+
+
 def test_numba_that_does_not_work_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.base import LossTerm, Method, MethodEntry, MethodOptions, Update
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.pair import DomainPair
 
 
@@ -85,6 +86,20 @@ ENTRY: Final = MethodEntry(
     terms=(
         LossTerm(
             "activations of target images", "running means and variances", "average over all batches", recalibrate
+        ),
+    ),
+    diagram=Diagram(
+        {
+            "target": Node("target images", 0, 0, "target image"),
+            "network": Node("trained network, weights kept", 1, 0, "fixed"),
+            "activations": Node("activations at each batch norm", 2, 0, "features"),
+            "statistics": Node("their means and variances", 3, 0, "statistics"),
+        },
+        (
+            Arrow("target", "network"),
+            Arrow("network", "activations"),
+            Arrow("activations", "statistics"),
+            Arrow("statistics", "network", "replace the source’s", lane=0.7, carries="weights"),
         ),
     ),
 )

@@ -39,6 +39,7 @@ from sim2street.training.methods.base import (
     frozen,
     supervision,
 )
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import Domain, domain_loss, entropy, self_information, softmax
 from sim2street.training.pair import DomainPair
 
@@ -189,4 +190,28 @@ ENTRY: Final = MethodEntry(
         ),
     ),
     control=WEIGHT_0,
+    diagram=Diagram(
+        {
+            "source": Node("source image", 0, 0, "source image"),
+            "target": Node("target image", 0, 1, "target image"),
+            "network": Node("network", 1, 0.5, "trained"),
+            "source_labels": Node("prediction", 2, 0, "source labels"),
+            "target_labels": Node("prediction", 2, 1, "target labels"),
+            "source_entropy": Node("entropy: along the edges", 3, 0, "source entropy"),
+            "target_entropy": Node("entropy: everywhere", 3, 1, "target entropy"),
+            "discriminator": Node("discriminator: whose entropy?", 4, 0.5, "trained"),
+        },
+        (
+            Arrow("source", "network"),
+            Arrow("target", "network"),
+            Arrow("network", "source_labels"),
+            Arrow("network", "target_labels"),
+            Arrow("source_labels", "source_entropy"),
+            Arrow("target_labels", "target_entropy"),
+            Arrow("source_entropy", "discriminator"),
+            Arrow("target_entropy", "discriminator"),
+            Arrow("discriminator", "network", "target maps should pass as source maps", lane=1.55, carries="gradient"),
+        ),
+        "Source images are also learnt from with their labels.",
+    ),
 )

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sim2street.models.errors import ConfigError
 from sim2street.models.options import Options
 from sim2street.models.segmenter import Segmenter, SegmenterOutput
+from sim2street.training.methods.diagram import Diagram
 from sim2street.training.methods.losses import Reduction, cross_entropy
 from sim2street.training.pair import DomainPair
 
@@ -152,8 +153,9 @@ class MethodEntry:
         networks: names of the networks that it can train; empty for all.
         mixes_labels: whether source labels are mixed with pseudo labels, so that both need the same classes.
         explanation: how it works, in two or three sentences after the idea.
-        terms: what it compares, in the order of the paper; pages draw them as a diagram.
+        terms: what it compares, in the order of the paper.
         control: which training without the method's own loss its gains must exceed, and why, with Markdown links.
+        diagram: how it works, as pages draw it; None for no drawing.
     """
 
     name: str
@@ -171,6 +173,7 @@ class MethodEntry:
     explanation: str = ""
     terms: tuple[LossTerm, ...] = ()
     control: str = ""
+    diagram: Diagram | None = None
 
 
 def fault_of_entry(entry: Any) -> str | None:

@@ -45,6 +45,7 @@ from sim2street.training.methods.base import (
     frozen,
     supervision,
 )
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import Domain, cross_entropy, gan_loss, position_loss
 from sim2street.training.methods.parts.image_pool import ImagePool
 from sim2street.training.pair import DomainPair
@@ -336,4 +337,35 @@ ENTRY: Final = MethodEntry(
         ),
     ),
     control=WEIGHT_0,
+    diagram=Diagram(
+        {
+            "source": Node("source image", 0, 1, "source image"),
+            "target": Node("target image", 0, 2, "target image"),
+            "generator": Node("generator to the target’s look", 1, 1, "trained"),
+            "real": Node("a target image", 1, 0, "target image"),
+            "judged": Node("image discriminator: real or translated?", 2, 0, "trained"),
+            "translated": Node("translated image", 2, 1, "translated image"),
+            "back": Node("generator back", 3, 0, "trained"),
+            "cycle": Node("the source image again?", 4, 0, "measured"),
+            "network": Node("network", 3, 1, "trained"),
+            "prediction": Node("prediction", 4, 1, "source labels"),
+            "loss": Node("cross-entropy with source labels", 5, 1, "measured"),
+            "scores": Node("discriminator: whose scores?", 4, 2, "trained"),
+        },
+        (
+            Arrow("source", "generator"),
+            Arrow("generator", "translated"),
+            Arrow("real", "judged"),
+            Arrow("translated", "judged"),
+            Arrow("translated", "back"),
+            Arrow("back", "cycle"),
+            Arrow("translated", "network"),
+            Arrow("target", "network"),
+            Arrow("network", "prediction"),
+            Arrow("prediction", "loss"),
+            Arrow("prediction", "scores"),
+        ),
+        "Target images take the same way in the opposite direction. The networks are trained in stages: first the two"
+        " generators, then the network on translated images, then the same against the discriminator of its scores.",
+    ),
 )

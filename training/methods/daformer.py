@@ -43,6 +43,7 @@ from sim2street.training.methods.base import (
     Update,
     supervision,
 )
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
 from sim2street.training.methods.parts.feature_distance import class_mean_distance, feature_distance
@@ -221,5 +222,32 @@ ENTRY: Final = MethodEntry(
             "distance_weight",
             DISTANCE_FORMULA,
         ),
+    ),
+    diagram=Diagram(
+        {
+            "source": Node("source image and labels", 0, 0, "source image"),
+            "target": Node("target image", 0, 2, "target image"),
+            "teacher": Node("teacher, a moving average", 1, 2, "fixed"),
+            "pseudo": Node("its labels", 2, 2, "target labels"),
+            "mixed": Node("source objects on the target image", 2, 1, "mixed image"),
+            "anchor": Node("pretrained encoder", 3, 0, "fixed"),
+            "network": Node("network", 3, 1, "trained"),
+            "distance": Node("distance of object features", 4, 0, "measured"),
+            "loss": Node("cross-entropy with mixed labels", 4, 1, "measured"),
+        },
+        (
+            Arrow("target", "teacher"),
+            Arrow("teacher", "pseudo"),
+            Arrow("pseudo", "mixed"),
+            Arrow("source", "mixed"),
+            Arrow("source", "anchor"),
+            Arrow("source", "network"),
+            Arrow("mixed", "network"),
+            Arrow("anchor", "distance"),
+            Arrow("network", "distance"),
+            Arrow("network", "loss"),
+            Arrow("network", "teacher", lane=2.58, carries="weights"),
+        ),
+        "Mixed pixels count as much as the teacher is confident. Source images are also learnt from with their own labels.",
     ),
 )

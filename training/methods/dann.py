@@ -34,6 +34,7 @@ from sim2street.training.methods.base import (
     feature_channels,
     supervision,
 )
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import Domain, position_loss
 from sim2street.training.methods.parts.gradient_reversal import reversal_factor, reverse_gradient
 from sim2street.training.pair import DomainPair
@@ -105,4 +106,28 @@ ENTRY: Final = MethodEntry(
         ),
     ),
     control=WEIGHT_0,
+    diagram=Diagram(
+        {
+            "source": Node("source image", 0, 0, "source image"),
+            "target": Node("target image", 0, 1, "target image"),
+            "encoder": Node("encoder", 1, 0.5, "trained"),
+            "features": Node("features", 2, 0.5, "features"),
+            "classifier": Node("classifier", 3, 0, "trained"),
+            "discriminator": Node("discriminator", 3, 1, "trained"),
+            "loss": Node("cross-entropy with source labels", 4, 0, "measured"),
+            "domain": Node("source or target, at each position?", 4, 1, "measured"),
+        },
+        (
+            Arrow("source", "encoder"),
+            Arrow("target", "encoder"),
+            Arrow("encoder", "features"),
+            Arrow("features", "classifier"),
+            Arrow("features", "discriminator"),
+            Arrow("classifier", "loss"),
+            Arrow("discriminator", "domain"),
+            Arrow("discriminator", "encoder", "gradient × −λ", lane=1.55, carries="gradient"),
+        ),
+        "The discriminator learns to tell the domains apart. Its gradient is reversed on the way to the encoder, which so"
+        " learns to hide them.",
+    ),
 )

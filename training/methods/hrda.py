@@ -31,6 +31,7 @@ from sim2street.training.methods.base import (
     MethodEntry,
 )
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import cross_entropy, weighted_cross_entropy
 from sim2street.training.pair import DomainPair
 
@@ -174,5 +175,32 @@ ENTRY: Final = MethodEntry(
             "distance_weight",
             DISTANCE_FORMULA,
         ),
+    ),
+    diagram=Diagram(
+        {
+            "image": Node("image and a window of it", 0, 1, "marked image"),
+            "context": Node("all of it, small", 1, 0, "small image"),
+            "detail": Node("the window, full size", 1, 2, "window"),
+            "network": Node("network", 2, 1, "trained"),
+            "coarse": Node("context’s prediction", 3, 0, "target labels"),
+            "attention": Node("attention: which to trust", 3, 1, "attention"),
+            "fine": Node("detail’s prediction", 3, 2, "target labels"),
+            "fused": Node("fused prediction", 4, 1, "target labels"),
+            "loss": Node("cross-entropy", 5, 1, "measured"),
+        },
+        (
+            Arrow("image", "context"),
+            Arrow("image", "detail"),
+            Arrow("context", "network"),
+            Arrow("detail", "network"),
+            Arrow("network", "coarse"),
+            Arrow("network", "attention"),
+            Arrow("network", "fine"),
+            Arrow("coarse", "fused"),
+            Arrow("attention", "fused"),
+            Arrow("fine", "fused"),
+            Arrow("fused", "loss"),
+        ),
+        "Labels, teacher and mixed images are DAFormer’s. The detail’s prediction also has a cross-entropy of its own.",
     ),
 )

@@ -29,6 +29,7 @@ from sim2street.training.methods.base import (
     Update,
 )
 from sim2street.training.methods.daformer import DAFormer
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.hrda import HRDA, HRDAOptions
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels
 from sim2street.training.methods.parts.strong_augmentation import augment
@@ -138,5 +139,27 @@ ENTRY: Final = MethodEntry(
             "distance_weight",
             DISTANCE_FORMULA,
         ),
+    ),
+    diagram=Diagram(
+        {
+            "target": Node("target image", 0, 0.5, "target image"),
+            "masked": Node("most of it masked", 1, 0, "masked image"),
+            "network": Node("network", 2, 0, "trained"),
+            "prediction": Node("prediction", 3, 0, "target labels"),
+            "teacher": Node("teacher, a moving average", 2, 1, "fixed"),
+            "pseudo": Node("its labels of the whole", 3, 1, "target labels"),
+            "loss": Node("cross-entropy", 4, 0.5, "measured"),
+        },
+        (
+            Arrow("target", "masked"),
+            Arrow("target", "teacher", lane=1),
+            Arrow("masked", "network"),
+            Arrow("network", "prediction"),
+            Arrow("network", "teacher", carries="weights"),
+            Arrow("teacher", "pseudo"),
+            Arrow("prediction", "loss"),
+            Arrow("pseudo", "loss"),
+        ),
+        "The loss counts as much as the teacher is confident, and is added to those of DAFormer or HRDA.",
     ),
 )

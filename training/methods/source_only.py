@@ -23,6 +23,7 @@ from sim2street.training.methods.base import (
     Update,
     supervision,
 )
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.pair import DomainPair
 
 
@@ -55,4 +56,14 @@ ENTRY: Final = MethodEntry(
     explanation="The network never sees a target image. The accuracy it loses there is the gap that the other methods"
     " try to close. The same training with the target's labels as a second source is the oracle.",
     terms=(LossTerm(*SUPERVISION_TERM, supervision, formula=SUPERVISION_FORMULA),),
+    diagram=Diagram(
+        {
+            "source": Node("source image", 0, 0, "source image"),
+            "network": Node("network", 1, 0, "trained"),
+            "prediction": Node("prediction", 2, 0, "source labels"),
+            "loss": Node("cross-entropy with its labels", 3, 0, "measured"),
+            "target": Node("target images stay unseen", 0, 1, "unused image"),
+        },
+        (Arrow("source", "network"), Arrow("network", "prediction"), Arrow("prediction", "loss")),
+    ),
 )

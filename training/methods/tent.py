@@ -21,6 +21,7 @@ from sim2street.models.errors import ConfigError
 from sim2street.models.segmenter import Segmenter
 from sim2street.training.methods.adabn import AdaBN, AdaBNOptions, batch_norms
 from sim2street.training.methods.base import LossTerm, MethodEntry, Update
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.pair import DomainPair
 
 
@@ -78,6 +79,22 @@ ENTRY: Final = MethodEntry(
             "mean over the pixels",
             shannon_entropy,
             formula=r"\overline{H(S(x_t))}",
+        ),
+    ),
+    diagram=Diagram(
+        {
+            "photo": Node("photo at hand", 0, 0, "target image"),
+            "network": Node("trained network", 1, 0, "fixed"),
+            "prediction": Node("prediction", 2, 0, "target labels"),
+            "entropy": Node("entropy map", 3, 0, "target entropy"),
+            "loss": Node("its mean, to be small", 4, 0, "measured"),
+        },
+        (
+            Arrow("photo", "network"),
+            Arrow("network", "prediction"),
+            Arrow("prediction", "entropy"),
+            Arrow("entropy", "loss"),
+            Arrow("loss", "network", "scales and shifts of batch norms only", lane=0.65, carries="gradient"),
         ),
     ),
 )

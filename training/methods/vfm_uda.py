@@ -33,6 +33,7 @@ from sim2street.training.methods.base import (
     supervision,
 )
 from sim2street.training.methods.daformer import DAFormer, DAFormerOptions
+from sim2street.training.methods.diagram import Arrow, Diagram, Node
 from sim2street.training.methods.losses import weighted_cross_entropy
 from sim2street.training.methods.parts.class_mix import choose_classes, class_mask, mix
 from sim2street.training.methods.parts.pseudo_labels import PseudoLabels, label_of_probabilities
@@ -153,5 +154,32 @@ ENTRY: Final = MethodEntry(
             "mask_weight",
             r"w\,q\,\mathrm{CE}\big(S(M \odot x_t),\, \hat{y}_t\big)",
         ),
+    ),
+    diagram=Diagram(
+        {
+            "source": Node("source image and labels", 0, 0, "source image"),
+            "target": Node("target image", 0, 1, "target image"),
+            "mixed": Node("source objects on the target image", 1, 0, "mixed image"),
+            "masked": Node("most patches masked", 1, 1, "masked image"),
+            "network": Node("network, begun as a foundation model", 2, 0.5, "trained"),
+            "teacher": Node("teacher, a moving average", 2, 2, "fixed"),
+            "prediction": Node("predictions", 3, 0.5, "target labels"),
+            "pseudo": Node("its labels", 3, 2, "target labels"),
+            "loss": Node("cross-entropy", 4, 0.5, "measured"),
+        },
+        (
+            Arrow("source", "mixed"),
+            Arrow("target", "mixed"),
+            Arrow("target", "masked"),
+            Arrow("target", "teacher", lane=2),
+            Arrow("mixed", "network"),
+            Arrow("masked", "network"),
+            Arrow("network", "prediction"),
+            Arrow("network", "teacher", carries="weights"),
+            Arrow("teacher", "pseudo"),
+            Arrow("prediction", "loss"),
+            Arrow("pseudo", "loss"),
+        ),
+        "Pasted pixels keep their source labels. Source images are also learnt from with their own labels.",
     ),
 )

@@ -31,6 +31,8 @@ def test_every_method_tells_what_it_compares(name: str) -> None:
         assert html.escape(first) in shown
     for words in (entry.idea, entry.explanation, *entry.options.model_fields):
         assert html.escape(words) in shown
+    assert shown.lstrip().startswith("<style>")
+    assert shown.count("<style>") == shown.count("</style>")
     assert "line 1<" not in shown  # a place in a file, not its beginning
 
 

@@ -55,7 +55,7 @@ def page() -> AppTest:
 def carried_to(page: AppTest) -> list[dict]:
     """What the viewer on the page was sent in the last run, element by element."""
     carriers = [item.proto for item in page.get("bidi_component") if item.proto.component_name == "sim2street_carrier"]
-    return [json.loads(each.json) for each in carriers]
+    return [json.loads(each.json)[0] for each in carriers]
 
 
 def bundle_of(page: AppTest) -> dict:
