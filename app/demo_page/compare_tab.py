@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import charts, escape, exports, figures, html_tables
+from sim2street.app.content import charts, escape, example_photos, exports, figures, html_tables
 from sim2street.app.content.comparison import Comparison, compare, current_results, preselected
 from sim2street.app.content.engine import THREE_SCALES, Engine, OwnPhoto, Settings, device_name
 from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
-from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene, thumbnail_jpeg
+from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
 from sim2street.app.content.limits import LimitError, RateLimit
 from sim2street.app.content.streets import STREETS, rendered_scene, style_strip
 from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
@@ -131,6 +131,7 @@ class CompareTab:
         self.offers.change(
             None, [self.offers, self.known, self.source, self.methods], [self.methods, self.known], js=OFFER
         )
+        filmstrip = [self.film, self.picked, self.ask]
         reading = gr.on(
             [page.load, *changes],
             self.read,
@@ -149,7 +150,7 @@ class CompareTab:
         self.film.removal(
             self.remove_own,
             None,
-            [self.film, self.picked, self.arrived],
+            [*filmstrip, self.arrived],
             trigger_mode="multiple",
             api_visibility="private",
         )
@@ -183,14 +184,22 @@ class CompareTab:
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
             [self.photo, self.truth, self.encoding],
-            [self.photo, self.truth, self.arrived, self.film, self.picked, self.upload_note, *self.others],
+            [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *self.others],
+            api_visibility="private",
+        )
+        self.ask.click(
+            self.fetch_offer,
+            None,
+            [self.arrived, *filmstrip, self.upload_note],
+            trigger_mode="once",
+            show_progress="hidden",
             api_visibility="private",
         )
         for title, button in zip(ENCODINGS, self.others, strict=True):
             button.click(
                 self.renumber,
                 gr.State(title),
-                [self.encoding, self.arrived, self.film, self.picked, self.upload_note, *self.others],
+                [self.encoding, self.arrived, *filmstrip, self.upload_note, *self.others],
                 api_visibility="private",
             )
         downloads = (self.report, self.make_report), (self.archive, self.make_archive), (self.npz, self.make_npz)
@@ -217,6 +226,8 @@ class CompareTab:
         self.offers = gr.JSON(_offers(entries), visible="hidden")
         self.known = gr.JSON([name for _, name in _titles(entries)], visible="hidden")  # the methods offered so far
         self.turned = gr.Number(0, visible="hidden")
+        self.arrived = gr.Number(0, visible="hidden")
+        self.picked = gr.Textbox("", visible="hidden")  # the key of the visitor's photo that is shown
         self.problems = gr.HTML()
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
@@ -236,7 +247,7 @@ class CompareTab:
             with gr.Row():
                 self.film = gradio_parts.picture_strip("film", visible=False)
                 self.photo = gr.File(
-                    label="Drop street photos here, several at once",
+                    label="Drop or paste street photos here, several at once",
                     file_count="multiple",
                     file_types=uploads.SUFFIXES,
                     height=96,
@@ -249,9 +260,10 @@ class CompareTab:
                         height=100,
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
+            with gr.Row(elem_id="offer"):
+                gr.Markdown(example_photos.offer().introduction)
+                self.ask = gr.Button(example_photos.offer().button(), size="sm", elem_id="ask")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note", elem_id="upload_note")
-            self.arrived = gr.Number(0, visible="hidden")
-            self.picked = gr.Textbox("", visible="hidden")  # the photo that is shown
             if self.reads:
                 self.adapt.build(self.arrived, self.methods, self.offers)
             with gr.Row():
@@ -340,7 +352,7 @@ class CompareTab:
                 self.rate.check(uploads.client_of(request))
             except Sim2StreetError as error:
                 problem = gradio_parts.problem(str(error))
-                return None, None, *[gr.skip()] * 3, problem + uploads.SHORT, *_others(())
+                return None, None, *[gr.skip()] * 4, problem + uploads.SHORT, *_others(())
             read, problems = uploads.take_all(self.engine, visitor, photos or [], truth, encoding)
         note = "".join(map(gradio_parts.problem, problems))
         numberings: tuple[str, ...] = ()
@@ -351,20 +363,53 @@ class CompareTab:
         arrived = gradio_parts.ticket() if read else gr.skip()
         return None, None, arrived, *self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
 
-    def filmstrip(self, visitor: str) -> tuple[Any, str]:
-        """Update of the picture strip with the visitor's photos, and the key of the one that is shown."""
-        shown = self.engine.kept(visitor)
+    def fetch_offer(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Add the photos on offer to the visitor's, the first of them as soon as it is there."""
+        visitor, failed = str(request.session_hash), list[str]()
+        nothing = [gr.skip()] * 4
+        with self.engine.awaited(visitor):
+            try:
+                self.rate.check(uploads.client_of(request))
+            except Sim2StreetError as error:
+                yield *nothing, gradio_parts.problem(str(error)) + uploads.SHORT
+                return
+            offer = example_photos.offer()
+            yield *nothing, gradio_parts.busy(offer.progress(0))
+            for done, problem in enumerate(example_photos.fetch_offer(), 1):
+                failed += [problem] if problem else []
+                shown = self.engine.kept(visitor) is None and self._add_offered(visitor)
+                yield *(shown or nothing), gradio_parts.busy(offer.progress(done))
+            damaged = example_photos.offered()[1]
+            note = "".join(map(gradio_parts.problem, [*failed, *damaged])) + uploads.SHORT
+            yield *(self._add_offered(visitor) or nothing), note
+
+    def _add_offered(self, visitor: str) -> tuple[Any, ...] | None:
+        """Add what was fetched of the offer; updates of what then has to be drawn again, or None without such a photo."""
+        found = example_photos.offered()[0]
+        if not found:
+            return None
+        before = self.engine.kept(visitor)
+        self.engine.add(visitor, found)
+        return gradio_parts.ticket() if before is None else gr.skip(), *self.filmstrip(visitor)
+
+    def filmstrip(self, visitor: str) -> tuple[Any, str, Any]:
+        """Updates of the picture strip with the visitor's photos, and of the button for those on offer that it lacks.
+
+        Between the two is the key of the photo that is shown.
+        """
+        shown, photos = self.engine.kept(visitor), self.engine.filmstrip(visitor)
         items = [
-            {
-                "key": own.scene.photo.digest,
-                "label": own.name,
-                "image": thumbnail_jpeg(own.scene),
-                "removable": True,
-            }
-            for own in self.engine.filmstrip(visitor)
+            {"key": own.scene.photo.digest, "label": own.name, "image": own.thumbnail, "removable": True}
+            for own in photos
         ]
         chosen = "" if shown is None else shown.scene.photo.digest
-        return gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items)), chosen
+        film = gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items))
+        there = {own.scene.photo.digest for own in photos}
+        taken, offer = (
+            sum(own.scene.photo.digest in there for own in example_photos.offered()[0]),
+            example_photos.offer(),
+        )
+        return film, chosen, gr.update(value=offer.button(taken), visible=taken < len(offer.photos))
 
     def choose_own(self, picked: str, request: gr.Request) -> tuple[Any, Any]:
         """Show another photo of the filmstrip."""
@@ -375,7 +420,7 @@ class CompareTab:
         self.engine.choose(visitor, picked)
         return self.filmstrip(visitor)[0], gradio_parts.ticket()
 
-    def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, str, int]:
+    def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """Handle a click on the cross of a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.remove(visitor, str(event._data["key"]))

@@ -93,18 +93,27 @@ CSS: Final = (
 #own .sheet > :not(button) { left: auto; right: 0; }
 #own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
 #own [data-testid="block-label"] > span { display: none; }
-#own .row button:not(label button, .sheet > button, .primary) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
+#own .row button:not(label button, .sheet > button, .primary, #ask) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
 #own .sheet .primary { border-radius: 8px; }
 /* With photos, the filmstrip takes the row and the uploader shrinks beside it. */
 #own > .row:has(#film) > #film { flex: 1 1 0; } #own > .row:has(#film) { align-items: center; }
 #own > .row:has(#film) > #photo { flex: 0 0 150px; } #own:has(#film) #photo [data-testid="block-label"] { display: none; }
 #own:has(#film) #photo button { height: 56px !important; } #own:has(#film) :is(#photo .icon-wrap, #upload_note p:last-child) { display: none; }
+/* Photos to try, until there are some; then only the button that brings the others. */
+#offer { align-items: center; gap: 8px 14px; padding: 8px 14px; border: 1px solid var(--border-color-primary); border-radius: 8px; }
+#own > #offer > #ask { flex: 0 0 auto; min-height: 34px; padding: 4px 12px; }
+#own:has(#film) { flex-direction: row; flex-wrap: wrap; align-items: center; gap: 10px; } #own:has(#film) > * { flex: 1 1 100%; }
+#own:has(#film) > #offer { order: 1; flex: 0 0 auto; width: auto; padding: 0; border: 0; } #own:has(#film) > #adapt { order: 1; flex: 1 1 0; width: auto; }
+#own:has(#film) > #offer > :not(#ask), #own > .row:not(:has(*)), #own > #offer:not(:has(#ask)) { display: none; }
 @media (max-width: 700px) { #own > .row:has(#film) > #film { flex: 1 1 100%; } }
 #own #adapt { align-items: center; gap: 10px; } #own #adapt > * { flex: 0 0 auto; width: auto !important; min-width: 0 !important; }
 #own #adapt > #adapt_status { flex: 1 1 260px !important; font-size: 14px; } #own #adapt .sheet > :not(button) { left: 0; right: auto; }
-#own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
+/* Gradio's words for a drop zone are those of any file. */
+#own button .wrap { min-height: 0; padding: 8px; font-size: 0; } #own button .or { display: none; }
+#own button .wrap::after { content: "Choose a label image"; font-size: 14px; } #own #photo button .wrap::after { content: "Choose photos"; }
+#own:has(#film) #photo button .wrap::after { content: "More photos"; }
 #own .icon-wrap { width: 22px; margin-bottom: 2px; }
-.busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; border: 2px solid var(--color-accent); border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
+.busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; color: var(--color-accent); border: 2px solid; border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
 @keyframes turn { to { transform: rotate(360deg); } }
 @media (pointer: coarse) { .sheet > button { min-height: 38px; } }
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
