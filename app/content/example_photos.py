@@ -109,9 +109,9 @@ def offer() -> Offer:
     return Offer(title, read["repository"], read["licence"], read["address"], photos)
 
 
-def _number(file: str) -> str:
+def _number(file: str) -> int:
     """The number with which comma10k begins a name, as in `imgs/0007_b5e785c1fc446ed0_2018-06-14--08-27-35_78_873.png`."""
-    return PurePosixPath(file).name.partition("_")[0]
+    return int(PurePosixPath(file).name.partition("_")[0])
 
 
 def fetch_offer() -> Iterator[str]:
