@@ -90,7 +90,7 @@ class Offer:
 
     @property
     def _size(self) -> str:
-        return in_units(sum(photo.size for photo in self.photos))
+        return in_units(sum(photo.size for photo in self.photos)).replace(" ", "\N{NO-BREAK SPACE}")
 
     def address_of(self, photo: OfferedPhoto) -> str:
         """URL of a photo."""

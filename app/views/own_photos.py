@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,11 +63,12 @@ def choose_own() -> Scene | None:
         )
         if photos and len(offered) < len(example_photos.offer().photos):
             _offer(len(offered))
-    if broken:
+    # Of the offer, said until the next try: while methods read, the page is drawn again and again.
+    reasons = [*broken.values(), *st.session_state.get("offer_failed", [])]
+    if reasons:
         with st.container(horizontal=True, vertical_alignment="center", key="own_broken"):
-            said = "\n\n".join(escape.markdown(reason) for reason in broken.values())
-            st.error(said, icon=":material/image_not_supported:")
-            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=removed.update, args=(broken,))
+            st.error("\n\n".join(map(escape.markdown, reasons)), icon=":material/image_not_supported:")
+            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=_dismiss, args=(broken,))
     if not photos:
         st.html(DROPZONE)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
@@ -109,6 +111,11 @@ def _read(file: Any) -> Own | str:
     except Sim2StreetError as error:
         return str(error)
     return Own(file.file_id, scene, gallery.thumbnail_jpeg(scene), file)
+
+
+def _dismiss(broken: Iterable[str]) -> None:
+    st.session_state.own_removed.update(broken)
+    st.session_state.offer_failed = []
 
 
 def _chosen(photos: list[Own]) -> Own:
@@ -182,10 +189,6 @@ def _offer(taken: int) -> None:
 
 def _offered() -> list[Own]:
     """What was fetched of the offer; one that was damaged since then says so."""
-    # Said until the next try: while methods read, the page is drawn again and again.
-    failed = st.session_state.get("offer_failed")
-    if failed:
-        st.error("\n\n".join(map(escape.markdown, failed)), icon=":material/cloud_off:")
     found, problems = example_photos.offered()
     if problems:
         st.error("\n\n".join(map(escape.markdown, problems)), icon=":material/image_not_supported:")

@@ -44,7 +44,7 @@ def names() -> list[str]:
 
 def test_the_list_is_described_by_size_source_and_licence() -> None:
     listed = example_photos.offer()
-    assert listed.button() == "Try 11 real photos (7.3 MB)"
+    assert listed.button() == "Try 11 real photos (7.3\N{NO-BREAK SPACE}MB)"
     assert listed.button(taken=10) == "Add 1 real photo"
     assert "licence MIT, from [commaai/comma10k](https://github.com/commaai/comma10k)" in listed.introduction
     assert [photo.name for photo in listed.photos] == [f"comma10k {number}" for number in range(11)]

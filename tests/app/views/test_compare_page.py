@@ -245,6 +245,8 @@ def test_offered_photos_are_fetched_checked_and_kept(
     page.run()  # the server is gone, the photo stays, and what failed can be tried again
     assert bundle_of(page)["photo"]["name"] == "good.png"
     assert page.button(key="offer").label == "Add 2 real photos"
+    page.button(key="dismiss_broken").click().run()
+    assert not page.error
 
 
 def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
