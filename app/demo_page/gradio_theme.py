@@ -77,6 +77,7 @@ CSS: Final = (
 .sheet { position: relative; border: 1px solid var(--border-color-primary) !important; border-radius: 8px !important; }
 .sheet > button { align-items: center; padding: 6px 12px; gap: 8px; font-size: 14.5px; white-space: nowrap; }
 .sheet > button .icon { transform: none !important; font-size: 10px; }
+.sheet > button.open { margin: 0 !important; } /* or the page below would move */
 .sheet > :not(button) { position: absolute; z-index: 20; top: calc(100% + 6px); left: 0; width: min(460px, calc(100vw - 28px)); padding: 14px; border: 1px solid var(--border-color-primary); border-radius: 10px; background: var(--body-background-fill); box-shadow: 0 10px 30px rgb(0 0 0 / .18); }
 /* Without a photo there is nothing to see, not even the street that was there before; numbers wait for the last method. */
 .tabitem:has(#own):not(:has(#film)) :is(#viewer, #numbers, #adapt), #numbers:not(:has(.js-plotly-plot)) { display: none; }
@@ -128,6 +129,8 @@ CSS: Final = (
 .secondary-wrap input { padding-right: 26px !important; text-overflow: ellipsis; } /* long choices end before the arrow */
 .begin > button { flex: 0 0 auto; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
+/* Nothing to see in a set until its first image has been predicted. */
+#failures_said:not(:has(p)) ~ :is(#matrix, #by_class, #cards) { display: none; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
@@ -139,8 +142,7 @@ CSS: Final = (
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
   #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
-  .sheet { position: static; } .sheet > button .icon { transform: none !important; font-size: 10px; }
-.sheet > :not(button) { top: auto; left: 14px; margin-top: 6px; }
+  .sheet { position: static; } .sheet > :not(button) { top: auto; left: 0; margin-top: 6px; }
   #streets > .form { display: none; }
   #details { flex-direction: column; }
   :is(#analysis, #gap_choice) .form > * { min-width: 100% !important; } /* their choices differ in their ends */
