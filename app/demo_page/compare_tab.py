@@ -26,6 +26,7 @@ from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import in_units
+from sim2street.training.datasets.street_scenes import STYLES
 
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
@@ -61,6 +62,42 @@ OFFER: Final = """
 }
 """
 REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
+# The address names street, style and methods by the same parameters as in the Streamlit app; the view is the viewer's part.
+NAMED: Final = f"""
+(offers, begun) => {{
+  const named = new URLSearchParams(location.search), gone = [];
+  const same = {{ __type__: "update" }};
+  const known = (name, here) => {{
+    const asked = named.getAll(name), found = asked.map(here).filter((each) => each !== undefined);
+    gone.push(...asked.filter((each) => here(each) === undefined));
+    return found;
+  }};
+  const [style] = known("style", (each) => ({json.dumps(list(STYLES))}.includes(each) ? each : undefined));
+  const [street] = known("street", (each) => (/^\\d{{1,9}}$/.test(each) && +each < {STREETS} ? +each : undefined));
+  const methods = known("methods", (each) => offers.choices.find(([title]) => title === each)?.[1]);
+  const quoted = gone.map((each) => `“${{each.slice(0, 80).replace(/[<>&]/g, (sign) => `&#${{sign.charCodeAt(0)}};`)}}”`);
+  const words = `The address asks for ${{quoted.join(" and ")}}; the page shows what it has.`;
+  return [
+    style ?? same,
+    street ?? same,
+    methods.length ? methods : same,
+    methods.length ? {{ {json.dumps(RENDERED)}: methods }} : same,
+    gone.length ? `<div class="problem" role="status">${{words}}</div>` : "",
+    begun + 1,
+  ];
+}}
+"""
+NAME: Final = f"""
+(source, style, street, chosen, offers) => {{
+  const address = new URL(location.href), named = address.searchParams, own = source === {json.dumps(OWN)};
+  for (const name of ["style", "street", "methods"]) named.delete(name);
+  if (!own && style !== {json.dumps(FIRST_STYLE)}) named.set("style", style);
+  if (!own && street !== null && street !== {FIRST_STREET}) named.set("street", street);
+  for (const name of own ? [] : (chosen[source] ?? []))
+    named.append("methods", offers.choices.find(([, each]) => each === name)?.[0] ?? name);
+  if (address.href !== location.href) history.replaceState(history.state, "", address);
+}}
+"""
 ANOTHER: Final = f"() => Math.floor(Math.random() * {STREETS})"
 
 # A sheet covers the page, so a click outside it closes it.
@@ -118,8 +155,20 @@ class CompareTab:
         self._lay_out(page)
         controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
-        changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
+        changes = [control.change for control in (*controls[1:], self.arrived, self.turned, self.begun)]
         page.load(None, js=CLOSE_SHEETS)
+        page.load(
+            None,
+            [self.offers, self.begun],
+            [self.style, self.street, self.methods, self.chosen, self.gone, self.begun],
+            js=NAMED,
+        )
+        gr.on(
+            [each.change for each in (self.source, self.style, self.street, self.chosen)],
+            None,
+            [self.source, self.style, self.street, self.chosen, self.offers],
+            js=NAME,
+        )
         gr.on(
             [page.load, self.watch.tick],
             self.look,
@@ -133,7 +182,7 @@ class CompareTab:
         )
         filmstrip = [self.film, self.picked, self.ask]
         reading = gr.on(
-            [page.load, *changes],
+            changes,
             self.read,
             controls,
             shown,
@@ -226,6 +275,8 @@ class CompareTab:
         self.offers = gr.JSON(_offers(entries), visible="hidden")
         self.known = gr.JSON([name for _, name in _titles(entries)], visible="hidden")  # the methods offered so far
         self.turned = gr.Number(0, visible="hidden")
+        self.begun = gr.Number(0, visible="hidden")  # 1 once the address has been read
+        self.gone = gr.HTML()
         self.arrived = gr.Number(0, visible="hidden")
         self.picked = gr.Textbox("", visible="hidden")  # the key of the visitor's photo that is shown
         self.problems = gr.HTML()

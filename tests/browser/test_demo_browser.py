@@ -170,6 +170,24 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     assert len(engine.private) == 0, "what was kept goes with the page"
 
 
+def test_a_link_leads_to_the_same_street_methods_and_pixel(browser: Any, demo: tuple[str, Any]) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    inside = context.new_page()
+    inside.goto(f"{demo[0]}?style=night&street=12&methods=ADVENT&methods=<b>Nobody&pixel=40,30")
+    inside.locator("#status", has_text="1 method,").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text="Rendered street 12, night").wait_for(timeout=WAIT)
+    expect(inside.locator("#viewer .probe .where")).to_have_text("held at 40, 30")
+    expect(inside.locator(".problem", has_text="The address asks for “<b>Nobody”")).to_be_visible()
+    expect(inside.locator("#styles [aria-pressed=true]")).to_have_text("Night")
+    inside.locator("#styles button", has_text="Rain").click()
+    inside.locator("#viewer .pane .note", has_text="Rendered street 12, rain").wait_for(timeout=WAIT)
+    inside.wait_for_function("new URLSearchParams(location.search).get('style') === 'rain'")
+    assert inside.evaluate("new URLSearchParams(location.search).getAll('methods')") == ["ADVENT"]
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.wait_for_function("!/style|street|methods/.test(location.search)")
+    context.close()
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_photos_to_try_are_fetched_when_asked_for(
     browser: Any, demo: tuple[str, Any], width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
