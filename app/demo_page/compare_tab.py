@@ -62,29 +62,37 @@ OFFER: Final = """
 }
 """
 REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
-# The address names street, style and methods by the same parameters as in the Streamlit app; the view is the viewer's part.
-NAMED: Final = f"""
-(offers, begun) => {{
+# What the address asks for, by the same parameters as in the Streamlit app; the view is the viewer's part.
+ASKED: Final = f"""
+(offers) => {{
   const named = new URLSearchParams(location.search), gone = [];
-  const same = {{ __type__: "update" }};
-  const known = (name, here) => {{
-    const asked = named.getAll(name), found = asked.map(here).filter((each) => each !== undefined);
-    gone.push(...asked.filter((each) => here(each) === undefined));
-    return found;
-  }};
+  const known = (name, here) => named.getAll(name).flatMap((each) => {{
+    const found = here(each);
+    if (found === undefined) gone.push(each);
+    return found === undefined ? [] : [found];
+  }});
   const [style] = known("style", (each) => ({json.dumps(list(STYLES))}.includes(each) ? each : undefined));
   const [street] = known("street", (each) => (/^\\d{{1,9}}$/.test(each) && +each < {STREETS} ? +each : undefined));
   const methods = known("methods", (each) => offers.choices.find(([title]) => title === each)?.[1]);
+  return {{ style, street, methods: methods.length ? methods : undefined, gone }};
+}}
+"""
+# The first comparison does not wait until the controls show what the address asks for.
+BEGIN: Final = f"""
+(source, style, street, methods, averages, offers) => {{
+  const asked = ({ASKED})(offers);
+  return [source, asked.style ?? style, asked.street ?? street, asked.methods ?? methods, averages, offers];
+}}
+"""
+NAMED: Final = f"""
+(offers) => {{
+  const {{ style, street, methods, gone }} = ({ASKED})(offers);
+  const same = {{ __type__: "update" }};
   const quoted = gone.map((each) => `“${{each.slice(0, 80).replace(/[<>&]/g, (sign) => `&#${{sign.charCodeAt(0)}};`)}}”`);
   const words = `The address asks for ${{quoted.join(" and ")}}; the page shows what it has.`;
-  return [
-    style ?? same,
-    street ?? same,
-    methods.length ? methods : same,
-    methods.length ? {{ {json.dumps(RENDERED)}: methods }} : same,
-    gone.length ? `<div class="problem" role="status">${{words}}</div>` : "",
-    begun + 1,
-  ];
+  const chosen = methods && {{ {json.dumps(RENDERED)}: methods }};
+  const note = gone.length ? `<div class="problem" role="status">${{words}}</div>` : "";
+  return [style ?? same, street ?? same, methods ?? same, chosen ?? same, note];
 }}
 """
 NAME: Final = f"""
@@ -155,12 +163,12 @@ class CompareTab:
         self._lay_out(page)
         controls = [self.source, self.style, self.street, self.methods, self.averages]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
-        changes = [control.change for control in (*controls[1:], self.arrived, self.turned, self.begun)]
+        changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
         page.load(None, js=CLOSE_SHEETS)
         page.load(
             None,
-            [self.offers, self.begun],
-            [self.style, self.street, self.methods, self.chosen, self.gone, self.begun],
+            self.offers,
+            [self.style, self.street, self.methods, self.chosen, self.gone],
             js=NAMED,
         )
         gr.on(
@@ -181,19 +189,19 @@ class CompareTab:
             None, [self.offers, self.known, self.source, self.methods], [self.methods, self.known], js=OFFER
         )
         filmstrip = [self.film, self.picked, self.ask]
-        reading = gr.on(
-            changes,
-            self.read,
-            controls,
-            shown,
-            trigger_mode="always_last",
-            show_progress="minimal",
-            show_progress_on=[self.status],
-            concurrency_limit=2,  # one visitor's result is encoded while another's photo is predicted
-            concurrency_id="device",
-            api_visibility="private",
+        reading: dict[str, Any] = {
+            "trigger_mode": "always_last",
+            "show_progress": "minimal",
+            "show_progress_on": [self.status],
+            "concurrency_limit": 2,  # one visitor's result is encoded while another's photo is predicted
+            "concurrency_id": "device",
+            "api_visibility": "private",
+        }
+        first = page.load(self.begin, [*controls, self.offers], shown, js=BEGIN, **reading)
+        further = gr.on(changes, self.read, controls, shown, **reading)
+        self.stop.click(
+            self.stopped, controls, [self.viewer, self.status], cancels=[first, further], api_visibility="private"
         )
-        self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
         self.film.choose(None, self.film, self.picked, js=gradio_parts.CHOSEN)
         self.picked.change(self.choose_own, self.picked, [self.film, self.arrived], api_visibility="private")
         self.film.removal(
@@ -275,7 +283,6 @@ class CompareTab:
         self.offers = gr.JSON(_offers(entries), visible="hidden")
         self.known = gr.JSON([name for _, name in _titles(entries)], visible="hidden")  # the methods offered so far
         self.turned = gr.Number(0, visible="hidden")
-        self.begun = gr.Number(0, visible="hidden")  # 1 once the address has been read
         self.gone = gr.HTML()
         self.arrived = gr.Number(0, visible="hidden")
         self.picked = gr.Textbox("", visible="hidden")  # the key of the visitor's photo that is shown
@@ -338,6 +345,10 @@ class CompareTab:
         """The checkpoints available now, those that cannot be used (yet), and the timer while some are downloaded."""
         entries = self.entries()
         return _offers(entries), _problems(entries), _watched(entries)
+
+    def begin(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
+        """`read` for what the page begins with; the last of the controls was for the browser only."""
+        yield from self.read(request, *controls[:-1])
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """Show the predictions known already, then those of one method after the other."""

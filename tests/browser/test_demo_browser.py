@@ -206,7 +206,7 @@ def test_photos_to_try_are_fetched_when_asked_for(
         inside.locator("#ask").click()
         inside.locator("#upload_note .problem", has_text="two.png is not the pinned file").wait_for(timeout=WAIT)
         expect(inside.locator("#film .strip > div")).to_have_count(2, timeout=WAIT)
-        opened.status("2 methods,")
+        inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
         expect(inside.locator("#film [aria-pressed=true]")).to_have_text("one.png")
         expect(inside.locator("#ask")).to_have_text("Add 1 real photo")
         assert inside.evaluate("document.documentElement.scrollWidth") <= width
