@@ -105,6 +105,7 @@ CSS: Final = (
 #own > #offer > #ask { flex: 0 0 auto; min-height: 34px; padding: 4px 12px; }
 #own:has(#film) { flex-direction: row; flex-wrap: wrap; align-items: center; gap: 10px; } #own:has(#film) > * { flex: 1 1 100%; }
 #own:has(#film) > #offer { order: 1; flex: 0 0 auto; width: auto; padding: 0; border: 0; } #own:has(#film) > #adapt { order: 1; flex: 1 1 0; width: auto; }
+#own:has(#film) > :is(#offer, #adapt) { align-self: flex-start; }
 #own:has(#film) > #offer > :not(#ask), #own > .row:not(:has(*)), #own > #offer:not(:has(#ask)) { display: none; }
 @media (max-width: 700px) { #own > .row:has(#film) > #film { flex: 1 1 100%; } }
 #own #adapt { align-items: center; gap: 10px; } #own #adapt > * { flex: 0 0 auto; width: auto !important; min-width: 0 !important; }
