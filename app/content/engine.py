@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, NamedTuple
 
 import torch
 
 from sim2street.app.content.byte_cache import ByteCache
-from sim2street.app.content.gallery import Scene
+from sim2street.app.content.gallery import Scene, thumbnail_jpeg
 from sim2street.app.content.panes import Pane, pane
 from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.label_space import LabelSpace
@@ -90,6 +90,11 @@ class OwnPhoto:
     truth: tuple[bytes, str] | None = None
     problem: MisnumberedError | None = None
 
+    @cached_property
+    def thumbnail(self) -> str:
+        """See `gallery.thumbnail_jpeg`."""
+        return thumbnail_jpeg(self.scene)
+
 
 @dataclass(frozen=True, eq=False)
 class Filmstrip:
@@ -105,10 +110,11 @@ class Filmstrip:
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
+        """Bytes in memory; photos that all visitors share are not counted."""
         return sum(
             own.scene.photo.pixels.nbytes + len(own.data) + len(own.truth[0] if own.truth else b"")
             for own in self.photos
+            if own.scene.private
         )
 
 
@@ -285,6 +291,14 @@ class Engine:
         place = digests.index(photo.scene.photo.digest) if photo.scene.photo.digest in digests else len(photos)
         photos[place:] = [photo, *photos[place + 1 :]]
         self._put(visitor, Filmstrip(tuple(photos), place))
+
+    def add(self, visitor: str, photos: Sequence[OwnPhoto]) -> None:
+        """Put photos behind those of the visitor, except the ones that are there; if none is shown, the first is."""
+        there = self._strip(visitor) or Filmstrip(())
+        digests = {own.scene.photo.digest for own in there.photos}
+        new = tuple(own for own in photos if own.scene.photo.digest not in digests)
+        if new:
+            self._put(visitor, Filmstrip(there.photos + new, there.chosen))
 
     def kept(self, visitor: str) -> OwnPhoto | None:
         """The visitor's photo that is shown, if there is one and it has not lain idle."""

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import charts, escape, exports, figures, html_tables
+from sim2street.app.content import charts, escape, example_photos, exports, figures, html_tables
 from sim2street.app.content.comparison import Comparison, compare, current_results, preselected
 from sim2street.app.content.engine import THREE_SCALES, Engine, OwnPhoto, Settings, device_name
 from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
-from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene, thumbnail_jpeg
+from sim2street.app.content.gallery import ENCODINGS, OWN, RENDERED, Scene
 from sim2street.app.content.limits import LimitError, RateLimit
 from sim2street.app.content.streets import STREETS, rendered_scene, style_strip
 from sim2street.app.content.summary import MOST_CLASSES, most_different_classes
@@ -26,6 +26,7 @@ from sim2street.models.errors import Sim2StreetError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import in_units
+from sim2street.training.datasets.street_scenes import STYLES
 
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
@@ -61,6 +62,50 @@ OFFER: Final = """
 }
 """
 REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
+# What the address asks for, by the same parameters as in the Streamlit app; the view is the viewer's part.
+ASKED: Final = f"""
+(offers) => {{
+  const named = new URLSearchParams(location.search), gone = [];
+  const known = (name, here) => named.getAll(name).flatMap((each) => {{
+    const found = here(each);
+    if (found === undefined) gone.push(each);
+    return found === undefined ? [] : [found];
+  }});
+  const [style] = known("style", (each) => ({json.dumps(list(STYLES))}.includes(each) ? each : undefined));
+  const [street] = known("street", (each) => (/^\\d{{1,9}}$/.test(each) && +each < {STREETS} ? +each : undefined));
+  const methods = known("methods", (each) => offers.choices.find(([title]) => title === each)?.[1]);
+  return {{ style, street, methods: methods.length ? methods : undefined, gone }};
+}}
+"""
+# The first comparison does not wait until the controls show what the address asks for.
+BEGIN: Final = f"""
+(source, style, street, methods, averages, offers) => {{
+  const asked = ({ASKED})(offers);
+  return [source, asked.style ?? style, asked.street ?? street, asked.methods ?? methods, averages, offers];
+}}
+"""
+NAMED: Final = f"""
+(offers) => {{
+  const {{ style, street, methods, gone }} = ({ASKED})(offers);
+  const same = {{ __type__: "update" }};
+  const quoted = gone.map((each) => `“${{each.slice(0, 80).replace(/[<>&]/g, (sign) => `&#${{sign.charCodeAt(0)}};`)}}”`);
+  const words = `The address asks for ${{quoted.join(" and ")}}; the page shows what it has.`;
+  const chosen = methods && {{ {json.dumps(RENDERED)}: methods }};
+  const note = gone.length ? `<div class="problem" role="status">${{words}}</div>` : "";
+  return [style ?? same, street ?? same, methods ?? same, chosen ?? same, note];
+}}
+"""
+NAME: Final = f"""
+(source, style, street, chosen, offers) => {{
+  const address = new URL(location.href), named = address.searchParams, own = source === {json.dumps(OWN)};
+  for (const name of ["style", "street", "methods"]) named.delete(name);
+  if (!own && style !== {json.dumps(FIRST_STYLE)}) named.set("style", style);
+  if (!own && street !== null && street !== {FIRST_STREET}) named.set("street", street);
+  for (const name of own ? [] : (chosen[source] ?? []))
+    named.append("methods", offers.choices.find(([, each]) => each === name)?.[0] ?? name);
+  if (address.href !== location.href) history.replaceState(history.state, "", address);
+}}
+"""
 ANOTHER: Final = f"() => Math.floor(Math.random() * {STREETS})"
 
 # A sheet covers the page, so a click outside it closes it.
@@ -120,6 +165,18 @@ class CompareTab:
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
         page.load(None, js=CLOSE_SHEETS)
+        page.load(
+            None,
+            self.offers,
+            [self.style, self.street, self.methods, self.chosen, self.gone],
+            js=NAMED,
+        )
+        gr.on(
+            [each.change for each in (self.source, self.style, self.street, self.chosen)],
+            None,
+            [self.source, self.style, self.street, self.chosen, self.offers],
+            js=NAME,
+        )
         gr.on(
             [page.load, self.watch.tick],
             self.look,
@@ -131,25 +188,26 @@ class CompareTab:
         self.offers.change(
             None, [self.offers, self.known, self.source, self.methods], [self.methods, self.known], js=OFFER
         )
-        reading = gr.on(
-            [page.load, *changes],
-            self.read,
-            controls,
-            shown,
-            trigger_mode="always_last",
-            show_progress="minimal",
-            show_progress_on=[self.status],
-            concurrency_limit=2,  # one visitor's result is encoded while another's photo is predicted
-            concurrency_id="device",
-            api_visibility="private",
+        filmstrip = [self.film, self.picked, self.ask]
+        reading: dict[str, Any] = {
+            "trigger_mode": "always_last",
+            "show_progress": "minimal",
+            "show_progress_on": [self.status],
+            "concurrency_limit": 2,  # one visitor's result is encoded while another's photo is predicted
+            "concurrency_id": "device",
+            "api_visibility": "private",
+        }
+        first = page.load(self.begin, [*controls, self.offers], shown, js=BEGIN, **reading)
+        further = gr.on(changes, self.read, controls, shown, **reading)
+        self.stop.click(
+            self.stopped, controls, [self.viewer, self.status], cancels=[first, further], api_visibility="private"
         )
-        self.stop.click(self.stopped, controls, [self.viewer, self.status], cancels=[reading], api_visibility="private")
         self.film.choose(None, self.film, self.picked, js=gradio_parts.CHOSEN)
         self.picked.change(self.choose_own, self.picked, [self.film, self.arrived], api_visibility="private")
         self.film.removal(
             self.remove_own,
             None,
-            [self.film, self.picked, self.arrived],
+            [*filmstrip, self.arrived],
             trigger_mode="multiple",
             api_visibility="private",
         )
@@ -183,14 +241,22 @@ class CompareTab:
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
             [self.photo, self.truth, self.encoding],
-            [self.photo, self.truth, self.arrived, self.film, self.picked, self.upload_note, *self.others],
+            [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *self.others],
+            api_visibility="private",
+        )
+        self.ask.click(
+            self.fetch_offer,
+            None,
+            [self.arrived, *filmstrip, self.upload_note],
+            trigger_mode="once",
+            show_progress="hidden",
             api_visibility="private",
         )
         for title, button in zip(ENCODINGS, self.others, strict=True):
             button.click(
                 self.renumber,
                 gr.State(title),
-                [self.encoding, self.arrived, self.film, self.picked, self.upload_note, *self.others],
+                [self.encoding, self.arrived, *filmstrip, self.upload_note, *self.others],
                 api_visibility="private",
             )
         downloads = (self.report, self.make_report), (self.archive, self.make_archive), (self.npz, self.make_npz)
@@ -217,6 +283,9 @@ class CompareTab:
         self.offers = gr.JSON(_offers(entries), visible="hidden")
         self.known = gr.JSON([name for _, name in _titles(entries)], visible="hidden")  # the methods offered so far
         self.turned = gr.Number(0, visible="hidden")
+        self.gone = gr.HTML()
+        self.arrived = gr.Number(0, visible="hidden")
+        self.picked = gr.Textbox("", visible="hidden")  # the key of the visitor's photo that is shown
         self.problems = gr.HTML()
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
         self.style = gr.Textbox(FIRST_STYLE, visible="hidden")
@@ -236,7 +305,7 @@ class CompareTab:
             with gr.Row():
                 self.film = gradio_parts.picture_strip("film", visible=False)
                 self.photo = gr.File(
-                    label="Drop street photos here, several at once",
+                    label="Drop or paste street photos here, several at once",
                     file_count="multiple",
                     file_types=uploads.SUFFIXES,
                     height=96,
@@ -249,9 +318,10 @@ class CompareTab:
                         height=100,
                     )
                     self.encoding = gr.Dropdown(list(ENCODINGS), label="Numbering of its classes", elem_id="encoding")
+            with gr.Row(elem_id="offer"):
+                gr.Markdown(example_photos.offer().introduction)
+                self.ask = gr.Button(example_photos.offer().button(), size="sm", elem_id="ask")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note", elem_id="upload_note")
-            self.arrived = gr.Number(0, visible="hidden")
-            self.picked = gr.Textbox("", visible="hidden")  # the photo that is shown
             if self.reads:
                 self.adapt.build(self.arrived, self.methods, self.offers)
             with gr.Row():
@@ -275,6 +345,10 @@ class CompareTab:
         """The checkpoints available now, those that cannot be used (yet), and the timer while some are downloaded."""
         entries = self.entries()
         return _offers(entries), _problems(entries), _watched(entries)
+
+    def begin(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
+        """`read` for what the page begins with; the last of the controls was for the browser only."""
+        yield from self.read(request, *controls[:-1])
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """Show the predictions known already, then those of one method after the other."""
@@ -340,7 +414,7 @@ class CompareTab:
                 self.rate.check(uploads.client_of(request))
             except Sim2StreetError as error:
                 problem = gradio_parts.problem(str(error))
-                return None, None, *[gr.skip()] * 3, problem + uploads.SHORT, *_others(())
+                return None, None, *[gr.skip()] * 4, problem + uploads.SHORT, *_others(())
             read, problems = uploads.take_all(self.engine, visitor, photos or [], truth, encoding)
         note = "".join(map(gradio_parts.problem, problems))
         numberings: tuple[str, ...] = ()
@@ -351,20 +425,53 @@ class CompareTab:
         arrived = gradio_parts.ticket() if read else gr.skip()
         return None, None, arrived, *self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
 
-    def filmstrip(self, visitor: str) -> tuple[Any, str]:
-        """Update of the picture strip with the visitor's photos, and the key of the one that is shown."""
-        shown = self.engine.kept(visitor)
+    def fetch_offer(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Add the photos on offer to the visitor's, the first of them as soon as it is there."""
+        visitor, failed = str(request.session_hash), list[str]()
+        nothing = [gr.skip()] * 4
+        with self.engine.awaited(visitor):
+            try:
+                self.rate.check(uploads.client_of(request))
+            except Sim2StreetError as error:
+                yield *nothing, gradio_parts.problem(str(error)) + uploads.SHORT
+                return
+            offer = example_photos.offer()
+            yield *nothing, gradio_parts.busy(offer.progress(0))
+            for done, problem in enumerate(example_photos.fetch_offer(), 1):
+                failed += [problem] if problem else []
+                shown = self.engine.kept(visitor) is None and self._add_offered(visitor)
+                yield *(shown or nothing), gradio_parts.busy(offer.progress(done))
+            damaged = example_photos.offered()[1]
+            note = "".join(map(gradio_parts.problem, [*failed, *damaged])) + uploads.SHORT
+            yield *(self._add_offered(visitor) or nothing), note
+
+    def _add_offered(self, visitor: str) -> tuple[Any, ...] | None:
+        """Add what was fetched of the offer; updates of what then has to be drawn again, or None without such a photo."""
+        found = example_photos.offered()[0]
+        if not found:
+            return None
+        before = self.engine.kept(visitor)
+        self.engine.add(visitor, found)
+        return gradio_parts.ticket() if before is None else gr.skip(), *self.filmstrip(visitor)
+
+    def filmstrip(self, visitor: str) -> tuple[Any, str, Any]:
+        """Updates of the picture strip with the visitor's photos, and of the button for those on offer that it lacks.
+
+        Between the two is the key of the photo that is shown.
+        """
+        shown, photos = self.engine.kept(visitor), self.engine.filmstrip(visitor)
         items = [
-            {
-                "key": own.scene.photo.digest,
-                "label": own.name,
-                "image": thumbnail_jpeg(own.scene),
-                "removable": True,
-            }
-            for own in self.engine.filmstrip(visitor)
+            {"key": own.scene.photo.digest, "label": own.name, "image": own.thumbnail, "removable": True}
+            for own in photos
         ]
         chosen = "" if shown is None else shown.scene.photo.digest
-        return gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items)), chosen
+        film = gr.update(value={"label": "Your photos", "items": items, "chosen": chosen}, visible=bool(items))
+        there = {own.scene.photo.digest for own in photos}
+        taken, offer = (
+            sum(own.scene.photo.digest in there for own in example_photos.offered()[0]),
+            example_photos.offer(),
+        )
+        return film, chosen, gr.update(value=offer.button(taken), visible=taken < len(offer.photos))
 
     def choose_own(self, picked: str, request: gr.Request) -> tuple[Any, Any]:
         """Show another photo of the filmstrip."""
@@ -375,7 +482,7 @@ class CompareTab:
         self.engine.choose(visitor, picked)
         return self.filmstrip(visitor)[0], gradio_parts.ticket()
 
-    def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, str, int]:
+    def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """Handle a click on the cross of a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.remove(visitor, str(event._data["key"]))

@@ -42,7 +42,7 @@ class FailuresTab(SetTab):
         self.said = gr.HTML(elem_id="failures_said")
         self.matrix = gradio_parts.confusion_matrix()
         self.cell = gr.Textbox("", visible="hidden")
-        with gr.Accordion("Class by class, in percent", open=False):
+        with gr.Accordion("Class by class, in percent", open=False, elem_id="by_class"):
             self.classes = gr.HTML(elem_id="class_figures")
             with gr.Row(elem_classes="downloads"):
                 csv, latex = gr.Button("CSV", size="sm"), gr.Button("LaTeX", size="sm")

@@ -30,7 +30,7 @@ COLOURS: Final = {
     "border_color_accent": ("#0b7a75", "#43bdb4"),
     "input_border_color": ("#dfe3e8", "#2b333c"),
     "input_border_color_focus": ("#0b7a75", "#43bdb4"),
-    "color_accent_soft": ("#e4f1f0", "#16302f"),
+    "color_accent_soft": ("#e9f4f3", "#16302f"),
     "link_text_color": ("#0b7a75", "#5fd0c8"),
     "link_text_color_hover": ("#0b7a75", "#5fd0c8"),
     "button_secondary_background_fill": ("#ffffff", "#0f1318"),
@@ -43,7 +43,7 @@ COLOURS: Final = {
     "checkbox_border_color_selected": ("#0b7a75", "#43bdb4"),
     "checkbox_label_background_fill": ("#ffffff", "#0f1318"),
     "checkbox_label_background_fill_hover": ("#f2f4f6", "#1a2028"),
-    "checkbox_label_background_fill_selected": ("#e4f1f0", "#16302f"),
+    "checkbox_label_background_fill_selected": ("#e9f4f3", "#16302f"),
     "checkbox_label_border_color": ("#dfe3e8", "#2b333c"),
     "checkbox_label_border_color_selected": ("#0b7a75", "#43bdb4"),
     "checkbox_label_text_color": ("#171c22", "#e7ebef"),
@@ -77,6 +77,7 @@ CSS: Final = (
 .sheet { position: relative; border: 1px solid var(--border-color-primary) !important; border-radius: 8px !important; }
 .sheet > button { align-items: center; padding: 6px 12px; gap: 8px; font-size: 14.5px; white-space: nowrap; }
 .sheet > button .icon { transform: none !important; font-size: 10px; }
+.sheet > button.open { margin: 0 !important; } /* or the page below would move */
 .sheet > :not(button) { position: absolute; z-index: 20; top: calc(100% + 6px); left: 0; width: min(460px, calc(100vw - 28px)); padding: 14px; border: 1px solid var(--border-color-primary); border-radius: 10px; background: var(--body-background-fill); box-shadow: 0 10px 30px rgb(0 0 0 / .18); }
 /* Without a photo there is nothing to see, not even the street that was there before; numbers wait for the last method. */
 .tabitem:has(#own):not(:has(#film)) :is(#viewer, #numbers, #adapt), #numbers:not(:has(.js-plotly-plot)) { display: none; }
@@ -93,18 +94,28 @@ CSS: Final = (
 #own .sheet > :not(button) { left: auto; right: 0; }
 #own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
 #own [data-testid="block-label"] > span { display: none; }
-#own .row button:not(label button, .sheet > button, .primary) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
+#own .row button:not(label button, .sheet > button, .primary, #ask) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
 #own .sheet .primary { border-radius: 8px; }
 /* With photos, the filmstrip takes the row and the uploader shrinks beside it. */
 #own > .row:has(#film) > #film { flex: 1 1 0; } #own > .row:has(#film) { align-items: center; }
 #own > .row:has(#film) > #photo { flex: 0 0 150px; } #own:has(#film) #photo [data-testid="block-label"] { display: none; }
 #own:has(#film) #photo button { height: 56px !important; } #own:has(#film) :is(#photo .icon-wrap, #upload_note p:last-child) { display: none; }
+/* Photos to try, until there are some; then only the button that brings the others. */
+#offer { align-items: center; gap: 8px 14px; padding: 8px 14px; border: 1px solid var(--border-color-primary); border-radius: 8px; }
+#own > #offer > #ask { flex: 0 0 auto; min-height: 34px; padding: 4px 12px; }
+#own:has(#film) { flex-direction: row; flex-wrap: wrap; align-items: center; gap: 10px; } #own:has(#film) > * { flex: 1 1 100%; }
+#own:has(#film) > #offer { order: 1; flex: 0 0 auto; width: auto; padding: 0; border: 0; } #own:has(#film) > #adapt { order: 1; flex: 1 1 0; width: auto; }
+#own:has(#film) > :is(#offer, #adapt) { align-self: flex-start; }
+#own:has(#film) > #offer > :not(#ask), #own > .row:not(:has(*)), #own > #offer:not(:has(#ask)) { display: none; }
 @media (max-width: 700px) { #own > .row:has(#film) > #film { flex: 1 1 100%; } }
 #own #adapt { align-items: center; gap: 10px; } #own #adapt > * { flex: 0 0 auto; width: auto !important; min-width: 0 !important; }
 #own #adapt > #adapt_status { flex: 1 1 260px !important; font-size: 14px; } #own #adapt .sheet > :not(button) { left: 0; right: auto; }
-#own button .wrap { min-height: 0; padding: 8px; font-size: 14px; } #own button .or { display: none; }
+/* Gradio's words for a drop zone are those of any file. */
+#own button .wrap { min-height: 0; padding: 8px; font-size: 0; } #own button .or { display: none; }
+#own button .wrap::after { content: "Choose a label image"; font-size: 14px; } #own #photo button .wrap::after { content: "Choose photos"; }
+#own:has(#film) #photo button .wrap::after { content: "More photos"; }
 #own .icon-wrap { width: 22px; margin-bottom: 2px; }
-.busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; border: 2px solid var(--color-accent); border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
+.busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; color: var(--color-accent); border: 2px solid; border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
 @keyframes turn { to { transform: rotate(360deg); } }
 @media (pointer: coarse) { .sheet > button { min-height: 38px; } }
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
@@ -119,6 +130,9 @@ CSS: Final = (
 .secondary-wrap input { padding-right: 26px !important; text-overflow: ellipsis; } /* long choices end before the arrow */
 .begin > button { flex: 0 0 auto; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
+/* Nothing to see in a set until its first image has been predicted. */
+#failures_said:not(:has(p)) ~ :is(#matrix, #by_class, #cards) { display: none; }
+footer > .divider:last-child { display: none; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }
 .note p { margin: 0 0 5px; }
@@ -130,8 +144,7 @@ CSS: Final = (
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
   #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
-  .sheet { position: static; } .sheet > button .icon { transform: none !important; font-size: 10px; }
-.sheet > :not(button) { top: auto; left: 14px; margin-top: 6px; }
+  .sheet { position: static; } .sheet > :not(button) { top: auto; left: 0; margin-top: 6px; }
   #streets > .form { display: none; }
   #details { flex-direction: column; }
   :is(#analysis, #gap_choice) .form > * { min-width: 100% !important; } /* their choices differ in their ends */

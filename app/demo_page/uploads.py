@@ -34,7 +34,7 @@ LABEL_SUFFIXES: Final[list[str]] = list(sim2street.models.photo.LABEL_SUFFIXES)
 MAX_MEGABYTES: Final = 20
 """Largest upload; phone photos have up to 15 MB."""
 MOST_PHOTOS: Final = 12
-"""Photos that the page keeps of a visitor."""
+"""Photos of their own that the page keeps of a visitor."""
 FOLDER_VARIABLE: Final = "GRADIO_TEMP_DIR"
 """Environment variable with the folder in which Gradio stores uploads."""
 FOLDER: Final = re.compile(r"sim2street_uploads_(?P<process>\d+)")
@@ -245,7 +245,7 @@ def take_all(
     """
     arrived, problems = 0, []
     for path in photos or [None]:
-        if path is not None and len(engine.filmstrip(visitor)) >= MOST_PHOTOS:
+        if path is not None and sum(own.scene.private for own in engine.filmstrip(visitor)) >= MOST_PHOTOS:
             FOLDER_OF_UPLOADS.release(path)
             problems.append(f"{Path(path).name} was left out: this page keeps {MOST_PHOTOS} photos; remove one first.")
             continue

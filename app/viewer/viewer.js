@@ -74,6 +74,14 @@ const KEYS = [
 /** Views and settings by key, so that a viewer that a page redraws comes back as it was left. */
 const remembered = new Map();
 
+/** The view that a viewer of this page has written into the address itself: nobody asks for it. */
+let written = null;
+const VIEW = ["layer", "mode", "focus", "left", "right", "leftLayer", "rightLayer", "split", "zoom", "at", "pixel"];
+const viewIn = (search) => {
+  const named = new URLSearchParams(search);
+  return VIEW.map((name) => named.get(name) ?? "").join("\n");
+};
+
 /** Mount a viewer into `element` (an Element or ShadowRoot); `options.key` names what to remember. */
 export function mount(element, bundle, options = {}) {
   const viewer = new Viewer(element, options);
@@ -638,6 +646,7 @@ class Viewer {
     const named = new URLSearchParams(location.search);
     const s = this.settings;
     const asked = { unknown: [], keys: [], layers: [], pixel: null };
+    if (viewIn(location.search) === written) return asked;
     const numbers = (name) => (named.get(name) ?? "").split(",").map(Number);
     for (const name of ["layer", "leftLayer", "rightLayer"]) {
       const layer = named.get(name);
@@ -714,6 +723,7 @@ class Viewer {
         else address.searchParams.set(name, value);
       }
       if (address.href !== location.href) history.replaceState(history.state, "", address);
+      written = viewIn(address.search);
     }, 200);
   }
 

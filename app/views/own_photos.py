@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,14 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from sim2street.app.content import escape, example_photos, gallery
-from sim2street.app.content.example_photos import OfferedPhoto
 from sim2street.app.content.gallery import Scene
 from sim2street.app.views import uploads
 from sim2street.app.views.components import DROPZONE, VIEWER, camera, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo
-from sim2street.models.storage.files import in_units
 
 SHRUNK: Final = VIEWER / "uploader.css"
 
@@ -56,30 +55,25 @@ def choose_own() -> Scene | None:
     offered, own, broken = _offered(), *_readable(files)
     photos = own + offered
     st.session_state.own_photos = [each.scene.photo for each in photos]
-    on_offer = len(offered) < len(example_photos.offer().photos)
     with st.container(horizontal=True, vertical_alignment="center", key="own_words"):
         st.caption(
             ":material/lock: Kept in this session's memory only: never written to disk under a name, never sent on, gone"
             " within minutes of closing the page. Downloads hold no place, time or camera.",
             width="stretch",
         )
-        if photos and on_offer:
-            _offer()
-    if broken:
+        if photos and len(offered) < len(example_photos.offer().photos):
+            _offer(len(offered))
+    # Of the offer, said until the next try: while methods read, the page is drawn again and again.
+    reasons = [*broken.values(), *st.session_state.get("offer_failed", [])]
+    if reasons:
         with st.container(horizontal=True, vertical_alignment="center", key="own_broken"):
-            said = "\n\n".join(escape.markdown(reason) for reason in broken.values())
-            st.error(said, icon=":material/image_not_supported:")
-            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=removed.update, args=(broken,))
+            st.error("\n\n".join(map(escape.markdown, reasons)), icon=":material/image_not_supported:")
+            st.button("Dismiss", icon=":material/close:", key="dismiss_broken", on_click=_dismiss, args=(broken,))
     if not photos:
         st.html(DROPZONE)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="own_offer"):
-            offer = example_photos.offer()
-            st.markdown(
-                f"**No street photo at hand?** {offer.title}: {len(offer.photos)} photos, {in_units(offer.size)}, licence"
-                f" {offer.licence}, from [{offer.repository}](https://github.com/{offer.repository}).",
-                width="stretch",
-            )
-            _offer()
+            st.markdown(example_photos.offer().introduction, width="stretch")
+            _offer(0)
         return None
     st.html(SHRUNK)
     chosen = _chosen(photos)
@@ -117,6 +111,11 @@ def _read(file: Any) -> Own | str:
     except Sim2StreetError as error:
         return str(error)
     return Own(file.file_id, scene, gallery.thumbnail_jpeg(scene), file)
+
+
+def _dismiss(broken: Iterable[str]) -> None:
+    st.session_state.own_removed.update(broken)
+    st.session_state.offer_failed = []
 
 
 def _chosen(photos: list[Own]) -> Own:
@@ -167,11 +166,11 @@ def _label_came(key: str) -> None:
     st.session_state.label_of = key
 
 
-def _offer() -> None:
-    """Real photos that are fetched when asked for; what fails is named and the rest goes on."""
+def _offer(taken: int) -> None:
+    """Real photos that are fetched when asked for, beside those `taken`; what fails is named and the rest goes on."""
     offer = example_photos.offer()
     asked = st.button(
-        f"Try {len(offer.photos)} real photos ({in_units(offer.size)})",
+        offer.button(taken),
         icon=":material/cloud_download:",
         key="offer",
         help=f"Fetched once from [{offer.repository}](https://github.com/{offer.repository}), licence {offer.licence},"
@@ -180,34 +179,17 @@ def _offer() -> None:
     if not asked:
         return
     failed: list[str] = []
-    bar = st.progress(0.0)
-    for done, photo in enumerate(offer.photos):
-        bar.progress(done / len(offer.photos), f"Fetching {escape.markdown(photo.name)}")
-        try:
-            example_photos.fetch_photo(photo)
-        except Sim2StreetError as error:
-            failed.append(str(error))
+    bar = st.progress(0.0, offer.progress(0))
+    for done, problem in enumerate(example_photos.fetch_offer(), 1):
+        bar.progress(done / len(offer.photos), offer.progress(done))
+        failed += [problem] if problem else []
     st.session_state.offer_failed = failed
     st.rerun()
 
 
 def _offered() -> list[Own]:
     """What was fetched of the offer; one that was damaged since then says so."""
-    # Said until the next try: while methods read, the page is drawn again and again.
-    failed = st.session_state.get("offer_failed")
-    if failed:
-        st.error("\n\n".join(map(escape.markdown, failed)), icon=":material/cloud_off:")
-    found = []
-    for photo in example_photos.offer().photos:
-        try:
-            if example_photos.fetched(photo):
-                found.append(_offered_photo(photo))
-        except Sim2StreetError as error:
-            st.error(escape.markdown(str(error)), icon=":material/image_not_supported:")
-    return found
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _offered_photo(photo: OfferedPhoto) -> Own:
-    scene = example_photos.offered_scene(photo)
-    return Own(photo.sha256, scene, gallery.thumbnail_jpeg(scene))
+    found, problems = example_photos.offered()
+    if problems:
+        st.error("\n\n".join(map(escape.markdown, problems)), icon=":material/image_not_supported:")
+    return [Own(photo.scene.photo.digest, photo.scene, photo.thumbnail) for photo in found]

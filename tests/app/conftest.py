@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from sim2street.app.content.example_photos import Offer, OfferedPhoto
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 
@@ -61,3 +68,22 @@ def save_tiny_pair(folder: Path, prefix: str = "") -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_pair(tmp_path_factory.mktemp("checkpoints"))
+
+
+@contextmanager
+def serving(folder: Path, files: Mapping[str, bytes]) -> Iterator[str]:
+    """A server of these files on this machine."""
+    for name, data in files.items():
+        (folder / "www" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "www" / name).write_bytes(data)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def offer_of(address: str, photos: Mapping[str, bytes]) -> Offer:
+    """An offer of these photos, whether or not the server at the address has them."""
+    pinned = (OfferedPhoto(name, name, len(data), hashlib.sha256(data).hexdigest()) for name, data in photos.items())
+    return Offer("set", "maker/set", "MIT", address, tuple(pinned))

@@ -302,6 +302,11 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
         assert compare.zoom() == 1.5
     page.get_by_role("slider", name="Opacity").fill("0.3")
     page.locator('.entry[data-class="sky"] .toggle').click()
+    page.keyboard.press("s")
+    page.get_by_label("Right side").select_option("truth")
+    page.wait_for_function("location.search.includes('right=truth')")
+    page.locator(".viewer").focus()
+    page.keyboard.press("g")
     page.get_by_role("radio", name="Your photo").click()
     pixels = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
     buffer = io.BytesIO()
@@ -310,6 +315,7 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
+    assert page.locator(".notice").is_hidden(), "that this photo has no ground truth is no fault of an address"
     assert page.locator('.pane[data-key="truth"]').count() == 0
     assert page.locator('.segment[data-layer="error"]').is_disabled()
     assert compare.zoom() == 1.5

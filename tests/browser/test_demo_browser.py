@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from sim2street.app.content import domain_gap
+from sim2street.app.content import domain_gap, example_photos
 from sim2street.models.storage.checkpoint import Checkpoint
-from tests.app.conftest import save_tiny_pair
+from tests.app.conftest import offer_of, save_tiny_pair, serving
+from tests.app.test_decode_workers import png
 from tests.browser.conftest import running_demo
 
 pytestmark = pytest.mark.browser
@@ -169,6 +170,54 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     assert len(engine.private) == 0, "what was kept goes with the page"
 
 
+def test_a_link_leads_to_the_same_street_methods_and_pixel(browser: Any, demo: tuple[str, Any]) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    inside = context.new_page()
+    inside.goto(f"{demo[0]}?style=night&street=12&methods=ADVENT&methods=<b>Nobody&pixel=40,30")
+    inside.locator("#status", has_text="1 method,").wait_for(timeout=WAIT)
+    inside.locator("#viewer .pane .note", has_text="Rendered street 12, night").wait_for(timeout=WAIT)
+    expect(inside.locator("#viewer .probe .where")).to_have_text("held at 40, 30")
+    expect(inside.locator(".problem", has_text="The address asks for “<b>Nobody”")).to_be_visible()
+    expect(inside.locator("#styles [aria-pressed=true]")).to_have_text("Night")
+    inside.locator("#styles button", has_text="Rain").click()
+    inside.locator("#viewer .pane .note", has_text="Rendered street 12, rain").wait_for(timeout=WAIT)
+    inside.wait_for_function("new URLSearchParams(location.search).get('style') === 'rain'")
+    assert inside.evaluate("new URLSearchParams(location.search).getAll('methods')") == ["ADVENT"]
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.wait_for_function("!/style|street|methods/.test(location.search)")
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_photos_to_try_are_fetched_when_asked_for(
+    browser: Any, demo: tuple[str, Any], width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+    noise = np.random.default_rng(9)
+    photos = {f"{name}.png": png(noise.integers(0, 255, (96, 160, 3), np.uint8)) for name in ("one", "two", "three")}
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    with serving(tmp_path, {**photos, "two.png": b"another"}) as address:
+        monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, photos))
+        opened = Page(context.new_page(), demo[0], phone=width < 600)
+        inside = opened.page
+        inside.locator("#source label", has_text="Your photo").click()
+        expect(inside.locator("#offer")).to_contain_text("licence MIT")
+        assert not (tmp_path / "cache").exists(), "nothing is fetched before it is asked for"
+        inside.locator("#ask").click()
+        inside.locator("#upload_note .problem", has_text="two.png is not the pinned file").wait_for(timeout=WAIT)
+        expect(inside.locator("#film .strip > div")).to_have_count(2, timeout=WAIT)
+        inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
+        expect(inside.locator("#film [aria-pressed=true]")).to_have_text("one.png")
+        expect(inside.locator("#ask")).to_have_text("Add 1 real photo")
+        assert inside.evaluate("document.documentElement.scrollWidth") <= width
+        (tmp_path / "www" / "two.png").write_bytes(photos["two.png"])
+        inside.locator("#ask").click()
+        expect(inside.locator("#film .strip > div")).to_have_count(3, timeout=WAIT)
+        expect(inside.locator("#ask")).to_have_count(0)
+        assert opened.foreign == [], "the server fetches, not the browser"
+    context.close()
+
+
 def test_a_bad_upload_is_a_sentence_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
     inside = page.page
     path = tmp_path / "street.png"
@@ -267,6 +316,8 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         inside.locator("#street input").fill("41")
         inside.locator("#street input").press("Enter")
         page.status("Predicting with Source only, 1 of 2")
+        spinner = inside.locator("#status .busy").evaluate("busy => getComputedStyle(busy, '::before').borderTopWidth")
+        assert spinner == "2px"
         expect(inside.locator("#viewer .pane.waiting")).to_have_count(2)
         inside.locator("#stop").click()
         page.status("Stopped; 2 methods have not predicted this photo")

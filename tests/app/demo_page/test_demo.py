@@ -27,7 +27,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from sim2street.app import demo as demos
-from sim2street.app.content import labelled_sets
+from sim2street.app.content import example_photos, labelled_sets
 from sim2street.app.content.background import BACKGROUND, Task, TaskState
 from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
@@ -42,7 +42,7 @@ from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import Download
-from tests.app.conftest import save_tiny
+from tests.app.conftest import offer_of, save_tiny, serving
 from tests.models.test_file_limits import SIDE, tiff
 
 GPS = 0x8825
@@ -280,7 +280,7 @@ class TestOwnPhotos:
     def test_a_broken_photo_is_named_and_the_others_are_shown(self, tab: CompareTab, paths: list[str]) -> None:
         broken = Path(paths[0]).with_name("broken.jpg")
         broken.write_bytes(b"nothing")
-        arrived, film, picked, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", self.request)[2:6]
+        arrived, film, picked, _, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", self.request)[2:7]
         assert arrived > 0
         assert film["value"]["chosen"] == picked
         assert self.names(tab) == ["one.png", "two.png"]
@@ -292,7 +292,7 @@ class TestOwnPhotos:
         self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(uploads, "MOST_PHOTOS", 2)
-        note = tab.take_photo(paths, None, "", self.request)[5]
+        note = tab.take_photo(paths, None, "", self.request)[6]
         assert "three.png was left out" in note
         assert not Path(paths[2]).exists()
         first, second = (item["key"] for item in tab.filmstrip("carl")[0]["value"]["items"])
@@ -308,6 +308,46 @@ class TestOwnPhotos:
         tab.remove_own(self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
         assert tab.engine.kept("carl") is None
         assert len(tab.engine.private) == 0
+
+    def test_photos_on_offer_stand_behind_ones_own_and_take_no_place_of_theirs(
+        self, tab: CompareTab, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(uploads, "MOST_PHOTOS", 2)
+        real = {path: Path(path).read_bytes() for path in paths}
+        pinned = {"ours.png": real[paths[0]], "other.png": real[paths[1]], "third.png": real[paths[2]]}
+        with serving(tmp_path, {**pinned, "other.png": b"something else"}) as address:
+            monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, pinned))
+            first, *_, last = tab.fetch_offer(self.request)
+            assert "Fetching photo 1 of 3" in first[-1]
+            assert self.names(tab) == ["ours.png", "third.png"]
+            shown = tab.engine.kept("carl")
+            assert shown is not None
+            assert shown.name == "ours.png"
+            assert (last[3]["visible"], last[3]["value"]) == (True, "Add 1 real photo")
+            assert "other.png is not the pinned file" in last[-1]
+            assert tab.engine.private.size == 0, "what all visitors share is nobody's"
+            tab.take_photo(paths[1:], None, "", self.request)
+            assert self.names(tab) == ["ours.png", "three.png", "two.png"], "the third is the visitor's own now"
+            (tmp_path / "www" / "other.png").write_bytes(pinned["other.png"])
+            *_, last = tab.fetch_offer(self.request)
+            assert not last[3]["visible"]
+            dora: Any = SimpleNamespace(session_hash="dora", headers={}, client=None)
+        *_, last = tab.fetch_offer(dora)  # the server is gone, but not what an earlier visitor fetched
+        assert [item["label"] for item in last[1]["value"]["items"]] == list(pinned)
+
+    def test_without_a_network_the_offer_says_what_to_do(
+        self, tab: CompareTab, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(
+            example_photos, "offer", lambda: offer_of("http://127.0.0.1:9/", {"a.png": b"a", "b.png": b"b"})
+        )
+        *_, (arrived, film, picked, ask, note) = tab.fetch_offer(self.request)
+        assert [each["__type__"] for each in (arrived, film, picked, ask)] == ["update"] * 4
+        assert note.count("Nothing can be fetched from 127.0.0.1 at present") == 1
+        assert "drop photos of your own" in note
+        assert tab.engine.kept("carl") is None
 
     def test_an_adapted_network_stands_beside_its_original_until_undone(
         self, tab: CompareTab, paths: list[str]

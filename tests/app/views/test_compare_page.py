@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import io
 import json
 import shutil
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +19,12 @@ from streamlit.testing.v1 import AppTest
 import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, example_photos
 from sim2street.app.content.engine import ENGINE, predict_pane
-from sim2street.app.content.example_photos import Offer, OfferedPhoto
 from sim2street.app.content.first_street import FIRST_STREET
 from sim2street.app.content.panes import Pane
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
 from sim2street.models.storage.checkpoint import Checkpoint
-from tests.app.conftest import save_tiny_pair
+from tests.app.conftest import offer_of, save_tiny_pair, serving
 from tests.app.content.test_clip import film
 
 ENTRY = Path(__file__).parents[3] / "app" / "main.py"
@@ -221,14 +214,14 @@ def test_a_photo_can_be_taken_away_and_what_was_said_of_a_broken_one_dismissed(
 def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
     page: AppTest, monkeypatch: pytest.MonkeyPatch, street: np.ndarray
 ) -> None:
-    photos = tuple(OfferedPhoto(f"imgs/{name}.png", 10, "0" * 64) for name in "ab")
     nobody = "http://127.0.0.1:9"  # the port of `discard`, at which nothing listens
-    monkeypatch.setattr(example_photos, "offer", lambda: Offer("set", "maker/set", "MIT", nobody, photos))
+    monkeypatch.setattr(example_photos, "offer", lambda: offer_of(nobody, {"a.png": b"a", "b.png": b"b"}))
     page.button_group(key="photo").set_value("Your photo").run()
     page.button(key="offer").click().run()
     assert not page.exception
-    assert ["a.png was not fetched" in error.value for error in page.error] == [True]
-    assert "b.png was not fetched" in page.error[0].value
+    (said,) = (error.value for error in page.error)
+    assert said.count("Nothing can be fetched from 127.0.0.1 at present") == 1
+    assert "\n" not in said
     assert page.button(key="offer")
     page.file_uploader(key="upload").upload("street.png", png(street), "image/png").run()
     assert len(bundle_of(page)["methods"]) == 2
@@ -238,36 +231,22 @@ def test_offered_photos_are_fetched_checked_and_kept(
     page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
 ) -> None:
     good, other = png(street), png(street[::-1])
-    with serving(tmp_path, {"imgs/good.png": good, "imgs/other.png": other}) as address:
-        photos = tuple(
-            OfferedPhoto(f"imgs/{name}.png", len(good), hashlib.sha256(good).hexdigest())
-            for name in ("good", "other", "gone")
-        )
-        monkeypatch.setattr(example_photos, "offer", lambda: Offer("set", "maker/set", "MIT", address, photos))
+    with serving(tmp_path, {"good.png": good, "other.png": other}) as address:
+        pinned = dict.fromkeys(("good.png", "other.png", "gone.png"), good)
+        monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, pinned))
         page.button_group(key="photo").set_value("Your photo").run()
         assert any("maker/set" in each.value and "licence MIT" in each.value for each in page.markdown)
         page.button(key="offer").click().run()
         said = " ".join(error.value for error in page.error)
         assert "other.png is not the pinned file" in said
-        assert "gone.png was not fetched" in said
+        assert "the server answered 404" in said
         assert bundle_of(page)["photo"]["name"] == "good.png"
         assert [item["label"] for item in strip_of(page)["items"]] == ["good.png"]
     page.run()  # the server is gone, the photo stays, and what failed can be tried again
     assert bundle_of(page)["photo"]["name"] == "good.png"
-    assert page.button(key="offer")
-
-
-@contextmanager
-def serving(folder: Path, files: dict[str, bytes]) -> Iterator[str]:
-    """A server of these files on this machine."""
-    for name, data in files.items():
-        (folder / "www" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "www" / name).write_bytes(data)
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "www"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    assert page.button(key="offer").label == "Add 2 real photos"
+    page.button(key="dismiss_broken").click().run()
+    assert not page.error
 
 
 def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
