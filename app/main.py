@@ -28,7 +28,7 @@ def draw() -> None:
     """Navigation, and the page that was chosen."""
     st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.logo(str(HERE / "icon.svg"), size="large")
-    st.html(HERE / "viewer" / "charts.css")
+    st.html(HERE / "viewer" / "contrast.css")
     own_session()
     uploads.begin_run()
     st.navigation(

@@ -170,6 +170,7 @@ def show_sweep(tables: list[SweepTable]) -> None:
         default=0,
         required=True,
         key="pair",
+        wrap=True,
     )
     table = tables[place]
     st.caption(escape.markdown(table.words))

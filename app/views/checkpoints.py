@@ -77,6 +77,7 @@ def show_lines(usable: list[Checkpoint], titles: dict[str, str], asked: str | No
             selection_mode="multi",
             format_func=escape.markdown,
             key="of_method",
+            wrap=True,
             width="content",
         )
     shown = checkpoint_list.found(usable, titles, words=words or "", methods=methods, by=by)

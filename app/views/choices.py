@@ -191,7 +191,9 @@ def choose_predictions(source: str, scene: Scene) -> dict[str, PredictionFolder]
     there = [name for name, folder in folders.items() if folder.of(scene.key) is not None]
     if not there:
         return {}
-    chosen = st.pills("Predictions of others", there, selection_mode="multi", default=there, key="predictions")
+    chosen = st.pills(
+        "Predictions of others", there, selection_mode="multi", default=there, key="predictions", wrap=True
+    )
     return {name: folders[name] for name in chosen}
 
 

@@ -28,6 +28,7 @@ def main() -> None:
         required=True,
         format_func=lambda name: titles[name],
         key="method",
+        wrap=True,
         bind="query-params",
         label_visibility="collapsed",
     )

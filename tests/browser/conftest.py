@@ -20,6 +20,20 @@ from tests.app.conftest import save_tiny_pair
 
 OVERFLOW = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
 """Pixels by which the app's page is wider than the screen."""
+CONTRAST = """element => {
+  const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const above = [];
+  for (let each = element; each; each = each.parentElement) above.unshift(getComputedStyle(each).backgroundColor);
+  const drawn = (colours) => {
+    for (const colour of ['white', ...colours]) { pixel.fillStyle = colour; pixel.fillRect(0, 0, 1, 1); }
+    const linear = [...pixel.getImageData(0, 0, 1, 1).data].map((part) => part / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05;
+  };
+  const ground = drawn(above), text = drawn([...above, getComputedStyle(element).color]);
+  return Math.max(ground, text) / Math.min(ground, text);
+}"""
+"""WCAG's contrast of an element's text with what lies below it."""
 ROOT = Path(__file__).parents[2]
 CHROMIUM = os.environ.get("SIM2STREET_CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OVERFLOW
+from tests.browser.conftest import CONTRAST, OVERFLOW
 
 pytestmark = pytest.mark.browser
 
@@ -94,3 +94,33 @@ def test_other_pages_fit_the_screen(page: Any, app_url: str, place: str) -> None
         closed.click()
     assert page.evaluate(OVERFLOW) <= 0
     assert page.locator('[data-testid="stException"]').count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_chosen_can_be_read(browser: Any, app_url: str, scheme: str) -> None:
+    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{app_url}/benchmark")
+    tag = page.locator('[data-testid="stMultiSelect"] [data-tag] span').first
+    tag.wait_for(timeout=90_000)
+    page.wait_for_timeout(300)
+    assert tag.evaluate(CONTRAST) >= 4.5
+    chosen = page.locator(".st-key-show button[aria-checked=true]")
+    chosen.hover()
+    page.wait_for_timeout(500)  # Streamlit fades from colour to colour
+    assert chosen.get_attribute("data-hovered") == "true"
+    assert chosen.evaluate(CONTRAST) >= 4.5
+    context.close()
+
+
+def test_all_methods_stand_within_a_phones_screen(browser: Any, app_url: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{app_url}/methods")
+    page.locator(".st-key-method button").first.wait_for(timeout=90_000)
+    ends = page.locator(".st-key-method button").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().right)"
+    )
+    assert len(ends) > 5
+    assert max(ends) <= 390
+    context.close()
