@@ -23,7 +23,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> tuple[Segmenter, CheckpointCon
         checkpoints: at least two, with the same network; one that is given twice counts twice.
 
     Returns:
-        The network in evaluation mode, and the first checkpoint's config with the names of all.
+        The network in evaluation mode, and the first checkpoint's config with the names, data and licences of all.
 
     Raises:
         ConfigError: there is only one, or the networks or their classes differ.
@@ -40,8 +40,21 @@ def average(checkpoints: Sequence[Checkpoint]) -> tuple[Segmenter, CheckpointCon
     for key, value in mean.items():
         if value.is_floating_point():
             value.copy_(torch.stack([value, *(weights[key] for weights in networks)]).double().mean(dim=0))
-    names = tuple(checkpoint.name for checkpoint in checkpoints)
-    return segmenter, first.config.model_copy(update={"averaged": names})
+    configs = [checkpoint.config for checkpoint in checkpoints]
+    licences = [config.licence for config in configs]
+    described = {
+        "averaged": tuple(checkpoint.name for checkpoint in checkpoints),
+        "source": _all_of([config.source for config in configs], " + "),
+        "target": _all_of([config.target or "" for config in configs], " + ") or None,
+        # Whoever uses the mean uses the weights of each.
+        "licence": "unknown" if {"", "unknown"} & {*licences} else _all_of(licences, " and "),
+    }
+    return segmenter, first.config.model_copy(update=described)
+
+
+def _all_of(lists: Sequence[str], comma: str) -> str:
+    """The union of lists written as text, in the order of their first mention."""
+    return comma.join(dict.fromkeys(item for text in lists for item in text.split(comma) if item))
 
 
 def _refuse_other_network(first: Checkpoint, other: Checkpoint) -> None:

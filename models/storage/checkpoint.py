@@ -14,8 +14,11 @@ imported only when weights are loaded or saved.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import time
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -46,6 +49,8 @@ from sim2street.models.storage.files import (
 from sim2street.models.storage.origin import ImportRecord
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sim2street.models.segmenter import Segmenter
 
 FORMAT: Final = 1
@@ -298,9 +303,10 @@ class Checkpoint:
             card: content of README.md.
             half: store floating-point weights in fp16, which halves the file; running statistics of batch norm stay
                 fp32, because small variances would lose most of their digits.
-        """
-        from safetensors.torch import save_file
 
+        Raises:
+            OSError: a file cannot be written; what was at `path` stays.
+        """
         path = Path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_of(path)
@@ -309,13 +315,10 @@ class Checkpoint:
         partial.mkdir()
         try:
             weights = {
-                key: (value.half() if half and value.is_floating_point() and "running_" not in key else value)
-                .detach()
-                .cpu()
-                .contiguous()
+                key: value.half() if half and value.is_floating_point() and "running_" not in key else value
                 for key, value in segmenter.core.state_dict().items()
             }
-            save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+            write_weights(weights, partial / WEIGHTS)
             give_usual_mode(partial / WEIGHTS)
             config = config.model_copy(update={"weights_sha256": sha256_of(partial / WEIGHTS)})
             write_json(partial / CONFIG, config.model_dump(mode="json"))
@@ -328,6 +331,24 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return cls(path, written.config, written.metrics)
+
+
+def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors of any shape and device as a safetensors file.
+
+    Raises:
+        OSError: the file cannot be written; safetensors reports a full disk as an error of its own.
+    """
+    from safetensors.torch import save_file
+
+    held = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    try:
+        save_file(held, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _digest_of(path: Path) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from sim2street.models.labels import CAMVID11
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import CARD, Checkpoint
+from sim2street.training.average import average
 from sim2street.training.cli import main
+from sim2street.training.run.folder import LOCK, sole_use
 from tests.models.storage.test_checkpoint import CONFIG
 from tests.models.test_deeplab_v2 import SLIM
 
@@ -56,3 +59,39 @@ def test_what_cannot_be_averaged_is_refused(tmp_path: Path, capsys: pytest.Captu
         assert said in capsys.readouterr().err
     assert not (tmp_path / "mean").exists()
     assert (full / "thesis.tex").exists()
+
+
+def test_the_mean_has_the_data_and_licences_of_all(tmp_path: Path) -> None:
+    a = saved(tmp_path / "a", 1, source="street_scenes/game", licence="apache-2.0")
+    b = saved(tmp_path / "b", 2, source="street_scenes/game", target="cityscapes/train", licence="cc-by-nc-4.0")
+    c = saved(tmp_path / "c", 3, source="gta5/train", target="cityscapes/train + camvid/train", licence="unknown")
+    _, config = average([a, b])
+    assert (config.source, config.target) == ("street_scenes/game", "cityscapes/train")
+    assert config.licence == "apache-2.0 and cc-by-nc-4.0"
+    _, config = average([a, b, c])
+    assert (config.source, config.target) == ("street_scenes/game + gta5/train", "cityscapes/train + camvid/train")
+    assert config.licence == "unknown"
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = saved(tmp_path / "a", 1)
+
+    def full(*_arguments: object, **_settings: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert main(["average", str(a.path), str(a.path), "--out", str(tmp_path / "mean")]) == 2
+    assert capsys.readouterr().err.endswith("model.safetensors: No space left on device.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_at_once_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = saved(tmp_path / "a", 1)
+    with sole_use(tmp_path / "mean"):
+        assert main(["average", str(a.path), str(a.path), "--out", str(tmp_path / "mean")]) == 2
+        assert "Another process is writing into" in capsys.readouterr().err
+    assert main(["average", str(a.path), str(a.path), "--out", str(tmp_path / "mean")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mean"]
+    assert not (tmp_path / "mean" / LOCK).exists()

@@ -19,17 +19,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Average checkpoints."""
+    """Average checkpoints.
+
+    Raises:
+        ConfigError: the folder has content already, or the checkpoints do not suit one another.
+        RunFolderError: another process is writing into the folder.
+    """
     from sim2street.models.errors import ConfigError
     from sim2street.models.storage.catalog import find_checkpoint
     from sim2street.models.storage.checkpoint import Checkpoint
     from sim2street.models.storage.files import visible
     from sim2street.training.average import average
     from sim2street.training.hosting.card import write_card
+    from sim2street.training.run.folder import sole_use
 
     if options.out.exists() and (not options.out.is_dir() or visible(options.out)):
         raise ConfigError(f"{options.out} exists already; choose another folder, or delete this one.")
-    segmenter, config = average([find_checkpoint(name) for name in options.checkpoints])
-    written = Checkpoint.save(options.out, segmenter, config, card=write_card(config, "", {}))
+    with sole_use(options.out):
+        segmenter, config = average([find_checkpoint(name) for name in options.checkpoints])
+        written = Checkpoint.save(options.out, segmenter, config, card=write_card(config, "", {}))
     print(f"{written.path}: the mean of {', '.join(written.config.averaged)}. Evaluate it before you use it.")
     return 0

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     photos, videos = ([each for each in sources if is_video(each) == wanted] for wanted in (False, True))
     predictors, made_by = {}, {}
     for name, segmenter, config in _chosen_networks(options):
-        device = "cpu" if options.engine else check_device(options.device)
+        device = "cpu" if options.engine else options.device
         predictors[name] = Predictor(
             segmenter, config.window, device=device, flip=options.flip, precision=options.precision
         )
@@ -144,7 +144,7 @@ def _chosen_networks(options: argparse.Namespace) -> Iterator[tuple[str, Segment
         raise ConfigError(
             f"{files[0]} is a file, not a checkpoint's folder. Add --engine if it is an exported network."
         )
-    device = torch.device(options.device) if options.device else best_device()
+    device = torch.device(check_device(options.device) or best_device())
     for name, checkpoint in chosen_checkpoints(options.checkpoint):
         yield name, for_prediction(checkpoint.load(), device), checkpoint.config
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from sim2street.models.errors import CheckpointError
+from sim2street.models.storage.checkpoint import write_weights
 from sim2street.models.storage.files import written_whole
 from sim2street.training.renamed import EARLIER_FOLDER
 
@@ -32,7 +33,7 @@ def save_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
         place = run / EXTRA_NETWORKS / f"{name}.safetensors"
         place.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(place) as partial:
-            save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, partial)
+            write_weights(network.state_dict(), partial)
 
 
 def load_extra_networks(networks: Mapping[str, nn.Module], run: Path) -> None:
