@@ -312,6 +312,9 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     files = page.locator('input[type="file"]')
+    files.first.wait_for(state="attached")
+    # Streamlit may lose an upload that begins while it still draws the page; nobody chooses a file that fast.
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
     files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
