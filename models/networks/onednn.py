@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from sim2street.models.networks.inference import on_processor
 
-IS_BUILT_IN: Final = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+IS_BUILT_IN: Final = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_convolution_pointwise")
+)
 """Whether this build of PyTorch has oneDNN; those for some processors do not."""
 
 

@@ -313,7 +313,7 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     Image.fromarray(pixels).save(buffer, "PNG")
     files = page.locator('input[type="file"]')
     files.first.wait_for(state="attached")
-    # Streamlit may lose an upload that begins while it still draws the page; nobody chooses a file that fast.
+    # The field is there before the page is drawn; a file that was chosen in between did not always arrive.
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
     files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()

@@ -122,15 +122,24 @@ def card_data(checkpoint: Checkpoint) -> ModelCardData:
             if value is not None
         ]
     paper = _arxiv(config)
+    licence, licence_name = _licence(config.licence)
     tags = ["semantic-segmentation", "domain-adaptation", "street-scenes", config.method, config.network]
     return ModelCardData(
-        license=config.licence,
+        license=licence,
+        license_name=licence_name,
         library_name="sim2street",
         pipeline_tag="image-segmentation",
         tags=[*tags, *([f"arxiv:{paper}"] if paper else [])],
         model_name=config.title,
         eval_results=results or None,
     )
+
+
+def _licence(licence: str) -> tuple[str, str | None]:
+    """A licence as the Hub takes it: it knows one by its name, and several, as of a mean of weights, as another, named one."""
+    if " " not in licence:
+        return licence, None
+    return "other", "-".join(licence.lower().split())
 
 
 def _usage(repository: str) -> str:

@@ -17,7 +17,7 @@ from sim2street.models.storage.catalog import SHIPPED, find_checkpoint
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import METRICS, write_json
 from sim2street.training.cli import main
-from sim2street.training.hosting.card import write_card
+from sim2street.training.hosting.card import card_data, write_card
 from sim2street.training.hosting.publish import PublishError, publish
 from tests.hub_server import READ, WRITE, Fault, HubServer
 from tests.models.storage.test_checkpoint import CONFIG
@@ -107,6 +107,19 @@ def test_dry_run_asks_nobody(hub: HubServer, checkpoint: Checkpoint, monkeypatch
     published = publish(checkpoint, REPOSITORY, tag="v1", dry_run=True)
     assert (published.repo_id, published.revision, published.tag) == (REPOSITORY, "", "v1")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("licence", "license", "name"),
+    [
+        ("cc-by-nc-4.0", "cc-by-nc-4.0", None),
+        ("apache-2.0 and cc-by-nc-4.0", "other", "apache-2.0-and-cc-by-nc-4.0"),
+        ("My Terms", "other", "my-terms"),
+    ],
+)
+def test_the_hub_is_told_a_licence_that_it_knows(tmp_path: Path, licence: str, license: str, name: str | None) -> None:
+    data = card_data(save(tmp_path / "mine", licence=licence)).to_dict()
+    assert (data["license"], data.get("license_name")) == (license, name)
 
 
 def test_the_card_holds_figures_terms_and_the_paper(hub: HubServer, checkpoint: Checkpoint, tmp_path: Path) -> None:
