@@ -113,6 +113,24 @@ def test_what_is_chosen_can_be_read(browser: Any, app_url: str, scheme: str) -> 
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_begins_something_can_be_read(browser: Any, app_url: str, scheme: str) -> None:
+    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{app_url}/gap")
+    target = page.get_by_label("Target")
+    target.wait_for(timeout=90_000)
+    target.click()
+    page.get_by_role("option").last.click()  # a pair that nobody has asked for
+    begin = page.get_by_role("button", name="Compute both domains")
+    begin.wait_for(timeout=60_000)
+    for gesture in (page.mouse.move, lambda *_: begin.hover()):
+        gesture(0, 0)
+        page.wait_for_timeout(500)
+        assert begin.evaluate(CONTRAST) >= 4.5
+    context.close()
+
+
 def test_all_methods_stand_within_a_phones_screen(browser: Any, app_url: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
