@@ -71,18 +71,16 @@ const KEYS = [
   ["?", "this list"],
 ];
 
-/** Views and settings by key, so that a viewer that a page redraws comes back as it was left. */
+/**
+ * By key: the settings, so that a viewer that a page redraws comes back as it was left, and the request for which the address
+ * was read. Between requests the address is an echo of the settings, at times an old one, as pages write it back as a whole.
+ */
 const remembered = new Map();
 
-/** The view that a viewer of this page has written into the address itself: nobody asks for it. */
-let written = null;
-const VIEW = ["layer", "mode", "focus", "left", "right", "leftLayer", "rightLayer", "split", "zoom", "at", "pixel"];
-const viewIn = (search) => {
-  const named = new URLSearchParams(search);
-  return VIEW.map((name) => named.get(name) ?? "").join("\n");
-};
-
-/** Mount a viewer into `element` (an Element or ShadowRoot); `options.key` names what to remember. */
+/**
+ * Mount a viewer into `element` (an Element or ShadowRoot). `options.key` names what to remember; `options.request` counts how
+ * often the page opened the viewer with a view of its own in the address.
+ */
 export function mount(element, bundle, options = {}) {
   const viewer = new Viewer(element, options);
   viewer.update(bundle);
@@ -92,7 +90,8 @@ export function mount(element, bundle, options = {}) {
 class Viewer {
   constructor(element, options) {
     this.options = options;
-    this.settings = remembered.get(options.key) ?? {
+    const before = remembered.get(options.key);
+    this.settings = before?.settings ?? {
       layer: "classes",
       mode: null, // the person's choice; until then the screen's width decides
       opacity: 0.7,
@@ -109,8 +108,10 @@ class Viewer {
       zoom: 1,
       centre: [0.5, 0.5],
     };
-    if (options.key) remembered.set(options.key, this.settings);
-    this.asked = this.readAddress(); // what the address asks for and the bundle has not confirmed yet
+    if (options.key) remembered.set(options.key, { settings: this.settings, request: options.request });
+    const isEcho = before && before.request === options.request;
+    this.asked = { unknown: [], keys: [], layers: [], pixel: null }; // by the address, and not confirmed by the bundle yet
+    if (!isEcho) this.readAddress();
     this.subjects = [];
     this.panes = [];
     this.pointer = null; // [x, y] of the image pixel under the pointer
@@ -641,12 +642,10 @@ class Viewer {
 
   // ---- address -------------------------------------------------------------------------------------------------
 
-  /** Take the view that the address names into the settings. Returns what only the bundle can confirm. */
+  /** Take the view that the address names into the settings, and note in `asked` what only the bundle can confirm. */
   readAddress() {
     const named = new URLSearchParams(location.search);
-    const s = this.settings;
-    const asked = { unknown: [], keys: [], layers: [], pixel: null };
-    if (viewIn(location.search) === written) return asked;
+    const { settings: s, asked } = this;
     const numbers = (name) => (named.get(name) ?? "").split(",").map(Number);
     for (const name of ["layer", "leftLayer", "rightLayer"]) {
       const layer = named.get(name);
@@ -669,7 +668,6 @@ class Viewer {
     const [centre, pixel] = [numbers("at"), numbers("pixel")];
     if (centre.length === 2 && centre.every(Number.isFinite)) s.centre = centre.map((v) => clamp(v, 0, 1));
     if (pixel.length === 2 && pixel.every((v) => Number.isInteger(v) && v >= 0)) asked.pixel = pixel;
-    return asked;
   }
 
   /** Say what of an address is not here; a method may still be on its way. */
@@ -723,7 +721,6 @@ class Viewer {
         else address.searchParams.set(name, value);
       }
       if (address.href !== location.href) history.replaceState(history.state, "", address);
-      written = viewIn(address.search);
     }, 200);
   }
 

@@ -159,6 +159,7 @@ def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *
     usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
     if "style" in address:  # the style of the last visit would come first
         st.session_state.style = address["style"]
+    st.session_state.view_request = st.session_state.get("view_request", 0) + 1
     titles, key = unique_titles(usable), "methods" if rendered else "photo_methods"
     shown = {each.name for each in (*preselected(usable, rendered=rendered), *readers)}
     # A list, because of pairs with the same name Streamlit keeps the last.

@@ -47,7 +47,9 @@ def compare_photo(tools: DeltaGenerator) -> None:
             everyone += [each for each in checkpoints if each not in everyone]
         for remark in scene.photo.remarks:
             st.caption(f":material/info: {escape.markdown(remark[0].upper() + remark[1:])}.", width="content")
-    viewer = components.CompareViewer(key="viewer", cards="checkpoints?checkpoint=")
+    viewer = components.CompareViewer(
+        key="viewer", cards="checkpoints?checkpoint=", request=st.session_state.get("view_request", 0)
+    )
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
     state = session.current_results(scene, checkpoints, everyone, settings, others)

@@ -28,7 +28,7 @@ export default function ({ data, parentElement }) {
     box.shown = box.bundle;
     const viewer = mounted.get(parentElement);
     if (viewer) viewer.update(bundle);
-    else mounted.set(parentElement, mount(parentElement, bundle, { key: data.key, cards: data.cards }));
+    else mounted.set(parentElement, mount(parentElement, bundle, data));
   };
   box.tell();
   return () => {
@@ -64,11 +64,13 @@ class CompareViewer:
     Args:
         key: Streamlit's name of the element.
         cards: address of a method's card, to which the method's key is added.
+        request: how often the visitor was sent here with a view in the address. The viewer reads the address when it is new
+            and whenever this has changed.
     """
 
-    def __init__(self, *, key: str, cards: str) -> None:
+    def __init__(self, *, key: str, cards: str, request: int) -> None:
         self.key = key
-        _compare(key=key, data={"key": key, "cards": cards})
+        _compare(key=key, data={"key": key, "cards": cards, "request": request})
         self._carriers = st.container(key="carriers")
         self._state = self._carriers.empty()
         self._sent: set[str] = set()
