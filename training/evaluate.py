@@ -104,7 +104,7 @@ def evaluate(
     seconds = 0.0
     with contextlib.closing(_read_ahead(dataset)) as samples:
         for done, sample in enumerate(samples, start=1):
-            scored = predictor(sample.photo, tally.space)
+            scored = predictor(sample.photo, tally.space, with_entropy=False)
             seconds += scored.seconds
             tally.add(sample.labels, scored.labels, scored.confidence)
             if progress is not None:
