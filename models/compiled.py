@@ -247,7 +247,8 @@ def _cast(to: Any, of: Any) -> Any:
 _as_float, _as_int = _cast(types.float32, types.int32), _cast(types.int32, types.float32)
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """A function of numbers and arrays, compiled when it is first called."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     try:
         return njit(cache=True, **options)(function)
@@ -255,12 +256,12 @@ def _compiled(function: Any) -> Any:
         return njit(**options)(function)
 
 
-_gathered, _power = _compiled(_gathered), _compiled(_power)
-_widen, _exponentiated = _compiled(_widen), _compiled(_exponentiated)
-_exponentiated_with_mean = _compiled(_exponentiated_with_mean)
-_has_faint, _raised, _entropy, _best = (_compiled(each) for each in (_has_faint, _raised, _entropy, _best))
-_passed = _compiled(_passed)
-_counted = _compiled(_counted)
+_gathered, _power = compiled(_gathered), compiled(_power)
+_widen, _exponentiated = compiled(_widen), compiled(_exponentiated)
+_exponentiated_with_mean = compiled(_exponentiated_with_mean)
+_has_faint, _raised, _entropy, _best = (compiled(each) for each in (_has_faint, _raised, _entropy, _best))
+_passed = compiled(_passed)
+_counted = compiled(_counted)
 
 
 def likeliest(

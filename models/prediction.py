@@ -8,14 +8,11 @@ the same in an eighth of the time; PyTorch computes the first photos, until load
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from types import ModuleType
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,16 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sim2street.models.compiled_code import COMPILED, compiled_code
 from sim2street.models.label_space import LabelSpace, Members
 
-LOGGER: Final = logging.getLogger(__name__)
 STRIP: Final = 1 << 13
 """Pixels handled at a time on a processor: 19 classes of them fit into its second-level cache."""
 ACCELERATOR_STRIP: Final = 1 << 20
 """Pixels handled at a time on a graphics card, where every call costs more than its arithmetic."""
 WORTH_LOADING: Final = 3_000_000
 """Pixels that PyTorch computes before compiled code is loaded: they take it half a second, as loading does."""
-COMPILED: Final = "sim2street.models.compiled"
 _computed = 0  # pixels of this process that PyTorch has computed where compiled code could have
 
 
@@ -284,24 +280,6 @@ class Prediction:
             shares.append(torch.stack([share for _, share in found]))
         # Of fewer classes than are asked for, the last ones are those that were struck out.
         return torch.cat(classes, dim=1).cpu().numpy(), torch.cat(shares, dim=1).clamp_min_(0).cpu().numpy()
-
-
-@cache
-def compiled_code() -> ModuleType | None:
-    """The module `compiled`, or None where Numba, the extra `fast`, is not installed or does not work."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    try:
-        from sim2street.models import compiled
-    except ImportError as error:  # Numba refuses a NumPy that is newer than it knows
-        LOGGER.warning("Numba is installed but does not work (%s), so photos take longer.", error)
-        return None
-    return compiled
-
-
-def is_compiled() -> bool:
-    """Whether compiled code is loaded already, so that the next photo is computed by it."""
-    return COMPILED in sys.modules and compiled_code() is not None
 
 
 def _pays(pixels: int) -> bool:

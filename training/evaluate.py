@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2street.models.compiled_code import compiled_code
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
 from sim2street.models.metrics import CALIBRATION_BINS, Calibration, confusion_matrix, iou_per_class, mean_iou
-from sim2street.models.prediction import compiled_code
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.external_predictions import Faults, PredictionFolder

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
+from sim2street.models import photo as photo_module
 from sim2street.models import prediction as prediction_module
 from sim2street.models.drawing import HEAT, heatmap, overlay
 from sim2street.models.errors import ConfigError, LabelError
@@ -249,8 +249,8 @@ def test_networks_that_read_at_one_size_share_the_resized_photo(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     photo, resizing = Photo(pixels, "street.png", ""), []
-    resize = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda *given: resizing.append(given[1]) or resize(*given))
+    resize = photo_module._resized
+    monkeypatch.setattr(photo_module, "_resized", lambda *given: resizing.append(given[1]) or resize(*given))
     for side in (48, 32, 48, 32, 40, 48):
         predictor = Predictor(segmenter, Window(short_side=side, resampling="bicubic"), device="cpu")
         shared = predictor(photo)
