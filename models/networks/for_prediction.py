@@ -40,8 +40,10 @@ def for_prediction(segmenter: Segmenter, device: torch.device) -> Segmenter:
 def _quicker(layer: nn.Module) -> nn.Module:
     if type(layer) is nn.Linear:
         return onednn.Linear(layer)
-    if type(layer) is nn.Conv2d and onednn.suits(layer):
+    if type(layer) is not nn.Conv2d or not onednn.suits(layer):
+        return layer
+    if onednn.is_pointwise(layer):
         return onednn.PointwiseConv2d(layer)
-    if type(layer) is nn.Conv2d and winograd.suits(layer):
+    if winograd.suits(layer):
         return winograd.WinogradConv2d(layer)
-    return layer
+    return onednn.Conv2d(layer)
