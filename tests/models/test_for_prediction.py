@@ -11,6 +11,7 @@ from torch import nn
 
 from sim2street.models.networks import NETWORKS, build, onednn
 from sim2street.models.networks.for_prediction import for_prediction
+from sim2street.models.networks.fusing import ConvNormAct
 from sim2street.models.networks.onednn import IS_BUILT_IN, Linear, Packed, PointwiseConv2d
 from sim2street.models.networks.winograd import CHANNELS, FEWEST, WinogradConv2d, convolved, suits, transformed
 from tests.models.test_networks import OPTIONS
@@ -158,6 +159,17 @@ def test_networks_predict_the_same(name: str) -> None:
     assert nn.Linear not in layers
     assert nn.Conv2d not in layers
     assert (WinogradConv2d in layers) >= (name in ("wide", "paper"))
+
+
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize(("name", "heads"), [("segformer", 1), ("daformer", 1), ("hrda", 2)])
+def test_projections_are_merged_once(name: str, heads: int) -> None:
+    """For prediction, in each 1x1 fuse; not in a network that may be trained."""
+    segmenter = build(name, options={"variant": "b0", "channels": 16}).eval()
+    for expected in (0, heads):
+        fuses = [module for module in segmenter.modules() if isinstance(module, ConvNormAct)]
+        assert sum(fuse.layers is not None for fuse in fuses) == expected
+        for_prediction(segmenter, CPU)
 
 
 def test_an_accelerator_keeps_its_layers() -> None:
