@@ -26,10 +26,10 @@ BYTE: Final = np.int32(255)
 
 
 class Taps(NamedTuple):
-    """What each output reads along one side: from `first` on `count` inputs, with the (outputs, most) `weights`."""
+    """What each output reads along one side: from `first` on `number` inputs, with the (outputs, most) `weights`."""
 
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    number: NDArray[np.int64]
     weights: NDArray[np.int32]
 
 

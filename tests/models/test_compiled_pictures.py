@@ -46,9 +46,10 @@ def noise(height: int, width: int, *channels: int) -> NDArray[np.uint8]:
     ],
 )
 def test_resizing_is_pillows(before: tuple[int, int], after: tuple[int, int], resampling: Image.Resampling) -> None:
-    for pixels in (noise(*before, 3), np.where(noise(*before, 3) > 127, np.uint8(255), np.uint8(0))):
-        found = Photo(pixels, "", "").resized(after[::-1], resampling)
-        expected = np.asarray(Image.fromarray(pixels).resize(after[::-1], resampling))
+    (height, width), (rows, columns) = before, after
+    for pixels in (noise(height, width, 3), np.where(noise(height, width, 3) > 127, np.uint8(255), np.uint8(0))):
+        found = Photo(pixels, "", "").resized((columns, rows), resampling)
+        expected = np.asarray(Image.fromarray(pixels).resize((columns, rows), resampling))
         np.testing.assert_array_equal(found, expected)
         assert not found.flags.writeable
 
