@@ -225,7 +225,10 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
         LabelError: it contains colours, fractions or values outside 0 to 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
-    plain = plain_png.decoded(data, (plain_png.GREY, plain_png.PALETTE), MAX_PIXELS)
+    is_file = isinstance(
+        source, str | Path
+    )  # of a data set; what strangers give a page comes as bytes, for Pillow alone
+    plain = plain_png.decoded(data, (plain_png.GREY, plain_png.PALETTE), MAX_PIXELS) if is_file else None
     return _label_values(_decode(data, name), name) if plain is None else plain
 
 

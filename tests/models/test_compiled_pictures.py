@@ -6,6 +6,7 @@ import io
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_files_that_are_not_plain_are_left_to_pillow() -> None:
         assert plain_png.decoded(data, KINDS, MAX_PIXELS) is None, what
 
 
-def test_photos_and_labels_are_the_same_by_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_and_labels_are_the_same_by_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {}
     for name, pixels in (
         ("photo", noise(40, 60, 3)),
@@ -156,6 +157,8 @@ def test_photos_and_labels_are_the_same_by_either_way(monkeypatch: pytest.Monkey
         png((*size, 8, plain_png.COLOUR, 0, 0, 0), filtered_rows(size[1], size[0], 3)) for size in ((40, 15), (200, 16))
     )
 
+    (tmp_path / "labels.png").write_bytes(files["labels"])
+
     def read() -> list[object]:
         found: list[object] = []
         for name in ("photo", "black"):
@@ -165,7 +168,7 @@ def test_photos_and_labels_are_the_same_by_either_way(monkeypatch: pytest.Monkey
             with pytest.raises(PhotoError) as error:
                 read_photo(refused)
             found.append(str(error.value))
-        labels = read_label_image(files["labels"])
+        labels = read_label_image(tmp_path / "labels.png")
         return [*found, labels.tobytes(), labels.shape, labels.dtype]
 
     asked = []
@@ -178,8 +181,10 @@ def test_photos_and_labels_are_the_same_by_either_way(monkeypatch: pytest.Monkey
     assert any("nearly black" in remark for remark in quick[8])  # type: ignore[union-attr]
 
 
-def test_strangers_photos_are_read_by_pillow_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = io.BytesIO()
+def test_strangers_files_are_read_by_pillow_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, labels = io.BytesIO(), io.BytesIO()
     Image.fromarray(noise(40, 60, 3)).save(file, "PNG")
+    Image.fromarray(noise(40, 60)).save(labels, "PNG")
     monkeypatch.setattr(plain_png, "decoded", None)
     assert read_photo(file.getvalue(), long_side=1024).size == (60, 40)
+    assert read_label_image(labels.getvalue()).shape == (40, 60)
