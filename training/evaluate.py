@@ -178,6 +178,7 @@ class ScoreAccumulator:
         self.space = scored_space(predicted, labelled)
         self.labelled = labelled
         self.images = 0
+        self._code = compiled_code()  # loaded now, so that the first photo is computed as all others are
         self._truth = self.space.relabel(np.arange(256, dtype=np.uint8), labelled)  # of every value in a label image
         self._truth[np.isin(self._truth, unreachable(predicted, self.space))] = IGNORE
         self._confusion = np.zeros((self.space.count, self.space.count + 1), np.int64)
@@ -196,7 +197,7 @@ class ScoreAccumulator:
         Raises:
             ValueError: the shapes differ, or a prediction is outside the classes.
         """
-        count, code = self.space.count, compiled_code()
+        count, code = self.space.count, self._code
         if confidence is None:
             self._calibration = None
         if code is None or confidence is None or self._calibration is None:
