@@ -39,6 +39,7 @@ from benchmarks.script import run
 from sim2street import child_environment
 from sim2street.app.content.engine import Settings, predict_pane, predictor
 from sim2street.app.content.panes import LONG_SIDE, Reading, bundle, encode_plane
+from sim2street.models.compiled_code import compiled_code
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.metrics import confusion_matrix
@@ -46,7 +47,7 @@ from sim2street.models.networks import build
 from sim2street.models.networks.daformer import DilatedDepthwise
 from sim2street.models.networks.for_prediction import for_prediction
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import Prediction, Upsampled, View, compiled_code
+from sim2street.models.prediction import Prediction, Upsampled, View
 from sim2street.models.predictor import Predictor, has_bf16
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.catalog import find_checkpoint

@@ -32,6 +32,8 @@ ZERO, ONE, STRUCK, LEAST = (np.float32(value) for value in (0, 1, -1, -np.inf))
 LOG2_E: Final = np.float32(1.4426950408889634)
 LOWEST: Final = np.float32(-126)
 """Exponent of the smallest power of two that float32 stores in full."""
+FAINT: Final = np.float32(2.0**-40)
+"""A sum of powers below which there is more to lose by rounding than 1e-6 of the entropy."""
 ROUNDING: Final = np.float32(3 * 2**22 + 127)
 """Adding it to a float32 leaves the nearest whole number, plus 127, in the lowest bits, as an exponent is stored."""
 # 2^f for f in [-1/2, 1/2], by Chebyshev polynomials: relative error 2e-7 as float32 computes it.
@@ -44,26 +46,30 @@ Where = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 def _passed(
-    logits: Any,
+    relative: Any,
     rows: Any,
     columns: Any,
     group: Any,
-    count: int,
+    merged: int,
     labels: Any,
     shares: Any,
     entropy: Any,
     top: int,
     bottom: int,
 ) -> None:
-    """Fill rows of (T, H, W) `labels` and `shares`, and of (H, W) `entropy`; see `likeliest`."""
+    """Fill rows of (T, H, W) `labels` and `shares`, and of (H, W) `entropy` if it has any; see `likeliest`.
+
+    `relative` are logits for powers of two, of which 0 is the highest of a cell. Upsampled, none exceeds 0, so that powers are
+    taken of them without looking for the highest first.
+    """
     above, below, down = rows
     left, right, across = columns
-    classes, width, chosen = logits.shape[0], len(left), len(labels)
-    scale = np.float32(1 / np.log2(logits.shape[0]))
-    merges = len(group) > 0
+    classes, width, chosen = relative.shape[0], len(left), len(labels)
+    scale = np.float32(1 / np.log2(classes))
     upper, lower = np.empty((classes, BLOCK), np.float32), np.empty((classes, BLOCK), np.float32)
-    slope, values = np.empty((classes, BLOCK), np.float32), np.empty((classes, BLOCK), np.float32)
-    merged = np.empty((count, BLOCK), np.float32)
+    slope, raised = np.empty((classes, BLOCK), np.float32), np.empty((classes, BLOCK), np.float32)
+    level = np.zeros((classes, BLOCK), np.float32)
+    sums = np.empty((merged + 1, BLOCK), np.float32)  # the last one of classes that merge into none
     best, total, mean = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     label = np.empty(BLOCK, np.int32)
     for start in range(0, width, BLOCK):
@@ -76,82 +82,139 @@ def _passed(
                     in_upper, in_lower = in_lower, in_upper
                 if above[y] != in_upper:
                     in_upper = above[y]
-                    _widen(logits, in_upper, left, right, across, start, size, upper)
+                    _widen(relative, in_upper, left, right, across, start, size, upper)
                 if below[y] != in_lower:
                     in_lower = below[y]
-                    _widen(logits, in_lower, left, right, across, start, size, lower)
+                    _widen(relative, in_lower, left, right, across, start, size, lower)
                 for c in range(classes):
                     for x in range(size):
                         slope[c, x] = lower[c, x] - upper[c, x]
-            share = down[y]
-            for x in range(size):
-                best[x] = LEAST
-                label[x] = 0
-                total[x] = ZERO
-                mean[x] = ZERO
-            for c in range(classes):
-                for x in range(size):
-                    value = upper[c, x] + slope[c, x] * share
-                    values[c, x] = value
-                    is_more = value > best[x]
-                    best[x] = value if is_more else best[x]
-                    label[x] = c if is_more else label[x]
-            for c in range(classes):
-                for x in range(size):
-                    exponent = values[c, x] - best[x]
-                    exponent = LOWEST if exponent < LOWEST else exponent  # NaN stays
-                    rounded = exponent + ROUNDING
-                    f = exponent - (rounded - ROUNDING)
-                    power = _as_float(_as_int(rounded) << 23)
-                    value = power * (P0 + f * (P1 + f * (P2 + f * (P3 + f * (P4 + f * P5)))))
-                    values[c, x] = value
-                    total[x] += value
-                    mean[x] += value * exponent
-            for x in range(size):
-                bits = _as_int(total[x])
-                f = _as_float(bits & 0x7FFFFF | 0x3F800000) - ONE
-                log = L3 + f * (L4 + f * (L5 + f * (L6 + f * L7)))
-                log = np.float32((bits >> 23) - 127) + (L0 + f * (L1 + f * (L2 + f * log)))
-                value = (log - mean[x] / total[x]) * scale
-                value = ZERO if value < ZERO else value
-                entropy[y, start + x] = ONE if value > ONE else value
-            if not merges and chosen == 1:
-                for x in range(size):
-                    labels[0, y, start + x] = label[x] if total[x] == total[x] else 0  # NaN counts as the first class
-                    shares[0, y, start + x] = ONE / total[x]
-                continue
-            candidates = values
-            if merges:
-                candidates = merged
-                merged[:, :size] = ZERO
-                for c in range(classes):
-                    into = group[c]
-                    if into >= 0:
-                        for x in range(size):
-                            merged[into, x] += values[c, x]
+            with_entropy = len(entropy) > 0
+            if with_entropy:
+                _exponentiated_with_mean(upper, slope, down[y], group, size, sums, total, mean)
+            else:
+                _exponentiated(upper, slope, down[y], group, size, sums, total)
+            if _has_faint(total, size):
+                _raised(upper, slope, down[y], size, best, raised)
+                if with_entropy:
+                    _exponentiated_with_mean(raised, level, ONE, group, size, sums, total, mean)
+                else:
+                    _exponentiated(raised, level, ONE, group, size, sums, total)
+            if with_entropy:
+                _entropy(total, mean, scale, size, entropy[y, start:])
             for t in range(chosen):
-                for x in range(size):
-                    best[x] = candidates[0, x]
-                    label[x] = 0
-                for c in range(1, len(candidates)):
-                    for x in range(size):
-                        is_more = candidates[c, x] > best[x]
-                        best[x] = candidates[c, x] if is_more else best[x]
-                        label[x] = c if is_more else label[x]
-                for x in range(size):
-                    labels[t, y, start + x] = label[x]
-                    shares[t, y, start + x] = best[x] / total[x]
+                _best(sums, merged, total, size, best, label, labels[t, y, start:], shares[t, y, start:])
                 if t + 1 < chosen:
                     for x in range(size):
-                        candidates[label[x], x] = STRUCK
+                        sums[label[x], x] = STRUCK
 
 
-def _widen(logits: Any, row: int, left: Any, right: Any, across: Any, start: int, size: int, out: Any) -> None:
-    """One row of logits, upsampled to some columns, such that the softmax is one of powers of two."""
-    for c in range(len(logits)):
+# Loops over columns are in functions of their own, whose few arrays the compiler can tell apart: it computes sixteen columns
+# at once then.
+
+
+def _widen(relative: Any, row: int, left: Any, right: Any, across: Any, start: int, size: int, out: Any) -> None:
+    """One row of logits, upsampled to some columns."""
+    end = start + size
+    for c in range(len(relative)):
+        _gathered(relative[c, row], left[start:end], right[start:end], across[start:end], out[c, :size])
+
+
+def _gathered(cells: Any, left: Any, right: Any, across: Any, out: Any) -> None:
+    """Between two cells for each output."""
+    for x in range(len(out)):
+        first = cells[left[x]]
+        out[x] = first + (cells[right[x]] - first) * across[x]
+
+
+def _power(exponent: Any) -> Any:
+    """Two to the power of a number of at most 0; of one too low for float32 the smallest power."""
+    exponent = LOWEST if exponent < LOWEST else exponent  # NaN stays
+    rounded = exponent + ROUNDING
+    f = exponent - (rounded - ROUNDING)
+    power = _as_float(_as_int(rounded) << 23)
+    return power * (P0 + f * (P1 + f * (P2 + f * (P3 + f * (P4 + f * P5)))))
+
+
+def _exponentiated(upper: Any, slope: Any, share: Any, group: Any, size: int, sums: Any, total: Any) -> None:
+    """Powers of two of `upper + slope * share`, summed over the classes of each group and over all."""
+    total[:size] = ZERO
+    sums[:, :size] = ZERO
+    for c in range(len(upper)):
+        into = group[c]
         for x in range(size):
-            first = logits[c, row, left[start + x]]
-            out[c, x] = (first + (logits[c, row, right[start + x]] - first) * across[start + x]) * LOG2_E
+            value = _power(upper[c, x] + slope[c, x] * share)
+            sums[into, x] += value
+            total[x] += value
+
+
+def _exponentiated_with_mean(
+    upper: Any, slope: Any, share: Any, group: Any, size: int, sums: Any, total: Any, mean: Any
+) -> None:
+    """`_exponentiated`, and the sum of each power times its exponent."""
+    total[:size] = ZERO
+    mean[:size] = ZERO
+    sums[:, :size] = ZERO
+    for c in range(len(upper)):
+        into = group[c]
+        for x in range(size):
+            exponent = upper[c, x] + slope[c, x] * share
+            value = _power(exponent)
+            sums[into, x] += value
+            total[x] += value
+            mean[x] += value * exponent
+
+
+def _has_faint(total: Any, size: int) -> bool:
+    """Whether a column's highest logit is so far below 0 that precision is lost.
+
+    That takes neighbouring cells which are certain of different classes, and excludes each other's.
+    """
+    faint = 0
+    for x in range(size):
+        faint += total[x] < FAINT
+    return faint > 0
+
+
+def _raised(upper: Any, slope: Any, share: Any, size: int, best: Any, out: Any) -> None:
+    """`upper + slope * share` such that each column's highest is 0."""
+    best[:size] = LEAST
+    for c in range(len(upper)):
+        for x in range(size):
+            value = upper[c, x] + slope[c, x] * share
+            out[c, x] = value
+            best[x] = value if value > best[x] else best[x]
+    for c in range(len(upper)):
+        for x in range(size):
+            out[c, x] -= best[x]
+
+
+def _entropy(total: Any, mean: Any, scale: Any, size: int, out: Any) -> None:
+    """Shannon entropy, times `scale`, of powers of two: from their sum, and that of each times its exponent."""
+    for x in range(size):
+        bits = _as_int(total[x])
+        f = _as_float(bits & 0x7FFFFF | 0x3F800000) - ONE
+        log = L3 + f * (L4 + f * (L5 + f * (L6 + f * L7)))
+        log = np.float32((bits >> 23) - 127) + (L0 + f * (L1 + f * (L2 + f * log)))
+        value = (log - mean[x] / total[x]) * scale
+        value = ZERO if value < ZERO else value
+        out[x] = ONE if value > ONE else value
+
+
+def _best(sums: Any, count: int, total: Any, size: int, best: Any, label: Any, labels: Any, shares: Any) -> None:
+    """The largest of the first sums in each column, of equals the first, and its share of the total."""
+    for x in range(size):
+        best[x] = sums[0, x]
+        label[x] = 0
+    for c in range(1, count):
+        for x in range(size):
+            is_more = sums[c, x] > best[x]
+            best[x] = sums[c, x] if is_more else best[x]
+            label[x] = c if is_more else label[x]
+    for x in range(size):
+        labels[x] = label[x]
+    for x in range(size):
+        shares[x] = best[x] / total[x]
 
 
 def _counted(labels: Any, predicted: Any, confidence: Any, table: Any, pairs: Any, pixels: Any, sums: Any) -> None:
@@ -184,7 +247,8 @@ def _cast(to: Any, of: Any) -> Any:
 _as_float, _as_int = _cast(types.float32, types.int32), _cast(types.int32, types.float32)
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """A function of numbers and arrays, compiled when it is first called."""
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     try:
         return njit(cache=True, **options)(function)
@@ -192,9 +256,12 @@ def _compiled(function: Any) -> Any:
         return njit(**options)(function)
 
 
-_widen = _compiled(_widen)
-_counted = _compiled(_counted)
-_passed = _compiled(_passed)
+_gathered, _power = compiled(_gathered), compiled(_power)
+_widen, _exponentiated = compiled(_widen), compiled(_exponentiated)
+_exponentiated_with_mean = compiled(_exponentiated_with_mean)
+_has_faint, _raised, _entropy, _best = (compiled(each) for each in (_has_faint, _raised, _entropy, _best))
+_passed = compiled(_passed)
+_counted = compiled(_counted)
 
 
 def likeliest(
@@ -205,35 +272,38 @@ def likeliest(
     merged: int,
     count: int,
     threads: int,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    with_entropy: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None]:
     """The likeliest classes at chosen pixels of upsampled logits, and the entropy.
 
     Args:
         logits: (C, h, w).
         rows: where the H chosen rows read.
         columns: where the W chosen columns read.
-        group: (C,) class into which each class merges, -1 for none; empty where nothing merges.
-        merged: how many classes there are after merging, 0 where nothing merges.
+        group: (C,) class into which each class merges, `merged` for none.
+        merged: how many classes there are after merging.
         count: T, how many classes are listed, the likeliest first and of equals the lower.
         threads: to compute on.
+        with_entropy: whether to compute it, which takes an eighth of the time.
 
     Returns:
         (T, H, W) classes, (T, H, W) their probabilities, and (H, W) Shannon entropy / log C of the unmerged classes.
     """
     height, width = len(rows[0]), len(columns[0])
     labels, shares = np.empty((count, height, width), np.uint8), np.empty((count, height, width), np.float32)
-    entropy = np.empty((height, width), np.float32)
+    entropy = np.empty((height, width) if with_entropy else (0, 0), np.float32)
+    relative = (logits - logits.max(axis=0)) * LOG2_E
     edges = [height * number // threads for number in range(threads + 1)]
 
     def fill(top: int, bottom: int) -> None:
-        _passed(logits, rows, columns, group, merged, labels, shares, entropy, top, bottom)
+        _passed(relative, rows, columns, group, merged, labels, shares, entropy, top, bottom)
 
     if threads == 1:
         fill(0, height)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, edges[:-1], edges[1:]))
-    return labels, shares, entropy
+    return labels, shares, entropy if with_entropy else None
 
 
 def count(

@@ -8,14 +8,11 @@ the same in an eighth of the time; PyTorch computes the first photos, until load
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from types import ModuleType
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,16 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sim2street.models.compiled_code import COMPILED, compiled_code
 from sim2street.models.label_space import LabelSpace, Members
 
-LOGGER: Final = logging.getLogger(__name__)
 STRIP: Final = 1 << 13
 """Pixels handled at a time on a processor: 19 classes of them fit into its second-level cache."""
 ACCELERATOR_STRIP: Final = 1 << 20
 """Pixels handled at a time on a graphics card, where every call costs more than its arithmetic."""
 WORTH_LOADING: Final = 3_000_000
 """Pixels that PyTorch computes before compiled code is loaded: they take it half a second, as loading does."""
-COMPILED: Final = "sim2street.models.compiled"
 _computed = 0  # pixels of this process that PyTorch has computed where compiled code could have
 
 
@@ -157,8 +153,6 @@ class Prediction:
     Attributes:
         labels: (H, W) uint8, the most probable class of `space`.
         confidence: (H, W) float32 in [0,1], that class's probability.
-        entropy: (H, W) float32 in [0,1]: Shannon entropy / log C over the C classes of the network, before any are
-            merged. 0 is certain, 1 is uniform.
         space: what the labels are.
         seconds: wall-clock time from photo to all of these, without loading the network.
         source: makes the network's probabilities on demand.
@@ -167,14 +161,22 @@ class Prediction:
 
     labels: NDArray[np.uint8]
     confidence: NDArray[np.float32]
-    entropy: NDArray[np.float32]
     space: LabelSpace
     seconds: float
     source: Probabilities
     members: Members | None = None
+    _entropy: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, source: Probabilities, own: LabelSpace, seconds: float, space: LabelSpace | None = None) -> Prediction:
+    def of(
+        cls,
+        source: Probabilities,
+        own: LabelSpace,
+        seconds: float,
+        space: LabelSpace | None = None,
+        *,
+        with_entropy: bool = True,
+    ) -> Prediction:
         """Derive labels, confidence and entropy in one pass, on the device that the source computes on.
 
         Args:
@@ -183,6 +185,7 @@ class Prediction:
             seconds: taken so far.
             space: merges classes by summing their probabilities before the best is taken. One that only leaves classes
                 out (SYNTHIA's) changes nothing: it is scored within those of `own`.
+            with_entropy: False leaves it to whoever asks for it, who rarely does where labels are scored.
 
         Raises:
             ValueError: the first axis is not the number of classes of `own`.
@@ -192,19 +195,20 @@ class Prediction:
             raise ValueError(f"probabilities have shape {source.shape}; {own.name} needs ({own.count}, H, W)")
         members = None if space is None or space.is_part_of(own) else space.require_members(own)
         shown = own if space is None or members is None else space
-        found = _by_compiled_code(source, members, 1, slice(None), slice(None))
+        found = _by_compiled_code(source, members, 1, slice(None), slice(None), with_entropy)
         if found is not None:
-            return cls(found[0][0], found[1][0], found[2], shown, seconds, source, members)
+            return cls(found[0][0], found[1][0], shown, seconds, source, members, found[2])
         _, height, width = source.shape
         labels = torch.empty((height, width), dtype=torch.uint8, device=source.device)
         confidence = torch.empty((height, width), dtype=torch.float32, device=source.device)
-        entropy = torch.empty_like(confidence)
+        entropy = torch.empty_like(confidence) if with_entropy else None
         for chosen in strips(source):
             strip = source.rows(chosen)
-            entropy[chosen] = normalised_entropy(strip)
+            if entropy is not None:
+                entropy[chosen] = normalised_entropy(strip)
             labels[chosen], confidence[chosen] = likeliest(strip if members is None else merged(strip, members))
-        planes = (labels.cpu().numpy(), confidence.cpu().numpy(), entropy.cpu().numpy())
-        return cls(*planes, shown, seconds, source, members)
+        planes = (labels.cpu().numpy(), confidence.cpu().numpy())
+        return cls(*planes, shown, seconds, source, members, None if entropy is None else entropy.cpu().numpy())
 
     @classmethod
     def from_probabilities(
@@ -228,6 +232,19 @@ class Prediction:
         return cls.of(Given(probabilities.detach().float()), own, seconds, space)
 
     @cached_property
+    def entropy(self) -> NDArray[np.float32]:
+        """(H, W) float32 in [0,1]: Shannon entropy / log C over the C classes of the network, before any are merged.
+
+        0 is certain, 1 is uniform. Computed now if it was not with the labels.
+        """
+        if self._entropy is not None:
+            return self._entropy
+        found = _by_compiled_code(self.source, None, 1, slice(None), slice(None), True)
+        if found is not None and found[2] is not None:
+            return found[2]
+        return torch.cat([normalised_entropy(self.source.rows(chosen)) for chosen in strips(self.source)]).cpu().numpy()
+
+    @cached_property
     def probabilities(self) -> NDArray[np.float32]:
         """(C, H, W) float32 over the network's own classes, summing to one: 76 MB a megapixel, so made when asked for."""
         if isinstance(self.source, Given):
@@ -246,7 +263,7 @@ class Prediction:
         _, height, width = self.source.shape
         first, left = min(stride // 2, height - 1), min(stride // 2, width - 1)  # a photo may be one pixel high
         rows, columns = slice(first, None, stride), slice(left, None, stride)
-        compiled = _by_compiled_code(self.source, self.members, count, rows, columns)
+        compiled = _by_compiled_code(self.source, self.members, count, rows, columns, False)
         if compiled is not None:
             return compiled[0], compiled[1].clip(0)
         step = _strip_rows(self.source) * stride
@@ -265,24 +282,6 @@ class Prediction:
         return torch.cat(classes, dim=1).cpu().numpy(), torch.cat(shares, dim=1).clamp_min_(0).cpu().numpy()
 
 
-@cache
-def compiled_code() -> ModuleType | None:
-    """The module `compiled`, or None where Numba, the extra `fast`, is not installed or does not work."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    try:
-        from sim2street.models import compiled
-    except ImportError as error:  # Numba refuses a NumPy that is newer than it knows
-        LOGGER.warning("Numba is installed but does not work (%s), so photos take longer.", error)
-        return None
-    return compiled
-
-
-def is_compiled() -> bool:
-    """Whether compiled code is loaded already, so that the next photo is computed by it."""
-    return COMPILED in sys.modules and compiled_code() is not None
-
-
 def _pays(pixels: int) -> bool:
     """Whether these pixels are for compiled code: it is loaded, or they complete what makes it worth loading."""
     global _computed
@@ -293,9 +292,9 @@ def _pays(pixels: int) -> bool:
 
 
 def _by_compiled_code(
-    source: Probabilities, members: Members | None, count: int, rows: slice, columns: slice
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]] | None:
-    """The likeliest classes at the chosen pixels, see `compiled.likeliest`.
+    source: Probabilities, members: Members | None, count: int, rows: slice, columns: slice, with_entropy: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None] | None:
+    """The likeliest classes at the chosen pixels, and the entropy if asked for; see `compiled.likeliest`.
 
     None where PyTorch does it: on an accelerator, of several views or of averaged windows, without Numba, or before
     loading it is worth its while. Its labels differ only where two classes are equally likely to five digits.
@@ -309,21 +308,22 @@ def _by_compiled_code(
     if code is None:
         return None
     logits = view.logits.numpy()
-    group = np.empty(0, np.int64) if members is None else _groups(members, len(logits))
+    shown = tuple((label,) for label in range(len(logits))) if members is None else members
+    group = _groups(shown, len(logits))
     if group is None:
         return None
     vertical = neighbours(logits.shape[1], height, source.align_corners, rows, source.device)
     horizontal = neighbours(logits.shape[2], width, source.align_corners, columns, source.device)
     where = [tuple(part.numpy() for part in each) for each in (vertical, horizontal)]
-    return code.likeliest(logits, *where, group, 0 if members is None else len(members), count, torch.get_num_threads())
+    return code.likeliest(logits, *where, group, len(shown), count, torch.get_num_threads(), with_entropy)
 
 
 def _groups(members: Members, classes: int) -> NDArray[np.int64] | None:
-    """(C,) the class that each class becomes, -1 for none; None where one becomes several."""
-    group = np.full(classes, -1)
+    """(C,) the class that each class becomes, one more than the last for none; None where one becomes several."""
+    group = np.full(classes, len(members))
     for label, merging in enumerate(members):
         for member in merging:
-            if group[member] >= 0:
+            if group[member] < len(members):
                 return None
             group[member] = label
     return group

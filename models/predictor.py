@@ -112,18 +112,21 @@ class Predictor:
         return other
 
     @torch.inference_mode()
-    def __call__(self, photo: NDArray[np.uint8] | Photo, space: LabelSpace | None = None) -> Prediction:
+    def __call__(
+        self, photo: NDArray[np.uint8] | Photo, space: LabelSpace | None = None, *, with_entropy: bool = True
+    ) -> Prediction:
         """Segment one photo; all parts of the answer have its height and width.
 
         Args:
             photo: (H, W, 3) uint8 RGB.
             space: classes of the labels, if it merges some of the network's classes; see `Prediction.of`.
+            with_entropy: see `Prediction.of`.
 
         Raises:
             LabelError: the network does not have the classes that `space` merges.
             ValueError: the photo has another shape or type.
         """
-        return self._together([photo], space)[0]
+        return self._together([photo], space, with_entropy=with_entropy)[0]
 
     @torch.inference_mode()
     def batch(self, photos: Sequence[NDArray[np.uint8] | Photo]) -> list[Prediction]:
@@ -139,9 +142,11 @@ class Predictor:
         """
         if self.window.crop is not None:  # the windows of one photo are a batch already
             return [self(photo) for photo in photos]
-        return self._together(photos, None)
+        return self._together(photos, None, with_entropy=True)
 
-    def _together(self, photos: Sequence[NDArray[np.uint8] | Photo], space: LabelSpace | None) -> list[Prediction]:
+    def _together(
+        self, photos: Sequence[NDArray[np.uint8] | Photo], space: LabelSpace | None, *, with_entropy: bool
+    ) -> list[Prediction]:
         shape = _pixels(photos[0]).shape
         for pixels in map(_pixels, photos):
             if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -163,7 +168,7 @@ class Predictor:
         predictions = []
         for own in views:
             source = Upsampled(own, (height, width), self.segmenter.align_corners)
-            predictions.append(Prediction.of(source, self.segmenter.labels, 0.0, space))
+            predictions.append(Prediction.of(source, self.segmenter.labels, 0.0, space, with_entropy=with_entropy))
         seconds = (time.perf_counter() - start) / len(photos)
         return [replace(prediction, seconds=seconds) for prediction in predictions]
 

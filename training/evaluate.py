@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2street.models.compiled_code import compiled_code
 from sim2street.models.errors import DatasetError, LabelError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import CITYSCAPES17, CITYSCAPES19, SYNTHIA13, SYNTHIA16, common_space
 from sim2street.models.metrics import CALIBRATION_BINS, Calibration, confusion_matrix, iou_per_class, mean_iou
-from sim2street.models.prediction import compiled_code
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.external_predictions import Faults, PredictionFolder
@@ -104,7 +104,7 @@ def evaluate(
     seconds = 0.0
     with contextlib.closing(_read_ahead(dataset)) as samples:
         for done, sample in enumerate(samples, start=1):
-            scored = predictor(sample.photo, tally.space)
+            scored = predictor(sample.photo, tally.space, with_entropy=False)
             seconds += scored.seconds
             tally.add(sample.labels, scored.labels, scored.confidence)
             if progress is not None:
@@ -178,6 +178,7 @@ class ScoreAccumulator:
         self.space = scored_space(predicted, labelled)
         self.labelled = labelled
         self.images = 0
+        self._code = compiled_code()  # loaded now, so that the first photo is computed as all others are
         self._truth = self.space.relabel(np.arange(256, dtype=np.uint8), labelled)  # of every value in a label image
         self._truth[np.isin(self._truth, unreachable(predicted, self.space))] = IGNORE
         self._confusion = np.zeros((self.space.count, self.space.count + 1), np.int64)
@@ -196,7 +197,7 @@ class ScoreAccumulator:
         Raises:
             ValueError: the shapes differ, or a prediction is outside the classes.
         """
-        count, code = self.space.count, compiled_code()
+        count, code = self.space.count, self._code
         if confidence is None:
             self._calibration = None
         if code is None or confidence is None or self._calibration is None:

@@ -80,7 +80,7 @@ class Labeller:
 
     def likeliest(self, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The likeliest class of each pixel of (H, W, 3) uint8 RGB, and its probability: (H, W) uint8 and float32."""
-        predictions = [predictor(photo) for predictor in self.predictors]
+        predictions = [predictor(photo, with_entropy=False) for predictor in self.predictors]
         if len(predictions) == 1 and self.evidence is None:
             return predictions[0].labels, predictions[0].confidence
         mean = torch.from_numpy(predictions[0].probabilities / len(predictions))

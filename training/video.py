@@ -153,7 +153,7 @@ def _labels(file: Path, frame: NDArray[np.uint8], predictor: Predictor, *, keep:
     """Labels of a frame: the stored ones if they may be reused, otherwise new ones, which are stored."""
     if keep and is_whole_png(file):
         return read_label_image(file)
-    labels = predictor(frame).labels
+    labels = predictor(frame, with_entropy=False).labels
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(file) as partial:
         Image.fromarray(labels).save(partial, format="PNG")

@@ -22,11 +22,11 @@ import torch
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.gallery import Scene, thumbnail_jpeg
 from sim2street.app.content.panes import Pane, pane
+from sim2street.models.compiled_code import is_compiled
 from sim2street.models.errors import Sim2StreetError, is_out_of_memory
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import Photo
-from sim2street.models.prediction import is_compiled
 from sim2street.models.predictor import Predictor, best_device
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint

@@ -29,7 +29,7 @@ from sim2street.models.networks.encoders import (
     multiple_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
-from sim2street.models.networks.fusing import ConvNormAct, fused, project
+from sim2street.models.networks.fusing import ConvNormAct, fused, merge_projections, project
 from sim2street.models.networks.inference import is_recorded
 from sim2street.models.segmenter import Core, Segmenter
 
@@ -168,6 +168,12 @@ class DAFormerHead(nn.Module):
         ]
         context = torch.cat(context, dim=1)
         return self.classify(self.dropout(self.fuse(context)))
+
+    def merge_projections(self) -> None:
+        """For prediction alone."""
+        for branch in self.branches:
+            if isinstance(branch, ConvNormAct):
+                merge_projections(self.projections, branch)
 
 
 class EncoderAndHead(Core):

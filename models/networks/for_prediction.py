@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from sim2street.models.networks import onednn, winograd
+from sim2street.models.networks.daformer import DAFormerHead
+from sim2street.models.networks.hrda import ScaleAttention
 from sim2street.models.networks.merging import merge_norms
+from sim2street.models.networks.segformer import SegFormerHead
 from sim2street.models.segmenter import Segmenter
 
 
@@ -32,6 +35,8 @@ def for_prediction(segmenter: Segmenter, device: torch.device) -> Segmenter:
                 second.inplace = True
     if device.type == "cpu" and onednn.IS_BUILT_IN:
         for module in list(segmenter.core.modules()):
+            if isinstance(module, DAFormerHead | SegFormerHead | ScaleAttention):
+                module.merge_projections()
             for name, layer in list(module.named_children()):
                 module.register_module(name, _quicker(layer).eval())
     return segmenter
@@ -40,8 +45,10 @@ def for_prediction(segmenter: Segmenter, device: torch.device) -> Segmenter:
 def _quicker(layer: nn.Module) -> nn.Module:
     if type(layer) is nn.Linear:
         return onednn.Linear(layer)
-    if type(layer) is nn.Conv2d and onednn.suits(layer):
+    if type(layer) is not nn.Conv2d or not onednn.suits(layer):
+        return layer
+    if onednn.is_pointwise(layer):
         return onednn.PointwiseConv2d(layer)
-    if type(layer) is nn.Conv2d and winograd.suits(layer):
+    if winograd.suits(layer):
         return winograd.WinogradConv2d(layer)
-    return layer
+    return onednn.Conv2d(layer)

@@ -22,7 +22,13 @@ STRIP: Final = 1 << 11
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU."""
+    """Convolution without bias, batch norm, ReLU.
+
+    Attributes:
+        layers: of a 1x1 convolution whose projections were merged into it for prediction, see `merge_projections`.
+    """
+
+    layers: list[tuple[Tensor, Tensor | None]] | None = None
 
     def __init__(self, channels: int, outputs: int, kernel: int) -> None:
         convolution = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2, bias=False)
@@ -35,6 +41,14 @@ def project(projections: nn.ModuleList, features: list[Tensor], shape: torch.Siz
     return torch.cat([_resized(each, shape) for each in maps], dim=1)
 
 
+@torch.no_grad()
+def merge_projections(projections: nn.ModuleList, fuse: ConvNormAct) -> None:
+    """Multiply projections with the 1x1 `fuse` now and not in every call, for prediction alone."""
+    convolution, norm, _ = fuse
+    if isinstance(norm, nn.Identity):  # it was merged into the convolution
+        fuse.layers = _layers(projections, cast(nn.Conv2d, convolution).weight)
+
+
 def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor], shape: torch.Size) -> Tensor:
     """`fuse(project(projections, features, shape))` of a 1x1 `fuse`, for a fraction of the work.
 
@@ -43,7 +57,7 @@ def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor],
     convolution, norm, activation = fuse
     fusing = cast(nn.Conv2d, convolution)
     total: Tensor | None = None
-    for feature, (weight, bias) in zip(features, _layers(projections, fusing.weight), strict=True):
+    for feature, (weight, bias) in zip(features, fuse.layers or _layers(projections, fusing.weight), strict=True):
         if total is None and fusing.bias is not None:  # there is one where the norm was merged
             bias = fusing.bias if bias is None else fusing.bias + bias
         maps = _resized(F.conv2d(feature, weight[..., None, None], bias), shape)
@@ -70,7 +84,7 @@ def classified(
     fusing, rest = merged(cast(nn.Conv2d, convolution), norm)
     (height, width), device = shape[-2:], features[0].device
     whole, coarse = [], []
-    for feature, layer in zip(features, _layers(projections, fusing), strict=True):
+    for feature, layer in zip(features, fuse.layers or _layers(projections, fusing), strict=True):
         maps = feature.permute(0, 2, 3, 1)
         if maps.shape[1:3] == (height, width):
             whole.append((maps, layer))

@@ -33,7 +33,7 @@ from sim2street.models.networks.encoders import (
     multiple_of,
 )
 from sim2street.models.networks.entry import NetworkEntry
-from sim2street.models.networks.fusing import ConvNormAct, classified
+from sim2street.models.networks.fusing import ConvNormAct, classified, merge_projections
 from sim2street.models.segmenter import Core, Segmenter
 
 CONTEXT_SCALE: Final = 0.5
@@ -118,6 +118,10 @@ class ScaleAttention(nn.Module):
         maps = [features[name] for name in STAGES]
         shape = features["stage1"].shape
         return torch.sigmoid(classified(self.projections, self.fuse, self.dropout, self.classify, maps, shape))
+
+    def merge_projections(self) -> None:
+        """For prediction alone."""
+        merge_projections(self.projections, self.fuse)
 
 
 class HRDANetwork(Core):

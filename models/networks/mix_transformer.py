@@ -98,13 +98,17 @@ class Attention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Attend."""
+        return self.projection(self.attended(maps))
+
+    def attended(self, maps: Tensor) -> Tensor:
+        """What all heads have found, before the projection."""
         context = maps
         if self.reduce is not None and self.reduce_norm is not None:
             context = self.reduce_norm(convolve(self.reduce, at_least(maps, self.reduce.kernel_size[0])))
         query = self.split(self.query(maps))
         key, value = (self.split(part) for part in self.key_value(context).chunk(2, dim=-1))
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.projection(attended.transpose(1, 2).reshape(maps.shape))
+        return attended.transpose(1, 2).reshape(maps.shape)
 
     def split(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, heads, h * w, D / heads)."""
@@ -123,10 +127,14 @@ class FeedForward(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, D)."""
+        return self.narrow(self.mixed(maps))
+
+    def mixed(self, maps: Tensor) -> Tensor:
+        """(B, h, w, D) -> (B, h, w, 4 D), all but the last layer."""
         widened = self.widen(maps)
         if onednn.IS_BUILT_IN and on_processor(widened):
-            return self.narrow(onednn.convolved_gelu(self.mix, widened.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        return self.narrow(gelu(convolve(self.mix, widened)))
+            return onednn.convolved_gelu(self.mix, widened.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return gelu(convolve(self.mix, widened))
 
 
 class Block(nn.Module):
@@ -142,8 +150,11 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, D)."""
-        maps = maps + self.drop_path(self.attention(self.norm1(maps)))
-        return maps + self.drop_path(self.feed_forward(self.norm2(maps)))
+        if self.training:
+            maps = maps + self.drop_path(self.attention(self.norm1(maps)))
+            return maps + self.drop_path(self.feed_forward(self.norm2(maps)))
+        maps = onednn.added(self.attention.projection, self.attention.attended(self.norm1(maps)), maps)
+        return onednn.added(self.feed_forward.narrow, self.feed_forward.mixed(self.norm2(maps)), maps)
 
 
 class Stage(nn.Module):

@@ -11,7 +11,7 @@ from sim2street.models.labels import LabelSpace
 from sim2street.models.networks.daformer import EncoderAndHead
 from sim2street.models.networks.encoders import STAGES, EncoderOptions, build_encoder, dims_of, encoder_title, input_of
 from sim2street.models.networks.entry import NetworkEntry
-from sim2street.models.networks.fusing import ConvNormAct, classified
+from sim2street.models.networks.fusing import ConvNormAct, classified, merge_projections
 from sim2street.models.segmenter import Segmenter
 
 
@@ -42,6 +42,10 @@ class SegFormerHead(nn.Module):
         maps = [features[name] for name in reversed(STAGES)]
         shape = features["stage1"].shape
         return classified(self.projections, self.fuse, self.dropout, self.classify, maps, shape)
+
+    def merge_projections(self) -> None:
+        """For prediction alone."""
+        merge_projections(self.projections, self.fuse)
 
 
 def segformer(labels: LabelSpace, options: SegFormerOptions | None = None) -> Segmenter:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.networks.inference import on_processor
-from sim2street.models.networks.onednn import linear
+from sim2street.models.networks.onednn import Packed, linear
 
 TILE: Final = 4
 """Side of a tile of outputs."""
@@ -71,15 +71,14 @@ class WinogradConv2d(nn.Conv2d):
                 bias=convolution.bias is not None,
             )
         self.weight, self.bias = convolution.weight, convolution.bias
-        self.transformed: Tensor
-        self.register_buffer("transformed", transformed(self.weight), persistent=False)
+        self.products = tuple(Packed(each) for each in transformed(self.weight))
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve; where a graph is recorded, with gradients, in bf16 and on accelerators by definition."""
         tiles = input.shape[0] * input.shape[2] * input.shape[3] // TILE**2
         if not on_processor(input) or tiles < FEWEST:
             return super().forward(input)
-        return convolved(input, self.transformed, self.bias, self.dilation[0])
+        return convolved(input, self.products, self.out_channels, self.bias, self.dilation[0])
 
 
 @torch.no_grad()
@@ -90,33 +89,36 @@ def transformed(weight: Tensor) -> Tensor:
     return found.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
 
 
-def convolved(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+def convolved(
+    maps: Tensor, weights: Sequence[Tensor | Packed], channels: int, bias: Tensor | None, dilation: int
+) -> Tensor:
     """Convolve maps, surrounded by zeros, with transformed weights.
 
     Args:
         maps: (B, C, h, w).
-        weight: (36, D, C), see `transformed`.
+        weights: 36 of (D, C), see `transformed`.
+        channels: D.
         bias: (D,), or None.
         dilation: every dilation-th row and column by itself is a map that is convolved without dilation.
 
     Returns:
         (B, D, h, w), a pixel's channels side by side in memory.
     """
-    batch, channels, height, width = maps.shape
+    batch, seen, height, width = maps.shape
     down, across = (-(-side // (dilation * TILE)) for side in (height, width))
     right, bottom = ((cells * TILE + 1) * dilation - side for cells, side in ((across, width), (down, height)))
     parts = F.pad(maps.permute(0, 2, 3, 1), (0, 0, dilation, right, dilation, bottom))
     # (B, row of cells, row in it, column of cells, column in it, C) -> parts first, so that all are one batch.
     parts = parts.unflatten(1, (-1, dilation)).unflatten(3, (-1, dilation)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-    outputs = maps.new_empty(len(parts), down, TILE, across, TILE, weight.shape[1])
-    for group in _groups(len(parts), down, across, channels):
+    outputs = maps.new_empty(len(parts), down, TILE, across, TILE, channels)
+    for group in _groups(len(parts), down, across, seen):
         tiles = sum(chunk.tiles for chunk in group)
-        strip = maps.new_empty(SEEN * SEEN, tiles, channels)
+        strip = maps.new_empty(SEEN * SEEN, tiles, seen)
         first = 0
         for chunk in group:
             _transform_tiles(parts[chunk.parts], chunk, strip[:, first : first + chunk.tiles], across)
             first += chunk.tiles
-        products = [linear(each, layer) for each, layer in zip(strip, weight, strict=True)]
+        products = [linear(each, layer) for each, layer in zip(strip, weights, strict=True)]
         first = 0
         for chunk in group:
             _transform_products(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from sim2street.models.networks import NETWORKS, build
+from sim2street.models.networks import NETWORKS, build, onednn
 from sim2street.models.networks.for_prediction import for_prediction
-from sim2street.models.networks.onednn import IS_BUILT_IN, Linear, PointwiseConv2d
+from sim2street.models.networks.fusing import ConvNormAct
+from sim2street.models.networks.onednn import IS_BUILT_IN, Linear, Packed, PointwiseConv2d
 from sim2street.models.networks.winograd import CHANNELS, FEWEST, WinogradConv2d, convolved, suits, transformed
 from tests.models.test_networks import OPTIONS
 
@@ -25,7 +27,7 @@ def test_winograd_computes_the_convolution(shape: tuple[int, int, int, int], dil
     maps = torch.randn(shape, dtype=torch.float64)
     layer = nn.Conv2d(shape[1], 6, 3, padding=dilation, dilation=dilation).double()
     with torch.inference_mode():
-        found = convolved(maps, transformed(layer.weight), layer.bias, dilation)
+        found = convolved(maps, tuple(transformed(layer.weight)), 6, layer.bias, dilation)
         torch.testing.assert_close(found, layer(maps), atol=1e-12, rtol=0)
 
 
@@ -44,7 +46,7 @@ def test_winograd_convolves_by_definition_where_it_does_not_pay() -> None:
     """Few tiles, gradients and bf16."""
     layer = nn.Conv2d(CHANNELS[0], CHANNELS[1], 3, padding=1)
     quick = WinogradConv2d(layer)
-    quick.transformed.fill_(float("nan"))
+    quick.products = tuple(Packed(torch.full_like(each, float("nan"))) for each in transformed(layer.weight))
     few, many = torch.randn(1, CHANNELS[0], 8, 8), torch.randn(1, CHANNELS[0], 40, 40)
     assert 8 * 8 // 16 < FEWEST <= 40 * 40 // 16
     with torch.inference_mode():
@@ -92,6 +94,48 @@ def test_products_by_onednn(bias: bool) -> None:
     assert Linear(layer)(rows).requires_grad
 
 
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize(
+    ("kernel", "settings"),
+    [
+        (2, {"stride": 2}),
+        (3, {"stride": 2, "padding": 1}),
+        (7, {"stride": 4, "padding": 3}),
+        (3, {"padding": 1, "groups": 8}),
+        (3, {"padding": (2, 4), "dilation": (2, 4), "bias": False}),
+        ((1, 3), {"stride": (2, 1), "padding": (0, 1), "groups": 2}),
+    ],
+)
+def test_convolutions_by_onednn(kernel: int | tuple[int, int], settings: dict[str, Any]) -> None:
+    """Of any kind, of maps of any size and in either order of memory; a copy shares the weights."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 16, kernel, **settings)
+    quick = copy.deepcopy(onednn.Conv2d(layer))
+    for size in ((2, 8, 21, 34), (1, 8, 8, 9), (1, 8, 150, 200)):
+        maps = torch.randn(size)
+        for given in (maps, maps.to(memory_format=torch.channels_last)):
+            with torch.inference_mode():
+                torch.testing.assert_close(quick(given), layer(given))
+    torch.testing.assert_close(quick(maps), layer(maps))
+    assert quick(maps).requires_grad
+
+
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+def test_shortcuts_are_added_to_products() -> None:
+    """The layer's input and the shortcut stay as they were; with gradients the sum is PyTorch's."""
+    torch.manual_seed(0)
+    layer = nn.Linear(24, 40)
+    maps, shortcut = torch.randn(2, 5, 7, 24), torch.randn(2, 5, 7, 40)
+    before = maps.clone(), shortcut.clone()
+    with torch.inference_mode():
+        expected = shortcut + layer(maps)
+        torch.testing.assert_close(onednn.added(Linear(layer), maps, shortcut), expected)
+        torch.testing.assert_close(onednn.added(layer, maps, shortcut), expected, atol=0, rtol=0)
+    assert torch.equal(maps, before[0])
+    assert torch.equal(shortcut, before[1])
+    assert onednn.added(Linear(layer), maps, shortcut).requires_grad
+
+
 @pytest.mark.parametrize("name", [*NETWORKS, "lite0", "wide", "paper"])
 def test_networks_predict_the_same(name: str) -> None:
     """Every network, EfficientNet-Lite, a head wide enough for Winograd, and DeepLab-v2 with its shifted products."""
@@ -113,7 +157,19 @@ def test_networks_predict_the_same(name: str) -> None:
     assert found.auxiliary is None
     layers = {type(module) for module in quick.modules()}
     assert nn.Linear not in layers
+    assert nn.Conv2d not in layers
     assert (WinogradConv2d in layers) >= (name in ("wide", "paper"))
+
+
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize(("name", "heads"), [("segformer", 1), ("daformer", 1), ("hrda", 2)])
+def test_projections_are_merged_once(name: str, heads: int) -> None:
+    """For prediction, in each 1x1 fuse; not in a network that may be trained."""
+    segmenter = build(name, options={"variant": "b0", "channels": 16}).eval()
+    for expected in (0, heads):
+        fuses = [module for module in segmenter.modules() if isinstance(module, ConvNormAct)]
+        assert sum(fuse.layers is not None for fuse in fuses) == expected
+        for_prediction(segmenter, CPU)
 
 
 def test_an_accelerator_keeps_its_layers() -> None:

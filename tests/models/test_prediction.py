@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
+from sim2street.models import photo as photo_module
 from sim2street.models import prediction as prediction_module
 from sim2street.models.drawing import HEAT, heatmap, overlay
 from sim2street.models.errors import ConfigError, LabelError
@@ -122,6 +122,29 @@ def test_compiled_code_says_what_pytorch_says(space: LabelSpace, threads: int, m
 
 
 @pytest.mark.usefixtures("code")
+def test_neighbours_that_exclude_each_others_class_leave_the_third() -> None:
+    """Between two cells each certain of its class, by a factor that no float holds, both are less likely than a third."""
+    logits = torch.full((19, 1, 2), -900.0)
+    logits[3, 0, 0] = logits[5, 0, 1] = 0
+    for third, left, right in ((-300, 7, 7), (-900, 3, 5)):
+        logits[7] = third
+        prediction = Prediction.of(Upsampled([View(logits)], (1, 400), align_corners=True), CITYSCAPES19, 0)
+        assert prediction.labels[0, [0, 185, 214, 399]].tolist() == [3, left, right, 5]
+        np.testing.assert_allclose(prediction.confidence[0, [0, 185, 214, 399]], 1, atol=1e-5)
+        np.testing.assert_allclose(prediction.entropy[0, [0, 185, 214, 399]], 0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("code")
+@pytest.mark.parametrize("space", [CITYSCAPES19, CAMVID11])
+def test_entropy_can_be_left_for_later(space: LabelSpace) -> None:
+    source = Upsampled(views_of_a_scene(), (95, 279), align_corners=False)
+    at_once, later = (Prediction.of(source, CITYSCAPES19, 0, space, with_entropy=when) for when in (True, False))
+    assert later._entropy is None
+    for mine, theirs in zip(*([each.labels, each.confidence, each.entropy] for each in (at_once, later)), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.usefixtures("code")
 def test_several_views_are_averaged() -> None:
     second = views_of_a_scene(2)[1]
     both = Prediction.of(Upsampled([second, second], (50, 140), align_corners=True), CITYSCAPES19, 0)
@@ -226,8 +249,8 @@ def test_networks_that_read_at_one_size_share_the_resized_photo(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     photo, resizing = Photo(pixels, "street.png", ""), []
-    resize = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda *given: resizing.append(given[1]) or resize(*given))
+    resize = photo_module._resized
+    monkeypatch.setattr(photo_module, "_resized", lambda *given: resizing.append(given[1]) or resize(*given))
     for side in (48, 32, 48, 32, 40, 48):
         predictor = Predictor(segmenter, Window(short_side=side, resampling="bicubic"), device="cpu")
         shared = predictor(photo)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sim2street.models.compiled_code import compiled_code
 from sim2street.models.errors import LabelError
 from sim2street.models.label_space import IGNORE, LabelSpace
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, IDD_LITE7, SYNTHIA13
 from sim2street.models.networks import build
-from sim2street.models.prediction import compiled_code
 from sim2street.models.predictor import Predictor
 from sim2street.training.datasets.base import Sample, SegmentationDataset
 from sim2street.training.evaluate import ScoreAccumulator, evaluate

@@ -72,7 +72,7 @@ class Journal:
 def sample_picture(predictor: Predictor, dataset: SegmentationDataset, index: int) -> np.ndarray[Any, Any]:
     """Photo, prediction and ground truth side by side, (H, 3W, 3) uint8."""
     sample = dataset.read(index)
-    predicted = predictor(sample.photo, dataset.labels)
+    predicted = predictor(sample.photo, dataset.labels, with_entropy=False)
     return np.concatenate(
         [sample.photo, predicted.space.colourise(predicted.labels), dataset.labels.colourise(sample.labels)], axis=1
     )
