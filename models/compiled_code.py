@@ -34,10 +34,10 @@ def is_compiled() -> bool:
     return COMPILED in sys.modules and compiled_code() is not None
 
 
-def compiled_pictures() -> ModuleType | None:
-    """The module `compiled_pictures` where compiled code is loaded already; None elsewhere."""
+def compiled_resizing() -> ModuleType | None:
+    """The module `compiled_resizing` where compiled code is loaded already; None elsewhere."""
     if not is_compiled():
         return None
-    from sim2street.models import compiled_pictures
+    from sim2street.models import compiled_resizing
 
-    return compiled_pictures
+    return compiled_resizing

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from sim2street.models import plain_png
-from sim2street.models.compiled_code import compiled_pictures
+from sim2street.models.compiled_code import compiled_resizing
 from sim2street.models.errors import LabelError, PhotoError
 from sim2street.models.file_limits import first_picture
 from sim2street.models.metadata_stripping import without_metadata
@@ -146,7 +145,7 @@ class Photo:
 
 def _resized(pixels: NDArray[np.uint8], size: tuple[int, int], resampling: Image.Resampling) -> NDArray[np.uint8]:
     """(height, width, 3) uint8 RGB, read-only: by Pillow, or by compiled code that returns the same bytes."""
-    code, name = compiled_pictures(), COMPILED_FILTERS.get(resampling)
+    code, name = compiled_resizing(), COMPILED_FILTERS.get(resampling)
     if code is None or name is None:
         return np.asarray(Image.fromarray(pixels).resize(size, resampling))
     found = code.resized(pixels, size, name)
@@ -166,53 +165,35 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
         PhotoError: the file is missing, empty, too large, damaged, not a picture, too small or too elongated.
     """
     data, name = _read_bytes(source, name)
-    # A page gives a longest side, and strangers give it their files: those are for Pillow alone.
-    plain = plain_png.decoded(data, (plain_png.COLOUR,), MAX_PIXELS) if long_side is None else None
-    if plain is None:
-        decoded = _decode(data, name, long_side)
-        remarks, full_size, orientation = decoded.remarks, decoded.full_size, decoded.orientation
-        _check_sides(full_size, name)
-        pixels = _upright_pixels(decoded, name, long_side)
-    else:
-        remarks, full_size, orientation = [], (plain.shape[1], plain.shape[0]), 1
-        _check_sides(full_size, name)
-        pixels = plain
+    decoded = _decode(data, name, long_side)
+    image, remarks = decoded.image, decoded.remarks
+    width, height = full_size = decoded.full_size
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(
+            f"{name} measures {width}×{height} pixels; a street photo needs at least {MIN_SIDE} on each side. Choose a larger picture."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            f"{name} measures {width}×{height} pixels, too elongated for a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
+        )
+    # Block averaging stops at twice the needed size; the better filter of `limited` does the rest.
+    factor = 1 if long_side is None else max(1, max(image.size) // (2 * long_side))
+    try:
+        pixels = _to_rgb(image, remarks, factor)
+    except MemoryError as error:
+        raise _too_large_for_memory(name) from error
+    except DECODER_ERRORS as error:
+        raise _damaged(name, error) from error
+    if decoded.turn is not None:
+        pixels = np.ascontiguousarray(np.asarray(Image.fromarray(pixels).transpose(decoded.turn)))
     if is_nearly_black(pixels):
         remarks.append(
             "the picture is nearly black; if its values use only part of the file's range, stretch the contrast first"
         )
     digest, shown = hashlib.sha256(data).hexdigest(), (pixels.shape[1], pixels.shape[0])
     shrunk_from = None if shown == full_size else full_size
-    photo = Photo(pixels, name, digest, tuple(remarks), orientation, shrunk_from)
+    photo = Photo(pixels, name, digest, tuple(remarks), decoded.orientation, shrunk_from)
     return photo if long_side is None else photo.limited(long_side)
-
-
-def _check_sides(size: tuple[int, int], name: str) -> None:
-    """Raise `PhotoError` for a picture of (width, height) that is too small or too elongated."""
-    width, height = size
-    if min(size) < MIN_SIDE:
-        raise PhotoError(
-            f"{name} measures {width}×{height} pixels; a street photo needs at least {MIN_SIDE} on each side. Choose a larger picture."
-        )
-    if max(size) > MAX_ASPECT * min(size):
-        raise PhotoError(
-            f"{name} measures {width}×{height} pixels, too elongated for a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
-        )
-
-
-def _upright_pixels(decoded: _Decoded, name: str, long_side: int | None) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB; a large picture is shrunk to at least twice `long_side`."""
-    # Block averaging stops at twice the needed size; the better filter of `limited` does the rest.
-    factor = 1 if long_side is None else max(1, max(decoded.image.size) // (2 * long_side))
-    try:
-        pixels = _to_rgb(decoded.image, decoded.remarks, factor)
-    except MemoryError as error:
-        raise _too_large_for_memory(name) from error
-    except DECODER_ERRORS as error:
-        raise _damaged(name, error) from error
-    if decoded.turn is None:
-        return pixels
-    return np.ascontiguousarray(np.asarray(Image.fromarray(pixels).transpose(decoded.turn)))
 
 
 def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
@@ -225,11 +206,7 @@ def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> 
         LabelError: it contains colours, fractions or values outside 0 to 255 instead of labels.
     """
     data, name = _read_bytes(source, name)
-    is_file = isinstance(
-        source, str | Path
-    )  # of a data set; what strangers give a page comes as bytes, for Pillow alone
-    plain = plain_png.decoded(data, (plain_png.GREY, plain_png.PALETTE), MAX_PIXELS) if is_file else None
-    return _label_values(_decode(data, name), name) if plain is None else plain
+    return _label_values(_decode(data, name), name)
 
 
 def read_label_picture(

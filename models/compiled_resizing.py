@@ -1,4 +1,4 @@
-"""Pictures in compiled code: resizing as Pillow does, byte for byte, in a quarter of its time, and the filters of PNG.
+"""Resizing as Pillow does, byte for byte, in a quarter of its time.
 
 Importing this module needs Numba, the extra `fast`; `compiled_code` says whether it is loaded.
 """
@@ -20,9 +20,6 @@ once."""
 FRACTION: Final = 22
 """Bits after the point of Pillow's weights, which leave 8 for a pixel and 2 for sums beyond its range."""
 HALF: Final = np.int32(1 << (FRACTION - 1))
-
-
-BYTE: Final = np.int32(255)
 
 
 class Taps(NamedTuple):
@@ -137,86 +134,5 @@ def _round(sums: Any, out: Any) -> None:
         out[i] = value if value < 255 else 255
 
 
-def unfiltered(rows: NDArray[np.uint8], channels: int) -> NDArray[np.uint8] | None:
-    """Undo the filters of a PNG of 8 bits (its specification's section 9).
-
-    Args:
-        rows: (H, 1 + W * channels) uint8, the type of filter and the filtered bytes of each row.
-        channels: 1 or 3.
-
-    Returns:
-        (H, W * channels) uint8; None if a row has a filter that there is not.
-    """
-    values = np.empty((rows.shape[0], rows.shape[1] - 1), np.uint8)
-    return values if _unfilter(rows, channels, values) else None
-
-
-def _unfilter(rows: Any, channels: int, out: Any) -> bool:
-    above = np.zeros(out.shape[1], np.uint8)
-    for y in range(len(rows)):
-        kind, row, values = rows[y, 0], rows[y, 1:], out[y]
-        if kind == 0:
-            values[:] = row
-        elif kind == 1:
-            _add_left(row, channels, values)
-        elif kind == 2:
-            for i in range(len(row)):
-                values[i] = row[i] + above[i]
-        elif kind == 3:
-            _add_mean(row, above, channels, values)
-        elif kind == 4 and channels == 3:
-            _add_nearest_of_colours(row, above, values)
-        elif kind == 4:
-            _add_nearest(row, above, values)
-        else:
-            return False
-        above = values
-    return True
-
-
-def _add_left(row: Any, channels: int, values: Any) -> None:
-    for i in range(len(row)):
-        values[i] = row[i] + (values[i - channels] if i >= channels else 0)
-
-
-def _add_mean(row: Any, above: Any, channels: int, values: Any) -> None:
-    for i in range(len(row)):
-        left = np.int32(values[i - channels]) if i >= channels else np.int32(0)
-        values[i] = row[i] + ((left + np.int32(above[i])) >> 1)
-
-
-def _add_nearest(row: Any, above: Any, values: Any) -> None:
-    left = corner = np.int32(0)
-    for i in range(len(row)):
-        up = np.int32(above[i])
-        left = np.int32(row[i] + _nearest(left, up, corner)) & BYTE
-        values[i], corner = left, up
-
-
-def _add_nearest_of_colours(row: Any, above: Any, values: Any) -> None:
-    """`_add_nearest` of three channels, which do not wait for each other."""
-    red = green = blue = np.int32(0)
-    corner_red = corner_green = corner_blue = np.int32(0)
-    for x in range(len(row) // 3):
-        i = 3 * x
-        up_red, up_green, up_blue = np.int32(above[i]), np.int32(above[i + 1]), np.int32(above[i + 2])
-        red = np.int32(row[i] + _nearest(red, up_red, corner_red)) & BYTE
-        green = np.int32(row[i + 1] + _nearest(green, up_green, corner_green)) & BYTE
-        blue = np.int32(row[i + 2] + _nearest(blue, up_blue, corner_blue)) & BYTE
-        values[i], values[i + 1], values[i + 2] = red, green, blue
-        corner_red, corner_green, corner_blue = up_red, up_green, up_blue
-
-
-def _nearest(left: Any, up: Any, corner: Any) -> Any:
-    """Paeth's: whichever of three is nearest to `left + up - corner`, of equals the first."""
-    down, across = up - corner, left - corner
-    of_left, of_up, of_corner = abs(down), abs(across), abs(down + across)
-    other = up if of_up <= of_corner else corner
-    return left if of_left <= min(of_up, of_corner) else other
-
-
 _add, _round = compiled(_add), compiled(_round)
 _resized_along_width, _resized_along_height = compiled(_resized_along_width), compiled(_resized_along_height)
-_nearest, _add_left, _add_mean = compiled(_nearest), compiled(_add_left), compiled(_add_mean)
-_add_nearest, _add_nearest_of_colours = compiled(_add_nearest), compiled(_add_nearest_of_colours)
-_unfilter = compiled(_unfilter)
