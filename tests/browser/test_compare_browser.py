@@ -367,7 +367,7 @@ def test_one_stands_large_and_the_others_are_a_tap_away(compare: ComparePage) ->
 
 def test_all_panes_fit_into_the_full_screen(compare: ComparePage) -> None:
     page = compare.page
-    page.set_viewport_size({"width": 1440, "height": 700})
+    page.set_viewport_size({"width": 1440, "height": 600})
     page.keyboard.press("f")
     page.locator(".viewer.full").wait_for()
     compare.settle()
@@ -375,7 +375,7 @@ def test_all_panes_fit_into_the_full_screen(compare: ComparePage) -> None:
     page.keyboard.press("f")
     page.locator(".viewer:not(.full)").wait_for()
     page.set_viewport_size({"width": 1440, "height": 900})
-    assert lowest <= 700
+    assert lowest <= 600
 
 
 def test_two_blink_in_turn_until_they_are_paused(compare: ComparePage) -> None:
