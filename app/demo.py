@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 if not __package__:  # run by its path, as in a Space, without the package installed
     import checkout  # noqa: F401
 
-from sim2street.app.content import html_tables
+from sim2street.app.content import checkpoint_list, html_tables
 from sim2street.app.content.comparison import listed_checkpoints
 from sim2street.app.content.engine import ENGINE, Engine, Failure, Settings, answer_pane, predictor
 from sim2street.app.content.headline import HEADING, INTRODUCTION
@@ -70,6 +70,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
             with gr.Tab("Gap"):
                 GapTab(engine, listed, reads=not ON_ZERO_GPU).build(demo)
             with gr.Tab("Checkpoints"):
+                gr.Markdown(checkpoint_list.INTRODUCTION)
                 cards = gr.HTML()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
             if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; without one, visitors cannot be identified

@@ -29,6 +29,7 @@ def draw() -> None:
     st.set_page_config(page_title="Sim2Street", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.logo(str(HERE / "icon.svg"), size="large")
     st.html(HERE / "viewer" / "contrast.css")
+    st.html(HERE / "viewer" / "touch.css")
     own_session()
     uploads.begin_run()
     st.navigation(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from sim2street.app.content import figures
 from sim2street.app.content.method_display import display_of
 from sim2street.app.content.names import reports_by_title
 from sim2street.models.storage.checkpoint import Checkpoint
+
+INTRODUCTION: Final = (
+    "A checkpoint is a trained network. **Source-only** learns from labelled images of the source alone; the other"
+    " methods also see images of the target **without labels**. Select a line for its data, licence and scores."
+)
+"""What a visitor has to know before the list, as Markdown."""
 
 
 def scored_sets(checkpoints: Sequence[Checkpoint]) -> list[str]:

@@ -22,13 +22,17 @@ STYLE: Final = """
 .table .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; }
 .card { display: grid; grid-template-columns: minmax(230px, 2fr) minmax(0, 3fr); gap: 10px 28px; }
 .folded { border: 1px solid rgba(128,128,128,.3); border-radius: 10px; margin: 0 0 6px; padding: 8px 14px; }
-.folded summary { display: grid; grid-template-columns: 10px minmax(0, 4fr) minmax(0, 4fr) minmax(0, 4fr) minmax(0, 2fr) 8rem; gap: 0 14px; align-items: baseline; cursor: pointer; font-size: 14px; }
-.folded summary .dot { width: 9px; height: 9px; border-radius: 50%; } .folded summary span:not(.dot) { opacity: .75; }
+.folded summary { display: grid; grid-template-columns: 10px minmax(0, 4fr) minmax(0, 4fr) minmax(0, 4fr) minmax(0, 2fr) 3rem 1rem; gap: 0 14px; align-items: baseline; cursor: pointer; font-size: 14px; }
+.folded summary::after { content: "›"; grid-column: -2; text-align: center; transition: rotate .15s; } .folded[open] summary::after { rotate: 90deg; }
+.folded .score { text-align: right; font-weight: 600; font-variant-numeric: tabular-nums; }
+.folded summary .dot { width: 9px; height: 9px; border-radius: 50%; } .folded summary span:not(.dot, .score) { opacity: .75; }
 .folded[open] summary { margin-bottom: 12px; } .folded .card { border: 0; padding: 0; margin: 0; }
 .card p { margin: 0 0 8px; }
 .card dl { margin: 0; padding: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
 .card dt { opacity: .68; padding: 0; margin: 0; } .card dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
-@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .card, .folded summary { grid-template-columns: minmax(0, 1fr); } .folded summary .dot { display: none; } }
+@media (max-width: 720px) { .table table { font-size: 12.5px; } .table :is(th, td) { padding-right: 8px !important; } .table td.text { min-width: 6.5rem; white-space: normal; } .card { grid-template-columns: minmax(0, 1fr); }
+  .folded summary { grid-template-columns: 10px minmax(0, 1fr) auto 1rem; gap: 0 10px; } .folded summary .data { grid-area: 2 / 2; } .folded .score { grid-area: 1 / 3; } .folded summary::after { grid-row: 1 / 3; align-self: center; }
+  .folded summary :is(.network, .licence) { display: none; } }
 """
 """Style of `table`, `card` and `checkpoint_cards`."""
 
@@ -60,11 +64,13 @@ def table(
 
 
 def checkpoint_cards(entries: Sequence[CatalogEntry]) -> str:
-    """A line per checkpoint that opens its card, or the reason why it cannot be used."""
+    """A line per checkpoint that opens its card, the best first, or the reason why it cannot be used."""
     usable = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
     titles = figures.unique_titles(usable)
-    sets = checkpoint_list.scored_sets(usable)
-    cards = [_folded(checkpoint, titles[checkpoint.name], next(iter(sets), None)) for checkpoint in usable]
+    by = next(iter(checkpoint_list.scored_sets(usable)), None)
+    cards = [] if by is None else [f"<p>The best first, by mIoU in percent on {escape.html(by)}.</p>"]
+    ordered = checkpoint_list.found(usable, titles, words="", methods=(), by=by)
+    cards += [_folded(checkpoint, titles[checkpoint.name], by) for checkpoint in ordered]
     cards += [problem(entry) for entry in entries if entry.checkpoint is None]
     return "".join(cards) or "<p>No checkpoint was found.</p>"
 
@@ -94,9 +100,10 @@ def _folded(checkpoint: Checkpoint, title: str, by: str | None) -> str:
     """A card behind a line with the checkpoint's title, data, network, licence and mIoU on a set."""
     dot = f'<span class="dot" style="background:{display_of(checkpoint.config.method).colour}"></span>'
     score = checkpoint_list.miou(checkpoint, by)
-    brief = [*checkpoint_list.in_brief(checkpoint), *([] if score is None else [f"{by} {score:.1f}"])]
-    said = "".join(f"<span>{escape.html(words)}</span>" for words in brief)
-    line = f"<summary>{dot}<b>{escape.html(title)}</b>{said}</summary>"
+    brief = zip(("data", "network", "licence"), checkpoint_list.in_brief(checkpoint), strict=True)
+    said = "".join(f'<span class="{name}">{escape.html(words)}</span>' for name, words in brief)
+    scored = f'<span class="score">{_cell(score, ".1f")}</span>'
+    line = f"<summary>{dot}<b>{escape.html(title)}</b>{said}{scored}</summary>"
     return f'<details class="folded">{line}{card(checkpoint)}</details>'
 
 

@@ -97,6 +97,7 @@ STYLE: Final = """
 .method .text { text-align: left; }
 .method td.text:last-child { white-space: normal; min-width: 16rem; }
 @media (max-width: 700px) {
+  .method th, .method td.text { white-space: normal; }
   .method .term { grid-template-columns: minmax(0, 1fr); padding-bottom: .6rem; }
   .method .by { padding: 0; }
   .method .by::after { display: none; }

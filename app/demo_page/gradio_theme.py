@@ -121,7 +121,12 @@ CSS: Final = (
 #own .icon-wrap { width: 22px; margin-bottom: 2px; }
 .busy::before { content: ""; display: inline-block; width: 11px; height: 11px; margin-right: 8px; vertical-align: -1px; color: var(--color-accent); border: 2px solid; border-right-color: transparent; border-radius: 50%; animation: turn .8s linear infinite; }
 @keyframes turn { to { transform: rotate(360deg); } }
-@media (pointer: coarse) { .sheet > button { min-height: 38px; } }
+/* What a finger presses. */
+@media (pointer: coarse) {
+  .sheet > button, button.lg, fieldset label, label.checkbox-container, .folded summary { min-height: 40px; }
+  .tab-wrapper { height: 48px !important; } .tab-container:not(.visually-hidden), .tab-container:not(.visually-hidden) > button { height: 40px !important; }
+  .method summary { padding-block: 10px; }
+}
 @media (prefers-reduced-motion: reduce) { .busy::before { animation: none; } }
 #details > * { flex: 1 1 0 !important; min-width: 0 !important; } .modebar { display: none !important; }
 :is(#chart, .chart) svg text { fill: var(--body-text-color) !important; font-family: var(--font) !important; }

@@ -25,6 +25,7 @@ const MODES = [
   ["blink", "blink", "Blink between two (B)"],
 ];
 const MAX_ZOOM = 32;
+const OPACITY = 0.7; // of the overlay, until somebody changes it
 const BLINK_SECONDS = 0.7; // per picture; far below the three flashes a second that harm some people
 const CAPTION = 30; // height of a caption, as in the style sheet
 const WIDE_PANE = 300; // CSS pixels that a pane's picture has at least where there is room for a rail
@@ -94,7 +95,7 @@ class Viewer {
     this.settings = before?.settings ?? {
       layer: "classes",
       mode: null, // the person's choice; until then the screen's width decides
-      opacity: 0.7,
+      opacity: OPACITY,
       certainty: 0,
       safe: false,
       rail: true,
@@ -110,7 +111,7 @@ class Viewer {
     };
     if (options.key) remembered.set(options.key, { settings: this.settings, request: options.request });
     const isEcho = before && before.request === options.request;
-    this.asked = { unknown: [], keys: [], layers: [], pixel: null }; // by the address, and not confirmed by the bundle yet
+    this.asked = { unknown: [], keys: [], layers: [], hidden: [], pixel: null }; // by the address, and not confirmed by the bundle yet
     if (!isEcho) this.readAddress();
     this.subjects = [];
     this.panes = [];
@@ -601,8 +602,8 @@ class Viewer {
 
   /** Height in CSS pixels from the top of the panes to the lower edge of the screen, were the page not scrolled. */
   heightLeft() {
-    if (this.isFullScreen()) return this.root.clientHeight - this.grid.offsetTop - 24;
     let top = this.grid.getBoundingClientRect().top;
+    if (this.isFullScreen()) return this.root.clientHeight - (top + this.root.scrollTop) - 24;
     for (let at = this.grid; at; at = at.parentElement ?? at.getRootNode().host) top += at.scrollTop;
     return Math.max(380, window.innerHeight - top - 16);
   }
@@ -662,9 +663,14 @@ class Viewer {
     for (const [name, low, high] of [
       ["zoom", 1, MAX_ZOOM],
       ["split", 0, 1],
+      ["opacity", 0, 1],
+      ["certainty", 0, 1],
     ]) {
       if (named.has(name) && Number.isFinite(numbers(name)[0])) s[name] = clamp(numbers(name)[0], low, high);
     }
+    if (named.has("palette")) s.safe = named.get("palette") === "safe";
+    asked.hidden = named.getAll("hide");
+    if (asked.hidden.length) s.hiddenNames = new Set(asked.hidden);
     const [centre, pixel] = [numbers("at"), numbers("pixel")];
     if (centre.length === 2 && centre.every(Number.isFinite)) s.centre = centre.map((v) => clamp(v, 0, 1));
     if (pixel.length === 2 && pixel.every((v) => Number.isInteger(v) && v >= 0)) asked.pixel = pixel;
@@ -674,7 +680,8 @@ class Viewer {
   confirmAddress() {
     const { bundle, asked } = this;
     const missing = [...asked.unknown];
-    asked.unknown = [];
+    missing.push(...asked.hidden.filter((name) => !bundle.classes.some((c) => c.name === name)).map((name) => `class “${name}”`));
+    asked.unknown = asked.hidden = [];
     if (asked.layers.includes("error") && !bundle.truth && !bundle.waiting.length)
       missing.push("the errors, which need a ground truth");
     if (asked.layers.includes("translated") && !bundle.waiting.length && !this.offers("translated"))
@@ -693,7 +700,10 @@ class Viewer {
         if (gone.includes(this.settings[name])) this.settings[name] = null;
       asked.keys = [];
     }
-    if (missing.length) this.note(`The address names ${missing.join(" and ")}; it is not shown here.`);
+    if (missing.length) {
+      const [named, said] = [new Intl.ListFormat("en-GB").format(missing), missing.length > 1 ? "they are" : "it is"];
+      this.note(`The address names ${named}; ${said} not shown here.`);
+    }
   }
 
   /** Write the view into the address, so that it can be shared; what is as it always is is left out. */
@@ -714,12 +724,17 @@ class Viewer {
         zoom: s.zoom === 1 ? null : s.zoom.toFixed(2),
         at: s.zoom === 1 ? null : s.centre.map((v) => v.toFixed(4)).join(","),
         pixel: this.pinned?.join(","),
+        opacity: s.opacity === OPACITY ? null : s.opacity.toFixed(2),
+        certainty: s.certainty ? s.certainty.toFixed(2) : null,
+        palette: s.safe ? "safe" : null,
       };
       const address = new URL(location.href);
       for (const [name, value] of Object.entries(parts)) {
         if (value == null) address.searchParams.delete(name);
         else address.searchParams.set(name, value);
       }
+      address.searchParams.delete("hide");
+      for (const name of s.hiddenNames) address.searchParams.append("hide", name);
       if (address.href !== location.href) history.replaceState(history.state, "", address);
     }, 200);
   }

@@ -33,10 +33,7 @@ STYLE: Final = f"""
 def main() -> None:
     """What to look for, then a line per checkpoint, the broken ones last with their reason."""
     st.markdown("# Checkpoints")
-    st.markdown(
-        "A checkpoint is a trained network. **Source-only** learns from labelled images of the source alone; the other"
-        " methods also see images of the target **without labels**. Select a line for its data, licence and scores."
-    )
+    st.markdown(checkpoint_list.INTRODUCTION)
     entries = session.checkpoints()
     if not entries:
         st.info("No checkpoint was found. Train one with `sim2street train`.", icon=":material/inventory_2:")

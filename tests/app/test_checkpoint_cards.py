@@ -45,10 +45,11 @@ def test_both_pages_say_the_same_of_a_checkpoint(
     assert not page.exception
     entries = [CatalogEntry(path.name, Checkpoint.open(path)) for path in (TRAINED, imported)]
     cards = [element.proto.body for element in page.get("html") if "<dl>" in element.proto.body]
-    hosted = checkpoint_cards(entries)
+    hosted = checkpoint_cards(entries[::-1])
     assert all(card in hosted for card in cards)
     assert hosted.count('<div class="card">') == len(cards) == len(page.expander) == 2
     assert page.expander[0].label.endswith("**46.7**"), "scores best on the set that both share"
+    assert re.findall('class="score">(.*?)<', hosted) == ["46.7", "30.0"], "in the same order"
     facts = [re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card) for card in cards]
     trained, theirs = ({name: html.unescape(value) for name, value in each} for each in facts)
     assert trained["Training"] == "3000 steps, seed 0"

@@ -367,6 +367,19 @@ def test_one_stands_large_and_the_others_are_a_tap_away(compare: ComparePage) ->
     assert compare.frames_sent == sent
 
 
+def test_all_panes_fit_into_the_full_screen(compare: ComparePage) -> None:
+    page = compare.page
+    page.set_viewport_size({"width": 1440, "height": 600})
+    page.keyboard.press("f")
+    page.locator(".viewer.full").wait_for()
+    compare.settle()
+    lowest = max(box["y"] + box["height"] for box in (pane.bounding_box() for pane in page.locator(".pane").all()))
+    page.keyboard.press("f")
+    page.locator(".viewer:not(.full)").wait_for()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert lowest <= 600
+
+
 def test_two_blink_in_turn_until_they_are_paused(compare: ComparePage) -> None:
     page = compare.page
     page.keyboard.press("b")
@@ -384,17 +397,28 @@ def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[
     page = compare.page
     page.mouse.click(*compare.middle("truth"))
     page.keyboard.press("2")
-    page.keyboard.press("+")
-    page.keyboard.press("o")
+    for key in ("+", "o", "[", "p"):
+        page.keyboard.press(key)
+    for name in ("sky", "traffic sign"):
+        page.locator(f'.entry[data-class="{name}"] .toggle').click()
     page.wait_for_timeout(600)
     address = page.url
     assert "layer=entropy" in address
-    other = open_page(address=address + "&left=gone&methods=Gone")
+    other = open_page(address=address + "&left=gone&hide=unicorn&methods=Gone")
     assert other.zoom() == 1.5
     assert other.page.locator(".viewer").get_attribute("data-mode") == "focus"
     assert other.page.locator('.segment[data-layer="entropy"]').get_attribute("aria-pressed") == "true"
     assert other.page.locator(".probe .where").inner_text() == page.locator(".probe .where").inner_text()
-    assert "“gone”" in other.page.locator(".notice").inner_text()
+    said = "The address names class “unicorn” and “gone”; they are not shown here."
+    assert other.page.locator(".notice").inner_text().strip() == said
+    hidden = other.page.locator('.toggle[aria-pressed="false"] .name').all_inner_texts()
+    assert sorted(hidden) == ["sky", "traffic sign"]
+    assert other.page.get_by_role("slider", name="Opacity").input_value() == "0.6"
+    palette = page.get_by_role("button", name="Colour-blind palette (P)")
+    assert other.page.get_by_role("button", name="Colour-blind palette (P)").get_attribute("aria-pressed") == "true"
+    for key in ("]", "p"):
+        page.keyboard.press(key)
+    assert palette.get_attribute("aria-pressed") == "false", "as it was, for the other tests"
     assert other.problems == []
 
 
