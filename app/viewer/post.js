@@ -1,7 +1,7 @@
 /** Where carriers leave what they bring for the viewer of a key, whichever of them the page mounts first. */
 function post(key) {
   const boxes = (globalThis.sim2streetPost ??= new Map());
-  if (!boxes.has(key)) boxes.set(key, { images: new Map(), bundle: null, shown: null, tell: () => {} });
+  if (!boxes.has(key)) boxes.set(key, { images: new Map(), holders: new Map(), bundle: null, shown: null, tell: () => {} });
   return boxes.get(key);
 }
 

@@ -138,8 +138,15 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
             args=(own.key,),
             help="A label image with the photo's aspect ratio and one class number per pixel.",
         )
+        # A new control for each numbering that a button took: the browser, which does not draw a closed popover's controls, sends
+        # the value that it showed last, and would take the choice back.
+        taken: list[str] = st.session_state.setdefault("encodings_taken", [next(iter(gallery.ENCODINGS))])
         encoding = st.selectbox(
-            "Numbering of its classes", list(gallery.ENCODINGS), key="encoding", disabled=label is None
+            "Numbering of its classes",
+            list(gallery.ENCODINGS),
+            list(gallery.ENCODINGS).index(taken[-1]),
+            key=f"encoding_{len(taken)}",
+            disabled=label is None,
         )
     uploads.hold([] if label is None else [label])
     if label is None or st.session_state.get("label_of") != own.key:
@@ -159,7 +166,7 @@ def _with_truth(own: Own, tools: DeltaGenerator) -> Scene:
 
 
 def _take_encoding(title: str) -> None:
-    st.session_state.encoding = title
+    st.session_state.encodings_taken.append(title)
 
 
 def _label_came(key: str) -> None:

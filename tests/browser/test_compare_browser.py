@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from sim2street.app.views import components
 from sim2street.models.labels import CITYSCAPES19
 from tests.app.content.test_clip import film
 
@@ -38,6 +40,15 @@ HAND_OVER = """
   document.querySelector("h1").dispatchEvent(event);
 }
 """
+
+
+UPLOADER = "stFileUploaderDropzoneInput"
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class ComparePage:
@@ -312,12 +323,10 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     # Streamlit writes the whole address back, as it was when a run began: the viewer must not take it for a request.
     page.evaluate("(search) => history.replaceState(history.state, '', search)", swiped)
     page.get_by_role("radio", name="Your photo").click()
-    pixels = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    files = page.locator('input[type="file"]')
-    files.first.wait_for(state="attached")
-    files.first.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    street = as_png(np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8))
+    files = page.get_by_test_id(UPLOADER)
+    files.wait_for(state="attached")
+    files.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": street})
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
     assert page.locator(".notice").is_hidden(), "that this photo has no ground truth is no fault of an address"
@@ -326,18 +335,62 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     assert compare.zoom() == 1.5
     assert page.get_by_role("slider", name="Opacity").input_value() == "0.3"
     assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
-    files.first.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+    files.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
     page.get_by_text("not a picture that can be read here").wait_for()
     page.get_by_role("button", name="Dismiss").click()
     page.get_by_text("not a picture that can be read here").wait_for(state="detached")
     strip = page.locator('[aria-label="Your photos"]')
     for name, gesture in (("dropped.png", "drop"), ("pasted.png", "paste")):
-        page.evaluate(HAND_OVER, [gesture, name, list(buffer.getvalue())])
+        page.evaluate(HAND_OVER, [gesture, name, list(street)])
         strip.locator("button", has_text=name).wait_for(timeout=60_000)
     strip.get_by_role("button", name="Remove street.png").dispatch_event("click")
     strip.locator("button", has_text="street.png").wait_for(state="detached")
     assert strip.locator("button[aria-pressed]").count() == 2
     assert compare.problems == []
+
+
+def test_ground_truth_and_its_numbering_stay_with_their_photo(open_page: Callable[..., ComparePage]) -> None:
+    page = open_page().page
+    page.get_by_role("radio", name="Your photo").click()
+    random = np.random.default_rng(1)
+    photos = {name: random.integers(0, 255, (180, 320, 3), np.uint8) for name in ("first.png", "second.png")}
+    label_ids = random.choice(np.array([7, 8, 11, 21, 23, 24, 26], np.uint8), (180, 320))
+    upload = [{"name": name, "mimeType": "image/png", "buffer": as_png(pixels)} for name, pixels in photos.items()]
+    page.get_by_test_id(UPLOADER).set_input_files(upload)
+    strip = page.locator('[aria-label="Your photos"]')
+    strip.locator("button", has_text="first.png").first.click()
+    page.get_by_test_id("stPopoverButton").filter(has_text="Ground truth").click()
+    labels = page.get_by_test_id("stPopoverBody").get_by_test_id(UPLOADER)
+    labels.set_input_files({"name": "labels.png", "mimeType": "image/png", "buffer": as_png(label_ids)})
+    page.get_by_role("button", name="Read it as Cityscapes label ids").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Read it as Cityscapes label ids").click()
+    truth = page.locator('.pane[data-key="truth"]')
+    truth.wait_for()
+    for _ in range(3):
+        strip.locator("button", has_text="second.png").first.click()
+        truth.wait_for(state="detached")
+        strip.locator("button", has_text="first.png").first.click()
+        truth.wait_for()
+
+
+def test_images_stay_until_their_last_carrier_goes(browser: Any) -> None:
+    """Where a carrier moves, React mounts a second one with the very same data and ends it afterwards."""
+    post, carrier = ((components.VIEWER / name).read_text("utf-8") for name in ("post.js", "carrier.js"))
+    script = post + carrier.replace("export default", "return")
+    page = browser.new_page()
+    kept = page.evaluate(
+        """(script) => {
+          const carry = new Function(script)();
+          const data = [{ viewer: "viewer", digest: "d", images: {} }];
+          const ends = [1, 2].map(() => carry({ data, parentElement: document.createElement("div") }));
+          const { images } = globalThis.sim2streetPost.get("viewer");
+          return ends.map((end) => (end(), images.size));
+        }""",
+        script,
+    )
+    page.close()
+    assert kept == [1, 0]
 
 
 def test_the_panes_get_the_screen(compare: ComparePage) -> None:
@@ -508,7 +561,7 @@ def test_a_clip_is_moved_through(open_page: Callable[..., ComparePage]) -> None:
     page = compare.page
     page.get_by_role("radio", name="Your clip").click()
     clip = {"name": "drive.mp4", "mimeType": "video/mp4", "buffer": film(20)}
-    page.locator('input[type="file"]').first.set_input_files(clip)
+    page.get_by_test_id(UPLOADER).set_input_files(clip)
     note = page.locator('.pane[data-key="photo"] .note')
     note.filter(has_text="drive.mp4 at 0.0 s").wait_for(timeout=60_000)
     compare.wait_for_methods()
@@ -517,7 +570,7 @@ def test_a_clip_is_moved_through(open_page: Callable[..., ComparePage]) -> None:
     note.filter(has_text="drive.mp4 at 1.5 s").wait_for(timeout=60_000)
     compare.wait_for_methods()
     assert compare.picture(METHODS[0]) != before
-    page.locator('input[type="file"]').first.set_input_files({**clip, "name": "notes.mp4", "buffer": b"no film"})
+    page.get_by_test_id(UPLOADER).set_input_files({**clip, "name": "notes.mp4", "buffer": b"no film"})
     page.get_by_role("alert").filter(has_text="notes.mp4").wait_for(timeout=60_000)
     assert compare.problems == []
 
@@ -526,10 +579,9 @@ def test_a_method_is_adapted_to_a_photo_and_back(open_page: Callable[..., Compar
     compare = open_page()
     page = compare.page
     page.get_by_role("radio", name="Your photo").click()
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(4).integers(0, 255, (96, 128, 3), np.uint8)).save(buffer, "PNG")
-    photo = {"name": "street.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    page.locator('input[type="file"]').first.set_input_files(photo)
+    pixels = np.random.default_rng(4).integers(0, 255, (96, 128, 3), np.uint8)
+    photo = {"name": "street.png", "mimeType": "image/png", "buffer": as_png(pixels)}
+    page.get_by_test_id(UPLOADER).set_input_files(photo)
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for(timeout=60_000)
     compare.wait_for_methods()
     panes = page.locator(".pane canvas").count()
