@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from sim2street.training.jobs.access import set_password
-from tests.browser.conftest import running_app
+from tests.browser.conftest import CONTRAST, running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -84,6 +84,10 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
         "e => getComputedStyle(e).color"
     ), "the page's own colour, whose contrast is known"
 
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(1000)
+        assert page.get_by_role("button", name="Promote").evaluate(CONTRAST) >= 4.5
     page.get_by_role("button", name="Promote").click()
     page.get_by_role("textbox", name="Name in the catalog").fill("no name/")
     page.get_by_role("textbox", name="Name in the catalog").press("Enter")
