@@ -22,6 +22,8 @@ MIOU: Final = "mIoU "
 """Prefix of the columns of `summary` with a data set's mIoU."""
 ABSENT: Final = "– marks a class that is neither in the photo nor predicted."
 """Explanation of a dash in the table of classes."""
+MANY_SOURCES: Final = 3
+"""From as many sources after the first on, a line counts them instead of naming them."""
 LICENCES: Final = {"apache-2.0": "Apache 2.0", "mit": "MIT", "cc-by-nc-4.0": "CC BY-NC 4.0, not for commercial use"}
 """Display names of licences; others are shown as in the checkpoint."""
 
@@ -107,8 +109,9 @@ def numbers(entrants: Sequence[Entrant]) -> Numbers:
 
 
 def trained_on(config: CheckpointConfig) -> str:
-    """Source and target data, such as "game → fog"."""
-    source = source_title(config.source)
+    """Source and target data in a line's width, such as "game → fog"; of many sources the first and how many more."""
+    first, *others = source_title(config.source).split(" + ")
+    source = " + ".join((first, *others)) if len(others) < MANY_SOURCES else f"{first} + {len(others)} more"
     return source if config.target is None else f"{source} → {source_title(config.target)}"
 
 

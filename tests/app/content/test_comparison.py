@@ -12,15 +12,15 @@ from sim2street.app.content import gallery, streets
 from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import current_results, listed_checkpoints, preselected
 from sim2street.app.content.engine import Engine, Settings
-from sim2street.app.content.figures import encoder_of
+from sim2street.app.content.figures import encoder_of, trained_on
 from sim2street.app.content.gallery import Scene
 from sim2street.app.content.method_display import OTHER_COLOURS, display_of, display_of_title
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.photo import Photo
 from sim2street.models.storage.catalog import SHIPPED
-from sim2street.models.storage.checkpoint import Checkpoint
+from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.methods import METHODS
-from tests.app.conftest import save_tiny
+from tests.app.conftest import TINY, save_tiny
 
 
 def test_a_page_begins_with_what_was_adapted_to_its_kind_of_picture(
@@ -149,3 +149,24 @@ def test_a_street_that_many_ask_for_is_painted_once_and_a_bounded_number_is_kept
     for street in (2, 4, 1):
         streets.rendered_scene("fog", street)
     assert painted == [1, 2, 4, 1], "the first was dropped for the third"
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ("game", "game → fog"),
+        ("streets + streets + randomised + night", "streets + randomised + night → fog"),
+        ("streets + randomised + night + rain", "streets + 3 more → fog"),
+    ],
+)
+def test_a_line_names_few_sources_and_counts_many(sources: str, said: str) -> None:
+    looks = " + ".join(f"street_scenes/{look}" for look in sources.split(" + "))
+    config = CheckpointConfig(
+        title="Title",
+        method="advent",
+        network="deeplab_v2",
+        network_options=TINY,
+        source=looks,
+        target="street_scenes/fog",
+    )
+    assert trained_on(config) == said
