@@ -174,10 +174,9 @@ def pane(prediction: Prediction) -> Pane:
         labels=prediction.labels,
         entropy=_byte(prediction.entropy),
         confidence=_byte(prediction.confidence),
+        # Views: in memory they stay planes, as `encode_plane` reads them.
         candidates=np.moveaxis(classes, 0, -1),
-        candidate_shares=np.moveaxis(
-            _byte(shares), 0, -1
-        ),  # planes stay planes in memory, as `encode_plane` reads them
+        candidate_shares=np.moveaxis(_byte(shares), 0, -1),
         stride=stride,
         mean_entropy=float(prediction.entropy.mean()),
         seconds=prediction.seconds,

@@ -90,25 +90,8 @@ class Linear(nn.Linear):
         return linear(input, self.packed if on_processor(input) else self.weight, self.bias)
 
 
-class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution of stride 1 by oneDNN, with the weights of another."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        with torch.device("meta"):
-            super().__init__(convolution.in_channels, convolution.out_channels, 1, bias=convolution.bias is not None)
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.packed = Packed(convolution.weight.flatten(1))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, D, h, w), a pixel's channels side by side in memory."""
-        if not on_processor(input):
-            return super().forward(input)
-        maps = linear(input.permute(0, 2, 3, 1).contiguous(), self.packed, self.bias)
-        return maps.permute(0, 3, 1, 2)
-
-
-class Conv2d(nn.Conv2d):
-    """Any other convolution that surrounds maps with zeros, with the weights of another."""
+class ConvolutionOf(nn.Conv2d):
+    """A convolution with the settings and the weights of another."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         with torch.device("meta"):
@@ -123,6 +106,28 @@ class Conv2d(nn.Conv2d):
                 bias=convolution.bias is not None,
             )
         self.weight, self.bias = convolution.weight, convolution.bias
+
+
+class PointwiseConv2d(ConvolutionOf):
+    """A convolution that `is_pointwise`, by oneDNN."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        self.packed = Packed(convolution.weight.flatten(1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, D, h, w), a pixel's channels side by side in memory."""
+        if not on_processor(input):
+            return super().forward(input)
+        maps = linear(input.permute(0, 2, 3, 1).contiguous(), self.packed, self.bias)
+        return maps.permute(0, 3, 1, 2)
+
+
+class Conv2d(ConvolutionOf):
+    """Any other convolution that `suits`, by oneDNN."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
         self.packed = Packed(convolution.weight, convolution)
 
     def forward(self, input: Tensor) -> Tensor:

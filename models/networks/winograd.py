@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.networks.inference import on_processor
-from sim2street.models.networks.onednn import Packed, linear
+from sim2street.models.networks.onednn import ConvolutionOf, Packed, linear
 
 TILE: Final = 4
 """Side of a tile of outputs."""
@@ -29,8 +29,8 @@ FEWEST: Final = 48
 VALUES: Final = 1 << 19
 """Values of inputs transformed at a time, at most, where a row of tiles has no more."""
 CHANNELS: Final = (192, 96)
-"""Fewest channels of inputs and outputs. Some less would be quicker too, by too little for four times the memory of the
-weights."""
+"""Fewest channels of inputs and outputs. Somewhat fewer would gain time as well, but too little to justify four times the
+memory for weights."""
 # G of the paper for the points 0, 1, -1, 2, -2 and infinity.
 OF_WEIGHTS: Final = (
     (1 / 4, 0, 0),
@@ -57,20 +57,11 @@ def suits(convolution: nn.Conv2d) -> bool:
     )
 
 
-class WinogradConv2d(nn.Conv2d):
+class WinogradConv2d(ConvolutionOf):
     """A convolution that `suits`, with transformed weights beside its own: (B, C, h, w) -> (B, D, h, w)."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
-        with torch.device("meta"):
-            super().__init__(
-                convolution.in_channels,
-                convolution.out_channels,
-                3,
-                padding=convolution.dilation[0],
-                dilation=convolution.dilation[0],
-                bias=convolution.bias is not None,
-            )
-        self.weight, self.bias = convolution.weight, convolution.bias
+        super().__init__(convolution)
         self.products = tuple(Packed(each) for each in transformed(self.weight))
 
     def forward(self, input: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def card_data(checkpoint: Checkpoint) -> ModelCardData:
 
 
 def _licence(licence: str) -> tuple[str, str | None]:
-    """A licence as the Hub takes it: it knows one by its name, and several, as of a mean of weights, as another, named one."""
+    """The Hub's `license` and `license_name`: several licences, which a mean of weights can have, are "other" with a name."""
     if " " not in licence:
         return licence, None
     return "other", "-".join(licence.lower().split())
