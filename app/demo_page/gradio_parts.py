@@ -8,17 +8,16 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
 
 from sim2street.app.content import escape
+from sim2street.app.viewer import source
 
 ELSEWHERE: Final = (
     "This server gets a GPU for one photo at a time, so only `sim2street app` on your own machine computes this."
 )
-VIEWER: Final = Path(__file__).parent.parent / "viewer"
 
 # Made in memory and handed to the browser: a file on the server would have to be deleted again.
 SAVE: Final = """
@@ -86,7 +85,7 @@ show();
 
 def compare_viewer() -> gr.HTML:
     """The viewer; its value is the result of `panes.bundle`, and it has no events."""
-    return _part(["viewer.js"], ["viewer.css"], MOUNT_VIEWER, elem_id="viewer", min_height=420)
+    return _part(["compare/*.js"], ["compare/*.css"], MOUNT_VIEWER, elem_id="viewer", min_height=420)
 
 
 def take_photos(source: str) -> None:
@@ -142,9 +141,6 @@ _TICKETS: Final = itertools.count(1)
 
 
 def _part(scripts: list[str], styles: list[str], mount: str, value: Any = None, **options: Any) -> gr.HTML:
-    script, style = (
-        json.dumps("".join((VIEWER / name).read_text(encoding="utf-8") for name in names))
-        for names in (scripts, styles)
-    )
+    script, style = (json.dumps(source(*names)) for names in (scripts, styles))
     load = LOAD % {"style": style, "script": script, "mount": mount}
     return gr.HTML(value, html_template='<div class="part"></div>', css_template=COLOURS, js_on_load=load, **options)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from sim2street.app.content import escape
-
-HERE: Final = Path(__file__).parent
+from sim2street.app.viewer import source
 
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -52,8 +50,8 @@ def html_report(bundle: Mapping[str, Any]) -> str:
     return PAGE.format(
         title=escape.html(f"Sim2Street: {bundle['photo']['name']}"),
         subtitle=escape.html(f"{methods} · {bundle['width']}×{bundle['height']} pixels · {bundle['space']}"),
-        style=(HERE / "viewer.css").read_text(encoding="utf-8"),
-        script=(HERE / "viewer.js").read_text(encoding="utf-8"),
+        style=source("compare/*.css"),
+        script=source("compare/*.js"),
         table=_table(bundle),
         data=data,
     )

@@ -9,8 +9,9 @@ import streamlit as st
 from sim2street.app.content import escape
 from sim2street.app.content.clip import LONGEST, Clip, read_clip
 from sim2street.app.content.gallery import Scene
+from sim2street.app.viewer import VIEWER
 from sim2street.app.views import uploads
-from sim2street.app.views.components import DROPZONE, VIEWER, picture_row
+from sim2street.app.views.components import DROPZONE, picture_row
 from sim2street.models.errors import Sim2StreetError
 from sim2street.training.video import VIDEO_SUFFIXES
 

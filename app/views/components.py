@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
@@ -11,8 +10,8 @@ from streamlit.components.v2 import component
 from streamlit.delta_generator import DeltaGenerator
 
 from sim2street.app.content import panes
+from sim2street.app.viewer import VIEWER, source
 
-VIEWER: Final = Path(__file__).parent.parent / "viewer"
 DROPZONE: Final = VIEWER / "dropzone.css"
 """Makes the uploader of photos or clips a large place to drop them."""
 
@@ -40,18 +39,14 @@ export default function ({ data, parentElement }) {
 """
 
 
-def _read(name: str) -> str:
-    return (VIEWER / name).read_text(encoding="utf-8")
-
-
-_compare = component("sim2street_viewer", js=_read("viewer.js") + _read("post.js") + MOUNT, css=_read("viewer.css"))
-_carrier = component("sim2street_carrier", js=_read("post.js") + _read("carrier.js"))
-_drop = component("sim2street_drop", js=_read("hand.js") + _read("drop.js"))
-_camera = component("sim2street_camera", js=_read("hand.js") + _read("camera.js"), css=_read("camera.css"))
-_strip = component("sim2street_strip", js=_read("strip.js"), css=_read("strip.css"))
-_matrix = component("sim2street_matrix", js=_read("matrix.js"), css=_read("matrix.css"))
-_drawing = component("sim2street_drawing", js=_read("drawing.js"))
-_cards = component("sim2street_cards", js=_read("cards.js"), css=_read("cards.css"))
+_compare = component("sim2street_viewer", js=source("compare/*.js", "post.js") + MOUNT, css=source("compare/*.css"))
+_carrier = component("sim2street_carrier", js=source("post.js", "carrier.js"))
+_drop = component("sim2street_drop", js=source("hand.js", "drop.js"))
+_camera = component("sim2street_camera", js=source("hand.js", "camera.js"), css=source("camera.css"))
+_strip = component("sim2street_strip", js=source("strip.js"), css=source("strip.css"))
+_matrix = component("sim2street_matrix", js=source("matrix.js"), css=source("matrix.css"))
+_drawing = component("sim2street_drawing", js=source("drawing.js"))
+_cards = component("sim2street_cards", js=source("cards.js"), css=source("cards.css"))
 
 
 class CompareViewer:

@@ -11,8 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from sim2street.app.content import escape, example_photos, gallery
 from sim2street.app.content.gallery import Scene
+from sim2street.app.viewer import VIEWER
 from sim2street.app.views import uploads
-from sim2street.app.views.components import DROPZONE, VIEWER, camera, picture_row, picture_strip
+from sim2street.app.views.components import DROPZONE, camera, picture_row, picture_strip
 from sim2street.models.errors import Sim2StreetError
 from sim2street.models.numbering import MisnumberedError
 from sim2street.models.photo import LABEL_SUFFIXES, SUFFIXES, Photo

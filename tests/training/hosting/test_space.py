@@ -72,7 +72,7 @@ def test_what_is_committed_is_what_the_spacefile_says() -> None:
 
 def test_the_projects_own_space_is_complete() -> None:
     files = space_files(read_spacefile())
-    assert {"README.md", "requirements.txt", "Spacefile", "app/demo.py", "app/viewer/viewer.js"} <= files.keys()
+    assert {"README.md", "requirements.txt", "Spacefile", "app/demo.py", "app/viewer/compare/viewer.js"} <= files.keys()
     assert not [name for name in files if name.startswith(("tests", "docs", "."))]
     assert "accelerate" not in files["requirements.txt"].decode()
     assert "torch==2.11.0" in files["requirements.txt"].decode().splitlines()
