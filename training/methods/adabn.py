@@ -8,6 +8,7 @@ lists it as a control.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -61,6 +62,20 @@ def recalibrate(segmenter: Segmenter, pairs: Iterable[DomainPair]) -> None:
         for _ in method.step(pair):
             pass
     method.eval()
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Within it, batch norms in training normalise by their batch as always, but leave their running statistics as they are."""
+    norms = batch_norms(network)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:

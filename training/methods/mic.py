@@ -11,6 +11,7 @@ the masked image are drawn independently of those of the mixed one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Final
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from sim2street.models.networks.hrda import HRDANetwork
 from sim2street.models.segmenter import Segmenter
+from sim2street.training.methods.adabn import statistics_kept
 from sim2street.training.methods.base import (
     DISTANCE_FORMULA,
     MIXED_FORMULA,
@@ -44,6 +46,10 @@ class MICOptions(HRDAOptions):
     )
     mask_ratio: float = Field(default=0.7, ge=0, lt=1, description="Probability that a block is masked.")
     mask_weight: float = Field(default=1.0, ge=0, description="Weight of the masked loss.")
+    masked_statistics: bool = Field(
+        default=True,
+        description="Whether masked images count in the running statistics of batch norms, of which the paper's network has few.",
+    )
 
 
 class MIC(HRDA):
@@ -73,7 +79,8 @@ class MIC(HRDA):
         for update in super().adapt(pair, pseudo):
             yield Update(update.losses)
         masked = self.masked(augment(pair.target_images, self.options.jitter))
-        losses = self.imitate("masked", masked, pseudo.labels, pseudo.weights)
+        with nullcontext() if self.mask.masked_statistics else statistics_kept(self.segmenter):
+            losses = self.imitate("masked", masked, pseudo.labels, pseudo.weights)
         yield Update({term: self.mask.mask_weight * loss for term, loss in losses.items()}, step=("segmenter",))
 
     def masked(self, images: Tensor) -> Tensor:

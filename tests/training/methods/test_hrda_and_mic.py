@@ -12,6 +12,7 @@ from sim2street.models.networks.hrda import Box, HRDANetwork
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
 from sim2street.training.datasets.transforms import TransformConfig, margin_mask
 from sim2street.training.methods import build_method, hrda
+from sim2street.training.methods.adabn import batch_norms
 from sim2street.training.methods.daformer import DAFormer
 from sim2street.training.methods.hrda import HRDA, random_window
 from sim2street.training.methods.losses import weighted_cross_entropy
@@ -159,6 +160,23 @@ def test_masked_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         expected = weighted_cross_entropy(method.segmenter(masked).logits, pseudo.labels, pseudo.weights)
     assert pseudo.quality.item() == pytest.approx(0.5, abs=0.01)
     assert found["masked"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_masked_images_can_be_left_out_of_the_statistics(counted: bool) -> None:
+    pair = make_pair()
+    method = make("mic", {**QUIET, "mask_block": 16, "masked_statistics": counted}).train()
+    norms = batch_norms(method.segmenter)
+    momenta = [norm.momentum for norm in norms]
+    updates = method.step(pair)
+    for _ in range(2):  # the source images and the mixed ones
+        next(updates)
+    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    assert "masked" in next(updates).losses
+    changed = [not torch.equal(mean, norm.running_mean) for (mean, _), norm in zip(before, norms, strict=True)]
+    spread = [not torch.equal(var, norm.running_var) for (_, var), norm in zip(before, norms, strict=True)]
+    assert changed == spread == [counted] * len(norms)
+    assert [norm.momentum for norm in norms] == momenta
 
 
 def test_mic_keeps_what_is_below_it() -> None:
