@@ -3,8 +3,8 @@
 python docs/tables.py            fails with a list of what is stale
 python docs/tables.py --write    rewrites the tables
 
-A table is enclosed by `<!-- NAME -->` and `<!-- end of NAME -->`: `results` comes from the metrics.json of the shipped
-checkpoints, `sweep fog` from app/content/measured/fog.json without the rows that have not been run yet, and `overview` from
+A table is enclosed by `<!-- NAME -->` and `<!-- end of NAME -->`: `shipped photos` comes from the metrics.json of the
+included checkpoints, `sweep fog` from app/content/measured/fog.json without the rows that have not been run yet, and `overview` from
 the main rows of all sweeps with one target, with a row's figures side by side.
 """
 
@@ -26,7 +26,7 @@ from sim2street.models.storage.catalog import SHIPPED  # noqa: E402
 from sim2street.models.storage.checkpoint import Checkpoint  # noqa: E402
 from sim2street.training.sweeps.table import percent_cell, to_markdown  # noqa: E402
 
-TABLE = re.compile(r"<!-- (results|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
+TABLE = re.compile(r"<!-- (shipped \w+|overview|sweep \w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 COLUMNS = {
     "cityscapes/val": "Cityscapes (real)",
     "camvid/val": "CamVid (real)",
@@ -35,22 +35,36 @@ COLUMNS = {
     "street_scenes/fog": "fog",
     "street_scenes/night": "night",
 }
+SHIPPED_TABLES = {
+    "photos": ("cityscapes/val", "camvid/val", "street_scenes/streets"),
+    "fog": ("street_scenes/fog", "street_scenes/game", "street_scenes/night", "camvid/val"),
+}
+"""Test sets of the tables of included checkpoints. The first decides the order; a checkpoint is in the first table that fits."""
 
 
-def results_table() -> str:
-    """The table of shipped checkpoints, from their metrics.json."""
-    lines = [f"| checkpoint | network | {' | '.join(COLUMNS.values())} | licence |", "|---" * (len(COLUMNS) + 3) + "|"]
+def shipped_table(name: str, above: str) -> str:
+    """Included checkpoints, best first, from their metrics.json.
+
+    Args:
+        name: of the table.
+        above: the way from the document's folder to the repository, such as "../".
+    """
+    tests = SHIPPED_TABLES[name]
+    rows = []
     for path in sorted(SHIPPED.iterdir()):
         if not (path / "config.json").exists():
             continue
         checkpoint = Checkpoint.open(path)
-        cells = [
-            f"{100 * checkpoint.metrics[name]['miou']:.1f}" if name in checkpoint.metrics else "–" for name in COLUMNS
-        ]
-        name = f"[`{path.name}`](training/recipes/{checkpoint.config.recipe}.toml)"
+        if name != next(table for table, (first, *_) in SHIPPED_TABLES.items() if first in checkpoint.metrics):
+            continue
+        figures = [100 * checkpoint.metrics[test]["miou"] if test in checkpoint.metrics else None for test in tests]
+        cells = ["–" if figure is None else f"{figure:.1f}" for figure in figures]
+        recipe = f"[`{path.name}`]({above}training/recipes/{checkpoint.config.recipe}.toml)"
         network = f"{NETWORKS[checkpoint.config.network].title}, {encoder_of(checkpoint.config)}"
-        lines.append(f"| {name} | {network} | {' | '.join(cells)} | {checkpoint.config.licence} |")
-    return "\n".join(lines)
+        rows.append((figures[0], f"| {recipe} | {network} | {' | '.join(cells)} | {checkpoint.config.licence} |"))
+    heads = " | ".join(COLUMNS[test] for test in tests)
+    lines = [line for _, line in sorted(rows, key=lambda row: -row[0])]
+    return "\n".join([f"| checkpoint | network | {heads} | licence |", "|---" * (len(tests) + 3) + "|", *lines])
 
 
 TARGETS = {"fog": "fog", "night": "night", "camvid": "CamVid val"}
@@ -112,13 +126,16 @@ def sweep_table(name: str) -> str:
     return to_markdown({**table, "rows": run}).rstrip()
 
 
-def with_tables(text: str) -> str:
-    """A document with up-to-date tables."""
+def with_tables(text: str, above: str) -> str:
+    """A document with up-to-date tables; `above` is the way from its folder to the repository."""
 
     def fresh(match: re.Match[str]) -> str:
         name = match[1]
-        whole = {"results": results_table, "overview": overview_table}
-        table = whole[name]() if name in whole else sweep_table(name.removeprefix("sweep "))
+        kind, _, which = name.partition(" ")
+        if kind == "shipped":
+            table = shipped_table(which, above)
+        else:
+            table = sweep_table(which) if kind == "sweep" else overview_table()
         return f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
 
     return TABLE.sub(fresh, text)
@@ -129,7 +146,7 @@ def main() -> int:
     findings: list[str] = []
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = document.read_text(encoding="utf-8")
-        fresh = with_tables(text)
+        fresh = with_tables(text, "../" * (len(document.relative_to(ROOT).parts) - 1))
         if fresh != text and "--write" in sys.argv:
             document.write_text(fresh, encoding="utf-8")
         elif fresh != text:
