@@ -158,7 +158,7 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
 
     Args:
         source: contents of the file, or its path.
-        name: shown to the user; by default the file name.
+        name: shown to the user; by default the path as given, which tells photos of one name in several folders apart.
         long_side: longest side needed, in pixels; a larger picture is shrunk to it, which saves memory while decoding.
 
     Raises:
@@ -167,15 +167,8 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
     data, name = _read_bytes(source, name)
     decoded = _decode(data, name, long_side)
     image, remarks = decoded.image, decoded.remarks
-    width, height = full_size = decoded.full_size
-    if min(width, height) < MIN_SIDE:
-        raise PhotoError(
-            f"{name} measures {width}×{height} pixels; a street photo needs at least {MIN_SIDE} on each side. Choose a larger picture."
-        )
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise PhotoError(
-            f"{name} measures {width}×{height} pixels, too elongated for a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
-        )
+    full_size = decoded.full_size
+    check_size(name, full_size)
     # Block averaging stops at twice the needed size; the better filter of `limited` does the rest.
     factor = 1 if long_side is None else max(1, max(image.size) // (2 * long_side))
     try:
@@ -194,6 +187,23 @@ def read_photo(source: bytes | str | Path, *, name: str | None = None, long_side
     shrunk_from = None if shown == full_size else full_size
     photo = Photo(pixels, name, digest, tuple(remarks), decoded.orientation, shrunk_from)
     return photo if long_side is None else photo.limited(long_side)
+
+
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Refuse a picture of (width, height) pixels that is too small or too elongated.
+
+    Raises:
+        PhotoError: it is.
+    """
+    width, height = size
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(
+            f"{name} measures {width}×{height} pixels; a street photo needs at least {MIN_SIDE} on each side. Choose a larger picture."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            f"{name} measures {width}×{height} pixels, too elongated for a photo (longest side over {MAX_ASPECT:.0f} times the shortest). Crop it first."
+        )
 
 
 def read_label_image(source: bytes | str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
@@ -274,7 +284,7 @@ def _read_bytes(source: bytes | str | Path, name: str | None) -> tuple[bytes, st
         data, name = bytes(source), name or "the photo"
     else:
         path = Path(source)
-        name = name or path.name
+        name = name or str(source)
         if path.is_dir():
             raise PhotoError(
                 f"{path} is a folder, but a photo was expected; name the photos in it, for example {path}/*.jpg."

@@ -32,6 +32,7 @@ from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import read_json, sha256_of, write_json, written_whole
 from sim2street.training.datasets.listing import Listing, warn_once
 from sim2street.training.datasets.writer import is_whole_png
+from sim2street.training.video import is_video
 
 LOGGER: Final = logging.getLogger(__name__)
 PICTURES: Final = ("labels", "overlay", "entropy")
@@ -46,7 +47,7 @@ def usual_batch(device: torch.device) -> int:
 
 
 def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
-    """List the photos that the arguments name: files, all photos below folders, and those that match patterns.
+    """List the photos that the arguments name, each once: files, all photos below folders, and those that match patterns.
 
     `*`, `?` and `[...]` match parts of a name and `**` folders at any depth; an existing file whose name looks like a pattern
     is taken as a file. Skipped files of a folder are logged once.
@@ -73,7 +74,7 @@ def photos_of(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> lis
             photos += found
         else:
             photos.append(source)
-    return photos
+    return list(dict.fromkeys(photos))
 
 
 def _below(folder: Path, suffixes: Sequence[str]) -> list[str]:
@@ -98,6 +99,7 @@ def predict_photos(
     predictors: Mapping[str, Predictor],
     out: Path,
     *,
+    names: Mapping[str, str] | None = None,
     made_by: Mapping[str, str] | None = None,
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -108,6 +110,7 @@ def predict_photos(
         photos: paths of the photos.
         predictors: the checkpoint's name as given -> its predictor.
         out: folder, created if missing; files with the same names are replaced.
+        names: the photo's path -> the unique name of its folder; by default from `free_names`.
         made_by: the same names -> an identifier of weights and settings; complete pictures of the same photo with the same
             identifier are kept. None replaces everything.
         batch: most photos of one size in a row that go through a network together.
@@ -123,6 +126,7 @@ def predict_photos(
     summary: dict[str, Any] = {}
     before = _summary_in(out)
     folders = checkpoint_folders(predictors)
+    names = names or dict(zip(photos, free_names(photos), strict=True))
     out.mkdir(parents=True, exist_ok=True)
     written = time.monotonic()
     group: list[_Wanted] = []
@@ -133,7 +137,8 @@ def predict_photos(
             failures.extend([entry["error"]] if "error" in entry else [])
         group.clear()
 
-    for number, (source, folder) in enumerate(zip(photos, free_names(photos), strict=True)):
+    for number, source in enumerate(photos):
+        folder = names[source]
         marks = {"folder": folder, "made_by": dict(made_by or {})}
         summary[source] = {}  # in the order of the photos
         try:
@@ -166,9 +171,12 @@ def checkpoint_folders(names: Iterable[str]) -> dict[str, str]:
 
 
 def free_names(sources: Iterable[str]) -> list[str]:
-    """A unique name for each photo, from its file name; later ones with the same name get a number."""
-    taken: set[str] = set()
-    return [_free_name(Path(source).stem, taken) for source in sources]
+    """A unique name for each photo and video, from its file name; later ones with the same name get a number.
+
+    Videos keep their suffix.
+    """
+    taken = {SUMMARY}
+    return [_free_name(Path(source).name if is_video(source) else Path(source).stem, taken) for source in sources]
 
 
 @dataclass(frozen=True)

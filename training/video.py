@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ from PIL import Image
 from sim2street.models.drawing import overlay
 from sim2street.models.errors import ConfigError, PhotoError, UnreadableError
 from sim2street.models.label_space import LabelSpace
-from sim2street.models.photo import MAX_PIXELS, read_label_image
+from sim2street.models.photo import MAX_PIXELS, check_size, read_label_image
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.files import partial_of, read_json, sha256_of, write_json, written_whole
 from sim2street.training.datasets.writer import is_whole_png
@@ -82,18 +83,25 @@ class Clip:
             return cls(path, rate, counted)
 
     def read(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield upright (H, W, 3) uint8 RGB frames; if the file is damaged, it stops there and sets `fault`.
+        """Yield upright (H, W, 3) uint8 RGB frames; it stops and sets `fault` where the file is damaged or their size changes.
 
         Raises:
-            PhotoError: no frame can be read.
+            PhotoError: no frame can be read, or they are too small or too elongated.
         """
         import av
 
-        count = 0
+        count, size = 0, None
         self.fault = ""
         with _opened(self.path) as (container, stream):
             try:
                 for frame in container.decode(stream):
+                    if size is None:
+                        size = frame.width, frame.height
+                        check_size(f"A frame of {self.path}", size)
+                    elif size != (frame.width, frame.height):
+                        here = f"{frame.width}×{frame.height} instead of {size[0]}×{size[1]} pixels"
+                        self.fault = f"{self.path} goes on with {here} after {count} frames; only those were read."
+                        break
                     pixels = frame.to_ndarray(format="rgb24")
                     yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90), dtype=np.uint8)
                     count += 1
@@ -129,6 +137,8 @@ def predict_video(
         ConfigError, PhotoError: see `Clip`.
     """
     clip = Clip.open(source)
+    frames = clip.read()
+    first = next(frames)  # a clip without frames leaves no folder behind
     out.mkdir(parents=True, exist_ok=True)
     made = {"video": sha256_of(source), "checkpoints": dict(made_by)}
     before = _made_before(out / "video.json", made)
@@ -136,7 +146,7 @@ def predict_video(
     with ExitStack() as stack:
         films = {name: stack.enter_context(Film.written(out / name / "overlay.mp4", clip.rate)) for name in predictors}
         beside = stack.enter_context(Film.written(out / "side_by_side.mp4", clip.rate))
-        for number, frame in enumerate(clip.read()):
+        for number, frame in enumerate(chain((first,), frames)):
             row = [frame]
             for name, predictor in predictors.items():
                 file = out / name / "labels" / f"{number:06d}.png"

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sim2street.models.errors import ConfigError, PhotoError
-from sim2street.models.photo import MAX_PIXELS
+from sim2street.models.photo import MAX_PIXELS, check_size
 
 if TYPE_CHECKING:
     from sim2street.app.content.gallery import Scene
@@ -107,6 +107,8 @@ def _check(name: str, stream: object, lasts: float) -> None:
     if lasts > LONGEST + SPACING:
         raise _too_long(name, f"{lasts:.0f}")
     width, height = getattr(stream, "width", 0) or 0, getattr(stream, "height", 0) or 0
+    if width and height:
+        check_size(f"A frame of {name}", (width, height))
     if width * height > MAX_PIXELS:
         raise PhotoError(f"{name} has frames of {width}×{height}; expected up to {MAX_PIXELS // 10**6} megapixels.")
 

@@ -175,6 +175,65 @@ def test_a_cut_clip_is_read_up_to_there_and_an_empty_one_says_so(
     assert not list(out.rglob("*.partial"))
 
 
+def test_sources_of_one_name_get_a_folder_each(checkpoints: Path, tmp_path: Path) -> None:
+    sources = [
+        tmp_path / "a/clip.mp4",
+        tmp_path / "b/clip.mp4",
+        tmp_path / "clip.mp4.png",
+        tmp_path / "summary.json.png",
+    ]
+    for source in sources:
+        source.parent.mkdir(exist_ok=True)
+        if source.suffix == ".mp4":
+            write_clip(source, 2 if source.parent.name == "a" else 3)
+        else:
+            Image.new("RGB", (64, 48)).save(source)
+    out = tmp_path / "out"
+    given = [*map(str, sources), str(sources[-1])]
+    assert main(["predict", *given, "--checkpoint", str(checkpoints / "one"), "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        *("clip.mp4", "clip.mp4-2", "clip.mp4-3", "summary.json", "summary.json-2")
+    }
+    assert [len(list((out / name / "one/labels").iterdir())) for name in ("clip.mp4", "clip.mp4-2")] == [2, 3]
+    assert json.loads((out / "summary.json").read_text())[str(sources[2])]["folder"] == "clip.mp4-3"
+
+
+def test_clips_of_tiny_or_changing_frames_are_said_and_the_others_segmented(
+    checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(name: str, width: int, height: int) -> Path:
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=2)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            pixels = np.full((height, width, 3), 90, np.uint8)
+            for _ in range(3):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode())
+        return tmp_path / name
+
+    turned = [write("1.ts", 64, 48).read_bytes(), write("2.ts", 48, 64).read_bytes()]
+    (tmp_path / "changes.ts").write_bytes(b"".join(turned))
+    write("tiny.ts", 8, 8)
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path), "--checkpoint", str(checkpoints / "one"), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "tiny.ts measures 8×8 pixels; a street photo needs at least 16" in said
+    assert "changes.ts goes on with 48×64 instead of 64×48 pixels after" in said
+    assert {path.name for path in out.iterdir()} == {"1.ts", "2.ts", "changes.ts"}
+
+
+def test_a_photo_that_cannot_be_read_is_named_by_its_path(
+    checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "1.jpg").write_bytes(b"" if day == "tuesday" else b"no photo")
+    assert main(["predict", str(tmp_path), "--checkpoint", str(checkpoints / "one"), "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'monday/1.jpg'} is not a picture" in said
+    assert f"{tmp_path / 'tuesday/1.jpg'} is empty" in said
+
+
 def test_a_camera_is_recorded_and_segmented(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from sim2street.models.errors import Sim2StreetError
     from sim2street.models.photo import SUFFIXES
     from sim2street.models.predictor import Predictor
-    from sim2street.training.predict import checkpoint_folders, photos_of, predict_photos, usual_batch
+    from sim2street.training.predict import checkpoint_folders, free_names, photos_of, predict_photos, usual_batch
     from sim2street.training.selection import progress_bar
     from sim2street.training.video import VIDEO_SUFFIXES, is_video, predict_video
 
@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.camera is not None:
         options.photos.append(str(_recorded(options)))
     sources = photos_of(options.photos, (*SUFFIXES, *VIDEO_SUFFIXES))
+    names = dict(zip(sources, free_names(sources), strict=True))
     photos, videos = ([each for each in sources if is_video(each) == wanted] for wanted in (False, True))
     predictors, made_by = {}, {}
     for name, segmenter, config in _chosen_networks(options):
@@ -94,13 +95,15 @@ def run(options: argparse.Namespace) -> int:
     if photos:
         with progress_bar("segmenting") as progress:
             batch = options.batch or usual_batch(next(iter(predictors.values())).device)
-            failures = predict_photos(photos, predictors, options.out, made_by=made_by, batch=batch, progress=progress)
+            failures = predict_photos(
+                photos, predictors, options.out, names=names, made_by=made_by, batch=batch, progress=progress
+            )
         print(f"{options.out}: {len(photos) - len(failures)} of {len(photos)} photos segmented.")
     folders = checkpoint_folders(predictors)
     readers = {folders[name]: predictor for name, predictor in predictors.items()}
     makers = {folders[name]: by for name, by in made_by.items()}
     for video in videos:
-        place = options.out / Path(video).name
+        place = options.out / names[video]
         try:
             with progress_bar(f"segmenting {Path(video).name}") as progress:
                 fault = predict_video(Path(video), readers, makers, place, progress=progress)
