@@ -37,6 +37,8 @@ FOLDERS: Final = ("root", "extra_networks")
 """Keys whose values are folders."""
 LABEL_SPACE_KEYS: Final = ("labels", "classes")
 """Keys whose values are the name or the file of a label space."""
+MOST_STEPS: Final = 10**9
+"""Largest number of steps; the longest published trainings take some millions."""
 LARGEST_SEED: Final = 2**53 - 1
 """The largest integer that a number field in a browser can represent exactly."""
 
@@ -64,7 +66,9 @@ class DatasetConfig(Options):
         default=None,
         description="(width, height) in pixels of an uncompressed copy on disk, which loads faster; none = no copy.",
     )
-    weight: float = Field(default=1.0, gt=0, description="Relative share of the samples among several sources.")
+    weight: float = Field(
+        default=1.0, ge=1e-6, le=1e6, description="Relative share of the samples among several sources."
+    )
 
     @property
     def label(self) -> str:
@@ -130,13 +134,16 @@ class OptimiserConfig(Options):
     """Optimiser and learning-rate schedule of one network."""
 
     kind: Literal["sgd", "adam", "adamw"]
-    rate: float = Field(gt=0, description="Learning rate before the schedule.")
+    rate: float = Field(gt=0, le=1000, description="Learning rate before the schedule.")
     head_factor: float = Field(
-        default=1.0, gt=0, description="Factor on the learning rate of the segmentation head; 10 in the papers."
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Factor on the learning rate of the segmentation head; 10 in the papers.",
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Betas of Adam and AdamW.")
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1000)
     layer_decay: float = Field(
         default=1.0,
         gt=0,
@@ -148,11 +155,18 @@ class OptimiserConfig(Options):
         default=False, description="No weight decay for layer norms, as is usual for transformers."
     )
     horizon: int | None = Field(
-        default=None, ge=1, description="Step at which the learning rate reaches 0; none = the last step."
+        default=None,
+        ge=1,
+        le=MOST_STEPS,
+        description="Step at which the learning rate reaches 0; none = the last step.",
     )
     power: float = Field(default=0.9, gt=0, description="Exponent of the polynomial decay.")
-    hold: int = Field(default=0, ge=0, description="Steps at the full learning rate before the decay begins.")
-    warm_up: int = Field(default=0, ge=0, description="Steps over which the learning rate rises linearly.")
+    hold: int = Field(
+        default=0, ge=0, le=MOST_STEPS, description="Steps at the full learning rate before the decay begins."
+    )
+    warm_up: int = Field(
+        default=0, ge=0, le=MOST_STEPS, description="Steps over which the learning rate rises linearly."
+    )
     warm_up_ratio: float = Field(default=1e-6, ge=0, le=1, description="Factor on the learning rate at the first step.")
     warm_up_alone: bool = Field(
         default=False,
@@ -213,9 +227,11 @@ class RunConfig(Options):
     rare_class: RareClassOptions = RareClassOptions()
 
     optimisers: dict[str, OptimiserConfig] = Field(default_factory=dict)
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=MOST_STEPS)
     batch: int = Field(default=1, ge=1, le=65_536, description="Pictures per domain in each batch of each process.")
-    accumulate: int = Field(default=1, ge=1, description="Batches per optimiser step (gradient accumulation).")
+    accumulate: int = Field(
+        default=1, ge=1, le=65_536, description="Batches per optimiser step (gradient accumulation)."
+    )
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip: float | None = Field(default=None, gt=0, description="Largest gradient norm per network; none = no clipping.")
     recalibration: int = Field(
@@ -236,10 +252,10 @@ class RunConfig(Options):
         description="Labelled sets scored during training, for the curves only; they are never used to choose a step.",
     )
     evaluate_every: int = Field(
-        default=0, ge=0, description="Steps between evaluations; 0 = no evaluation during training."
+        default=0, ge=0, le=MOST_STEPS, description="Steps between evaluations; 0 = no evaluation during training."
     )
-    save_every: int = Field(default=500, ge=1, description="Steps between saved states.")
-    log_every: int = Field(default=20, ge=1, description="Steps between logged losses.")
+    save_every: int = Field(default=500, ge=1, le=MOST_STEPS, description="Steps between saved states.")
+    log_every: int = Field(default=20, ge=1, le=MOST_STEPS, description="Steps between logged losses.")
 
     stages: tuple[dict[str, Any], ...] = Field(
         default=(),
@@ -448,7 +464,10 @@ def _read_recipe(source: str, within: tuple[Path, ...] = ()) -> tuple[Path, dict
         raise ConfigError(f"{path.name}: base is {base!r}; expected the name of a recipe, or a TOML file.")
     _, inherited = _read_recipe(base, (*within, path))
     inherited.pop("name", None)
-    for key in values.pop("without", []):
+    without = values.pop("without", [])
+    if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
+        raise ConfigError(f'{path.name}: without is {without!r}; expected a list of keys, such as ["optimisers"].')
+    for key in without:
         if key not in inherited:
             raise ConfigError(
                 f"{path.name}: without lists {key!r}, which {base} does not have; remove it from the list."

@@ -53,6 +53,10 @@ def test_overrides_reach_nested_values() -> None:
         ("network_options.widht=1", "did you mean 'width'"),
         ("network_options.width=3", "width is 3"),
         ("steps=0", "steps is 0"),
+        ("steps=9223372036854775808", "less than or equal to 1000000000"),
+        ("accumulate=10000000000000", "less than or equal to 65536"),
+        ("optimisers.segmenter.rate=1e300", "less than or equal to 1000"),
+        ("sources.0.weight=1e308", "less than or equal to 1000000"),
         ("steps=many", "steps is 'many'"),
         ("method=dacs", "known are source_only, adabn"),
         ("method=advent", r"needs unlabelled target images: add a \[target\]"),
@@ -132,6 +136,8 @@ def test_a_base_by_another_way_and_a_long_chain_are_seen(tmp_path: Path) -> None
         ('"own.toml"', "own.toml is its own base, by way of own.toml"),
         ('"no_such"', "own.toml: base: There is no recipe 'no_such'"),
         ("3", "own.toml: base is 3; expected the name of a recipe"),
+        (f'"{DEMO}"\nwithout = "steps"', "without is 'steps'; expected a list of keys"),
+        (f'"{DEMO}"\nwithout = [1]', r"without is \[1\]; expected a list of keys"),
     ],
 )
 def test_a_wrong_base_gets_a_sentence(base: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
