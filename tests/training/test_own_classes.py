@@ -30,6 +30,7 @@ from tests.hub_server import HubServer
 
 COLOURS = ("#804080", "#46823c", "#00008e", "#dc143c", "#4682b4")
 NAMES = ("ground", "green", "vehicle", "person", "sky")
+DOCUMENTED = Path(__file__).parents[2] / "docs/own_data.md"
 ADAPT = """
 base = "try_one_minute"
 title = "Five classes, adapted"
@@ -193,3 +194,18 @@ def test_checkpoints_of_two_spaces_are_shown_in_the_one_that_both_merge_into() -
     assert in_common_classes(scene, [CITYSCAPES19]) is scene
     own = LabelSpace.parse({"name": "own", "classes": [{"name": "a"}, {"name": "b"}]}, where="own")
     assert in_common_classes(scene, [own, CITYSCAPES19]) is scene
+
+
+def test_the_documented_folder_and_recipe_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, recipe = re.findall(r"```toml\n(.+?)```", DOCUMENTED.read_text(encoding="utf-8"), re.DOTALL)
+    for split in ("train", "val"):
+        for kind, name in (("images", "1.jpg"), ("labels", "1.png")):
+            place = tmp_path / "my_streets" / kind / split
+            place.mkdir(parents=True)
+            Image.fromarray(np.full((32, 64), 7, np.uint8)).save(place / name)
+    (tmp_path / "my_streets/data.toml").write_text(data, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(recipe, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = load_recipe("mine.toml")
+    assert predicted_space(config).names == ("ground", "vehicle")
+    assert (open_dataset("folder", "my_streets", "val").read(0).labels == 0).all()
