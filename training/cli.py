@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         # A full disk or a read-only folder is the user's to fix, not a bug.
-        print(f"error: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        print(f"error: {error.filename or 'The output'}: {error.strerror or error}.", file=sys.stderr)
         return 2
 
 

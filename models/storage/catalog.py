@@ -70,7 +70,10 @@ def find_checkpoint(source: str) -> Checkpoint:
         return Checkpoint.open(places[source])
     # `runs/mistyped` also looks like owner/name; if the owner is a local folder, a path was meant.
     if is_repository(source) and not path.parent.is_dir():
-        return download_checkpoint(source)
+        try:
+            return download_checkpoint(source)
+        except CheckpointError as error:  # a mistyped folder looks like a repository
+            raise CheckpointError(f"There is no folder {source}. {error}") from error
     names = ", ".join(places) or "none"
     raise CheckpointError(
         f"There is no checkpoint {source!r}; expected a folder, a name in the catalog ({names}), or owner/name on the Hub."
