@@ -18,6 +18,7 @@ import argcomplete
 from sim2street import __version__
 from sim2street.models.errors import Interrupted, Sim2StreetError, is_out_of_memory
 from sim2street.training.commands import COMMANDS
+from sim2street.training.run.signals import termination_interrupts
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +31,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; entry point of the console script."""
+    # Closed streams (`2>&-`) are None, and the next file that is opened would take their place.
+    sys.stdout, sys.stderr = (each or open(os.devnull, "w") for each in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may not be printable text
             stream.reconfigure(errors="backslashreplace")
@@ -41,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options = parser.parse_args(given)
     try:
-        return options.run(options) or 0
+        with termination_interrupts():
+            return options.run(options) or 0
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130

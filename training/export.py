@@ -7,6 +7,7 @@ FILE.json, describes the network and its input. `sim2street.models.exported` ope
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import warnings
@@ -39,7 +40,14 @@ from sim2street.models.exported import (
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, Window
-from sim2street.models.storage.files import give_usual_mode, partial_of, remove_left_behind, sha256_of, write_json
+from sim2street.models.storage.files import (
+    failures_naming,
+    give_usual_mode,
+    partial_of,
+    remove_left_behind,
+    sha256_of,
+    write_json,
+)
 from sim2street.training.datasets.street_scenes import render
 
 TOLERANCE: Final = 1e-4
@@ -132,7 +140,8 @@ def _folder_beside(out: Path) -> Iterator[Path]:
     folder = partial_of(out)
     folder.mkdir()
     try:
-        yield folder
+        with failures_naming(out):
+            yield folder
     finally:
         shutil.rmtree(folder)
 
@@ -157,7 +166,9 @@ def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
 
 
 def _write_torchscript(network: ToExport, image: Tensor, files: Sequence[Path], _free: bool) -> None:
-    torch.jit.trace(network, (image,), check_trace=False).save(str(files[0]))  # pyright: ignore[reportAttributeAccessIssue]
+    held = io.BytesIO()  # given a file, PyTorch aborts the process where the disk is full
+    torch.jit.save(torch.jit.trace(network, (image,), check_trace=False), held)
+    files[0].write_bytes(held.getbuffer())
 
 
 def _write_onnx(network: ToExport, image: Tensor, files: Sequence[Path], free: bool) -> None:
@@ -194,7 +205,12 @@ def _write_openvino(network: ToExport, image: Tensor, files: Sequence[Path], fre
     model.inputs[0].get_tensor().set_names({INPUT})
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
-    openvino.serialize(model, *files)
+    try:
+        openvino.serialize(model, *files)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"OpenVINO could not write its files ({error}). Is there room for them on the disk?"
+        ) from error
 
 
 WRITERS: Final[dict[str, Callable[[ToExport, Tensor, Sequence[Path], bool], None]]] = {

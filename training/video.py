@@ -27,7 +27,7 @@ from sim2street.models.errors import ConfigError, PhotoError, UnreadableError
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.photo import MAX_PIXELS, check_size, read_label_image
 from sim2street.models.predictor import Predictor
-from sim2street.models.storage.files import partial_of, read_json, sha256_of, write_json, written_whole
+from sim2street.models.storage.files import failures_naming, partial_of, read_json, sha256_of, write_json, written_whole
 from sim2street.training.datasets.writer import is_whole_png
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Film:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_of(path)
         try:
-            with av.open(str(partial), "w", format="mp4") as container:
+            with failures_naming(path), av.open(str(partial), "w", format="mp4") as container:
                 film = cls(container, rate)
                 yield film
                 if film.stream is not None:

@@ -37,6 +37,7 @@ from sim2street.models.storage.files import (
     METRICS,
     RUN_FOLDER,
     WEIGHTS,
+    failures_naming,
     give_usual_mode,
     partial_of,
     read_json,
@@ -314,19 +315,20 @@ class Checkpoint:
         remove_left_behind(path)
         partial.mkdir()
         try:
-            weights = {
-                key: value.half() if half and value.is_floating_point() and "running_" not in key else value
-                for key, value in segmenter.core.state_dict().items()
-            }
-            write_weights(weights, partial / WEIGHTS)
-            give_usual_mode(partial / WEIGHTS)
-            config = config.model_copy(update={"weights_sha256": sha256_of(partial / WEIGHTS)})
-            write_json(partial / CONFIG, config.model_dump(mode="json"))
-            write_json(partial / METRICS, metrics or {})
-            (partial / CARD).write_text(card, encoding="utf-8")
-            written = cls.open(partial)
-            written.load()  # a folder that cannot be opened again must not replace the old one
-            replace_folder(partial, path)
+            with failures_naming(path):
+                weights = {
+                    key: value.half() if half and value.is_floating_point() and "running_" not in key else value
+                    for key, value in segmenter.core.state_dict().items()
+                }
+                write_weights(weights, partial / WEIGHTS)
+                give_usual_mode(partial / WEIGHTS)
+                config = config.model_copy(update={"weights_sha256": sha256_of(partial / WEIGHTS)})
+                write_json(partial / CONFIG, config.model_dump(mode="json"))
+                write_json(partial / METRICS, metrics or {})
+                (partial / CARD).write_text(card, encoding="utf-8")
+                written = cls.open(partial)
+                written.load()  # a folder that cannot be opened again must not replace the old one
+                replace_folder(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -108,11 +108,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`: the file written there replaces `path` at the end, or is removed on an error."""
     partial = partial_of(path)
     try:
-        yield partial
-        give_usual_mode(partial)
-        partial.replace(path)
+        with failures_naming(path):
+            yield partial
+            give_usual_mode(partial)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def failures_naming(path: Path) -> Iterator[None]:
+    """Within the block, a write that fails names `path`: a full disk names no file, and a partial file means nothing to the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(partial_of(path))):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def give_usual_mode(path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     assert main(["average", str(a.path), str(a.path), "--out", str(tmp_path / "mean")]) == 2
-    assert capsys.readouterr().err.endswith("model.safetensors: No space left on device.\n")
+    assert capsys.readouterr().err.endswith(f"error: {tmp_path / 'mean'}: No space left on device.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 

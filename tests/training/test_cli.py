@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sim2street import child_environment
 from sim2street.models.labels import CAMVID11
 from sim2street.models.networks import build
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -374,3 +375,17 @@ def test_bench_lists_its_rows_after_an_unknown_word(capfd: pytest.CaptureFixture
     error = capfd.readouterr().err
     assert "No row contains 'nonsense'. Use words of these: SegFormer-B0; " in error
     assert "; prediction by PyTorch, by --engine openvino and onnxruntime, " in error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes file descriptors")
+@pytest.mark.parametrize("stream", [1, 2], ids=["output", "errors"])
+def test_a_closed_stream_stops_no_command(stream: int, own: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
+    command = [sys.executable, "-m", "sim2street.training.cli", "predict", str(tmp_path / "photo.png")]
+    ended = subprocess.run(
+        [*command, "--checkpoint", "first", "--out", str(tmp_path / "out")],
+        env=child_environment(),
+        preexec_fn=lambda: os.close(stream),
+    )
+    assert ended.returncode == 0
+    assert (tmp_path / "out/photo/first/labels.png").is_file()

@@ -5,6 +5,8 @@ import errno
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sim2street import child_environment
 from sim2street.models.errors import CheckpointError, ConfigError
 from sim2street.models.exported import FORMATS, OUTPUTS, card_of, open_exported
 from sim2street.models.networks import build
@@ -234,6 +237,26 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "street.png"
     Image.fromarray(photo(150, 100)).save(path)
     return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_disk_without_room_gets_a_sentence(saved: Path, tmp_path: Path, form: str) -> None:
+    """In a process of its own: PyTorch's writer used to abort it."""
+    resource = pytest.importorskip("resource")
+    need(form)
+    out = tmp_path / "out" / f"network{FORMATS[form].suffixes[0]}"
+    code = "import sys; from sim2street.training.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "export", str(saved), "--to", form, "--out", str(out)],
+        env=child_environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (said,) = ended.stderr.splitlines()
+    assert re.fullmatch(rf"error: ({re.escape(str(out))}: File too large\.|OpenVINO could not write its files.+)", said)
+    assert list(out.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
