@@ -1,7 +1,8 @@
 """Escape untrusted text for markup; every title, name, reason and file name passes through this module.
 
 The author of a checkpoint, recipe, job or file chooses this text; unescaped, `![](http://...)` in a title would make every
-visitor's browser fetch that address. Each function returns one line for one kind of markup. Imports no UI library.
+visitor's browser fetch that address. Each function is for one kind of markup and returns one line, except `preformatted`.
+Imports no UI library.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ FOUND_IN_TEXT: Final = re.compile(r":(?=//|material|[\w+-]+:)|www(?=\.)", re.IGN
 
 def line(text: str) -> str:
     """Return one line without control characters, direction marks and lone surrogates; markup is not escaped."""
-    kept = (DOUBTFUL.get(unicodedata.category(letter), letter) for letter in text if letter not in BIDI)
-    return " ".join("".join(kept).split())
+    return " ".join(_without_controls(text).split())
 
 
 def markdown(text: str) -> str:
@@ -55,9 +55,18 @@ def html(text: str) -> str:
     return standard.escape(line(text))
 
 
+def preformatted(text: str) -> str:
+    """Escape lines of code or plain text for an HTML element that keeps their breaks and indentation, such as `pre`."""
+    return "\n".join(standard.escape(_without_controls(each)) for each in text.expandtabs(4).splitlines())
+
+
 def chart(text: str) -> str:
     """Escape text for a Plotly chart, which interprets some HTML, and `%{...}` in hover texts."""
     return standard.escape(line(text), quote=False).replace("%{", f"%{JOINER}{{")
+
+
+def _without_controls(text: str) -> str:
+    return "".join(DOUBTFUL.get(unicodedata.category(letter), letter) for letter in text if letter not in BIDI)
 
 
 def _literal(match: re.Match[str]) -> str:

@@ -192,7 +192,7 @@ def _term(number: int, term: LossTerm) -> str:
         f'<div class="term" role="listitem"><div class="box">{escape.html(term.of)}</div>'
         f'<div class="by">{escape.html(term.by)}{weight}</div>'
         f'<div class="box against">{escape.html(term.against)}</div>'
-        f"<details><summary>({number}) {escape.html(place)}</summary><pre>{escape.html(source)}</pre></details></div>"
+        f"<details><summary>({number}) {escape.html(place)}</summary><pre>{escape.preformatted(source)}</pre></details></div>"
     )
 
 
@@ -246,7 +246,7 @@ def _formulas(entry: MethodEntry) -> str:
     module = inspect.getmodule(entry.options)
     head = inspect.getdoc(module) if module is not None else None
     return (
-        _folded("Formulas, and differences between paper and authors' code", f"<pre>{escape.html(head)}</pre>")
+        _folded("Formulas, and differences between paper and authors' code", f"<pre>{escape.preformatted(head)}</pre>")
         if head
         else ""
     )

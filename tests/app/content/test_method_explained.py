@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,8 @@ def test_every_method_tells_what_it_compares(name: str) -> None:
     shown = introduced(name) + detailed(name, [])
     for term in entry.terms:
         assert not term.weight or term.weight in entry.options.model_fields
-        first = inspect.getsourcelines(term.code)[0][0].strip()
-        assert html.escape(first) in shown
+        code = textwrap.dedent(inspect.getsource(term.code)).rstrip()
+        assert f"<pre>{html.escape(code)}</pre>" in shown, "line by line"
     for words in (entry.idea, entry.explanation, *entry.options.model_fields):
         assert html.escape(words) in shown
     assert shown.lstrip().startswith("<style>")
