@@ -100,19 +100,15 @@ def _part_title(config: RunConfig, part: str) -> str:
 def _grid(fields: list[FormField], recipe: str) -> None:
     for start in range(0, len(fields), 3):
         for column, field in zip(st.columns(3), fields[start : start + 3], strict=False):
-            with column:
+            with column, st.container(gap="xxsmall"):
                 _widget(recipe, field)
+                _show_former(field, _entered(recipe, field))
 
 
 def _widget(recipe: str, field: FormField) -> None:
-    """Draw one value with its name, the recipe's or paper's value if different, and its help."""
+    """Draw one value with its name and its help."""
     key = _key(recipe, field)
-    entered = _entered(recipe, field)
     label = escape.markdown(field.label.replace("_", " ").capitalize())
-    if entered != field.value:
-        label += f" :primary[was {escape.markdown(field.show(field.value)) or 'none'}]"
-    elif field.paper is not None and field.show(entered) != field.show(field.paper):
-        label += f" :gray[paper {escape.markdown(field.show(field.paper))}]"
     help_ = field.help or None
     if field.kind == "switch":
         st.toggle(label, value=field.value, key=key, help=help_)
@@ -134,6 +130,14 @@ def _widget(recipe: str, field: FormField) -> None:
         most = 80 if field.kind == "text" else 200
         placeholder = "none" if field.optional else None
         st.text_input(label, field.show(field.value), key=key, help=help_, placeholder=placeholder, max_chars=most)
+
+
+def _show_former(field: FormField, entered: Any) -> None:
+    """Say below a value what the recipe or the paper has instead; in the label, screen readers would read out the markup."""
+    if entered != field.value:
+        st.markdown(f":small[:primary[was {escape.markdown(field.show(field.value)) or 'none'}]]")
+    elif field.paper is not None and field.show(entered) != field.show(field.paper):
+        st.caption(f"paper: {escape.markdown(field.show(field.paper))}")
 
 
 def _key(recipe: str, field: FormField) -> str:
@@ -246,7 +250,9 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
     right.number_input("Time limit in minutes", 5, 7 * 24 * 60, 240, step=30, key="hub_timeout")
     expected = estimate(config, store, flavour=by_name[name])
     if expected is not None and expected.seconds[1] > 60 * st.session_state["hub_timeout"]:
-        st.caption(":material/timer_off: :orange[The job may not finish in time; an interrupted job is still charged.]")
+        st.markdown(
+            ":small[:material/timer_off: :orange[The job may not finish in time; an interrupted job is still charged.]]"
+        )
     return bool(st.session_state.get("hub_repository")), expected
 
 

@@ -189,7 +189,8 @@ def test_launching_queues_what_the_form_shows(runs: Path) -> None:
     page = signed_in()
     page.number_input(key="field/try_one_minute/steps").set_value(30).run()
     assert "instead of 240" in words_of(page)
-    assert page.number_input(key="field/try_one_minute/steps").label == "Steps :primary[was 240]"
+    assert page.number_input(key="field/try_one_minute/steps").label == "Steps"
+    assert ":small[:primary[was 240]]" in [words.value for words in page.markdown]
     button(page, "Launch").click().run()
     assert not page.exception
     job = JobStore().jobs()[0]
@@ -226,6 +227,17 @@ def test_a_job_is_launched_on_a_cluster_or_the_cluster_is_quoted(
     assert job.cluster == Cluster(partition="gpu", gpus=2, options={"account": "vision", "mem": "64G"})
     assert "SLURM, job 77, gpu, 2 GPUs" in words_of(page)
     assert "Waiting in the cluster's queue (Priority)" in words_of(page)
+
+
+def test_no_label_holds_markup_which_screen_readers_would_read_out(runs: Path) -> None:
+    page = signed_in()
+    page.selectbox(key=launch_form.RECIPE).set_value("demo_advent_game_to_camvid").run()
+    labels = [
+        field.label for kind in (page.text_input, page.number_input, page.selectbox, page.toggle) for field in kind
+    ]
+    assert "Width" in labels
+    assert not [label for label in labels if set(label) & set("[]*\\")]
+    assert "paper: 1" in [caption.value for caption in page.caption]
 
 
 def test_wrong_values_get_a_sentence_and_cannot_be_launched(runs: Path) -> None:
