@@ -30,6 +30,7 @@ def draw() -> None:
     st.logo(str(HERE / "icon.svg"), size="large")
     st.html(HERE / "viewer" / "contrast.css")
     st.html(HERE / "viewer" / "touch.css")
+    st.html(HERE / "viewer" / "narrow.css")
     own_session()
     uploads.begin_run()
     st.navigation(

@@ -58,6 +58,13 @@ def test_controls_of_the_app_are_large_enough(phone: Any, app_url: str, room: st
     assert low == []
 
 
+def test_a_sign_for_help_makes_no_label_taller(phone: Any, app_url: str) -> None:
+    phone.goto(f"{app_url}/checkpoints")
+    phone.locator('[data-testid="stWidgetLabel"] [data-testid="stTooltipIcon"]').first.wait_for(timeout=WAIT)
+    labels = phone.locator('[data-testid="stMain"] [data-testid="stWidgetLabel"]')
+    assert max(labels.evaluate_all("all => all.map((each) => each.getBoundingClientRect().height)")) < 30
+
+
 def test_controls_of_the_hosted_page_are_large_enough(phone: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("gradio")
     from sim2street.app.content.engine import Engine, predict_pane
