@@ -105,12 +105,15 @@ def line(checkpoint: Checkpoint, title: str, by: str | None) -> str:
 
 
 def chosen_with(checkpoint: Checkpoint, usable: list[Checkpoint], titles: dict[str, str]) -> list[tuple[str, str]]:
-    """Address of Compare where a checkpoint stands beside those that a page begins with."""
+    """Address of Compare where a checkpoint stands beside those that a page begins with, and on one side of a swipe."""
     return [
-        (key, escape.markdown(titles[each.name]))
-        for key, rendered in (("methods", True), ("photo_methods", False))
-        for each in usable
-        if each is checkpoint or each in preselected(usable, rendered=rendered)
+        ("right", checkpoint.name),
+        *(
+            (key, escape.markdown(titles[each.name]))
+            for key, rendered in (("methods", True), ("photo_methods", False))
+            for each in usable
+            if each is checkpoint or each in preselected(usable, rendered=rendered)
+        ),
     ]
 
 

@@ -153,7 +153,7 @@ def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *
 
     Args:
         address: what the address says of the picture and the view.
-        readers: shown whatever else is.
+        readers: shown whatever else is; the first one at the right of a swipe, and the second, if any, at the left.
         rendered: whether the picture is a rendered one.
     """
     usable = [entry.checkpoint for entry in session.checkpoints() if entry.checkpoint is not None]
@@ -164,7 +164,8 @@ def open_in_compare(address: Mapping[str, str], readers: Sequence[Checkpoint], *
     shown = {each.name for each in (*preselected(usable, rendered=rendered), *readers)}
     # A list, because of pairs with the same name Streamlit keeps the last.
     methods = [escape.markdown(titles[each.name]) for each in usable if each.name in shown]
-    st.switch_page("views/compare.py", query_params={**address, key: methods})
+    sides = {side: each.name for side, each in zip(("right", "left"), readers, strict=False)}
+    st.switch_page("views/compare.py", query_params={**address, **sides, key: methods})
 
 
 @st.fragment(run_every=2.0)

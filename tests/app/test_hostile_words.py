@@ -39,6 +39,7 @@ PLAIN = {
     "selectbox": ("options", "raw_value"),
     "text_input": ("default", "value"),
     "text_area": ("default", "value"),
+    "page_link": ("query_string",),  # encoded
     "code": (),
     "json": (),
     "file_uploader": (),

@@ -47,3 +47,4 @@ def test_checkpoints_are_found_and_opened(page: Any) -> None:
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
     advent.get_by_role("link", name="Compare with it").click()
     page.wait_for_url(re.compile(r"methods=Tiny(\+|%20)ADVENT"), timeout=60_000)
+    assert "right=tiny_advent" in page.url, "which a phone swipes to"

@@ -273,6 +273,8 @@ def test_swipe_shows_two_subjects_and_its_line_moves(compare: ComparePage) -> No
     assert moved != before
     page.get_by_label("Right side").select_option("photo")
     assert compare.picture("swipe") != moved
+    page.get_by_label("Right side").select_option(METHODS[0])
+    assert page.get_by_label("Left side").input_value() != METHODS[0], "nothing is compared with itself"
     page.locator(".viewer").focus()
     page.keyboard.press("s")
     assert page.locator('.pane[data-key="photo"]').is_visible()

@@ -203,8 +203,9 @@ class Viewer {
     if (this.find(chosen)) return chosen;
     const methods = this.subjects.filter((subject) => subject.kind === "method");
     if (name === "right") return this.subjects.at(-1).key;
-    const baseline = this.find(this.side("right"))?.source?.baseline;
-    return this.find(baseline) ? baseline : methods.length > 1 ? methods[0].key : "photo";
+    const right = this.side("right");
+    const baseline = this.find(right)?.source?.baseline;
+    return this.find(baseline) ? baseline : (methods.find((method) => method.key !== right)?.key ?? "photo");
   }
 
   isFullScreen() {

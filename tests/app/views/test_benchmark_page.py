@@ -15,6 +15,7 @@ from sim2street.app.content import benchmark_data, labelled_sets
 from sim2street.app.content.background import BACKGROUND, Task
 from sim2street.app.content.method_display import display_of
 from sim2street.app.views import choices
+from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.content.test_benchmark_data import sweep
 
 COMPARED = ("source_only", "cycada", "cycada", "advent", "advent", "daformer", "hrda", "mic")
@@ -151,8 +152,13 @@ def test_a_set_that_is_gone_says_so(page: AppTest, monkeypatch: pytest.MonkeyPat
     assert "nowhere" in page.error[0].value
 
 
-def test_a_picture_opens_with_every_checkpoint(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_opens_with_every_checkpoint(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, tiny_checkpoints: Path
+) -> None:
     opened: list[dict[str, object]] = []
     monkeypatch.setattr(choices.st, "switch_page", lambda _page, query_params: opened.append(dict(query_params)))
     choices.open_in_compare({"street": "5"}, [], rendered=True)
     assert opened == [{"street": "5", "methods": ["Source only", "ADVENT"]}]
+    readers = [Checkpoint.open(tiny_checkpoints / name) for name in ("tiny_source_only", "tiny_advent")]
+    choices.open_in_compare({}, readers, rendered=True)
+    assert (opened[1]["right"], opened[1]["left"]) == ("tiny_source_only", "tiny_advent"), "to be swiped between"
