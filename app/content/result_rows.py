@@ -48,7 +48,7 @@ STYLE: Final = """
 .differences td { min-width: 2.3rem; border-radius: 3px; }
 .differences thead th { vertical-align: bottom; }
 .differences thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
-.differences tbody th { text-align: left; position: sticky; left: 0; background: var(--st-background-color, var(--body-background-fill, Canvas)); padding-right: .9rem; min-width: 21rem; }
+.differences tbody th { text-align: left; position: sticky; left: 0; background: var(--st-background-color, var(--body-background-fill, light-dark(#ffffff, #0f1318))); padding-right: .9rem; min-width: 21rem; }
 .differences .method th { font-weight: 600; }
 .differences .whole { font-weight: 600; }
 @media (max-width: 700px) {

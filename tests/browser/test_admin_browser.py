@@ -60,6 +60,8 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_text("1 job, 1 active").wait_for()
     page.get_by_text(re.compile(r"^[1-9]\d* of 240$")).wait_for(timeout=PATIENCE)
     page.locator(".js-plotly-plot").first.wait_for(timeout=PATIENCE)
+    term = page.locator(".js-plotly-plot .annotation-text").first
+    assert term.evaluate("(e) => getComputedStyle(e).fill === getComputedStyle(e).color"), "its line has the colour"
 
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Resume").wait_for(timeout=PATIENCE)

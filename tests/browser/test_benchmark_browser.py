@@ -105,6 +105,8 @@ def test_what_is_chosen_can_be_read(browser: Any, app_url: str, scheme: str) -> 
     tag.wait_for(timeout=90_000)
     page.wait_for_timeout(300)
     assert tag.evaluate(CONTRAST) >= 4.5
+    code = page.locator('[data-testid="stCaptionContainer"] code').first
+    assert code.evaluate("e => getComputedStyle(e).color === getComputedStyle(e.parentElement).color"), "no paler"
     chosen = page.locator(".st-key-show button[aria-checked=true]")
     chosen.hover()
     page.wait_for_timeout(500)  # Streamlit fades from colour to colour

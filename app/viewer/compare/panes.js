@@ -140,7 +140,7 @@ class Panes {
         subject.title,
       ),
       ...(viewer.options.cards && subject.kind === "method" ? [this.cardLink(subject)] : []),
-      node("span", { class: "note", title: subject.note ?? "" }, subject.note ?? ""),
+      node("span", { class: "note", title: subject.note ?? "" }, node("span", {}, subject.note ?? "")),
       ...figures.map(([text, title]) => node("span", { class: "figure", title }, text)),
       iconButton("download", `Save ${subject.title} as PNG`, () => saveOne(viewer, subject)),
     );
