@@ -111,6 +111,7 @@ def reliability(bins: Sequence[tuple[float, float, float]]) -> go.Figure:
         customdata=[100 * share for _, _, share in bins],
         hovertemplate="confidence %{x:.0f} %: <b>%{y:.0f} % right</b>, %{customdata:.1f} % of the pixels<extra></extra>",
         showlegend=False,
+        cliponaxis=False,  # the largest dot lies in the upper corner
     )
     _plain(figure, height=250)
     figure.update_xaxes(title={"text": "confidence, %", "standoff": 6}, range=[0, 103])
@@ -202,18 +203,24 @@ def sampling(classes: Sequence[str], shares: Sequence[float], drawn: Mapping[int
 
 
 def distributions(
-    shares: Sequence[Sequence[float]], names: Sequence[str], *, unit: str, most: float | None = None
+    shares: Sequence[Sequence[float]],
+    names: Sequence[str],
+    *,
+    unit: str,
+    most: float | None = None,
+    colours: Sequence[str] = DOMAINS,
 ) -> go.Figure:
-    """Histograms of two domains over [0,1].
+    """Two histograms over [0,1], of two domains or two methods.
 
     Args:
-        shares: for each domain, share of the pixels in each of the equally wide bins.
-        names: name of each domain.
+        shares: for each, share of the pixels in each of the equally wide bins.
+        names: name of each.
         unit: quantity on the axis, such as "entropy".
         most: share at which the axis ends, for histograms that are compared; by default the largest one's.
+        colours: CSS colour of each; by default those of source and target.
     """
     figure = new_figure()
-    for part, name, colour in zip(shares, names, DOMAINS, strict=True):
+    for part, name, colour in zip(shares, names, colours, strict=True):
         figure.add_scatter(
             x=[(place + 0.5) / len(part) for place in range(len(part))],
             y=[100 * share for share in part],

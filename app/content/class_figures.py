@@ -85,11 +85,13 @@ def as_latex(rows: Sequence[Row]) -> str:
         if row["Class"] == MEAN:
             lines.append(r"\midrule")
         cells = [
-            value.translate(LATEX) if isinstance(value, str) else _decimal(value, 1, "--") for value in row.values()
+            value.translate(LATEX) if isinstance(value, str) else _decimal(value, 1, "--", minus="$-$")
+            for value in row.values()
         ]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _decimal(value: float | None, places: int, unknown: str) -> str:
-    return unknown if value is None else f"{value:.{places}f}"
+def _decimal(value: float | None, places: int, unknown: str, *, minus: str = "-") -> str:
+    # Zero is added because a small negative number is rounded to -0.
+    return unknown if value is None else f"{round(value, places) + 0.0:.{places}f}".replace("-", minus)

@@ -19,6 +19,7 @@ from sim2street.app.content.demonstrations.parts import (
     heat,
 )
 from sim2street.app.content.demonstrations.readers import checkpoint_of, predicted, start_of
+from sim2street.app.content.method_display import display_of
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.streets import rendered_scene
 from sim2street.training.datasets.street_scenes import STYLES
@@ -48,8 +49,12 @@ def show(request: Request) -> Shown:
         f" all classes. {titles[after.name]} was adapted to images other than this one, so a change here is what it"
         " learned, not what it saw."
     )
-    shares = [distribution(pane) for pane in panes]
-    chart = charts.distributions(shares, [titles[before.name], titles[after.name]], unit="entropy")
+    chart = charts.distributions(
+        [distribution(pane) for pane in panes],
+        [titles[each.name] for each in (before, after)],
+        unit="entropy",
+        colours=[display_of(each.config.method).colour for each in (before, after)],
+    )
     return Shown(words, tuple(pictures), (chart,))
 
 

@@ -57,6 +57,12 @@ def test_the_csv_holds_every_row_and_leaves_unknown_figures_empty() -> None:
     }
 
 
+def test_the_latex_table_has_signs_of_minus_and_no_negative_zero() -> None:
+    rows = [{"Class": "road", "Difference": -8.96}, {"Class": "Mean", "Difference": -0.04}]
+    assert as_latex(rows).splitlines()[4:7] == [r"road & $-$9.0 \\", r"\midrule", r"Mean & 0.0 \\"]
+    assert "road,-8.96" in as_csv(rows)
+
+
 def test_the_latex_table_escapes_names() -> None:
     table = as_latex(ROWS).splitlines()
     assert table[0] == r"\begin{tabular}{lrr}"

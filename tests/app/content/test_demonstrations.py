@@ -12,6 +12,7 @@ import torch
 from sim2street.app.content.demonstrations import DEMONSTRATIONS, daformer, dann, demonstrate, hrda
 from sim2street.app.content.demonstrations.parts import Picture, Shown, Value, dimmed, heat, painted, pictures_html
 from sim2street.app.content.engine import Engine, Settings
+from sim2street.app.content.method_display import display_of
 from sim2street.app.content.streets import rendered_scene
 from sim2street.models.errors import CheckpointError
 from sim2street.models.labels import CITYSCAPES19
@@ -85,6 +86,8 @@ def test_advent_shows_the_entropy_of_both_networks(tiny_checkpoints: Path) -> No
         assert said.endswith(f"mean {pane.mean_entropy:.3f}")
         assert (titled(result, title) == heat(pane.entropy, pane.entropy.shape[::-1])).all()
     assert (titled(result, "Photo") == scene.photo.pixels).all()
+    lines = [trace.line.color for trace in result.charts[0].data]
+    assert lines == [display_of(method).colour for method in ("source_only", "advent")], "as on every page"
 
 
 @pytest.mark.parametrize("method", ["advent", "hrda", "mic"])
