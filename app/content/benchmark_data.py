@@ -228,11 +228,14 @@ class SweepTable:
     @property
     def words(self) -> str:
         """Description of the table and of how to read its figures."""
-        return (
-            f"{self.about} mIoU in percent, as mean ± deviation over seeds. Dotted lines mark source-only and the oracle,"
-            " which also learns from the target's labels. A control is what a method has to beat: it does everything but"
-            " adapt."
-        )
+        roles = {row.role for row in self.rows}
+        repeated = any(figures.seeds > 1 for row in self.rows for figures in row.figures.values())
+        said = [self.about, f"mIoU in percent{', as mean ± deviation over seeds' if repeated else ''}."]
+        if roles & {"source_only", "oracle"}:
+            said.append("Dotted lines mark source-only and the oracle, which also learns from the target's labels.")
+        if "control" in roles:
+            said.append("A control is what a method has to beat: it does everything but adapt.")
+        return " ".join(part for part in said if part)
 
     def groups(self) -> dict[str, list[MeasuredRow]]:
         """Rows that have a result on the first test, by group."""

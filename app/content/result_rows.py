@@ -48,11 +48,11 @@ STYLE: Final = """
 .differences td { min-width: 2.3rem; border-radius: 3px; }
 .differences thead th { vertical-align: bottom; }
 .differences thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
-.differences tbody th { text-align: left; position: sticky; left: 0; background: var(--st-background-color, var(--body-background-fill, light-dark(#ffffff, #0f1318))); padding-right: .9rem; min-width: 21rem; }
+.differences th:first-child { text-align: left; position: sticky; left: 0; z-index: 1; background: var(--st-background-color, var(--body-background-fill, light-dark(#ffffff, #0f1318))); padding-right: .9rem; min-width: 21rem; }
 .differences .method th { font-weight: 600; }
 .differences .whole { font-weight: 600; }
 @media (max-width: 700px) {
-  .differences tbody th { min-width: 0; max-width: 9.5rem; white-space: normal; line-height: 1.25; padding-right: .4rem; }
+  .differences th:first-child { min-width: 0; max-width: 9.5rem; white-space: normal; line-height: 1.25; padding-right: .4rem; }
   .published .row { grid-template-columns: 1fr 7rem; gap: .35rem 1rem; }
   .published .says { grid-column: 1 / -1; }
   .measured .row { grid-template-columns: 1fr 8.4rem; gap: .25rem 1rem; }
@@ -146,7 +146,7 @@ def class_differences(table: SweepTable) -> str:
 
 def _class_head(title: str, classes: Sequence[str]) -> str:
     cells = "".join(f"<th><span>{escape.html(name)}</span></th>" for name in ("mean IoU", *classes))
-    return f'<thead><tr><th style="text-align:left">{escape.html(title)}</th>{cells}</tr></thead>'
+    return f"<thead><tr><th>{escape.html(title)}</th>{cells}</tr></thead>"
 
 
 def _differences(row: MeasuredRow, figures: Figures | None, base: Figures) -> str:

@@ -53,3 +53,22 @@ def test_photos_of_a_data_set_are_seen_above_what_chooses_them(phone: Any, tmp_p
         strip.locator("button").nth(2).wait_for(timeout=WAIT)
         assert strip.bounding_box()["width"] > 300
         assert phone.get_by_label("Photo").last.bounding_box()["y"] > strip.bounding_box()["y"] + 40
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_scrolled_sideways_goes_below_the_names(browser: Any, app_url: str, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{app_url}/benchmark?show=Measured+here")
+    table = page.locator(".differences").first
+    table.wait_for(timeout=WAIT)
+    table.scroll_into_view_if_needed()
+    table.evaluate("each => each.scrollTo(60, 0)")
+    for name in (table.locator("thead th").first, table.locator("tbody th").first):
+        assert name.evaluate("""each => {
+          const { left, top, height } = each.getBoundingClientRect();
+          return each.contains(document.elementFromPoint(left + 3, top + height / 2));
+        }""")
+        ground = name.evaluate("each => getComputedStyle(each).backgroundColor")
+        assert ground == page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+    context.close()

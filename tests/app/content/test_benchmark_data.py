@@ -13,6 +13,8 @@ import pytest
 from sim2street.app.content import benchmark_data, result_rows
 from sim2street.app.content.benchmark_data import (
     SETTINGS,
+    MeasuredRow,
+    SweepTable,
     class_row,
     comparison,
     measured_on_cityscapes,
@@ -89,6 +91,20 @@ def sweep(**changes: Any) -> dict[str, Any]:
         "tests": tests,
         "rows": [row],
     } | changes
+
+
+def test_words_explain_only_what_a_table_has() -> None:
+    def words(*rows: tuple[str, int]) -> str:
+        given = sweep()["rows"][0]
+        figures = given["figures"]["fog"]
+        rows_ = [{**given, "role": role, "figures": {"fog": {**figures, "seeds": seeds}}} for role, seeds in rows]
+        return SweepTable("", "All.", rows=tuple(MeasuredRow.parse(row, where="") for row in rows_)).words
+
+    assert words(("method", 1)) == "All. mIoU in percent."
+    assert words(("source_only", 3), ("control", 3)) == (
+        "All. mIoU in percent, as mean ± deviation over seeds. Dotted lines mark source-only and the oracle, which also"
+        " learns from the target's labels. A control is what a method has to beat: it does everything but adapt."
+    )
 
 
 def test_tables_of_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
