@@ -3,7 +3,7 @@
 const PATIENCE = 5000; // milliseconds for the page to show the uploader
 
 // Streamlit's uploader, or Gradio's.
-const uploader = () => document.querySelector(':is(.st-key-upload, #photo) input[type="file"]');
+const uploader = () => document.querySelector(':is([class*="st-key-own_upload"], #photo) input[type="file"]');
 
 async function uploaderOf(source) {
   if (!uploader()) {

@@ -46,7 +46,7 @@ def choose_own() -> Scene | None:
             "Drop or paste street photos here: from a car, a bicycle or the pavement, several at once",
             type=[suffix.removeprefix(".") for suffix in SUFFIXES],
             accept_multiple_files=True,
-            key="upload",
+            key=f"own_upload_{st.session_state.setdefault('uploaders', 0)}",
             help="JPEG, PNG, WebP, GIF, BMP or TIFF, up to 64 MB each.",
         )
         camera(gallery.OWN)
@@ -83,7 +83,7 @@ def choose_own() -> Scene | None:
         for each in photos
     ]
     with pictures:
-        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take, on_removal=removed.add)
+        picture_strip("Your photos", items, chosen.key, key="own_strip", on_choice=_take, on_removal=_remove)
     return chosen.scene if chosen.file is None else _with_truth(chosen, tools)
 
 
@@ -115,8 +115,16 @@ def _read(file: Any) -> Own | str:
 
 
 def _dismiss(broken: Iterable[str]) -> None:
-    st.session_state.own_removed.update(broken)
+    _remove(*broken)
     st.session_state.offer_failed = []
+
+
+def _remove(*keys: str) -> None:
+    """Take files away; when none is left, a new uploader replaces the one that would still list them."""
+    state = st.session_state
+    state.own_removed.update(keys)
+    if state.own_read.keys() <= state.own_removed:
+        state.uploaders += 1
 
 
 def _chosen(photos: list[Own]) -> Own:

@@ -76,7 +76,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 def upload(page: AppTest, data: bytes, name: str = "street.png") -> AppTest:
     page.button_group(key="photo").set_value("Your photo").run()
-    return page.file_uploader(key="upload").upload(name, data, "image/png").run()
+    return page.file_uploader(key="own_upload_0").upload(name, data, "image/png").run()
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ def test_a_bad_upload_gives_a_sentence_and_the_page_goes_on(
     upload(page, data)
     assert not page.exception
     assert reason in page.error[0].value
-    assert "Drop or paste" in page.file_uploader(key="upload").label
-    page.file_uploader(key="upload").set_value(
+    assert "Drop or paste" in page.file_uploader(key="own_upload_0").label
+    page.file_uploader(key="own_upload_0").set_value(
         [("bad.png", data, "image/png"), ("street.png", png(street), "image/png")]
     ).run()
     assert len(page.error) == 1
@@ -174,7 +174,7 @@ def test_a_bad_upload_gives_a_sentence_and_the_page_goes_on(
 def test_several_photos_stand_in_a_filmstrip_and_the_newest_is_shown(page: AppTest, street: np.ndarray) -> None:
     upload(page, png(street), "a.png")
     files = [(f"{name}.png", png(np.roll(street, i)), "image/png") for i, name in enumerate("abc")]
-    page.file_uploader(key="upload").set_value(files).run()
+    page.file_uploader(key="own_upload_0").set_value(files).run()
     strip = strip_of(page)
     assert [item["label"] for item in strip["items"]][-3:] == ["a.png", "b.png", "c.png"]
     assert bundle_of(page)["photo"]["name"] in ("a.png", "b.png")
@@ -187,7 +187,7 @@ def test_one_broken_photo_of_twenty_says_so_and_the_others_are_shown(page: AppTe
     files = [(f"photo{i}.png", png(np.roll(street, i)), "image/png") for i in range(20)]
     files[7] = ("photo7.png", files[7][1][:2000], "image/png")
     page.button_group(key="photo").set_value("Your photo").run()
-    page.file_uploader(key="upload").set_value(files).run()
+    page.file_uploader(key="own_upload_0").set_value(files).run()
     assert not page.exception
     assert ["photo7.png" in error.value and "truncated" in error.value for error in page.error] == [True]
     assert [item["label"] for item in strip_of(page)["items"]] == [f"photo{i}.png" for i in range(20) if i != 7]
@@ -200,7 +200,7 @@ def test_a_photo_can_be_taken_away_and_what_was_said_of_a_broken_one_dismissed(
 ) -> None:
     page.button_group(key="photo").set_value("Your photo").run()
     files = [(f"{name}.png", png(np.roll(street, i)), "image/png") for i, name in enumerate("ab")]
-    page.file_uploader(key="upload").set_value([*files, ("broken.png", b"no picture", "image/png")]).run()
+    page.file_uploader(key="own_upload_0").set_value([*files, ("broken.png", b"no picture", "image/png")]).run()
     first, second = strip_of(page)["items"]
     assert len(page.error) == 1
     page.button(key="dismiss_broken").click().run()
@@ -209,6 +209,15 @@ def test_a_photo_can_be_taken_away_and_what_was_said_of_a_broken_one_dismissed(
     page.run()
     assert [item["key"] for item in strip_of(page)["items"]] == [second["key"]]
     assert bundle_of(page)["photo"]["name"] == "b.png"
+
+
+def test_files_of_which_none_is_left_are_no_longer_listed(page: AppTest) -> None:
+    page.button_group(key="photo").set_value("Your photo").run()
+    upload(page, b"no picture", name="broken.png")
+    page.button(key="dismiss_broken").click().run()
+    assert not page.exception
+    assert [each.key for each in page.file_uploader] == ["own_upload_1"]
+    assert not page.file_uploader[0].value
 
 
 def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
@@ -223,7 +232,7 @@ def test_an_offer_that_cannot_be_fetched_says_so_and_can_be_tried_again(
     assert said.count("Nothing can be fetched from 127.0.0.1 at present") == 1
     assert "\n" not in said
     assert page.button(key="offer")
-    page.file_uploader(key="upload").upload("street.png", png(street), "image/png").run()
+    page.file_uploader(key="own_upload_0").upload("street.png", png(street), "image/png").run()
     assert len(bundle_of(page)["methods"]) == 2
 
 
