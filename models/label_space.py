@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -44,14 +45,12 @@ Members = tuple[tuple[int, ...], ...]
 
 
 def _from_hex(value: Any) -> Any:
-    """Convert `#rrggbb` to three numbers; other values are left for pydantic to validate."""
+    """Convert `#rrggbb` to three numbers; what is no text is left for pydantic to validate."""
     if not isinstance(value, str):
         return value
-    digits = value.removeprefix("#")
-    try:
-        return tuple(bytes.fromhex(digits)) if len(digits) == 6 else value
-    except ValueError:
-        return value
+    if not re.fullmatch("#?[0-9a-fA-F]{6}", value):
+        raise ValueError("expected a colour such as '#804080' or [128, 64, 128]")
+    return tuple(bytes.fromhex(value.removeprefix("#")))
 
 
 Byte = Annotated[int, Field(ge=0, le=255)]

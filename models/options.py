@@ -39,8 +39,14 @@ class Options(BaseModel):
 
 
 def _follows(error: Any, others: list[Any]) -> bool:
-    """Whether a list counts as too short only because some elements are invalid, each with its own error."""
+    """Whether an error says nothing new beside another one.
+
+    A list counts as too short if some elements are invalid, each with its own error; and a table that may also be a text
+    counts as no text if it is invalid as a table.
+    """
     place = error["loc"]
+    if error["type"] == "string_type" and isinstance(error["input"], Mapping):
+        return any(other is not error and other["loc"][: len(place) - 1] == place[:-1] for other in others)
     deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
     return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)
 
@@ -59,6 +65,8 @@ def _sentence(model: type[BaseModel], where: str, error: Any) -> str:
         return f"{where}: {key} is {error['input']!r}; expected a text such as {' or '.join(map(repr, examples))}."
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if isinstance(error["input"], Mapping):  # too long to be repeated
+        return ": ".join([where, *([key] if path else []), f"{message.rstrip('.')}."])
     return f"{where}: {key} is {error['input']!r}: {message.rstrip('.')}."
 
 

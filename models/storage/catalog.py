@@ -64,7 +64,11 @@ def find_checkpoint(source: str) -> Checkpoint:
     """
     path = Path(source)
     if path.is_dir():
-        return Checkpoint.open(_checkpoint_within(path) or path)
+        if (found := _checkpoint_within(path)) is None and (path / PROGRESS).exists():
+            raise CheckpointError(
+                f"{source} is an unfinished run, which has no checkpoint yet. Finish it with: sim2street train --resume {source}"
+            )
+        return Checkpoint.open(found or path)
     places, _ = _survey()
     if source in places:
         return Checkpoint.open(places[source])

@@ -141,7 +141,10 @@ def test_there_may_be_255_classes_and_each_has_a_colour_of_its_own() -> None:
         (three(ignore_colours=["#804080"]), "the colour #804080 belongs to a class and is also ignored"),
         (three(name="Mine!"), "name is 'Mine!'"),
         (three(colours=3), "unknown key 'colours'"),
-        (three(classes=class_list({"colour": "red"}, {}, {})), r"classes\.0\.colour is 'red'"),
+        (
+            three(classes=class_list({"colour": "red"}, {}, {})),
+            r"classes\.0\.colour is 'red': expected a colour such as",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_a_sentence(values: dict[str, Any], sentence: str) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from sim2street import child_environment
 from sim2street.models.labels import CAMVID11
 from sim2street.models.networks import build
+from sim2street.models.storage.catalog import SHIPPED
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import write_json
 from sim2street.training.cli import main
@@ -285,6 +286,10 @@ def test_render_writes_what_the_cityscapes_reader_reads(tmp_path: Path, capsys: 
         (["train", "no_such_recipe"], "There is no recipe 'no_such_recipe'"),
         (["train", "demo_source_only_game", "--set", "stps=1"], "did you mean 'steps'"),
         (["train", "--resume", "nowhere"], "nowhere does not contain a run"),
+        (
+            ["train", "--resume", str(SHIPPED / "source_only_game")],
+            "is a checkpoint, not a run. Name the folder of its run",
+        ),
         (["train", "--resume", "nowhere", "--set", "steps=1"], "--set cannot change a run"),
         (["train", "demo_source_only_game", "--resume", "nowhere", "--out", "x"], "give only one of them"),
         (["train", "demo_source_only_game", "--set", "sources.0.store=[0, 0]"], "greater than or equal to 16"),

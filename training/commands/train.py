@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
-    from sim2street.models.storage.files import CONFIG
+    from sim2street.models.storage.files import CONFIG, RUN_FOLDER, WEIGHTS
     from sim2street.training.hosting.publish import check_names, require_write_token
     from sim2street.training.run.loop import train
 
@@ -58,6 +58,11 @@ def run(options: argparse.Namespace) -> int:
         if options.overrides:
             raise ConfigError(
                 "--set cannot change a run that has started; leave it out, or start a new run from a recipe."
+            )
+        if (options.resume / WEIGHTS).is_file():  # its config.json is that of a checkpoint
+            raise ConfigError(
+                f"{options.resume} is a checkpoint, not a run. Name the folder of its run, which contains {RUN_FOLDER}/; or"
+                f" train a recipe with --set initialisation={options.resume}."
             )
         try:
             config = RunConfig.read(options.resume / CONFIG)

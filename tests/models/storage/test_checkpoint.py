@@ -173,6 +173,8 @@ def test_catalog_lists_the_broken_with_their_reason(
         find_checkpoint(f"{tmp_path.name}/mistyped")
     with pytest.raises(CheckpointError, match="a name in the catalog"):
         find_checkpoint("absent")
+    with pytest.raises(CheckpointError, match="unfinished run, which has no checkpoint yet"):
+        find_checkpoint(str(tmp_path / "unfinished"))
 
 
 def test_metrics_of_another_kind_are_refused(checkpoint: Checkpoint) -> None:

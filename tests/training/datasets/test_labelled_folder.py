@@ -11,6 +11,7 @@ from sim2street.models.errors import ConfigError, DatasetError, LabelError
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
 from sim2street.training.datasets.data_file_draft import look_at
+from sim2street.training.datasets.labelled_folder import LabelledFolder
 
 DATA = """
 read_by = "{by}"
@@ -136,6 +137,32 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     (tmp_path / "data.toml").write_text('label_space = "voc"', encoding="utf-8")
     with pytest.raises(LabelError, match="no label space 'voc'"):
         open_dataset("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (
+            'name="a"\nvalues=[1]\n[[label_space.classes]]\nname="b"\nvalues=[1]',
+            "label_space: more than one class has the value 1;",
+        ),
+        (
+            'name="a"\nvalues=[-1]\n[[label_space.classes]]\nname="b"',
+            "label_space.classes.0.values.0 is -1: input should be",
+        ),
+        (
+            'name="a"\ncolour="green"\n[[label_space.classes]]\nname="b"',
+            "label_space.classes.0.colour is 'green': expected a",
+        ),
+    ],
+)
+def test_a_mistake_among_the_classes_is_said_alone(classes: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "data.toml").write_text(f'[label_space]\nname = "mine"\n[[label_space.classes]]\n{classes}\n')
+    with pytest.raises(ConfigError) as refused:
+        LabelledFolder.space_of(tmp_path, None)
+    assert f"data.toml: {said}" in str(refused.value)
+    assert "valid string" not in str(refused.value)
+    assert len(str(refused.value)) < len(str(tmp_path)) + 160
 
 
 def test_a_first_data_file_is_written_and_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
