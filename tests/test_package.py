@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -19,12 +20,28 @@ ROOMS = ("models", "training", "app")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of the files in a wheel, built from a copy of the checkout's links."""
+    """Names of the files in a wheel, built from the archive of sources of a copy of the checkout's links."""
     copy, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "Spacefile", "sim2street", *ROOMS):
+    for name in (
+        "pyproject.toml",
+        "setup.py",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "Spacefile",
+        "sim2street",
+        *ROOMS,
+    ):
         (copy / name).symlink_to(ROOT / name)
-    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(out)], cwd=copy, check=True, capture_output=True)
+
+    def build(kind: str, folder: Path) -> None:
+        script = f"import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", script, str(out)], cwd=folder, check=True, capture_output=True)
+
+    build("sdist", copy)
+    with tarfile.open(next(out.glob("*.tar.gz"))) as archive:
+        archive.extractall(out, filter="data")
+    build("wheel", next(path for path in out.iterdir() if path.is_dir()))
     with zipfile.ZipFile(next(out.glob("*.whl"))) as archive:
         return archive.namelist()
 
