@@ -134,7 +134,7 @@ class OptimiserConfig(Options):
     """Optimiser and learning-rate schedule of one network."""
 
     kind: Literal["sgd", "adam", "adamw"]
-    rate: float = Field(gt=0, le=1000, description="Learning rate before the schedule.")
+    rate: float = Field(gt=0, le=1e30, description="Learning rate before the schedule.")
     head_factor: float = Field(
         default=1.0,
         gt=0,

@@ -138,12 +138,12 @@ def in_engine(checkpoint: Checkpoint, engine: str) -> Exported:
 def _folder_beside(out: Path) -> Iterator[Path]:
     """A folder on the same disk as `out`, removed in the end."""
     folder = partial_of(out)
-    folder.mkdir()
     try:
         with failures_naming(out):
+            folder.mkdir()
             yield folder
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] | None) -> None:

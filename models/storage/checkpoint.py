@@ -313,9 +313,9 @@ class Checkpoint:
         partial = partial_of(path)
         shutil.rmtree(partial, ignore_errors=True)
         remove_left_behind(path)
-        partial.mkdir()
         try:
             with failures_naming(path):
+                partial.mkdir()
                 weights = {
                     key: value.half() if half and value.is_floating_point() and "running_" not in key else value
                     for key, value in segmenter.core.state_dict().items()

@@ -55,7 +55,7 @@ def test_overrides_reach_nested_values() -> None:
         ("steps=0", "steps is 0"),
         ("steps=9223372036854775808", "less than or equal to 1000000000"),
         ("accumulate=10000000000000", "less than or equal to 65536"),
-        ("optimisers.segmenter.rate=1e300", "less than or equal to 1000"),
+        ("optimisers.segmenter.rate=1e300", r"rate is 1e\+300: input should be less than or equal to 1"),
         ("sources.0.weight=1e308", "less than or equal to 1000000"),
         ("steps=many", "steps is 'many'"),
         ("method=dacs", "known are source_only, adabn"),

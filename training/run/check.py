@@ -6,6 +6,7 @@ the initial weights, the data; then a step is rehearsed on this machine.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -296,7 +297,11 @@ def _check_disk(
         words = f"needs {in_units(needed)} in {folder}, which has {in_units(free)} free"
         if limit > free and together:
             words += f"; both together need {in_units(limit)}"
-        yield Finding(Verdict.PROBLEM if limit > free else Verdict.FINE, f"disk for {subject}", words)
+        permitted = os.access(_existing(folder), os.W_OK)
+        if not permitted:
+            words += "; it cannot be written to"
+        fine = permitted and limit <= free
+        yield Finding(Verdict.FINE if fine else Verdict.PROBLEM, f"disk for {subject}", words)
 
 
 def _name_unknowns(stages: list[RunConfig]) -> Iterator[Finding]:

@@ -260,6 +260,8 @@ def test_a_folder_that_holds_a_run_and_a_full_disk(
     assert "1.1 GB in" in found["disk for states and checkpoint"]
     stored = finding(recipe(tree, sources=sources), tmp_path / "other", "disk for caches")
     assert stored.text.startswith("needs 147 kB in")  # 6 pictures of 96x64 pixels of 4 bytes
+    monkeypatch.setattr(module.os, "access", lambda path, mode: False)  # tests may run as root, who may write anywhere
+    assert "it cannot be written to" in problems(recipe(tree), tmp_path / "other")["disk for caches"]
 
 
 def test_check_is_for_new_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
