@@ -33,7 +33,7 @@ ADAPTED_BYTES: Final = 128 * 2**20
 IDLE_SECONDS: Final = 900.0
 """Time since the last use after which an adapted network is dropped."""
 LOOK_SECONDS: Final = 0.5
-# The methods that are compared can be started from.
+# Of the methods on offer, those that are compared can be started from.
 OFFER: Final = """
 (methods, offers, before) => {
   const choices = offers.choices.filter(([, name]) => methods.includes(name));
@@ -58,18 +58,23 @@ class AdaptSheet:
         self.rate = RateLimit(*RATE)
         self.kept: ByteCache[Adapting] = ByteCache(ADAPTED_BYTES, idle_seconds=IDLE_SECONDS)
 
-    def build(self, arrived: gr.Number, methods: gr.CheckboxGroup, offers: gr.JSON) -> None:
+    def build(self, page: gr.Blocks, arrived: gr.Number, methods: gr.CheckboxGroup, offers: gr.JSON) -> None:
         """Lay out the sheet within the current context and connect it.
 
         Args:
+            page: the whole page.
             arrived: is set to another number when the comparison has to be drawn again.
             methods: the methods that are compared.
             offers: all methods, by title and name.
         """
         with gr.Row(elem_id="adapt"):
             with gr.Accordion("Adapt to these photos", open=False, elem_classes="sheet", elem_id="adapt_sheet"):
-                compared = [(str(title), str(name)) for title, name in methods.choices if name in methods.value]
-                original = gr.Dropdown(compared, label="Start from", elem_id="adapt_from")
+                # The server refuses a value that is not among the choices it knows, so it knows all; the browser shows fewer.
+                original = gr.Dropdown(
+                    [(str(title), str(name)) for title, name in methods.choices],
+                    label="Start from",
+                    elem_id="adapt_from",
+                )
                 method = gr.Radio([(METHODS[name].title, name) for name in AT_TEST_TIME], value="tent", label="Method")
                 gr.HTML(_explained(), elem_classes="note")
                 start = gr.Button("Adapt", variant="primary", elem_id="adapt_start")
@@ -89,7 +94,17 @@ class AdaptSheet:
         start.click(None, js=CLOSE)
         stop.click(self.stop, None, None, queue=False, api_visibility="private")
         undo.click(self.undo, None, [status, undo, arrived], api_visibility="private")
-        gr.on([methods.change, offers.change], None, [methods, offers, original], original, js=OFFER)
+        known = offers.change(
+            lambda offers: gr.update(choices=offers["choices"]),
+            offers,
+            original,
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
+        )
+        compared = [methods, offers, original]
+        known.then(None, compared, original, js=OFFER)
+        gr.on([page.load, methods.change], None, compared, original, js=OFFER)
 
     def adapt(self, original: str | None, method: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Adapt, and say how far it is; the adapted network then stands beside its original."""

@@ -57,8 +57,7 @@ OFFER: Final = """
   const kept = methods.filter((name) => names.includes(name));
   const arrived = offers.suited[source].filter((name) => !known.includes(name) && !kept.includes(name));
   const same = !arrived.length && kept.length === methods.length; // setting it again would start another comparison
-  const choice = { __type__: "update", choices: offers.choices };
-  return [same ? choice : { ...choice, value: [...kept, ...arrived] }, names];
+  return [same ? { __type__: "update" } : [...kept, ...arrived], names];
 }
 """
 REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
@@ -181,7 +180,7 @@ class CompareTab:
             [page.load, self.watch.tick],
             self.look,
             None,
-            [self.offers, self.problems, self.watch],
+            [self.offers, self.methods, self.problems, self.watch],
             show_progress="hidden",
             api_visibility="private",
         )
@@ -203,11 +202,17 @@ class CompareTab:
             self.stopped, controls, [self.viewer, self.status], cancels=[first, further], api_visibility="private"
         )
         self.film.choose(None, self.film, self.picked, js=gradio_parts.CHOSEN)
-        self.picked.change(self.choose_own, self.picked, [self.film, self.arrived], api_visibility="private")
+        described = [self.about, *self.others]
+        self.picked.change(
+            self.choose_own,
+            self.picked,
+            [self.film, self.arrived, *described],
+            api_visibility="private",
+        )
         self.film.removal(
             self.remove_own,
             None,
-            [*filmstrip, self.arrived],
+            [*filmstrip, self.arrived, *described],
             trigger_mode="multiple",
             api_visibility="private",
         )
@@ -241,7 +246,7 @@ class CompareTab:
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
             [self.photo, self.truth, self.encoding],
-            [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *self.others],
+            [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *described],
             api_visibility="private",
         )
         self.ask.click(
@@ -256,7 +261,7 @@ class CompareTab:
             button.click(
                 self.renumber,
                 gr.State(title),
-                [self.encoding, self.arrived, *filmstrip, self.upload_note, *self.others],
+                [self.encoding, self.arrived, *filmstrip, self.upload_note, *described],
                 api_visibility="private",
             )
         downloads = (self.report, self.make_report), (self.archive, self.make_archive), (self.npz, self.make_npz)
@@ -321,9 +326,10 @@ class CompareTab:
             with gr.Row(elem_id="offer"):
                 gr.Markdown(example_photos.offer().introduction)
                 self.ask = gr.Button(example_photos.offer().button(), size="sm", elem_id="ask")
+            self.about = gr.HTML(elem_classes="note", elem_id="about")
             self.upload_note = gr.HTML(uploads.SHORT, elem_classes="note", elem_id="upload_note")
             if self.reads:
-                self.adapt.build(self.arrived, self.methods, self.offers)
+                self.adapt.build(page, self.arrived, self.methods, self.offers)
             with gr.Row():
                 self.others = [gr.Button(f"Read it as {title}", visible=False, size="sm") for title in ENCODINGS]
         self.viewer = gradio_parts.compare_viewer()
@@ -341,10 +347,13 @@ class CompareTab:
         self.file = gr.Textbox(visible="hidden")
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
-    def look(self) -> tuple[dict[str, Any], str, Any]:
-        """The checkpoints available now, those that cannot be used (yet), and the timer while some are downloaded."""
+    def look(self) -> tuple[dict[str, Any], Any, str, Any]:
+        """The checkpoints available now, those that cannot be used (yet), and the timer while some are downloaded.
+
+        The server itself updates the choices: it refuses a method that is not among those it knows.
+        """
         entries = self.entries()
-        return _offers(entries), _problems(entries), _watched(entries)
+        return _offers(entries), gr.update(choices=_titles(entries)), _problems(entries), _watched(entries)
 
     def begin(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """`read` for what the page begins with; the last of the controls was for the browser only."""
@@ -414,16 +423,11 @@ class CompareTab:
                 self.rate.check(uploads.client_of(request))
             except Sim2StreetError as error:
                 problem = gradio_parts.problem(str(error))
-                return None, None, *[gr.skip()] * 4, problem + uploads.SHORT, *_others(())
+                return None, None, *[gr.skip()] * 4, problem + uploads.SHORT, *[gr.skip()] * (1 + len(self.others))
             read, problems = uploads.take_all(self.engine, visitor, photos or [], truth, encoding)
-        note = "".join(map(gradio_parts.problem, problems))
-        numberings: tuple[str, ...] = ()
-        own = self.engine.kept(visitor)
-        if own is not None and (read or not problems):
-            said, numberings = _described(own)
-            note = said + note
+        note = "".join(map(gradio_parts.problem, problems)) + uploads.SHORT
         arrived = gradio_parts.ticket() if read else gr.skip()
-        return None, None, arrived, *self.filmstrip(visitor), note + uploads.SHORT, *_others(numberings)
+        return None, None, arrived, *self.filmstrip(visitor), note, *_described(self.engine.kept(visitor))
 
     def fetch_offer(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Add the photos on offer to the visitor's, the first of them as soon as it is there."""
@@ -473,20 +477,20 @@ class CompareTab:
         )
         return film, chosen, gr.update(value=offer.button(taken), visible=taken < len(offer.photos))
 
-    def choose_own(self, picked: str, request: gr.Request) -> tuple[Any, Any]:
+    def choose_own(self, picked: str, request: gr.Request) -> tuple[Any, ...]:
         """Show another photo of the filmstrip."""
         visitor = str(request.session_hash)
         shown = self.engine.kept(visitor)
         if shown is None or shown.scene.photo.digest == picked:  # as after an upload, which shows its photo itself
-            return gr.skip(), gr.skip()
+            return tuple(gr.skip() for _ in range(3 + len(self.others)))
         self.engine.choose(visitor, picked)
-        return self.filmstrip(visitor)[0], gradio_parts.ticket()
+        return self.filmstrip(visitor)[0], gradio_parts.ticket(), *_described(self.engine.kept(visitor))
 
     def remove_own(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """Handle a click on the cross of a picture of the filmstrip."""
         visitor = str(request.session_hash)
         self.engine.remove(visitor, str(event._data["key"]))
-        return *self.filmstrip(visitor), gradio_parts.ticket()
+        return *self.filmstrip(visitor), gradio_parts.ticket(), *_described(self.engine.kept(visitor))
 
     def renumber(self, encoding: str, request: gr.Request) -> tuple[Any, ...]:
         """Read the visitor's ground truth in another numbering."""
@@ -617,17 +621,17 @@ def _said(state: Comparison) -> str:
     return escape.html(". ".join(word[0].upper() + word[1:] for word in words) + ".")
 
 
-def _described(own: OwnPhoto) -> tuple[str, tuple[str, ...]]:
-    """A note on a photo and its ground truth, and the numberings in which the latter might be read instead."""
+def _described(own: OwnPhoto | None) -> tuple[Any, ...]:
+    """A note on the photo that is shown and its ground truth, and updates of the buttons for other numberings.
+
+    Only the numberings in which its ground truth might be read instead have a button.
+    """
+    if own is None:
+        return "", *(gr.update(visible=False) for _ in ENCODINGS)
     size = "×".join(map(str, own.scene.photo.size))
     scored = ", with ground truth" if own.scene.truth is not None else ""
-    note = f"<p><b>{escape.html(own.name)}</b>, used at {size} pixels{scored}.</p>"
-    if own.problem is None:
-        return note, own.scene.numberings
-    note += gradio_parts.problem(f"{own.problem} The photo is shown without ground truth.")
-    return note, tuple(other.title for other in own.problem.fitting)
-
-
-def _others(numberings: Sequence[str]) -> list[Any]:
-    """Updates of the buttons for other numberings; only those of `numberings` are shown."""
-    return [gr.update(visible=title in numberings) for title in ENCODINGS]
+    note, numberings = f"<p><b>{escape.html(own.name)}</b>, used at {size} pixels{scored}.</p>", own.scene.numberings
+    if own.problem is not None:
+        note += gradio_parts.problem(f"{own.problem} The photo is shown without ground truth.")
+        numberings = tuple(other.title for other in own.problem.fitting)
+    return note, *(gr.update(visible=title in numberings) for title in ENCODINGS)

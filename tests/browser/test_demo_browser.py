@@ -278,6 +278,7 @@ def test_a_filmstrip_is_browsed_adapted_to_and_taken_along(page: Page, tmp_path:
         film.filter(has_text=name).locator("button").first.click()
     note.filter(has_text="one.png").first.wait_for(timeout=WAIT)
     expect(inside.locator("#film [aria-pressed=true]")).to_have_text("one.png", timeout=WAIT)
+    expect(inside.locator("#about")).to_contain_text("one.png, used at")
     for name in ("two", "one"):
         film.filter(has_text=name).hover()
         film.filter(has_text=name).locator(".cross").click()
@@ -307,6 +308,31 @@ def test_a_filmstrip_is_browsed_adapted_to_and_taken_along(page: Page, tmp_path:
     inside.locator("#adapt_start").click()
     inside.locator('#viewer .pane[data-key="tiny_source_only_tent"] canvas').first.wait_for(timeout=WAIT)
     expect(inside.locator("#adapt_status")).to_contain_text("TENT from Source only", timeout=WAIT)
+
+
+def test_a_checkpoint_that_came_after_the_start_predicts_and_is_adapted(browser: Any, tmp_path: Path) -> None:
+    """The server refuses what is not among the choices that it knows; those of the start are not all."""
+    from sim2street.app.content.engine import Engine
+    from sim2street.models.storage.catalog import CatalogEntry
+
+    folder = save_tiny_pair(tmp_path / "checkpoints")
+    first, late = (CatalogEntry(name, Checkpoint.open(folder / name)) for name in ("tiny_source_only", "tiny_advent"))
+    entries, path = [first], tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(8).integers(0, 255, (96, 160, 3), np.uint8)).save(path)
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    with running_demo(Engine(), lambda: list(entries)) as url:
+        entries.append(late)
+        inside = Page(context.new_page(), url).page
+        inside.locator("#status", has_text="2 methods,").wait_for(timeout=WAIT)
+        inside.locator("#source label", has_text="Your photo").click()
+        inside.locator("#photo input[type=file]").set_input_files(path)
+        inside.locator("#own", has_text="street.png, used at").wait_for(timeout=WAIT)
+        inside.locator("#adapt_sheet > button").click()
+        inside.locator("#adapt_from input").click()
+        inside.get_by_role("option", name="ADVENT").click()
+        inside.locator("#adapt_start").click()
+        inside.locator('#viewer .pane[data-key="tiny_advent_tent"] canvas').first.wait_for(timeout=WAIT)
+        context.close()
 
 
 def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:

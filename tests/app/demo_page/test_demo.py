@@ -296,15 +296,17 @@ class TestOwnPhotos:
         assert "three.png was left out" in note
         assert not Path(paths[2]).exists()
         first, second = (item["key"] for item in tab.filmstrip("carl")[0]["value"]["items"])
-        film, arrived = tab.choose_own(first, self.request)
+        film, arrived, about, *_ = tab.choose_own(first, self.request)
         assert film["value"]["chosen"] == first
+        assert "one.png" in about, "the note is on the photo that is shown"
         assert tab.choose_own(second, self.request)[1] > arrived
         tab.choose_own(first, self.request)
         own = tab.engine.kept("carl")
         assert own is not None
         assert own.name == "one.png"
-        tab.remove_own(self.request, SimpleNamespace(_data={"key": first}))  # pyright: ignore[reportArgumentType]
+        *_, about = tab.remove_own(self.request, SimpleNamespace(_data={"key": first}))[:5]  # pyright: ignore[reportArgumentType]
         assert self.names(tab) == ["two.png"]
+        assert "two.png" in about
         tab.remove_own(self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
         assert tab.engine.kept("carl") is None
         assert len(tab.engine.private) == 0
@@ -466,12 +468,13 @@ def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry])
     late = CatalogEntry("m5", None, "Being fetched.", Download(done=3_000_000, total=47_000_000))
     entries = [*ten[:5], late]
     tab = CompareTab(Engine(), lambda: entries)
-    offers, problems, watch = tab.look()
+    offers, _, problems, watch = tab.look()
     assert "m5" not in offers["suited"][RENDERED]
     assert "Being fetched. 3.0 MB of 47 MB." in problems
     assert watch["active"]
     entries[5] = ten[5]
-    offers, problems, watch = tab.look()
+    offers, methods, problems, watch = tab.look()
+    assert methods["choices"] == offers["choices"], "the server refuses a method of which it does not know"
     assert (problems, watch["active"], offers["suited"][RENDERED][-1]) == ("", False, "m5")
 
 
