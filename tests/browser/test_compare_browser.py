@@ -477,6 +477,19 @@ def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[
     assert other.problems == []
 
 
+def test_values_of_an_address_that_do_not_exist_are_named(app_url: str, open_page: Callable[..., ComparePage]) -> None:
+    other = open_page(
+        address=app_url + QUERY + "&zoom=abc&opacity=-4&certainty=&split=0.3&at=0.5&pixel=3,x&palette=grey"
+    )
+    said = "The address names zoom “abc”, opacity “-4”, certainty “”, palette “grey”, at “0.5” and pixel “3,x”; they are not shown here."
+    assert other.page.locator(".notice").inner_text().strip() == said
+    assert other.zoom() == 1
+    assert other.page.get_by_role("slider", name="Opacity").input_value() == "0.7"
+    other.page.wait_for_timeout(600)
+    assert "split=0.30" in other.page.url
+    assert other.problems == []
+
+
 def test_the_comparison_is_saved_as_one_picture(compare: ComparePage, tmp_path: Path) -> None:
     with compare.page.expect_download() as waiting:
         compare.page.get_by_role("button", name="Save the comparison as one PNG").click()

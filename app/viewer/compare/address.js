@@ -14,7 +14,6 @@ class Address {
     const named = new URLSearchParams(location.search);
     const { asked, unknown } = this;
     const { settings: s } = this.viewer;
-    const numbers = (name) => (named.get(name) ?? "").split(",").map(Number);
     for (const name of ["layer", "leftLayer", "rightLayer"]) {
       const layer = named.get(name);
       if (!layer) continue;
@@ -33,14 +32,25 @@ class Address {
       ["opacity", 0, 1],
       ["certainty", 0, 1],
     ]) {
-      if (named.has(name) && Number.isFinite(numbers(name)[0])) s[name] = clamp(numbers(name)[0], low, high);
+      if (!named.has(name)) continue;
+      const value = Number(named.get(name) || NaN);
+      if (value >= low && value <= high) s[name] = value;
+      else unknown.push(`${name} “${named.get(name)}”`);
     }
-    if (named.has("palette")) s.safe = named.get("palette") === "safe";
+    const palette = named.get("palette");
+    if (palette === "safe") s.safe = true;
+    else if (palette) unknown.push(`palette “${palette}”`);
     asked.hidden = named.getAll("hide");
     if (asked.hidden.length) s.hiddenNames = new Set(asked.hidden);
-    const [centre, pixel] = [numbers("at"), numbers("pixel")];
-    if (centre.length === 2 && centre.every(Number.isFinite)) s.centre = centre.map((v) => clamp(v, 0, 1));
-    if (pixel.length === 2 && pixel.every((v) => Number.isInteger(v) && v >= 0)) asked.pixel = pixel;
+    const pair = (name, fits) => {
+      if (!named.has(name)) return null;
+      const found = named.get(name).split(",").map((part) => Number(part || NaN));
+      if (found.length === 2 && found.every(fits)) return found;
+      unknown.push(`${name} “${named.get(name)}”`);
+      return null;
+    };
+    s.centre = pair("at", (v) => v >= 0 && v <= 1) ?? s.centre;
+    asked.pixel = pair("pixel", (v) => Number.isInteger(v) && v >= 0);
   }
 
   /** Hold the pixel that was asked for, and say what of the address is not here. */
