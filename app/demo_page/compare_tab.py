@@ -88,7 +88,7 @@ NAMED: Final = f"""
   const {{ style, street, methods, gone }} = ({ASKED})(offers);
   const same = {{ __type__: "update" }};
   const quoted = gone.map((each) => `“${{each.slice(0, 80).replace(/[<>&]/g, (sign) => `&#${{sign.charCodeAt(0)}};`)}}”`);
-  const words = `The address asks for ${{quoted.join(" and ")}}; the page shows what it has.`;
+  const words = `The address asks for ${{new Intl.ListFormat("en-GB").format(quoted)}}; the page shows what it has.`;
   const chosen = methods && {{ {json.dumps(RENDERED)}: methods }};
   const note = gone.length ? `<div class="problem" role="status">${{words}}</div>` : "";
   return [style ?? same, street ?? same, methods ?? same, chosen ?? same, note];
