@@ -34,7 +34,8 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            found = [item for item in error.errors() if not _follows(item, error.errors())]
+            every = error.errors()
+            found = [item for item in every if not _follows(item, every)]
             raise ConfigError(" ".join(_sentence(cls, where, item) for item in found)) from error
 
 
@@ -45,7 +46,9 @@ def _follows(error: Any, others: list[Any]) -> bool:
     counts as no text if it is invalid as a table.
     """
     place = error["loc"]
-    if error["type"] == "string_type" and isinstance(error["input"], Mapping):
+    if (
+        place[1:] and place[-1] == "str" and isinstance(error["input"], Mapping)
+    ):  # pydantic adds the kind to a value of several
         return any(other is not error and other["loc"][: len(place) - 1] == place[:-1] for other in others)
     deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
     return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)
