@@ -46,9 +46,8 @@ def _follows(error: Any, others: list[Any]) -> bool:
     counts as no text if it is invalid as a table.
     """
     place = error["loc"]
-    if (
-        place[1:] and place[-1] == "str" and isinstance(error["input"], Mapping)
-    ):  # pydantic adds the kind to a value of several
+    # Of a value that may be of several kinds, pydantic adds the kind to the place.
+    if place[1:] and place[-1] == "str" and isinstance(error["input"], Mapping):
         return any(other is not error and other["loc"][: len(place) - 1] == place[:-1] for other in others)
     deeper = (other["loc"] for other in others if len(other["loc"]) > len(place))
     return error["type"] == "too_short" and any(other[: len(place)] == place for other in deeper)

@@ -134,6 +134,7 @@ class OptimiserConfig(Options):
     """Optimiser and learning-rate schedule of one network."""
 
     kind: Literal["sgd", "adam", "adamw"]
+    # At most 1e33 with the factor of the heads, which fp32 can represent.
     rate: float = Field(gt=0, le=1e30, description="Learning rate before the schedule.")
     head_factor: float = Field(
         default=1.0,

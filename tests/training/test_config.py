@@ -69,6 +69,8 @@ def test_overrides_reach_nested_values() -> None:
         ("sources.7.count=1", "position from 0 to 0"),
         (f"sources.{'9' * 5000}.count=1", "position from 0 to 0"),
         (f"steps={'9' * 5000}", "steps"),
+        ("title={}", "title: input should be a valid string"),
+        ("title={} stepps=3", "title: input should be a valid string.*unknown key 'stepps'"),
         ("steps.deep=1", "steps is a single value and has no keys"),
         ("steps", "key=value"),
         ("source_transform.augment=wild", "'none', 'plain', 'daformer' or 'strong'"),
@@ -76,7 +78,7 @@ def test_overrides_reach_nested_values() -> None:
 )
 def test_mistakes_get_a_sentence(override: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        load_recipe(DEMO, [override])
+        load_recipe(DEMO, override.split())
 
 
 def test_missing_and_damaged_recipes(tmp_path: Path) -> None:
