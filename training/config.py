@@ -128,6 +128,12 @@ class TransformOptions(Options):
     augment: Literal["none", "plain", "daformer", "strong"] = Field(
         default="none", description="Photometric augmentation."
     )
+    nightfall: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Probability that a source photo by day is darkened to night, its sky by its labels; not from a paper.",
+    )
 
 
 class OptimiserConfig(Options):

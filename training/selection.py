@@ -137,6 +137,7 @@ def build_transform(options: TransformOptions) -> TransformConfig:
         cat_max_ratio=options.cat_max_ratio,
         flip=options.flip,
         augment=AUGMENTS[options.augment],
+        nightfall=options.nightfall,
         margins=options.margins,
     )
 

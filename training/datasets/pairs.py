@@ -24,6 +24,7 @@ from sim2street.models.errors import ConfigError, DatasetError
 from sim2street.models.label_space import IGNORE, LabelSpace, Members
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.training.datasets.base import Progress, SegmentationDataset
+from sim2street.training.datasets.nightfall import Nightfall
 from sim2street.training.datasets.relabelled import Relabelled
 from sim2street.training.datasets.statistics import (
     Draw,
@@ -33,7 +34,7 @@ from sim2street.training.datasets.statistics import (
     Sampler,
     class_statistics,
 )
-from sim2street.training.datasets.transforms import Chain, TransformConfig, margin_mask
+from sim2street.training.datasets.transforms import Chain, Transform, TransformConfig, margin_mask
 from sim2street.training.datasets.workers import map_in_order
 from sim2street.training.pair import DomainPair
 
@@ -75,6 +76,11 @@ class PairsConfig:
                 f"cat_max_ratio of the target is {self.target.cat_max_ratio}, but it needs labels, which a target does not"
                 " have; leave it at 1."
             )
+        if self.target.nightfall > 0:
+            raise ConfigError(
+                f"nightfall of the target is {self.target.nightfall}, but it needs labels, which a target does not have;"
+                " leave it at 0."
+            )
         if self.source.margins is not None:
             raise ConfigError(
                 "margins are set for the source, but they concern pseudo labels; set them for the target only."
@@ -99,7 +105,7 @@ class DomainPairs:
         progress: called while the classes of a set are counted.
 
     Raises:
-        ConfigError: there is no source, or a weight or rank is out of range.
+        ConfigError: there is no source, a weight or rank is out of range, or nightfall is asked of a source without sky.
         DatasetError: a source has no labels.
         LabelError: the classes of a source and the network's cannot be converted into each other.
     """
@@ -135,6 +141,7 @@ class DomainPairs:
         self.ranks = ranks
         self._cumulative = np.cumsum(weights / weights.sum())
         self._samplers = [self._sampler(dataset, cache, workers, progress) for dataset in self.sources]
+        self._nightfalls = tuple(_nightfall(dataset, config.source.nightfall) for dataset in self.sources)
         self._source = _Steps.of(config.source)
         self._target = _Steps.of(config.target)
 
@@ -199,7 +206,7 @@ class DomainPairs:
                 if sampler.accepts(_present(cropped[1]), draw.wanted):
                     break
                 cropped = self._source.geometry(photo, labels, rng)
-        photo, labels = self._source.augment(*cropped, rng)
+        photo, labels = self._source.augment(*self._nightfalls[chosen](*cropped, rng), rng)
         return photo, _present(labels), self._members[chosen]
 
     def _read_target(
@@ -267,6 +274,10 @@ def _relabelled(dataset: SegmentationDataset, labels: LabelSpace) -> Segmentatio
 
 def _merges(dataset: SegmentationDataset, labels: LabelSpace) -> Members | None:
     return None if dataset.labels == labels else dataset.labels.require_members(labels)
+
+
+def _nightfall(dataset: SegmentationDataset, probability: float) -> Transform:
+    return Nightfall.of(dataset.labels, probability) if probability > 0 else Chain(())
 
 
 def _shuffled(count: int, place: int, key: tuple[int, ...]) -> int:

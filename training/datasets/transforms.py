@@ -390,6 +390,7 @@ class TransformConfig:
         cat_max_ratio: see `RandomCrop`.
         flip: probability of a mirror image.
         augment: photometric augmentation.
+        nightfall: probability that a labelled photo by day becomes one by night, see `sim2street.training.datasets.nightfall`.
         margins: (top, bottom, left, right) pixels of a resized target photo on which pseudo-labels are not trusted.
     """
 
@@ -400,6 +401,7 @@ class TransformConfig:
     cat_max_ratio: float = 1.0
     flip: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    nightfall: float = 0.0
     margins: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -416,6 +418,8 @@ class TransformConfig:
             raise ConfigError(f"cat_max_ratio is {self.cat_max_ratio}; expected more than 0, at most 1.")
         if not 0 <= self.flip <= 1:
             raise ConfigError(f"flip is {self.flip}; expected a probability of 0 to 1.")
+        if not 0 <= self.nightfall <= 1:
+            raise ConfigError(f"nightfall is {self.nightfall}; expected a probability of 0 to 1.")
         if self.margins is not None and min(self.margins) < 0:
             raise ConfigError(f"margins are {self.margins}; expected pixels at the top, bottom, left and right.")
 
