@@ -10,6 +10,7 @@ same memory as a channels-last image, and no map is ever copied into another mem
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -26,6 +27,10 @@ from sim2street.models.options import Options
 HEADS: Final = (1, 2, 5, 8)
 REDUCTIONS: Final = (8, 4, 2, 1)
 EXPANSION: Final = 4
+IN_STRIPS: Final = 2**23
+"""Bytes of a wide map from which it is computed in strips: about as much as fits into a processor's cache beside all else."""
+STRIP: Final = 2**21
+"""Bytes of a strip of it; smaller ones take longer, as more rows are computed twice."""
 EMBED_EPSILON: Final = 1e-5
 """Epsilon of the norms after patch embeddings and reductions, which the authors left at PyTorch's default."""
 
@@ -107,8 +112,7 @@ class Attention(nn.Module):
             context = self.reduce_norm(convolve(self.reduce, at_least(maps, self.reduce.kernel_size[0])))
         query = self.split(self.query(maps))
         key, value = (self.split(part) for part in self.key_value(context).chunk(2, dim=-1))
-        attended = F.scaled_dot_product_attention(query, key, value)
-        return attended.transpose(1, 2).reshape(maps.shape)
+        return onednn.attention(query, key, value).transpose(1, 2).reshape(maps.shape)
 
     def split(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, heads, h * w, D / heads)."""
@@ -128,6 +132,22 @@ class FeedForward(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, D)."""
         return self.narrow(self.mixed(maps))
+
+    def added(self, norm: nn.LayerNorm, maps: Tensor) -> Tensor:
+        """`maps + self(norm(maps))`; on a processor large maps are computed in strips, whose wide maps stay in its cache."""
+        bytes_of_row = 4 * maps.shape[2] * self.widen.out_features
+        if not on_processor(maps) or maps.shape[1] * bytes_of_row < IN_STRIPS:
+            return onednn.added(self.narrow, self.mixed(norm(maps)), maps)
+        result = torch.empty_like(maps)
+        height, rows = maps.shape[1], max(1, STRIP // bytes_of_row)
+        for image, place in itertools.product(range(len(maps)), range(0, height, rows)):
+            strip = slice(place, min(place + rows, height))
+            # The convolution needs a row more on either side; where there is none, it pads with zeros.
+            seen = slice(max(strip.start - 1, 0), min(strip.stop + 1, height))
+            inner = slice(strip.start - seen.start, strip.stop - seen.start)
+            mixed = self.mixed(norm(maps[image : image + 1, seen]))[:, inner]
+            result[image : image + 1, strip] = onednn.added(self.narrow, mixed, maps[image : image + 1, strip])
+        return result
 
     def mixed(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h, w, 4 D), all but the last layer."""
@@ -154,7 +174,7 @@ class Block(nn.Module):
             maps = maps + self.drop_path(self.attention(self.norm1(maps)))
             return maps + self.drop_path(self.feed_forward(self.norm2(maps)))
         maps = onednn.added(self.attention.projection, self.attention.attended(self.norm1(maps)), maps)
-        return onednn.added(self.feed_forward.narrow, self.feed_forward.mixed(self.norm2(maps)), maps)
+        return self.feed_forward.added(self.norm2, maps)
 
 
 class Stage(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +27,10 @@ IS_BUILT_IN: Final = torch.backends.mkldnn.is_available() and all(
     )
 )
 """Whether this build of PyTorch has oneDNN; those for some processors do not."""
+IN_STRIPS: Final = 2**20
+"""Scores of a head from which attention is computed in strips; for fewer, PyTorch's own takes no longer."""
+STRIP: Final = 2**18
+"""Scores of a strip, a megabyte."""
 SIDE: Final = 64
 """Height and width of the maps for which the weights of convolutions are ordered; they serve for all others too."""
 
@@ -74,6 +79,24 @@ def convolved_gelu(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     return torch.ops.mkldnn._convolution_pointwise(
         maps, weight, convolution.bias, *_settings(convolution), "gelu", [], "none"
     )
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`F.scaled_dot_product_attention`: (B, heads, N, d) to (B, heads, M, d) -> (B, heads, N, d).
+
+    On a processor, many queries are taken in strips whose (n, M) scores stay in its cache, and oneDNN computes the products.
+    """
+    count, width = query.shape[2], key.shape[2]
+    if not IS_BUILT_IN or not on_processor(query) or count * width < IN_STRIPS:
+        return F.scaled_dot_product_attention(query, key, value)
+    results = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+    key = key * query.shape[3] ** -0.5
+    rows = max(1, STRIP // width)
+    for place in np.ndindex(*query.shape[:2]):
+        keys, values = Packed(key[place].contiguous()), Packed(value[place].t().contiguous())
+        for queries, result in zip(query[place].split(rows), results[place].split(rows), strict=True):
+            result.copy_(linear(linear(queries, keys).softmax(dim=-1), values))
+    return results
 
 
 class Linear(nn.Linear):

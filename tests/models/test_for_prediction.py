@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from sim2street.models.networks import NETWORKS, build, onednn
+from sim2street.models.networks import NETWORKS, build, mix_transformer, onednn
 from sim2street.models.networks.for_prediction import for_prediction
 from sim2street.models.networks.fusing import ConvNormAct
 from sim2street.models.networks.onednn import IS_BUILT_IN, Linear, Packed, PointwiseConv2d
@@ -134,6 +135,48 @@ def test_shortcuts_are_added_to_products() -> None:
     assert torch.equal(maps, before[0])
     assert torch.equal(shortcut, before[1])
     assert onednn.added(Linear(layer), maps, shortcut).requires_grad
+
+
+@pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("rows", [1, 7, 50])
+def test_attention_in_strips(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Of any number of queries, heads and images, in the memory order of a Mix Transformer; with gradients it is PyTorch's."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, count, 3, 8).transpose(1, 2) for count in (50, 12, 12))
+    expected = F.scaled_dot_product_attention(query, key, value)
+    monkeypatch.setattr(onednn, "IN_STRIPS", 1)
+    monkeypatch.setattr(onednn, "STRIP", rows * 12)
+    before = key.clone()
+    with torch.inference_mode():
+        torch.testing.assert_close(onednn.attention(query, key, value), expected)
+    assert torch.equal(key, before)
+    assert torch.equal(onednn.attention(query.requires_grad_(), key, value), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 11])
+def test_wide_maps_in_strips(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Strips see the rows beside them: the result is that of the whole map, for several images and a last strip that is shorter."""
+    torch.manual_seed(0)
+    layer, norm = mix_transformer.FeedForward(8).eval(), nn.LayerNorm(8)
+    maps = torch.randn(2, 11, 6, 8)
+    before = maps.clone()
+    expected = maps + layer(norm(maps))
+    monkeypatch.setattr(mix_transformer, "STRIP", rows * 4 * 6 * 32)
+    strips = count_calls(layer.widen)
+    for in_strips, calls in ((1, 2 * -(-11 // rows)), (2**60, 1)):
+        monkeypatch.setattr(mix_transformer, "IN_STRIPS", in_strips)
+        strips.clear()
+        with torch.inference_mode():
+            torch.testing.assert_close(layer.added(norm, maps), expected)
+        assert len(strips) == calls
+    assert torch.equal(maps, before)
+
+
+def count_calls(layer: nn.Module) -> list[torch.Size]:
+    """The shapes that a layer is given, as they come."""
+    shapes: list[torch.Size] = []
+    layer.register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
+    return shapes
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "lite0", "wide", "paper"])
