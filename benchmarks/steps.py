@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from benchmarks.peers import plainly_stacked
 from sim2street.models.label_space import IGNORE
 from sim2street.models.networks.daformer import EncoderAndHead
+from sim2street.models.networks.for_training import LinearByRows, PointwiseByRows
 from sim2street.training.config import load_recipe
 from sim2street.training.methods.advent import ADVENT
 from sim2street.training.methods.daformer import DAFormer
@@ -45,7 +46,7 @@ def both(name: str) -> Iterator[tuple[Step, Step, str]]:
         config = load_recipe(RECIPES[name], FEW)
         run = Run(config, Path(folder), resume=False)
         pair = next(run.pairs.stream(0))
-        plain = PLAIN[name](copy.deepcopy(run.method).to(memory_format=torch.contiguous_format))  # pyright: ignore
+        plain = PLAIN[name](_plain_layers(copy.deepcopy(run.method)))
         images = pair.source_images
         try:
             yield (
@@ -56,6 +57,15 @@ def both(name: str) -> Iterator[tuple[Step, Step, str]]:
         finally:
             if run.journal is not None:
                 run.journal.close()
+
+
+def _plain_layers(method: nn.Module) -> nn.Module:
+    """A method's networks as PyTorch computes them when nothing is said."""
+    for layer in method.modules():
+        for quick, plain in ((LinearByRows, nn.Linear), (PointwiseByRows, nn.Conv2d)):
+            if type(layer) is quick:
+                layer.__class__ = plain
+    return method.to(memory_format=torch.contiguous_format)  # pyright: ignore
 
 
 class PlainADVENT:

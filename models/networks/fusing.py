@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sim2street.models.networks.for_training import pointwise
 from sim2street.models.networks.inference import is_recorded
 from sim2street.models.networks.onednn import linear
 from sim2street.models.prediction import neighbours
@@ -60,7 +61,7 @@ def fused(projections: nn.ModuleList, fuse: ConvNormAct, features: list[Tensor],
     for feature, (weight, bias) in zip(features, fuse.layers or _layers(projections, fusing.weight), strict=True):
         if total is None and fusing.bias is not None:  # there is one where the norm was merged
             bias = fusing.bias if bias is None else fusing.bias + bias
-        maps = _resized(F.conv2d(feature, weight[..., None, None], bias), shape)
+        maps = _resized(pointwise(feature, weight, bias), shape)
         total = maps if total is None else total + maps
     return activation(norm(total))
 

@@ -42,6 +42,7 @@ from sim2street.models.errors import ConfigError, Interrupted, Sim2StreetError
 from sim2street.models.label_space import LabelSpace, LabelSpaceOptions
 from sim2street.models.labels import LABEL_SPACES
 from sim2street.models.networks import build, is_finite
+from sim2street.models.networks.for_training import for_training
 from sim2street.models.predictor import Predictor, best_device, has_bf16
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -246,6 +247,7 @@ class Run:
         # Convolutions on CPU and tensor cores are fastest in channels-last order.
         self.method.to(self.accelerator.device)
         self.method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
+        for_training(self.method, self.accelerator.device)
         self.optimisers = build_optimisers(config, self.method)
         if resume:
             self.load_state()
