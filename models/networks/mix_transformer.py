@@ -110,9 +110,12 @@ class Attention(nn.Module):
         context = maps
         if self.reduce is not None and self.reduce_norm is not None:
             context = self.reduce_norm(convolve(self.reduce, at_least(maps, self.reduce.kernel_size[0])))
-        query = self.split(self.query(maps))
-        key, value = (self.split(part) for part in self.key_value(context).chunk(2, dim=-1))
-        return onednn.attention(query, key, value).transpose(1, 2).reshape(maps.shape)
+        query, key_value = self.query(maps), self.key_value(context)
+        if onednn.IS_BUILT_IN and on_processor(query):
+            return onednn.attention(query, key_value, self.heads)
+        key, value = (self.split(part) for part in key_value.chunk(2, dim=-1))
+        attended = F.scaled_dot_product_attention(self.split(query), key, value)
+        return attended.transpose(1, 2).reshape(maps.shape)
 
     def split(self, maps: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, heads, h * w, D / heads)."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Final, Self, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,10 +26,8 @@ IS_BUILT_IN: Final = torch.backends.mkldnn.is_available() and all(
     )
 )
 """Whether this build of PyTorch has oneDNN; those for some processors do not."""
-IN_STRIPS: Final = 2**20
-"""Scores of a head from which attention is computed in strips; for fewer, PyTorch's own takes no longer."""
-STRIP: Final = 2**18
-"""Scores of a strip, a megabyte."""
+STRIP: Final = 2**19
+"""Scores of all heads that attention computes at a time, two megabytes."""
 SIDE: Final = 64
 """Height and width of the maps for which the weights of convolutions are ordered; they serve for all others too."""
 
@@ -81,22 +78,31 @@ def convolved_gelu(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     )
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`F.scaled_dot_product_attention`: (B, heads, N, d) to (B, heads, M, d) -> (B, heads, N, d).
+def attention(query: Tensor, key_value: Tensor, heads: int) -> Tensor:
+    """Attention of (B, h, w, D) queries to (B, a, b, 2 D) keys and values, which are stacked -> (B, h, w, D).
 
-    On a processor, many queries are taken in strips whose (n, M) scores stay in its cache, and oneDNN computes the products.
+    For maps `on_processor`. All heads are computed at once, as the groups of two 1x1 convolutions whose weights are the keys and
+    the values, some rows of an image at a time.
     """
-    count, width = query.shape[2], key.shape[2]
-    if not IS_BUILT_IN or not on_processor(query) or count * width < IN_STRIPS:
-        return F.scaled_dot_product_attention(query, key, value)
-    results = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
-    key = key * query.shape[3] ** -0.5
-    rows = max(1, STRIP // width)
-    for place in np.ndindex(*query.shape[:2]):
-        keys, values = Packed(key[place].contiguous()), Packed(value[place].t().contiguous())
-        for queries, result in zip(query[place].split(rows), results[place].split(rows), strict=True):
-            result.copy_(linear(linear(queries, keys).softmax(dim=-1), values))
+    count, scale = key_value.shape[1] * key_value.shape[2], (query.shape[3] // heads) ** -0.5
+    rows = max(1, STRIP // (query.shape[2] * heads * count))
+    results = torch.empty_like(query)
+    for image, pairs, result in zip(query.split(1), key_value.flatten(1, 2), results.split(1), strict=True):
+        keys, values = (part.unflatten(-1, (heads, -1)) for part in pairs.chunk(2, dim=-1))
+        keys, values = (keys * scale).transpose(0, 1).flatten(0, 1), values.permute(1, 2, 0).flatten(0, 1)
+        for strip, place in zip(image.split(rows, dim=1), result.split(rows, dim=1), strict=True):
+            scores = _grouped(strip, keys, heads).unflatten(-1, (heads, count))
+            place.copy_(_grouped(scores.softmax(dim=-1).flatten(-2), values, heads))
     return results
+
+
+def _grouped(maps: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """1x1 convolution of (B, h, w, C) maps with (D, C / groups) weights -> (B, h, w, D)."""
+    settings = ([0, 0], [1, 1], [1, 1], groups)
+    products = torch.ops.mkldnn._convolution_pointwise(
+        maps.permute(0, 3, 1, 2), weight[..., None, None], None, *settings, "none", [], "none"
+    )
+    return products.permute(0, 2, 3, 1)
 
 
 class Linear(nn.Linear):

@@ -138,19 +138,21 @@ def test_shortcuts_are_added_to_products() -> None:
 
 
 @pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
-@pytest.mark.parametrize("rows", [1, 7, 50])
-def test_attention_in_strips(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """Of any number of queries, heads and images, in the memory order of a Mix Transformer; with gradients it is PyTorch's."""
+@pytest.mark.parametrize("strip", [1, 3 * 7 * 4 * 12, 2**19])
+@pytest.mark.parametrize(("heads", "size"), [(1, (10, 7)), (3, (10, 7)), (3, (1, 1)), (2, (1, 9))])
+def test_attention(monkeypatch: pytest.MonkeyPatch, heads: int, size: tuple[int, int], strip: int) -> None:
+    """Of any number of heads and images, in strips of any height; what is given stays as it was."""
     torch.manual_seed(0)
-    query, key, value = (torch.randn(2, count, 3, 8).transpose(1, 2) for count in (50, 12, 12))
-    expected = F.scaled_dot_product_attention(query, key, value)
-    monkeypatch.setattr(onednn, "IN_STRIPS", 1)
-    monkeypatch.setattr(onednn, "STRIP", rows * 12)
-    before = key.clone()
+    monkeypatch.setattr(onednn, "STRIP", strip)
+    query, key_value = torch.randn(2, *size, heads * 8), torch.randn(2, 3, 4, heads * 16)
+    key, value = (part.flatten(1, 2).unflatten(-1, (heads, -1)).transpose(1, 2) for part in key_value.chunk(2, dim=-1))
+    queries = query.flatten(1, 2).unflatten(-1, (heads, -1)).transpose(1, 2)
+    expected = F.scaled_dot_product_attention(queries, key, value).transpose(1, 2).reshape(query.shape)
+    before = query.clone(), key_value.clone()
     with torch.inference_mode():
-        torch.testing.assert_close(onednn.attention(query, key, value), expected)
-    assert torch.equal(key, before)
-    assert torch.equal(onednn.attention(query.requires_grad_(), key, value), expected)
+        torch.testing.assert_close(onednn.attention(query, key_value, heads), expected)
+    assert torch.equal(query, before[0])
+    assert torch.equal(key_value, before[1])
 
 
 @pytest.mark.parametrize("rows", [1, 4, 11])

@@ -166,7 +166,7 @@ def test_inference_gives_the_same_maps_as_training(layout: torch.memory_format) 
     expected = encoder(images)
     with torch.inference_mode():
         for name, maps in encoder(images).items():
-            assert torch.equal(maps, expected[name]), name
+            torch.testing.assert_close(maps, expected[name].detach(), rtol=1e-4, atol=1e-5)
     assert torch.equal(images, before)
     expected["stage4"].sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.stages[0].parameters())
