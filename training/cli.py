@@ -75,8 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         # A full disk or a read-only folder is the user's to fix, not a bug.
-        print(f"error: {error.filename or 'The output'}: {error.strerror or error}.", file=sys.stderr)
+        print(f"error: {error.filename or 'The output'}: {_reason(error)}.", file=sys.stderr)
         return 2
+
+
+def _reason(error: OSError) -> str:
+    """Why the system refused; of a file where a folder was to be made, it only says that the file exists."""
+    if isinstance(error, FileExistsError) and os.path.isfile(error.filename or ""):
+        return "this is a file, where a folder was expected"
+    return error.strerror or str(error)
 
 
 def build_parser() -> argparse.ArgumentParser:

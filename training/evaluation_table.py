@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ TEST = "test"
 """Name of the table's only test set."""
 
 
-def add_to_table(path: Path, dataset: SegmentationDataset, label: str, rows: Mapping[str, tuple[Report, str]]) -> None:
+def add_to_table(
+    path: Path,
+    dataset: SegmentationDataset,
+    label: str,
+    rows: Mapping[str, tuple[Report, str]],
+    titles: Mapping[str, str],
+) -> None:
     """Add rows to a table of one labelled set; rows of the same name are replaced, all others are kept.
 
     Args:
@@ -24,6 +31,7 @@ def add_to_table(path: Path, dataset: SegmentationDataset, label: str, rows: Map
         dataset: the set on which all rows were scored.
         label: name of the set, such as "cityscapes/val".
         rows: name of the row -> the scores, and a network's name or "predictions".
+        titles: name of the row -> what the page shows for it, with the name where several rows share a title.
 
     Raises:
         ConfigError: the file is not such a table, or its scores are on another set.
@@ -37,7 +45,9 @@ def add_to_table(path: Path, dataset: SegmentationDataset, label: str, rows: Map
         "rows": [],
     }
     kept = [row for row in table["rows"] if row["name"] not in rows]
-    table["rows"] = [*kept, *(_row(name, report, maker) for name, (report, maker) in rows.items())]
+    said = Counter([*(row["title"] for row in kept), *(titles[name] for name in rows)])
+    shown = {name: titles[name] if said[titles[name]] == 1 else f"{titles[name]} ({name})" for name in rows}
+    table["rows"] = [*kept, *(_row(name, shown[name], report, maker) for name, (report, maker) in rows.items())]
     write_json(path, table)
 
 
@@ -59,10 +69,10 @@ def _existing(path: Path, dataset: SegmentationDataset) -> dict[str, Any] | None
     return table
 
 
-def _row(name: str, report: Report, maker: str) -> dict[str, Any]:
+def _row(name: str, title: str, report: Report, maker: str) -> dict[str, Any]:
     return {
         "name": name,
-        "title": name,
+        "title": title,
         "group": report.label_space,
         "role": "method",
         "network": maker,

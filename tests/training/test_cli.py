@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -182,6 +183,50 @@ def test_other_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.Mo
     monkeypatch.setattr("sim2street.training.commands.checkpoints.run", run)
     with pytest.raises(RuntimeError, match="shape"):
         main(["checkpoints"])
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    base = ["evaluate", "--dataset", "street_scenes", "--count", "1", "--size", "96x64", "--checkpoint", "first"]
+    for command in ([*base, "--json", str(file / "x.json")], ["train", "try_one_minute", "--out", str(file)]):
+        assert fails(command, capsys) == f"error: {file}: this is a file, where a folder was expected."
+
+    def refuse(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir / "tmpabc"))
+
+    monkeypatch.setattr("sim2street.training.commands.evaluate.tempfile.TemporaryFile", refuse)
+    figures = tmp_path / "figures.json"
+    assert fails([*base, "--json", str(figures)], capsys) == f"error: {figures}: Permission denied."
+
+
+def test_a_row_of_a_table_has_the_checkpoints_title(own: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.json"
+    base = ["evaluate", "--dataset", "street_scenes", "--count", "1", "--size", "96x64", "--checkpoint", "first"]
+    assert main([*base, "--table", str(table)]) == 0
+    (row,) = json.loads(table.read_text())["rows"]
+    assert (row["name"], row["title"]) == ("first", "First")
+
+
+def test_a_password_that_nobody_types_is_no_bug(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", ended)
+    assert "pipe it in and use --stdin" in fails(["admin", "set-password"], capsys)
+
+
+@pytest.mark.parametrize("command", ["app", "demo"])
+def test_a_number_that_is_no_port_is_refused_before_the_server_starts(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "--port", "99999"])
+    assert "'99999' is not a port" in capsys.readouterr().err
 
 
 def test_evaluate_counts_the_classes_of_synthia(

@@ -16,6 +16,7 @@ from sim2street.models.metrics import confusion_matrix, iou_per_class, mean_iou
 from sim2street.training.cli import main
 from sim2street.training.datasets import open_dataset
 from sim2street.training.evaluate import evaluate_predictions
+from sim2street.training.evaluation_table import add_to_table
 from sim2street.training.external_predictions import PredictionFolder, read_probabilities
 
 NAMES = ("a", "b", "c")
@@ -144,6 +145,12 @@ def test_a_row_comes_to_the_benchmark_page(
     assert shown.error is None
     assert [(row.title, row.network) for row in shown.rows] == [("rein", "predictions"), ("soma", "predictions")]
     assert shown.groups()
+    dataset = open_dataset("folder", tmp_path / "set")
+    report, _ = evaluate_predictions(PredictionFolder(tmp_path / "theirs", dataset))
+    rows = {name: (report, "deeplab_v2") for name in ("one", "two", "three")}
+    add_to_table(table, dataset, "folder", rows, {"one": "Mine", "two": "Mine", "three": "Other"})
+    (shown,) = [each for each in sweep_tables() if each.title == "Scored on folder"]
+    assert [row.title for row in shown.rows] == ["rein", "soma", "Mine (one)", "Mine (two)", "Other"]
     save(tmp_path / "set" / "images" / "e.jpg", np.zeros((*SIZE, 3), np.uint8))
     save(tmp_path / "set" / "labels" / "e.png", truth["a"])
     save(tmp_path / "theirs" / "e.png", truth["a"])

@@ -28,8 +28,12 @@ def run(options: argparse.Namespace) -> int:
     if options.stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = getpass.getpass("Password: ")
-        if getpass.getpass("Again: ") != password:
+        try:
+            password = getpass.getpass("Password: ")
+            again = getpass.getpass("Again: ")
+        except EOFError:  # Ctrl-D, or no terminal to type at
+            raise ConfigError("No password was entered. Without a terminal, pipe it in and use --stdin.") from None
+        if again != password:
             raise ConfigError("The two passwords differ.")
     if options.only_print:
         print(hash_password(password))

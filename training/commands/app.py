@@ -9,13 +9,14 @@ import sys
 
 from sim2street import ROOT
 from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import parse_port
 from sim2street.training.commands.server import serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("app", help="open the app in a browser")
-    parser.add_argument("--port", type=int, default=8501, help="port to serve on (default 8501)")
+    parser.add_argument("--port", type=parse_port, default=8501, help="port to serve on (default 8501)")
     parser.add_argument(
         "--address", default="localhost", help="address to serve on: localhost (default), or 0.0.0.0 for the network"
     )

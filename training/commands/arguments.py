@@ -27,6 +27,14 @@ def parse_positive(text: str) -> int:
     return int(text)
 
 
+def parse_port(text: str) -> int:
+    """Read the number of a port."""
+    port = parse_count(text)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a number up to 65535")
+    return port
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read `512x256` as (512, 256)."""
     width, cross, height = text.lower().partition("x")

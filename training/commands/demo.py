@@ -9,13 +9,14 @@ import sys
 
 from sim2street import ROOT
 from sim2street.models.errors import ConfigError
+from sim2street.training.commands.arguments import parse_port
 from sim2street.training.commands.server import serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("demo", help="serve the hosted page (Gradio) on this machine")
-    parser.add_argument("--port", type=int, default=7860, help="port to serve on (default 7860)")
+    parser.add_argument("--port", type=parse_port, default=7860, help="port to serve on (default 7860)")
     parser.set_defaults(run=run)
 
 

@@ -66,15 +66,16 @@ def run(options: argparse.Namespace) -> int:
         _refuse_unwritable(file)
     label = "/".join(part for part in (options.dataset, options.split or options.style) if part)
     results: dict[str, tuple[Report, str]] = {}
-    for name, report, maker in _reports(options, dataset):
+    titles: dict[str, str] = {}
+    for name, title, report, maker in _reports(options, dataset):
         if options.classes is not None:
             report = report.over(SUBSETS[options.classes])
-        results[name] = (report, maker)
+        results[name], titles[name] = (report, maker), title
         _say(name, report)
         if options.json is not None:
             write_json(options.json, {key: each.to_json() for key, (each, _) in results.items()})
         if options.table is not None:
-            add_to_table(options.table, dataset, label, results)
+            add_to_table(options.table, dataset, label, results, titles)
     return 0
 
 
@@ -86,8 +87,8 @@ def _named_folder(text: str) -> tuple[str, str]:
     return Path(text).name or text, text
 
 
-def _reports(options: argparse.Namespace, dataset: SegmentationDataset) -> Iterator[tuple[str, Report, str]]:
-    """Name, figures and what made them, of one entrant after the other."""
+def _reports(options: argparse.Namespace, dataset: SegmentationDataset) -> Iterator[tuple[str, str, Report, str]]:
+    """Name, title, figures and what made them, of one entrant after the other."""
     from sim2street.models.predictor import Predictor
     from sim2street.training.evaluate import evaluate, evaluate_predictions
     from sim2street.training.external_predictions import PredictionFolder
@@ -104,14 +105,15 @@ def _reports(options: argparse.Namespace, dataset: SegmentationDataset) -> Itera
         ]
         for sentence in said:
             print(f"{name}: {sentence}.", file=sys.stderr)
-        yield name, report, "predictions"
+        yield name, name, report, "predictions"
     for name, checkpoint in (
         chosen_checkpoints(options.checkpoint) if options.checkpoint or not options.predictions else ()
     ):
         predictor = Predictor.from_checkpoint(checkpoint, device=check_device(options.device), flip=options.flip)
         with progress_bar(f"scoring {name}") as progress:
-            sha = checkpoint.config.weights_sha256
-            yield name, evaluate(predictor, dataset, weights_sha256=sha, progress=progress), checkpoint.config.network
+            config = checkpoint.config
+            report = evaluate(predictor, dataset, weights_sha256=config.weights_sha256, progress=progress)
+            yield name, config.title, report, config.network
 
 
 def _refuse_unwritable(file: Path | None) -> None:
@@ -121,8 +123,12 @@ def _refuse_unwritable(file: Path | None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; name the file to write.")
-    with tempfile.TemporaryFile(dir=file.parent):  # figures that are there stay until there are others
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):  # figures that are there stay until there are others
+            pass
+    except OSError as error:
+        error.filename = str(file)  # instead of the temporary file, of which the user knows nothing
+        raise
 
 
 def _say(name: str, report: Report) -> None:
