@@ -138,9 +138,9 @@ def fetch_offer() -> Iterator[str]:
             )
             return
         except FetchError as error:
-            yield f"{photo.name} was not fetched: {error.reason}."
-        except Sim2StreetError as error:
-            yield str(error)
+            yield f"{photo.name} was not fetched: {error.reason.removesuffix('.')}."
+        except Sim2StreetError as error:  # names the file, which visitors do not know
+            yield f"{photo.name} was not fetched. {error}"
         else:
             yield ""
 

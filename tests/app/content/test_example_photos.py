@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub.utils import httpx
 
 from sim2street.app.content import example_photos
 from sim2street.app.content.example_photos import Offer
@@ -78,8 +79,17 @@ def test_two_who_ask_for_a_file_that_differs_are_both_refused(offer: Offer, tmp_
         said = list(visitors.map(lambda _: list(example_photos.fetch_offer()), range(4)))
     for first, second, third in said:
         assert (first, third) == ("", "")
-        assert "two.png is not the pinned file: it has 15 bytes" in second
+        assert second.startswith("two.png was not fetched. two.png is not the pinned file: it has 15 bytes")
     assert names() == ["one.png", "three.png"]
+
+
+def test_a_server_that_hangs_up_is_said_in_one_sentence(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang_up(*_: object) -> None:
+        raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+
+    monkeypatch.setattr(download, "_download", hang_up)
+    first, *_ = example_photos.fetch_offer()
+    assert first == "one.png was not fetched: Server disconnected without sending a response."
 
 
 def test_a_file_that_does_not_end_is_cut_off(offer: Offer, photos: dict[str, bytes], tmp_path: Path) -> None:
