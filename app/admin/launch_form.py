@@ -16,7 +16,7 @@ from sim2street.models.networks import NETWORKS
 from sim2street.training.config import RunConfig, recipe_names
 from sim2street.training.durations import in_words
 from sim2street.training.jobs.access import audit
-from sim2street.training.jobs.estimate import Estimate, estimate
+from sim2street.training.jobs.estimate import Estimate, cost_in_words, estimate
 from sim2street.training.jobs.fields import GROUPS, FormField
 from sim2street.training.jobs.hub import Flavour, HubRunner, image
 from sim2street.training.jobs.launch import (
@@ -301,10 +301,10 @@ def _show_estimate(expected: Estimate | None) -> None:
         st.caption(":material/schedule: The duration on this hardware is unknown.")
         return
     shortest, longest = map(in_words, expected.seconds)
-    cost = "" if expected.dollars is None else f", ${expected.dollars[0]:.2f} to ${expected.dollars[1]:.2f}"
+    cost = "" if expected.dollars is None else f", {cost_in_words(expected.dollars)}"
     number, _, unit = shortest.partition(" ")
     span = f"{number} to {longest}" if longest.endswith(unit) else f"{shortest} to {longest}"
-    st.markdown(f":material/schedule: About **{span}**{cost}", help=escape.markdown(expected.grounds))
+    st.markdown(f":material/schedule: Steps: about **{span}**{cost}", help=escape.markdown(expected.grounds))
 
 
 @for_admins

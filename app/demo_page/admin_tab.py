@@ -27,7 +27,7 @@ from sim2street.training.config import recipe_names
 from sim2street.training.durations import in_words
 from sim2street.training.jobs import log
 from sim2street.training.jobs.access import MEMBERS_VARIABLE, AccessError, audit, members
-from sim2street.training.jobs.estimate import estimate
+from sim2street.training.jobs.estimate import cost_in_words, estimate
 from sim2street.training.jobs.hub import HubRunner
 from sim2street.training.jobs.launch import differences, prepare
 from sim2street.training.jobs.progress import read_progress
@@ -144,7 +144,7 @@ def plan(recipe: str, changes: str, flavour: str, profile: gr.OAuthProfile | Non
         else:
             span, cost = map(in_words, expected.seconds), expected.dollars
             lines.append(
-                f"About {' to '.join(span)}, ${cost[0]:.2f} to ${cost[1]:.2f}. {escape.markdown(expected.grounds)}"
+                f"Steps: about {' to '.join(span)}, {cost_in_words(cost)}. {escape.markdown(expected.grounds)}"
             )
         return "\n".join(lines)
 

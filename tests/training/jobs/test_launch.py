@@ -9,7 +9,7 @@ import pytest
 from sim2street.models.errors import ConfigError
 from sim2street.training.config import load_recipe, recipe_names
 from sim2street.training.durations import in_words
-from sim2street.training.jobs.estimate import estimate, step_flops
+from sim2street.training.jobs.estimate import _frozen, cost_in_words, estimate, processor_rate, step_flops
 from sim2street.training.jobs.fields import form_fields
 from sim2street.training.jobs.hub import Flavour
 from sim2street.training.jobs.launch import check_data, differences, fields_of, prepare, shipped_recipe
@@ -150,6 +150,18 @@ def test_data_is_looked_for_and_missing_sets_say_how_to_get_them(monkeypatch: py
     assert "SIM2STREET_CAMVID" in findings[1].words
 
 
+def test_on_a_processor_a_network_is_timed_and_not_an_ideal_convolution() -> None:
+    """Depthwise convolutions take many times longer than wide ones with as many operations."""
+    plain = load_recipe("demo_source_only_game")
+    depthwise = load_recipe("streets__source_only_lite0")
+    rates = [processor_rate(each.network, _frozen(each.network_options)) for each in (plain, depthwise)]
+    assert rates[0] is not None
+    assert rates[1] is not None
+    assert rates[0] > 1.5 * rates[1]
+    large = load_recipe("gta5_to_cityscapes__vfm_uda_large")
+    assert processor_rate(large.network, _frozen(large.network_options)) is None, "it would take gigabytes"
+
+
 def test_estimates_grow_with_the_work_and_cost_what_the_hardware_costs(store: JobStore) -> None:
     small, large = tiny_config(steps=100), tiny_config(steps=200, batch=2)
     assert step_flops(large) == pytest.approx(2 * step_flops(small))
@@ -157,6 +169,10 @@ def test_estimates_grow_with_the_work_and_cost_what_the_hardware_costs(store: Jo
     assert one is not None
     assert four is not None
     assert four.seconds[0] == pytest.approx(4 * one.seconds[0])
+    assert [cost_in_words(dollars) for dollars in ((0.0001, 0.004), (0.004, 0.02))] == [
+        "less than $0.01",
+        "$0.00 to $0.02",
+    ]
     assert one.dollars is None
     card = Flavour("a100-large", "A100", 3600.0, 1, "A100")
     hosted = estimate(small, store, flavour=card)

@@ -80,6 +80,7 @@ def test_nobody_watches_and_nothing_is_written(tmp_path: Path, monkeypatch: pyte
         (190.0, 1.9, ""),
         (31.0, 0.3, ""),
         (600.0, 0.7, "storing data, evaluations and the start, which estimates do not include"),
+        (600.0, 1.4, "storing data, evaluations and the start, which estimates do not include"),
         (600.0, 5.9, "A step took longer"),
         (20.0, 0.2, "A step took shorter"),
     ],
