@@ -108,7 +108,8 @@ def _headline(job: Job, method: str) -> None:
         show(escape.markdown(job.reason), icon=":material/chat_info:")
     for wish in (job.publication, job.evaluation):
         if wish is not None and wish.error:
-            st.warning(escape.markdown(wish.error), icon=":material/cloud_off:")
+            again = " The next attempt comes by itself." if wish.state == "waiting" else ""
+            st.warning(escape.markdown(wish.error + again), icon=":material/cloud_off:")
     if job.publication is not None and job.publication.state == "published":
         name, address = escape.markdown(job.publication.repo_id), escape.address(job.publication.url or "")
         st.markdown(f":material/cloud_done: On the Hub: [{name}]({address})")
@@ -164,7 +165,7 @@ def _evaluate_form(job: Job) -> None:
 
 
 def _publish_form(job: Job) -> None:
-    waiting = job.publication is not None and job.publication.state == "waiting"
+    waiting = job.publication is not None and job.publication.is_untried
     with st.popover("Publishing" if waiting else "Publish", icon=":material/cloud_upload:", disabled=waiting):
         st.text_input("Repository", placeholder="owner/name", key=f"repository/{job.id}", max_chars=96)
         st.toggle("Private", value=True, key=f"private/{job.id}")

@@ -110,7 +110,7 @@ class HubRunner:
             raise JobError("A job on the Hub needs a repository for its checkpoint; give one such as owner/name.")
         image()
         if not values.get("namespace"):
-            with hub_words("ask who is signed in"):
+            with hub_words("find out who is signed in"):
                 values["namespace"] = self.api.whoami()["name"]
         # Recorded before anything costs money; the label identifies the job if this process dies in between.
         job = self.store.create(config, where="hub", flavour=flavour, **values)
@@ -146,7 +146,7 @@ class HubRunner:
         try:
             if not record.hub_id:
                 return self._find_by_label(record)
-            with hub_words("ask for the job"):
+            with hub_words("look for the job"):
                 info = self.api.inspect_job(job_id=record.hub_id, namespace=record.namespace)
             self._collect(record)
             return self._take(record, info)
@@ -361,7 +361,7 @@ def hub_words(doing: str) -> Iterator[None]:
             402: " The account has no credit for jobs.",
             403: " The token does not permit this; it needs the right to run jobs.",
             404: " It no longer exists.",
-        }.get(status, "")
-        raise JobError(f"The Hub refused to {doing} ({status}).{advice}") from error
+        }.get(status, " Try again later." if status >= 500 else "")
+        raise JobError(f"The Hub answered {status} to the request to {doing}.{advice}") from error
     except (httpx.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise JobError(f"The Hub could not be reached to {doing} ({type(error).__name__}). Try again later.") from error

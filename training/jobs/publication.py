@@ -19,6 +19,8 @@ from sim2street.training.locks import hold
 def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) -> Job:
     """Request that a finished job's checkpoint be published on the Hub; the runner does it.
 
+    A request that failed and would be tried again gives way to the new one: its repository may have been mistyped.
+
     Raises:
         JobError: the job has not succeeded, or is being published.
         ConfigError: the repository id is not valid.
@@ -28,7 +30,7 @@ def ask_to_publish(store: JobStore, job: str, repo_id: str, *, private: bool) ->
     def ask(found: Job) -> Job:
         if found.state is not JobState.SUCCEEDED:
             raise JobError(f"Job {job} is {found.state.value}; only a job that succeeded can be published.")
-        if found.publication is not None and found.publication.state == "waiting":
+        if found.publication is not None and found.publication.is_untried:
             raise JobError(f"Job {job} is already being published to {found.publication.repo_id}.")
         return found.having(publication=wish)
 
@@ -52,7 +54,8 @@ def publish_job(store: JobStore, job: str) -> Publication:
         result = wish.having(state="published", attempts=attempts, url=done.url, revision=done.revision, error="")
     except Sim2StreetError as error:
         result = wish.after_failure(str(error), len(WAITS))
-    store.change(job, lambda found: found.having(publication=result))
+    # Another repository may have been asked for meanwhile.
+    store.change(job, lambda found: found.having(publication=result) if found.publication == wish else found)
     return result
 
 

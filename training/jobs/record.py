@@ -147,6 +147,11 @@ class Publication(_Wish):
     url: str = ""
     revision: str = ""
 
+    @property
+    def is_untried(self) -> bool:
+        """Whether it waits for its first attempt, or for the answer to it."""
+        return self.state == "waiting" and self.attempts == 0
+
     def after_failure(self, error: str, tries: int) -> Self:
         """Return this request after another failed attempt; `tries` attempts follow the first."""
         attempts = self.attempts + 1

@@ -19,7 +19,7 @@ from sim2street.app.admin import admission, job_detail, launch_form, storage_roo
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.training.jobs import access, local
 from sim2street.training.jobs.evaluation import evaluate_job
-from sim2street.training.jobs.record import Cluster, Job, JobState
+from sim2street.training.jobs.record import Cluster, Job, JobState, Publication
 from sim2street.training.jobs.store import JobStore, promoted_names
 from tests.app.conftest import save_tiny
 from tests.training.jobs.conftest import cluster as cluster  # a fixture
@@ -278,6 +278,17 @@ def test_a_finished_job_is_promoted_evaluated_deleted_and_brought_back(runs: Pat
     page.text_input(key=f"repository/{job.id}").set_value("https://evil.example").run()
     button(page, "Publish to the Hub").click().run()
     assert "such as 'your-account/your-model'" in said(page)
+    wish = Publication(repo_id="adda/mine", attempts=1, error="The token may not write there.")
+    JobStore().change(job.id, lambda found: found.having(publication=wish))
+    page.run()
+    assert "The token may not write there. The next attempt comes by itself." in [each.value for each in page.warning]
+    page.text_input(key=f"repository/{job.id}").set_value("ada/mine").run()
+    button(page, "Publish to the Hub").click().run()
+    corrected = JobStore().get(job.id).publication
+    assert corrected is not None
+    assert (corrected.repo_id, corrected.attempts) == ("ada/mine", 0)
+    JobStore().change(job.id, lambda found: found.having(publication=None))
+    page.run()
     button(page, "Delete").click().run()
     assert JobStore().jobs() == []
     room(page, "Storage")

@@ -135,6 +135,9 @@ def test_a_refused_start_is_a_failed_job_with_the_reason(runner: HubRunner, hub:
     with pytest.raises(JobError, match="needs the right to run jobs"):
         submitted(HubRunner(runner.store, READ))
     assert hub.jobs == {}
+    hub.faults.append(Fault("POST /api/jobs/maker", "status", 503, times=9))
+    with pytest.raises(JobError, match=r"The Hub answered 503 to the request to start the job\. Try again later\."):
+        submitted(runner)
 
 
 def test_the_list_is_rebuilt_from_labels(runner: HubRunner, hub: HubServer, tmp_path: Path) -> None:

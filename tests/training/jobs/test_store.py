@@ -209,6 +209,35 @@ def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monke
     assert (second.state, second.url, second.error) == ("published", "https://hub/ada/mine", "")
 
 
+def test_a_mistyped_repository_can_be_corrected_while_it_would_be_tried_again(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    asked: list[str] = []
+
+    def publish(checkpoint: object, repo_id: str, *, private: bool) -> object:
+        asked.append(repo_id)
+        if len(asked) == 2:  # corrected while the Hub still refuses the second attempt
+            ask_to_publish(store, job.id, "ada/mine", private=True)
+        raise Sim2StreetError("The token may not write there.")
+
+    monkeypatch.setitem(sys.modules, "sim2street.training.hosting.publish", types.SimpleNamespace(publish=publish))
+    monkeypatch.setattr(local, "attend", lambda store: False)
+    monkeypatch.setattr("sim2street.training.jobs.publication.attend", lambda store: False)
+    job = finished(store)
+    ask_to_publish(store, job.id, "adda/mine", private=True)
+    with pytest.raises(JobError, match="already being published to adda/mine"):
+        ask_to_publish(store, job.id, "ada/mine", private=True)
+    publish_job(store, job.id)
+    publish_job(store, job.id)
+    wish = store.get(job.id).publication
+    assert wish is not None
+    assert (wish.repo_id, wish.attempts, wish.error) == ("ada/mine", 0, "")
+    publish_job(store, job.id)
+    assert asked == ["adda/mine", "adda/mine", "ada/mine"]
+
+
 def test_no_decision_rests_on_the_clock(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sets the time back ten years between two jobs, and forward while one is looked at."""
     monkeypatch.setattr(local, "attend", lambda store: False)
