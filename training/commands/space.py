@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sim2street import IS_CHECKOUT
 from sim2street.models.errors import ConfigError
 from sim2street.models.storage.files import in_units
 
@@ -60,6 +61,11 @@ def readme(spacefile: Spacefile, root: Path, options: argparse.Namespace) -> int
     """Compare or write the generated files."""
     from sim2street.training.hosting.space import drifted_files, write_generated
 
+    if options.file is None and not IS_CHECKOUT:
+        raise ConfigError(
+            "space/ belongs to the repository and is no part of an installed package. Run this in a checkout, or name a"
+            " Spacefile of your own: sim2street space --file SPACEFILE readme."
+        )
     folder = root / "space"
     if options.write:
         changed = write_generated(spacefile, root, folder)

@@ -219,6 +219,15 @@ def test_a_missing_file_is_said(root: Path) -> None:
         space_files(read_spacefile(root / "Spacefile"), root)
 
 
+def test_an_installed_package_has_no_readme_of_the_space_to_compare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sim2street.training.commands.space.IS_CHECKOUT", False)
+    for more in ([], ["--write"]):
+        assert main(["space", "readme", *more]) == 2
+        assert "Run this in a checkout" in capsys.readouterr().err
+
+
 def test_drift_is_an_error_until_it_is_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert space(root, "readme") == 2
     assert space(root, "readme", "--write") == 0
