@@ -41,8 +41,11 @@ HERE: Final = "This machine"
 HUB: Final = "Hugging Face Jobs"
 SLURM: Final = "SLURM cluster"
 FIRST_RECIPE: Final = "try_one_minute"
+FIELD: Final = "field/"
 FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
 """Values that are always visible; the other values of the run are collapsed."""
+KEPT: Final = "admin_form"
+"""What was entered when another room was opened: Streamlit forgets the values of what it does not draw."""
 CHECKED: Final = 30
 """Seconds for which a check of the data sets is cached."""
 
@@ -53,7 +56,11 @@ def show_launch_form(store: JobStore) -> None:
     with left:
         names = recipe_names()
         recipe = st.selectbox(
-            "Recipe", names, index=names.index(FIRST_RECIPE), key=RECIPE, help="A recipe sets all values of a training."
+            "Recipe",
+            names,
+            index=names.index(_kept(RECIPE, FIRST_RECIPE)),
+            key=RECIPE,
+            help="A recipe sets all values of a training.",
         )
         config = shipped_recipe(recipe)
         _introduce(config)
@@ -61,6 +68,17 @@ def show_launch_form(store: JobStore) -> None:
         _show_fields(recipe, config, fields)
     with right, st.container(border=True):
         _show_plan(store, recipe, fields)
+
+
+def keep_form() -> None:
+    """Remember what was entered, where another room is drawn instead of the form."""
+    state = st.session_state
+    entered = {str(key): state[key] for key in state if key == RECIPE or str(key).startswith(FIELD)}
+    state[KEPT] = {**state.get(KEPT, {}), **entered}
+
+
+def _kept(key: str, otherwise: Any) -> Any:
+    return st.session_state.get(KEPT, {}).get(key, otherwise)
 
 
 def _introduce(config: RunConfig) -> None:
@@ -108,16 +126,17 @@ def _grid(fields: list[FormField], recipe: str) -> None:
 def _widget(recipe: str, field: FormField) -> None:
     """Draw one value with its name and its help."""
     key = _key(recipe, field)
+    value = _kept(key, field.value)
     label = escape.markdown(field.label.replace("_", " ").capitalize())
     help_ = field.help or None
     if field.kind == "switch":
-        st.toggle(label, value=field.value, key=key, help=help_)
+        st.toggle(label, value=value, key=key, help=help_)
     elif field.kind == "choice":
         shown = {choice: field.show(choice) or "none" for choice in field.choices}
         st.selectbox(
             label,
             field.choices,
-            index=field.choices.index(field.value),
+            index=field.choices.index(value),
             key=key,
             help=help_,
             format_func=lambda choice: shown[choice],
@@ -125,11 +144,12 @@ def _widget(recipe: str, field: FormField) -> None:
     elif field.kind == "whole" and not field.optional:
         low = None if field.minimum is None else int(field.minimum)
         high = None if field.maximum is None else int(field.maximum)
-        st.number_input(label, low, high, field.value, step=1, key=key, help=help_)
+        st.number_input(label, low, high, value, step=1, key=key, help=help_)
     else:
         most = 80 if field.kind == "text" else 200
         placeholder = "none" if field.optional else None
-        st.text_input(label, field.show(field.value), key=key, help=help_, placeholder=placeholder, max_chars=most)
+        text = _kept(key, field.show(field.value))
+        st.text_input(label, text, key=key, help=help_, placeholder=placeholder, max_chars=most)
 
 
 def _show_former(field: FormField, entered: Any) -> None:
@@ -141,12 +161,13 @@ def _show_former(field: FormField, entered: Any) -> None:
 
 
 def _key(recipe: str, field: FormField) -> str:
-    return f"field/{recipe}/{field.key}"
+    return f"{FIELD}{recipe}/{field.key}"
 
 
 def _entered(recipe: str, field: FormField) -> Any:
     """The value in the form; an invalid one is returned as it is, so that `prepare` reports it."""
-    raw = st.session_state.get(_key(recipe, field), field.value)
+    key = _key(recipe, field)
+    raw = st.session_state.get(key, _kept(key, field.value))
     try:
         return field.read(raw)
     except Sim2StreetError:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from sim2street.app.admin import admission
 from sim2street.app.admin.job_list import show_comparison, show_jobs
-from sim2street.app.admin.launch_form import ROOM, show_launch_form
+from sim2street.app.admin.launch_form import ROOM, keep_form, show_launch_form
 from sim2street.app.admin.storage_room import show_storage
 from sim2street.app.content import escape
 from sim2street.models.errors import Sim2StreetError
@@ -36,6 +36,8 @@ def main() -> None:
             label = "Sign out" if who == BY_PASSWORD else f"Sign out {escape.markdown(who)}"
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
     admission.show_notice()
+    if room != "Train":
+        keep_form()
     try:
         ROOMS[room or "Train"](JobStore())
     except Sim2StreetError as error:

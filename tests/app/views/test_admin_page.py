@@ -247,6 +247,24 @@ def test_wrong_values_get_a_sentence_and_cannot_be_launched(runs: Path) -> None:
     assert button(page, "Launch").disabled
 
 
+def test_another_room_leaves_the_form_as_it_was_filled_in(runs: Path) -> None:
+    page = signed_in()
+    page.selectbox(key=launch_form.RECIPE).set_value("demo_source_only_game").run()
+    page.number_input(key="field/demo_source_only_game/steps").set_value(30).run()
+    page.text_input(key="field/demo_source_only_game/optimisers.segmenter.rate").set_value("much").run()
+    room(page, "Jobs")
+    page.run()
+    room(page, "Train")
+    assert page.selectbox(key=launch_form.RECIPE).value == "demo_source_only_game"
+    assert page.number_input(key="field/demo_source_only_game/steps").value == 30
+    assert "is 'much'; expected a number." in said(page)
+    page.text_input(key="field/demo_source_only_game/optimisers.segmenter.rate").set_value("0.01").run()
+    room(room(page, "Storage"), "Train")
+    button(page, "Launch").click().run()
+    assert JobStore().jobs()[0].steps == 30
+    assert JobStore().config(JobStore().jobs()[0].id).optimisers["segmenter"].rate == 0.01
+
+
 def test_missing_data_is_named_and_cannot_be_launched(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIM2STREET_CAMVID", raising=False)
     page = signed_in()
