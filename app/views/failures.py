@@ -52,7 +52,7 @@ def show_failures() -> None:
 
 def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis, Analysis | None] | None:
     sets, names = labelled_set_titles(), {checkpoint.name: checkpoint for checkpoint in usable}
-    for key, known in (("set", sets.values()), ("reader", titles.values())):
+    for key, known in (("set", sets.values()), ("reader", titles.values()), ("against", titles.values())):
         say_what_is_gone(key, known)
     with st.container(horizontal=True, key="failures_choice"):
         key = st.selectbox(
@@ -77,6 +77,7 @@ def _choose(usable: list[Checkpoint], titles: dict[str, str]) -> tuple[Analysis,
             ["", *(other for other in names if other != name)],
             format_func=lambda name: escape.markdown(titles.get(name, "none")),
             key="against",
+            bind="query-params",
             width=330,
             help="Sorts the images by gain, loss or disagreement against it.",
         )

@@ -144,6 +144,16 @@ def test_a_set_is_read_and_a_picture_opens(page: AppTest, monkeypatch: pytest.Mo
     assert started[0][0] == "street_scenes/fog"  # pyright: ignore[reportIndexIssue]
 
 
+def test_the_address_says_what_is_compared(page: AppTest) -> None:
+    shown = AppTest.from_file(str(PAGE), default_timeout=30)
+    shown.query_params["show"], shown.query_params["against"] = "Image by image", "ADVENT"
+    assert shown.run().selectbox(key="against").value == "tiny_advent"
+    assert not shown.toast
+    shown = AppTest.from_file(str(PAGE), default_timeout=30)
+    shown.query_params["show"], shown.query_params["against"] = "Image by image", "Nobody"
+    assert "asks for “Nobody”" in shown.run().toast[0].value
+
+
 def test_a_set_that_is_gone_says_so(page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIM2STREET_CAMVID", str(tmp_path / "nowhere"))
     page.segmented_control(key="show").set_value("Image by image").run()
