@@ -218,6 +218,16 @@ def test_photos_to_try_are_fetched_when_asked_for(
     context.close()
 
 
+def test_a_click_outlines_no_viewer_and_a_key_does(page: Page) -> None:
+    inside, viewer = page.page, page.page.locator("#viewer .viewer")
+    inside.locator("#viewer .pane canvas").first.click()
+    assert viewer.evaluate("each => each.getRootNode().activeElement === each")
+    assert not viewer.evaluate("each => each.matches(':focus-visible')")
+    inside.keyboard.press("Tab")
+    inside.keyboard.press("Shift+Tab")
+    assert viewer.evaluate("each => each.matches(':focus-visible')")
+
+
 def test_a_bad_upload_is_a_sentence_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
     inside = page.page
     path = tmp_path / "street.png"
@@ -360,6 +370,9 @@ def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: t
     inside = Page(context.new_page(), demo[0], phone=True).page
     picture = inside.locator("#viewer .pane .canvas").bounding_box()
     assert picture["y"] + picture["height"] < 844 * 0.6
+    inside.locator("#viewer .more").click()
+    expect(inside.get_by_role("button", name="Full screen")).to_be_visible()
+    expect(inside.locator("#viewer .beside")).to_be_hidden()  # nothing is beside the panes
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(5).integers(0, 255, (96, 160, 3), np.uint8)).save(buffer, "JPEG")
     taken = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}

@@ -28,7 +28,7 @@ function listen(viewer, pane) {
 
   on("pointerdown", (event) => {
     if (event.button > 0) return;
-    viewer.root.focus({ preventScroll: true });
+    viewer.root.focus({ preventScroll: true, focusVisible: false }); // the outline is for those who press keys
     down.set(event.pointerId, [event.clientX, event.clientY]);
     frame.setPointerCapture(event.pointerId);
     moved = 0;

@@ -36,6 +36,7 @@ class Toolbar {
     this.opacity = slider("Opacity", viewer.settings.opacity, (opacity) => viewer.set({ opacity }));
     this.safe = iconButton("palette", "Colour-blind palette (P)", () => viewer.set({ safe: !viewer.settings.safe }));
     this.rail = iconButton("rail", "Readings and classes (I)", () => viewer.set({ rail: !viewer.settings.rail }));
+    this.rail.classList.add("beside");
     this.zoom = node("output", { class: "zoom", title: "Zoom" }, "1×");
     const more = iconButton("more", "More controls", () =>
       more.setAttribute("aria-expanded", String(this.root.classList.toggle("open"))),
