@@ -41,7 +41,6 @@ OFFER: Final = """
   return { __type__: "update", choices, value: stays ? before : choices[0]?.[1] ?? null };
 }
 """
-CLOSE: Final = '() => document.querySelector("#adapt_sheet > button.open")?.click()'
 
 
 class AdaptSheet:
@@ -91,7 +90,7 @@ class AdaptSheet:
             concurrency_id="adapt",
             api_visibility="private",
         )
-        start.click(None, js=CLOSE)
+        start.click(None, js=gradio_parts.close_sheet("adapt_sheet"))
         stop.click(self.stop, None, None, queue=False, api_visibility="private")
         undo.click(self.undo, None, [status, undo, arrived], api_visibility="private")
         known = offers.change(

@@ -249,6 +249,7 @@ class CompareTab:
             [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *described],
             api_visibility="private",
         )
+        self.truth.upload(None, js=gradio_parts.close_sheet("truth_sheet"))  # it covers what is said of the image
         self.ask.click(
             self.fetch_offer,
             None,
@@ -281,7 +282,7 @@ class CompareTab:
                 )
             with gr.Accordion("Settings", open=False, elem_classes="sheet"):
                 self.averages = gr.CheckboxGroup([MIRROR, SCALES], label="Average over (takes longer)")
-            gradio_parts.take_photos(OWN)
+            gradio_parts.take_photos(OWN, uploads.SUFFIXES)
             self.status = gr.HTML(gradio_parts.busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
         self.chosen = gr.JSON({}, visible="hidden")  # source -> methods, once the user has changed the choice
@@ -309,14 +310,14 @@ class CompareTab:
         with gr.Column(visible=False, elem_id="own") as self.own:
             with gr.Row():
                 self.film = gradio_parts.picture_strip("film", visible=False)
+                # Any file arrives, so that the page itself can say what to do with a HEIC; `take_photos` tells the file dialog.
                 self.photo = gr.File(
                     label="Drop or paste street photos here, several at once",
                     file_count="multiple",
-                    file_types=uploads.SUFFIXES,
                     height=96,
                     elem_id="photo",
                 )
-                with gr.Accordion("Ground truth", open=False, elem_classes="sheet"):
+                with gr.Accordion("Ground truth", open=False, elem_classes="sheet", elem_id="truth_sheet"):
                     self.truth = gr.File(
                         label="Optional: a PNG with one class number per pixel",
                         file_types=uploads.LABEL_SUFFIXES,

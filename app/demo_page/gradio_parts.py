@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import gradio as gr
@@ -88,13 +89,14 @@ def compare_viewer() -> gr.HTML:
     return _part(["compare/*.js"], ["compare/*.css"], MOUNT_VIEWER, elem_id="viewer", min_height=420)
 
 
-def take_photos(source: str) -> None:
+def take_photos(source: str, suffixes: Sequence[str]) -> None:
     """Accept photos that are dropped or pasted anywhere on the page and, on touch devices, from the camera.
 
     Args:
         source: label of the control that shows the uploader.
+        suffixes: of the files that the uploader's dialog offers.
     """
-    value = {"source": source, "label": "Take a photo"}
+    value = {"source": source, "label": "Take a photo", "accept": ",".join(suffixes)}
     _part(["hand.js", "drop.js"], [], MOUNT_ONCE, value, elem_id="drop")
     _part(["hand.js", "camera.js"], ["camera.css"], MOUNT_ONCE, value, elem_id="camera")
 
@@ -130,6 +132,11 @@ def problem(sentence: str) -> str:
 def file(name: str, kind: str, data: bytes) -> str:
     """Encode a file as the value of a hidden textbox, from which `SAVE` downloads it in the browser."""
     return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
+
+
+def close_sheet(name: str) -> str:
+    """The script that closes a sheet, if it is open."""
+    return f'() => document.querySelector("#{name} > button.open")?.click()'
 
 
 def ticket() -> int:

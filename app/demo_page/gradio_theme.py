@@ -94,11 +94,11 @@ CSS: Final = (
 #photo, #own .block { min-width: 0; }
 #own > .row { align-items: end; }
 #own > .row > * { flex: 1 1 220px; min-width: 0 !important; }
-#own > .row > .sheet { flex: 0 0 auto !important; width: auto !important; }
+#own > .row > :is(.sheet, .sm) { flex: 0 0 auto !important; width: auto !important; }
 #own .sheet > :not(button) { left: auto; right: 0; }
 #own [data-testid="block-label"] { position: static; border: 0; box-shadow: none; background: none; padding: 0 0 6px; font-size: var(--block-title-text-size); }
 #own [data-testid="block-label"] > span { display: none; }
-#own .row button:not(label button, .sheet > button, .primary, #ask) { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
+#own .row button.upload-container { border: 1px dashed var(--border-color-primary) !important; border-radius: 8px; background: var(--background-fill-secondary); }
 #own .sheet .primary { border-radius: 8px; }
 /* With photos, the filmstrip takes the row and the uploader shrinks beside it. */
 #own > .row:has(#film) > #film { flex: 1 1 0; } #own > .row:has(#film) { align-items: center; }

@@ -1,6 +1,11 @@
-/** Photos that are dropped or pasted anywhere on the page go to its uploader. `data.source` labels what shows it. */
+/** Photos that are dropped or pasted anywhere on the page go to its uploader. `data.source` labels what shows it.
+ *
+ * `data.accept`, where it is given, is what the uploader's dialog offers; an iPhone then turns its HEIC photos into JPEG.
+ */
 
-const pictures = (transfer) => [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+// Some systems do not know the type of a HEIC; whether it can be read is for the uploader to say.
+const isPicture = (file) => file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name);
+const pictures = (transfer) => [...(transfer?.files ?? [])].filter(isPicture);
 
 export default function ({ data }) {
   const abort = new AbortController();
@@ -25,5 +30,7 @@ export default function ({ data }) {
     },
     { signal },
   );
+  const offer = () => uploader() && (uploader().accept = data.accept);
+  if (data.accept) document.addEventListener("click", offer, { signal, capture: true }); // before its dialog opens
   return () => abort.abort();
 }

@@ -17,6 +17,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from sim2street.app.content import domain_gap, example_photos
+from sim2street.app.content.streets import rendered_scene
+from sim2street.models.labels import label_ids_from_train_ids
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import offer_of, save_tiny_pair, serving
 from tests.app.test_decode_workers import png
@@ -216,6 +218,46 @@ def test_photos_to_try_are_fetched_when_asked_for(
         expect(inside.locator("#ask")).to_have_count(0)
         assert opened.foreign == [], "the server fetches, not the browser"
     context.close()
+
+
+def test_a_ground_truth_of_another_numbering_is_read_by_one_button(page: Page, tmp_path: Path) -> None:
+    inside = page.page
+    street = rendered_scene("overcast", 7)
+    assert street.truth is not None
+    photo, labels = tmp_path / "street.png", tmp_path / "labels.png"
+    Image.fromarray(street.photo.pixels).save(photo)
+    Image.fromarray(label_ids_from_train_ids(street.truth)).save(labels)
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.locator("#photo input[type=file]").set_input_files(photo)
+    inside.locator("#about", has_text="street.png").wait_for(timeout=WAIT)
+    inside.locator("#truth_sheet > button").click()
+    inside.locator("#truth_sheet input[type=file]").set_input_files(labels)
+    inside.locator("#about .problem", has_text="Found the values").wait_for(timeout=WAIT)
+    expect(inside.locator("#encoding")).to_be_hidden()  # the sheet would cover what was said
+    button = inside.get_by_role("button", name="Read it as Cityscapes label ids")
+    assert button.bounding_box()["width"] < 400, "a button, not a bar"
+    button.click()
+    inside.locator('#viewer .pane[data-key="truth"]').wait_for(timeout=WAIT)
+
+
+def test_a_heic_dropped_anywhere_is_answered_by_what_to_do(page: Page, tmp_path: Path) -> None:
+    inside = page.page
+    dropped = "new File([new Uint8Array(99)], 'IMG_1.HEIC')"  # without a type, as systems have it that do not know it
+    carried = inside.evaluate_handle(
+        f"() => {{ const all = new DataTransfer(); all.items.add({dropped}); return all; }}"
+    )
+    inside.dispatch_event("h1", "drop", {"dataTransfer": carried})
+    inside.locator("#own .problem", has_text="HEIC or RAW photo must be exported as JPEG").wait_for(timeout=WAIT)
+    with inside.expect_file_chooser() as chooser:
+        inside.locator("#photo button").click()
+    assert ".heic" not in str(chooser.value.element.get_attribute("accept")), "a phone then turns its photos into JPEG"
+    photo, heic = tmp_path / "street.png", tmp_path / "other.heic"
+    Image.fromarray(np.random.default_rng(2).integers(0, 255, (96, 160, 3), np.uint8)).save(photo)
+    heic.write_bytes(bytes(99))
+    chooser.value.set_files([photo, heic])
+    inside.locator("#own .problem", has_text="other.heic is not a picture").wait_for(timeout=WAIT)
+    expect(inside.locator("#film .strip > div")).to_have_count(1, timeout=WAIT)
+    expect(inside.locator(".toast-body")).to_have_count(0)
 
 
 def test_a_click_outlines_no_viewer_and_a_key_does(page: Page) -> None:
