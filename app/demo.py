@@ -28,11 +28,11 @@ from sim2street.app.content.engine import ENGINE, Engine, Failure, Settings, ans
 from sim2street.app.content.headline import HEADING, INTRODUCTION
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.request_guard import RequestGuard
-from sim2street.app.demo_page import uploads
+from sim2street.app.demo_page import gradio_parts, uploads
 from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
-from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
+from sim2street.app.demo_page.compare_tab import COMPARE, LOOK_SECONDS, CompareTab, with_checkpoint
 from sim2street.app.demo_page.demo_api import BlocksWithInputErrors, DemoApi
-from sim2street.app.demo_page.failures_tab import COMPARE, FailuresTab, opened
+from sim2street.app.demo_page.failures_tab import FailuresTab
 from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.app.demo_page.gradio_theme import CSS, theme
 from sim2street.app.demo_page.methods_tab import build_methods_tab
@@ -71,19 +71,25 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
                 GapTab(engine, listed, reads=not ON_ZERO_GPU).build(demo)
             with gr.Tab("Checkpoints"):
                 gr.Markdown(checkpoint_list.INTRODUCTION)
-                cards = gr.HTML()
+                cards = gradio_parts.checkpoint_cards()
                 demo.load(lambda: html_tables.checkpoint_cards(listed()), None, cards, api_visibility="private")
             if os.environ.get("OAUTH_CLIENT_ID"):  # a Space with sign-in; without one, visitors cannot be identified
                 from sim2street.app.demo_page.admin_tab import build_admin_tab
 
                 with gr.Tab("Admin"):
                     build_admin_tab(demo)
-        failures.cards.choose(
-            opened,
-            [failures.set, failures.reader, compare.chosen, compare.offers],
-            [tabs, compare.source, compare.style, compare.street, compare.chosen, compare.methods],
+        turned = [tabs, compare.chosen, compare.methods, compare.view]
+        opened = failures.cards.choose(
+            failures.opened,
+            [failures.set, failures.reader, failures.against, failures.cell, compare.chosen, compare.offers],
+            [compare.source, compare.style, compare.street, *turned],
             api_visibility="private",
         )
+        beside = cards.choose(
+            with_checkpoint, [compare.source, compare.chosen, compare.offers], turned, api_visibility="private"
+        )
+        for event in (opened, beside):
+            event.then(None, js="() => scrollTo(0, 0)")
         DemoApi(engine, listed).build()
     return demo.queue(max_size=QUEUE, default_concurrency_limit=4)
 

@@ -27,6 +27,7 @@ STYLE: Final = """
 .folded .score { text-align: right; font-weight: 600; font-variant-numeric: tabular-nums; }
 .folded summary .dot { width: 9px; height: 9px; border-radius: 50%; } .folded summary span:not(.dot, .score) { opacity: .75; }
 .folded[open] summary { margin-bottom: 12px; } .folded .card { border: 0; padding: 0; margin: 0; }
+.folded > button { min-height: 40px; margin-top: 12px; padding: 0 14px; border: 1px solid rgba(128,128,128,.4); border-radius: 8px; background: none; color: inherit; font: inherit; font-size: 14px; font-weight: 600; cursor: pointer; }
 .card p { margin: 0 0 8px; }
 .card dl { margin: 0; padding: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; font-size: 14px; }
 .card dt { opacity: .68; padding: 0; margin: 0; } .card dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
@@ -104,7 +105,8 @@ def _folded(checkpoint: Checkpoint, title: str, by: str | None) -> str:
     said = "".join(f'<span class="{name}">{escape.html(words)}</span>' for name, words in brief)
     scored = f'<span class="score">{_cell(score, ".1f")}</span>'
     line = f"<summary>{dot}<b>{escape.html(title)}</b>{said}{scored}</summary>"
-    return f'<details class="folded">{line}{card(checkpoint)}</details>'
+    button = f'<button type="button" value="{escape.html(checkpoint.name)}">Compare with it</button>'
+    return f'<details class="folded">{line}{card(checkpoint)}{button}</details>'
 
 
 def _cell(value: Any, form: str) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import gradio as gr
@@ -28,6 +28,8 @@ from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import in_units
 from sim2street.training.datasets.street_scenes import STYLES
 
+COMPARE: Final = "compare"
+"""Id of the tab."""
 MIRROR: Final = "Mirror image too"
 SCALES: Final = "Three sizes"
 RATE: Final = (60, 60.0)
@@ -50,21 +52,11 @@ TURN: Final = f"""
 }}
 """
 
-# The catalog has changed: what has arrived and suits the source joins the choice, what has gone leaves it.
-OFFER: Final = """
-(offers, known, source, methods) => {
-  const names = offers.choices.map(([, name]) => name);
-  const kept = methods.filter((name) => names.includes(name));
-  const arrived = offers.suited[source].filter((name) => !known.includes(name) && !kept.includes(name));
-  const same = !arrived.length && kept.length === methods.length; // setting it again would start another comparison
-  return [same ? { __type__: "update" } : [...kept, ...arrived], names];
-}
-"""
-REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
-# What the address asks for, by the same parameters as in the Streamlit app; the view is the viewer's part.
+# What the address asks for, by the same parameters as in the Streamlit app; the view is the viewer's part. The page writes the
+# address, so it is read once: what it asks for may be known only when the server has answered.
 ASKED: Final = f"""
 (offers) => {{
-  const named = new URLSearchParams(location.search), gone = [];
+  const named = window.asked ??= new URLSearchParams(location.search), gone = [];
   const known = (name, here) => named.getAll(name).flatMap((each) => {{
     const found = here(each);
     if (found === undefined) gone.push(each);
@@ -76,22 +68,46 @@ ASKED: Final = f"""
   return {{ style, street, methods: methods.length ? methods : undefined, gone }};
 }}
 """
+# The catalog has changed: what has gone leaves the choice; what has arrived joins it if the address asks for it, or if it suits the
+# source and nobody has chosen yet. Methods that stand in for those of the address give way to them.
+OFFER: Final = f"""
+(offers, known, source, methods, chosen) => {{
+  const names = offers.choices.map(([, name]) => name);
+  const kept = methods.filter((name) => names.includes(name));
+  const arrived = (some) => some.filter((name) => !known.includes(name) && !kept.includes(name));
+  const asked = source === {json.dumps(RENDERED)} ? ({ASKED})(offers).methods ?? [] : [];
+  const late = arrived(asked), same = {{ __type__: "update" }};
+  if (late.length) {{
+    const all = chosen[source] ? [...kept, ...late] : late;
+    return [all, names, {{ ...chosen, [source]: all }}];
+  }}
+  const joined = chosen[source] ? [] : arrived(offers.suited[source]);
+  const stays = !joined.length && kept.length === methods.length; // setting it again would start another comparison
+  return [stays ? same : [...kept, ...joined], names, same];
+}}
+"""
+REMEMBER: Final = "(source, methods, chosen) => ({ ...chosen, [source]: methods })"
 # The first comparison does not wait until the controls show what the address asks for.
 BEGIN: Final = f"""
-(source, style, street, methods, averages, offers) => {{
+(source, style, street, methods, averages, view, offers) => {{
   const asked = ({ASKED})(offers);
-  return [source, asked.style ?? style, asked.street ?? street, asked.methods ?? methods, averages, offers];
+  return [source, asked.style ?? style, asked.street ?? street, asked.methods ?? methods, averages, view, offers];
 }}
 """
 NAMED: Final = f"""
 (offers) => {{
-  const {{ style, street, methods, gone }} = ({ASKED})(offers);
+  const {{ style, street, methods }} = ({ASKED})(offers);
   const same = {{ __type__: "update" }};
+  const chosen = methods && {{ {json.dumps(RENDERED)}: methods }};
+  return [style ?? same, street ?? same, methods ?? same, chosen ?? same];
+}}
+"""
+GONE: Final = f"""
+(offers) => {{
+  const {{ gone }} = ({ASKED})(offers);
   const quoted = gone.map((each) => `“${{each.slice(0, 80).replace(/[<>&]/g, (sign) => `&#${{sign.charCodeAt(0)}};`)}}”`);
   const words = `The address asks for ${{new Intl.ListFormat("en-GB").format(quoted)}}; the page shows what it has.`;
-  const chosen = methods && {{ {json.dumps(RENDERED)}: methods }};
-  const note = gone.length ? `<div class="problem" role="status">${{words}}</div>` : "";
-  return [style ?? same, street ?? same, methods ?? same, chosen ?? same, note];
+  return gone.length ? `<div class="problem" role="status">${{words}}</div>` : "";
 }}
 """
 NAME: Final = f"""
@@ -125,6 +141,7 @@ class Choice:
     street: float | None
     methods: list[str]
     averages: list[str]
+    view: dict[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -160,14 +177,14 @@ class CompareTab:
     def build(self, page: gr.Blocks) -> None:
         """Lay out the tab within the current context and connect it."""
         self._lay_out(page)
-        controls = [self.source, self.style, self.street, self.methods, self.averages]
+        controls = [self.source, self.style, self.street, self.methods, self.averages, self.view]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
         changes = [control.change for control in (*controls[1:], self.arrived, self.turned)]
         page.load(None, js=CLOSE_SHEETS)
         page.load(
             None,
             self.offers,
-            [self.style, self.street, self.methods, self.chosen, self.gone],
+            [self.style, self.street, self.methods, self.chosen],
             js=NAMED,
         )
         gr.on(
@@ -176,7 +193,7 @@ class CompareTab:
             [self.source, self.style, self.street, self.chosen, self.offers],
             js=NAME,
         )
-        gr.on(
+        looked = gr.on(
             [page.load, self.watch.tick],
             self.look,
             None,
@@ -184,8 +201,12 @@ class CompareTab:
             show_progress="hidden",
             api_visibility="private",
         )
+        looked.then(None, self.offers, self.gone, js=GONE)
         self.offers.change(
-            None, [self.offers, self.known, self.source, self.methods], [self.methods, self.known], js=OFFER
+            None,
+            [self.offers, self.known, self.source, self.methods, self.chosen],
+            [self.methods, self.known, self.chosen],
+            js=OFFER,
         )
         filmstrip = [self.film, self.picked, self.ask]
         reading: dict[str, Any] = {
@@ -346,6 +367,7 @@ class CompareTab:
                 self.archive = gr.Button("Labels, overlays and scores", elem_id="archive")
                 self.npz = gr.Button("All probabilities", visible=self.reads, elem_id="probabilities")
         self.file = gr.Textbox(visible="hidden")
+        self.view = gr.JSON({}, visible="hidden")  # with which another tab opens this one
         gr.HTML(uploads.PROMISE, elem_classes="note", elem_id="promise")
 
     def look(self) -> tuple[dict[str, Any], Any, str, Any]:
@@ -377,9 +399,9 @@ class CompareTab:
                     yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
                     return
                 if state.waiting:
-                    yield (state.bundle, self.progress(state, everyone), *[gr.skip()] * 4)
+                    yield (state.bundle | {"view": choice.view}, self.progress(state, everyone), *[gr.skip()] * 4)
             assert state is not None
-            yield (state.bundle, _said(state), *_numbers(state))
+            yield (state.bundle | {"view": choice.view}, _said(state), *_numbers(state))
         except Sim2StreetError as error:
             yield (gr.skip(), gradio_parts.problem(str(error)), *[gr.skip()] * 4)
 
@@ -562,6 +584,42 @@ class CompareTab:
         checkpoints, everyone = self.checkpoints(choice, visitor)
         *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         return state
+
+
+def turned(
+    source: str,
+    readers: Sequence[str],
+    view: dict[str, str],
+    chosen: dict[str, list[str]],
+    offers: dict[str, Any],
+) -> tuple[Any, ...]:
+    """Open the tab from another one, with some checkpoints beside those that are chosen.
+
+    Args:
+        source: where the photo comes from.
+        readers: the first one at the right of a swipe, and the second, if any, at the left.
+        view: further parameters of the viewer's address.
+        chosen: the methods that the visitor has chosen, by source.
+        offers: the methods preselected.
+
+    Returns:
+        Tab, the choice by source, the methods, and the view, which has the comparison drawn again even if it is the same.
+    """
+    before: list[str] = chosen.get(source) or offers["suited"][source]
+    methods = [*before, *(name for name in readers if name not in before)]
+    sides = dict(zip(("right", "left"), readers, strict=False))
+    view = view | sides | {"ticket": str(gradio_parts.ticket())}
+    return gr.update(selected=COMPARE), {**chosen, source: methods}, methods, view
+
+
+def with_checkpoint(
+    source: str, chosen: dict[str, list[str]], offers: dict[str, Any], event: gr.EventData
+) -> tuple[Any, ...]:
+    """Handle a click on the button of a checkpoint's card, whose key is the name; see `turned`."""
+    name = str(event._data["key"])
+    if name not in [known for _, known in offers["choices"]]:
+        return (gr.skip(),) * 4
+    return turned(source, [name], {}, chosen, offers)
 
 
 def _titles(entries: list[CatalogEntry]) -> list[tuple[str, str]]:

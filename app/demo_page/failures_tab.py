@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -10,20 +11,30 @@ import gradio as gr
 from sim2street.app.content import class_figures, escape, failures, html_tables
 from sim2street.app.content.background import Task, TaskState
 from sim2street.app.content.class_figures import Row
-from sim2street.app.content.error_analysis import ORDERS, Analysis, analysis_of, begin, ranked, task_of
+from sim2street.app.content.error_analysis import (
+    ORDERS,
+    Analysis,
+    address_in_compare,
+    analysis_of,
+    begin,
+    ranked,
+    task_of,
+)
 from sim2street.app.content.gallery import RENDERED
 from sim2street.app.content.labelled_sets import labelled_set, labelled_set_titles
 from sim2street.app.demo_page import gradio_parts
+from sim2street.app.demo_page.compare_tab import turned
 from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import Sim2StreetError
-from sim2street.training.datasets.rendered import StreetScenes
 
 AT_ONCE: Final = 12
 """Largest number of cards shown."""
-COMPARE: Final = "compare"
-"""Id of the Compare tab."""
 NO_COMPARISON: Final = "none"
 FIRST_SET: Final = "street_scenes/fog"
+# There is one order only where nothing is compared.
+ORDERED: Final = f"""
+(against) => ({{ __type__: "update", visible: against !== {json.dumps(NO_COMPARISON)} }})
+"""
 
 
 class FailuresTab(SetTab):
@@ -37,7 +48,7 @@ class FailuresTab(SetTab):
             self.set = gr.Dropdown(sets, value=FIRST_SET, label="Images", elem_id="set")
             self.reader = gr.Dropdown([], label="Checkpoint", elem_id="reader")
             self.against = gr.Dropdown([], label="Compared with", elem_id="against")
-            self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order")
+            self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order", visible=False)
         controls = self.controls("Predict this set", "set")
         self.said = gr.HTML(elem_id="failures_said")
         self.matrix = gradio_parts.confusion_matrix()
@@ -51,6 +62,7 @@ class FailuresTab(SetTab):
         chosen = [self.set, self.reader, self.against, self.order, self.cell]
         shown = [self.said, self.matrix, self.classes, self.cards, *controls]
         page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
+        self.against.change(None, self.against, self.order, js=ORDERED)
         self.connect(controls, chosen, shown)
         for button, make in ((csv, self.make_csv), (latex, self.make_latex)):
             made = button.click(make, chosen[:3], file, api_visibility="private")
@@ -106,10 +118,11 @@ class FailuresTab(SetTab):
             return "".join(said), None, "", None, *controls
         summary, space = first.summary(), first.labelled.space
         cell = failures.cell_of(choice, space)
-        pictures = ranked(first.photos, order, cell, others)[:AT_ONCE]
+        pictures = ranked(first.photos, order if others else ORDERS[0], cell, others)[:AT_ONCE]
         cards = failures.cards(first, pictures, cell)
         said.append(f"<p>{escape.html(' '.join(failures.figures_in_words(first, summary)))}</p>")
-        said.append(f"<p><b>Images: {escape.html(failures.in_words(cell, space))}</b></p>")
+        none = "" if pictures else " No predicted image has any such pixels."
+        said.append(f"<p><b>Images: {escape.html(failures.in_words(cell, space))}.</b>{none}</p>")
         matrix = failures.matrix(summary, space, choice)
         classes = html_tables.table(self._rows(found), {"Difference": "+.1f"})
         return "".join(said), matrix, classes, cards, *controls
@@ -121,6 +134,43 @@ class FailuresTab(SetTab):
     def make_latex(self, key: str, reader: str | None, against: str) -> str:
         """The scores per class as a LaTeX table."""
         return self._made(key, reader, against, class_figures.as_latex, "classes.tex", "application/x-tex")
+
+    def opened(
+        self,
+        key: str,
+        reader: str | None,
+        against: str,
+        choice: str,
+        chosen: dict[str, list[str]],
+        offers: dict[str, Any],
+        event: gr.EventData,
+    ) -> tuple[Any, ...]:
+        """Handle a click on a card: what Compare, which shows rendered streets only, is set to.
+
+        Args:
+            key: of the set.
+            reader: the checkpoint.
+            against: the checkpoint that it is compared with, if any.
+            choice: the chosen cell of the matrix.
+            chosen: the methods that the visitor has chosen in Compare, by source.
+            offers: the methods preselected there.
+            event: has the key of the card.
+
+        Returns:
+            Source, style and street, then what `compare_tab.turned` returns.
+        """
+        nothing = (gr.skip(),) * 7
+        try:
+            found = self._analyses(key, reader, against)
+        except Sim2StreetError:  # `show` says so
+            return nothing
+        index = int(event._data["key"])
+        photo = next((each for each in (found[0].photos if found else ()) if each.index == index), None)
+        if photo is None or not found[0].labelled.rendered:
+            return nothing
+        address = address_in_compare(found[0], photo, failures.cell_of(choice, found[0].labelled.space))
+        place = address.pop("photo"), address.pop("style"), int(address.pop("street"))
+        return *place, *turned(RENDERED, [each.checkpoint.name for each in found], address, chosen, offers)
 
     def _made(
         self,
@@ -151,27 +201,3 @@ class FailuresTab(SetTab):
             raise Sim2StreetError(f"There is no set {key!r}; known are {', '.join(labelled_set_titles())}.")
         labelled = labelled_set(key)
         return [analysis_of(labelled, known[name]) for name in (reader, against) if name in known]
-
-
-def opened(
-    key: str, reader: str | None, chosen: dict[str, list[str]], offers: dict[str, Any], event: gr.EventData
-) -> tuple[Any, ...]:
-    """Handle a click on a card: what Compare, which shows rendered streets only, is set to.
-
-    Args:
-        key: of the set.
-        reader: the checkpoint.
-        chosen: the methods that the visitor has chosen in Compare, by source.
-        offers: the methods preselected there.
-        event: has the key of the card.
-
-    Returns:
-        Tab, source, style, street, the choice by source, and the methods.
-    """
-    name, _, style = key.partition("/")
-    if name != StreetScenes.name:
-        return (gr.skip(),) * 6
-    before: list[str] = chosen.get(RENDERED) or offers["suited"][RENDERED]
-    methods = [*before, *([reader] if reader and reader not in before else [])]
-    chosen = {**chosen, RENDERED: methods}
-    return gr.update(selected=COMPARE), RENDERED, style, int(event._data["key"]), chosen, methods

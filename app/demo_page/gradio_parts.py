@@ -58,10 +58,21 @@ import(URL.createObjectURL(new Blob([%(script)s], { type: "text/javascript" })))
 });
 """
 
+# A view with which another tab opens Compare comes with its comparison, for one that is still under way has another photo.
 MOUNT_VIEWER: Final = """
-let viewer = null;
+let viewer = null, opened;
+const open = ({ ticket, ...view }) => {
+  if (ticket === opened) return;
+  opened = ticket;
+  const address = new URL(location.href);
+  address.searchParams.delete("pixel"); // that of another photo
+  for (const [name, value] of Object.entries(view)) address.searchParams.set(name, value);
+  history.replaceState(history.state, "", address);
+  viewer?.read();
+};
 const show = () => {
   if (!props.value) return;
+  open(props.value.view ?? {});
   if (viewer) viewer.update(props.value);
   else viewer = part.mount(root, props.value, { key: "viewer" });
 };
@@ -71,6 +82,13 @@ show();
 
 MOUNT_ONCE: Final = """
 part.default({ data: props.value, parentElement: root });
+"""
+
+CHOOSE_CHECKPOINT: Final = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[value]");
+  if (button) trigger("choose", { key: button.value });
+});
 """
 
 MOUNT_CHOICE: Final = """
@@ -117,6 +135,14 @@ def confusion_matrix() -> gr.HTML:
 def cards() -> gr.HTML:
     """Cards with pictures; its value is the result of `failures.cards`, its event is `choose` with the picture's key."""
     return _part(["cards.js"], ["cards.css"], MOUNT_CHOICE, elem_id="cards", min_height=120)
+
+
+def checkpoint_cards() -> gr.HTML:
+    """Cards of checkpoints; the value is the result of `html_tables.checkpoint_cards`.
+
+    Its event `choose`, of a card's button, has the checkpoint's name as the key.
+    """
+    return gr.HTML(js_on_load=CHOOSE_CHECKPOINT, elem_id="checkpoint_cards")
 
 
 def busy(text: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from sim2street.app.content import domain_gap, example_photos
+from sim2street.app.content import domain_gap, example_photos, labelled_sets
 from sim2street.app.content.streets import rendered_scene
 from sim2street.models.labels import label_ids_from_train_ids
 from sim2street.models.storage.checkpoint import Checkpoint
@@ -220,6 +220,38 @@ def test_photos_to_try_are_fetched_when_asked_for(
     context.close()
 
 
+def test_a_picture_that_benchmark_opens_and_a_checkpoint_stand_in_compare(
+    browser: Any, demo: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+    monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    inside = Page(context.new_page(), demo[0]).page
+    inside.get_by_role("tab", name="Benchmark").click()
+    inside.get_by_role("tab", name="Image by image").click()
+    expect(inside.locator("#order")).to_be_hidden()
+    inside.locator("#against input").click()
+    inside.get_by_role("option", name="ADVENT").click()
+    expect(inside.locator("#order")).to_be_visible()
+    inside.locator("#set_begin").click()
+    expect(inside.locator("#set_stop")).to_be_visible(timeout=WAIT)
+    expect(inside.locator("#set_stop")).to_be_hidden(timeout=WAIT)
+    expect(inside.locator("#cards button")).to_have_count(2, timeout=WAIT)
+    inside.locator("#cards button").last.click()
+    named = "name => new URLSearchParams(location.search).get(name)"
+    expect(inside.locator("#viewer .segment[aria-pressed=true]")).to_have_text("Errors", timeout=WAIT)
+    expect(inside.locator("#viewer .probe .where")).to_contain_text("held at")
+    assert [inside.evaluate(named, side) for side in ("right", "left")] == ["tiny_source_only", "tiny_advent"]
+    assert inside.evaluate("scrollY") == 0, "the picture is seen, not what the cards were beside"
+    inside.get_by_role("tab", name="Checkpoints").click()
+    inside.locator(".folded summary", has_text="ADVENT").click()
+    inside.locator(".folded[open] > button").click()
+    expect(inside.locator("#viewer")).to_be_visible(timeout=WAIT)
+    inside.wait_for_function("new URLSearchParams(location.search).get('right') === 'tiny_advent'", timeout=WAIT)
+    expect(inside.locator("#viewer .notice")).to_be_hidden()
+    context.close()
+
+
 def test_a_ground_truth_of_another_numbering_is_read_by_one_button(page: Page, tmp_path: Path) -> None:
     inside = page.page
     street = rendered_scene("overcast", 7)
@@ -258,6 +290,28 @@ def test_a_heic_dropped_anywhere_is_answered_by_what_to_do(page: Page, tmp_path:
     inside.locator("#own .problem", has_text="other.heic is not a picture").wait_for(timeout=WAIT)
     expect(inside.locator("#film .strip > div")).to_have_count(1, timeout=WAIT)
     expect(inside.locator(".toast-body")).to_have_count(0)
+
+
+def test_a_link_to_a_checkpoint_that_came_after_the_start_finds_it(browser: Any, tmp_path: Path) -> None:
+    from sim2street.app.content.engine import Engine
+    from sim2street.models.storage.catalog import CatalogEntry
+
+    folder = save_tiny_pair(tmp_path / "checkpoints")
+    first, late = (CatalogEntry(name, Checkpoint.open(folder / name)) for name in ("tiny_source_only", "tiny_advent"))
+    entries = [first]
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    with running_demo(Engine(), lambda: list(entries)) as url:
+        entries.append(late)
+        inside = context.new_page()
+        for asked, panes in (("ADVENT", ["tiny_advent"]), ("Source only", ["tiny_source_only"])):
+            inside.goto(f"{url}?methods={asked}")
+            shown = inside.locator("#viewer .pane[data-key^=tiny]")
+            expect(inside.locator(f'#viewer .pane[data-key="{panes[0]}"] canvas').first).to_be_visible(timeout=WAIT)
+            expect(shown).to_have_count(1, timeout=WAIT)
+            expect(inside.locator("#status")).to_contain_text("1 method,", timeout=WAIT)
+            assert inside.locator(".problem").count() == 0
+            assert inside.evaluate("new URLSearchParams(location.search).getAll('methods')") == [asked]
+        context.close()
 
 
 def test_a_click_outlines_no_viewer_and_a_key_does(page: Page) -> None:

@@ -1,7 +1,7 @@
 /**
  * The compare viewer: one photo, its ground truth and any number of methods, side by side on canvas.
  *
- *   const viewer = mount(element, bundle, { key });   viewer.update(bundle);   viewer.destroy();
+ *   const viewer = mount(element, bundle, { key });   viewer.update(bundle);   viewer.read();   viewer.destroy();
  *
  * `bundle` is what app/content/panes.py packs. Class values travel as 8-bit PNG planes and are coloured here, so layer,
  * opacity, palette and classes change without asking anybody. Every pane shows the same view. No framework, no network.
@@ -20,12 +20,12 @@ const remembered = new Map();
 
 /**
  * Mount a viewer into `element` (an Element or ShadowRoot). `options.key` names what to remember; `options.request` counts how
- * often the page opened the viewer with a view of its own in the address.
+ * often the page opened the viewer with a view of its own in the address; `read` takes such a view in place of mounting anew.
  */
 export function mount(element, bundle, options = {}) {
   const viewer = new Viewer(element, options);
   viewer.update(bundle);
-  return { update: (next) => viewer.update(next), destroy: () => viewer.destroy() };
+  return { update: (next) => viewer.update(next), read: () => viewer.address.read(), destroy: () => viewer.destroy() };
 }
 
 class Viewer {

@@ -34,8 +34,8 @@ from sim2street.app.content.engine import Engine, Failure, Settings, predict_pan
 from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
 from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploads
-from sim2street.app.demo_page.compare_tab import Choice, CompareTab
-from sim2street.app.demo_page.failures_tab import FailuresTab, opened
+from sim2street.app.demo_page.compare_tab import Choice, CompareTab, with_checkpoint
+from sim2street.app.demo_page.failures_tab import FailuresTab
 from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import CheckpointError, PhotoError
@@ -555,6 +555,8 @@ class TestRooms:
         assert "Boundary IoU" in classes
         assert len(cards["items"]) == 2
         assert "differ" in cards["items"][0]["said"]
+        alone = tab.show(*asked[:2], "none", *asked[3:])[3]
+        assert len(alone["items"]) == 2, "an order of differences does not hide images that are compared with nothing"
         assert (button["visible"], watch["active"]) == (False, False)
         row = matrix["rows"][0]
         wrong = next(i for i, share in enumerate(row["share"]) if share and matrix["columns"][i] != row["value"])
@@ -563,6 +565,10 @@ class TestRooms:
         assert "predicted as" in said
         assert matrix["chosen"] == choice
         assert cards["items"][0]["said"].endswith(("pixels", "pixel"))
+        never = next(i for i in range(19) if i not in matrix["columns"])
+        said, _, _, cards, *_ = tab.show(*asked[:-1], f"{row['value']},{never}")
+        assert not cards["items"]
+        assert "No predicted image has any such pixels." in said
 
     def test_where_cards_are_lent_no_set_is_read(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
@@ -579,14 +585,18 @@ class TestRooms:
         assert "No checkpoint" in tab.show("street_scenes/fog", "nowhere", "none", ORDERS[0], "")[0]
 
     def test_a_card_turns_to_compare(self) -> None:
-        event = SimpleNamespace(_data={"key": "7"})
-        offers = {"suited": {RENDERED: ["a"], OWN: ["c"]}}
-        tabs, *values = opened("street_scenes/fog", "b", {}, offers, event)  # pyright: ignore[reportArgumentType]
+        event: Any = SimpleNamespace(_data={"key": "b"})
+        offers = {"choices": [["A", "a"], ["B", "b"]], "suited": {RENDERED: ["a"], OWN: ["c"]}}
+        tabs, chosen, methods, view = with_checkpoint(RENDERED, {}, offers, event)
         assert tabs["selected"] == "compare"
-        assert values == [RENDERED, "fog", 7, {RENDERED: ["a", "b"]}, ["a", "b"]]
+        assert (chosen, methods) == ({RENDERED: ["a", "b"]}, ["a", "b"])
+        assert view.keys() == {"right", "ticket"}
         chosen = {RENDERED: ["d", "b"], OWN: ["c"]}
-        *_, chosen_then, methods = opened("street_scenes/fog", "b", chosen, offers, event)  # pyright: ignore[reportArgumentType]
-        assert (chosen_then, methods) == (chosen, ["d", "b"])
+        _, then, methods, again = with_checkpoint(RENDERED, chosen, offers, event)
+        assert (then, methods) == (chosen, ["d", "b"])
+        assert again["ticket"] != view["ticket"], "so that the same comparison is drawn again"
+        event._data["key"] = "nobody"
+        assert with_checkpoint(RENDERED, {}, offers, event) == (gr.skip(),) * 4
 
 
 @pytest.mark.parametrize(
