@@ -57,11 +57,12 @@ TURN: Final = f"""
 ASKED: Final = f"""
 (offers) => {{
   const named = window.asked ??= new URLSearchParams(location.search), gone = [];
-  const known = (name, here) => named.getAll(name).flatMap((each) => {{
+  const known = (name, here) => named.getAll(name).filter(Boolean).flatMap((each) => {{
     const found = here(each);
     if (found === undefined) gone.push(each);
     return found === undefined ? [] : [found];
   }});
+  known("photo", (each) => ({json.dumps([RENDERED, OWN])}.includes(each) ? each : undefined)); // the app has data sets, too
   const [style] = known("style", (each) => ({json.dumps(list(STYLES))}.includes(each) ? each : undefined));
   const [street] = known("street", (each) => (/^\\d{{1,9}}$/.test(each) && +each < {STREETS} ? +each : undefined));
   const methods = known("methods", (each) => offers.choices.find(([title]) => title === each)?.[1]);
@@ -113,7 +114,7 @@ GONE: Final = f"""
 NAME: Final = f"""
 (source, style, street, chosen, offers) => {{
   const address = new URL(location.href), named = address.searchParams, own = source === {json.dumps(OWN)};
-  for (const name of ["style", "street", "methods"]) named.delete(name);
+  for (const name of ["photo", "style", "street", "methods"]) named.delete(name);
   if (!own && style !== {json.dumps(FIRST_STYLE)}) named.set("style", style);
   if (!own && street !== null && street !== {FIRST_STREET}) named.set("street", street);
   for (const name of own ? [] : (chosen[source] ?? []))

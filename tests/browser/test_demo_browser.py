@@ -175,11 +175,15 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
 def test_a_link_leads_to_the_same_street_methods_and_pixel(browser: Any, demo: tuple[str, Any]) -> None:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     inside = context.new_page()
-    inside.goto(f"{demo[0]}?style=night&street=12&methods=ADVENT&methods=<b>Nobody&pixel=40,30")
+    rendered = "style=night&street=12&street=&methods=ADVENT&methods=<b>Nobody"
+    inside.goto(f"{demo[0]}?photo=CamVid&{rendered}&pixel=40,30&layer=unheard&left=someone")
     inside.locator("#status", has_text="1 method,").wait_for(timeout=WAIT)
     inside.locator("#viewer .pane .note", has_text="Rendered street 12, night").wait_for(timeout=WAIT)
     expect(inside.locator("#viewer .probe .where")).to_have_text("held at 40, 30")
-    expect(inside.locator(".problem", has_text="The address asks for “<b>Nobody”")).to_be_visible()
+    expect(inside.locator(".problem", has_text="asks for “CamVid” and “<b>Nobody”; the page")).to_be_visible()
+    expect(inside.locator("#viewer .notice span")).to_have_text(
+        "The address names layer “unheard” and “someone”; they are not shown here."
+    )
     expect(inside.locator("#styles [aria-pressed=true]")).to_have_text("Night")
     inside.locator("#styles button", has_text="Rain").click()
     inside.locator("#viewer .pane .note", has_text="Rendered street 12, rain").wait_for(timeout=WAIT)

@@ -5,6 +5,7 @@ class Address {
   constructor(viewer) {
     this.viewer = viewer;
     this.unknown = []; // what is named and does not exist, in words
+    this.missing = []; // that, and what is not here, as it was said
     // Named, and not confirmed yet: methods may still be on their way.
     this.asked = { keys: [], layers: [], hidden: [], pixel: null };
   }
@@ -13,6 +14,7 @@ class Address {
   read() {
     const named = new URLSearchParams(location.search);
     const { asked, unknown } = this;
+    this.missing = [];
     const { settings: s } = this.viewer;
     for (const name of ["layer", "leftLayer", "rightLayer"]) {
       const layer = named.get(name);
@@ -57,9 +59,12 @@ class Address {
   confirm() {
     const { viewer, asked } = this;
     const { bundle } = viewer;
-    const missing = this.unknown;
+    const { missing } = this;
+    const told = missing.length; // what is found later is said beside it, for methods may still have been on their way
+    missing.push(...this.unknown);
     missing.push(...asked.hidden.filter((name) => !bundle.classes.some((c) => c.name === name)).map((name) => `class “${name}”`));
-    this.unknown = asked.hidden = [];
+    this.unknown = [];
+    asked.hidden = [];
     if (asked.layers.includes("error") && !bundle.truth && !bundle.waiting.length)
       missing.push("the errors, which need a ground truth");
     if (asked.layers.includes("translated") && !bundle.waiting.length && !viewer.offers("translated"))
@@ -77,7 +82,7 @@ class Address {
       for (const name of ["focus", "left", "right"]) if (gone.includes(viewer.settings[name])) viewer.settings[name] = null;
       asked.keys = [];
     }
-    if (missing.length) {
+    if (missing.length > told) {
       const [named, said] = [new Intl.ListFormat("en-GB").format(missing), missing.length > 1 ? "they are" : "it is"];
       viewer.note(`The address names ${named}; ${said} not shown here.`);
     }
