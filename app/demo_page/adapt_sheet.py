@@ -80,6 +80,8 @@ class AdaptSheet:
             status = gr.HTML(elem_id="adapt_status")
             stop = gr.Button("Stop", size="sm", visible=False, elem_id="adapt_stop")
             undo = gr.Button("Undo", size="sm", visible=False, elem_id="adapt_undo")
+        # Before the other, for whose end it would wait: the sheet covers what is said of the adaptation.
+        start.click(None, js=gradio_parts.close_sheet("adapt_sheet"))
         start.click(
             self.adapt,
             [original, method],
@@ -90,7 +92,6 @@ class AdaptSheet:
             concurrency_id="adapt",
             api_visibility="private",
         )
-        start.click(None, js=gradio_parts.close_sheet("adapt_sheet"))
         stop.click(self.stop, None, None, queue=False, api_visibility="private")
         undo.click(self.undo, None, [status, undo, arrived], api_visibility="private")
         known = offers.change(

@@ -210,6 +210,15 @@ class CompareTab:
             js=OFFER,
         )
         filmstrip = [self.film, self.picked, self.ask]
+        # Before the reading: of what follows the same change, Gradio does one after the other.
+        self.methods.change(
+            lambda methods: gr.update(label=_counted(methods)),
+            self.methods,
+            self.sheet,
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
+        )
         reading: dict[str, Any] = {
             "trigger_mode": "always_last",
             "show_progress": "minimal",
@@ -250,20 +259,13 @@ class CompareTab:
         )
         self.another.click(None, None, self.street, js=ANOTHER)
         self.methods.input(None, [self.source, self.methods, self.chosen], self.chosen, js=REMEMBER)
-        self.methods.change(
-            lambda methods: gr.update(label=_counted(methods)),
-            self.methods,
-            self.sheet,
-            show_progress="hidden",
-            queue=False,
-            api_visibility="private",
-        )
         self.source.change(
             None,
             [self.source, self.chosen, self.offers, self.turned],
             [self.streets, self.own, self.methods, self.turned],
             js=TURN,
         )
+        self.truth.upload(None, js=gradio_parts.close_sheet("truth_sheet"))  # it covers what is said of the image
         gr.on(
             [self.photo.upload, self.truth.upload, self.encoding.input],
             self.take_photo,
@@ -271,7 +273,6 @@ class CompareTab:
             [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *described],
             api_visibility="private",
         )
-        self.truth.upload(None, js=gradio_parts.close_sheet("truth_sheet"))  # it covers what is said of the image
         self.ask.click(
             self.fetch_offer,
             None,

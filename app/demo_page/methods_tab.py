@@ -40,15 +40,9 @@ def build_methods_tab(
     def usable() -> list[Checkpoint]:
         return [entry.checkpoint for entry in entries() if entry.checkpoint is not None]
 
-    @gr.render(chosen, triggers=[chosen.change], trigger_mode="always_last")
-    def draw_demonstration(method: str) -> None:
-        if method in DEMONSTRATIONS and demonstrates:
-            _draw(method, lambda values: demonstrate(method, values, usable(), engine))
-        elif method in DEMONSTRATIONS:
-            gr.Markdown(f"{_heading(method)}\n\n{gradio_parts.ELSEWHERE}")
-
-    losses = gr.Markdown(latex_delimiters=LATEX, elem_id="losses")
-    detailed = gr.HTML(elem_id="explained")
+    # Laid out below the demonstration; what comes first here does not wait for it.
+    losses = gr.Markdown(latex_delimiters=LATEX, elem_id="losses", render=False)
+    detailed = gr.HTML(elem_id="explained", render=False)
 
     def explain(name: str) -> tuple[str, str, str]:
         loss = method_explained.losses(name)
@@ -66,6 +60,16 @@ def build_methods_tab(
         trigger_mode="always_last",
         api_visibility="private",
     )
+
+    @gr.render(chosen, triggers=[chosen.change], trigger_mode="always_last")
+    def draw_demonstration(method: str) -> None:
+        if method in DEMONSTRATIONS and demonstrates:
+            _draw(method, lambda values: demonstrate(method, values, usable(), engine))
+        elif method in DEMONSTRATIONS:
+            gr.Markdown(f"{_heading(method)}\n\n{gradio_parts.ELSEWHERE}")
+
+    losses.render()
+    detailed.render()
 
 
 def _draw(method: str, compute: Callable[[dict[str, Value]], Shown]) -> None:

@@ -241,6 +241,9 @@ def test_a_picture_that_benchmark_opens_and_a_checkpoint_stand_in_compare(
     expect(inside.locator("#set_stop")).to_be_visible(timeout=WAIT)
     expect(inside.locator("#set_stop")).to_be_hidden(timeout=WAIT)
     expect(inside.locator("#cards button")).to_have_count(2, timeout=WAIT)
+    corner = inside.locator("#matrix .corner")
+    assert corner.bounding_box()["height"] >= inside.locator("#matrix .head").last.bounding_box()["height"]
+    assert corner.evaluate("each => getComputedStyle(each).opacity") == "1", "heads are scrolled below it"
     inside.locator("#cards button").last.click()
     named = "name => new URLSearchParams(location.search).get(name)"
     expect(inside.locator("#viewer .segment[aria-pressed=true]")).to_have_text("Errors", timeout=WAIT)
@@ -476,9 +479,59 @@ def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: t
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(5).integers(0, 255, (96, 160, 3), np.uint8)).save(buffer, "JPEG")
     taken = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+    assert inside.locator("#camera .camera").bounding_box()["height"] >= 40
     inside.locator("#camera [capture=environment]").set_input_files(taken)
     inside.locator("#own", has_text="image.jpg, used at 160×96").wait_for(timeout=WAIT)
+    inside.locator("#adapt_sheet > button").click()
+    sheet = inside.locator("#adapt_start").bounding_box()
+    assert sheet["x"] + sheet["width"] <= 390
+    assert inside.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
+
+
+def test_what_is_quick_does_not_wait_for_what_is_slow(
+    page: Page,
+    hold: threading.Event,
+    catalog_hold: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from sim2street.app.demo_page import methods_tab
+
+    inside, path = page.page, tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(7).integers(0, 255, (96, 160, 3), np.uint8)).save(path)
+    page.status("2 methods,")
+    inside.locator("#sheet > button").click()
+    inside.locator("#methods label", has_text="ADVENT").click()
+    page.status("1 method,")
+    inside.locator("#street input").fill("43")
+    inside.locator("#street input").press("Enter")
+    inside.locator("#viewer .pane .note", has_text="Rendered street 43").wait_for(timeout=WAIT)
+    page.status("1 method,")
+    hold.clear()
+    try:
+        inside.locator("#methods label", has_text="ADVENT").click()
+        expect(inside.locator("#sheet > button")).to_contain_text("2 methods", timeout=10_000)
+    finally:
+        hold.set()
+    inside.locator("#source label", has_text="Your photo").click()
+    inside.locator("#photo input[type=file]").set_input_files(path)
+    page.status("2 methods,")
+    inside.locator("#adapt_sheet > button").click()
+    catalog_hold.clear()
+    try:
+        inside.locator("#adapt_start").click()
+        expect(inside.locator("#adapt_start")).to_be_hidden(timeout=10_000)
+    finally:
+        catalog_hold.set()
+    free, demonstrate = threading.Event(), methods_tab.demonstrate
+    monkeypatch.setattr(methods_tab, "demonstrate", lambda *asked: free.wait(60) and demonstrate(*asked))
+    inside.get_by_role("tab", name="Methods").click()
+    try:
+        inside.locator("#method label", has_text="DAFormer").click()
+        expect(inside.locator("#explained")).to_contain_text("training/methods/daformer.py", timeout=10_000)
+    finally:
+        free.set()
 
 
 @pytest.mark.parametrize("width", [390, 1440])
