@@ -123,7 +123,7 @@ CSS: Final = (
 @keyframes turn { to { transform: rotate(360deg); } }
 /* What a finger presses. */
 @media (pointer: coarse) {
-  .sheet > button, button.lg, fieldset label, label.checkbox-container, .folded summary { min-height: 40px; }
+  .sheet > button, button.lg, #own > #offer > #ask, fieldset label, label.checkbox-container, .folded summary { min-height: 40px; }
   .tab-wrapper { height: 48px !important; } .tab-container:not(.visually-hidden), .tab-container:not(.visually-hidden) > button { height: 40px !important; }
   .method summary { padding-block: 10px; }
 }
@@ -153,7 +153,7 @@ footer > .divider:last-child { display: none; }
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
   #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
-  .sheet { position: static; } .sheet > :not(button) { top: auto; left: 0; margin-top: 6px; }
+  .sheet, #own:has(#film) > #adapt { position: static; } .sheet > :not(button) { top: auto; left: 0; margin-top: 6px; }
   #streets > .form { display: none; }
   #details { flex-direction: column; }
   :is(#analysis, #gap_choice) .form > * { min-width: 100% !important; } /* their choices differ in their ends */
