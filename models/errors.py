@@ -6,6 +6,8 @@ with one of these; the command line prints the sentence and exits with code 2, t
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from typing import Final
 
 OUT_OF_MEMORY: Final = (
@@ -18,6 +20,13 @@ OUT_OF_MEMORY: Final = (
 )
 """Parts of an exception's class name or message that identify an out-of-memory error. PyTorch has an exception class for the
 GPU only; its CPU allocator, and CUDA libraries on a full GPU, report it in the message alone."""
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A sentence with a blank before it that suggests the known names like this one, or nothing if there is none."""
+    near = [each for each in known if name and name.lower() in each.lower()]
+    near = near or difflib.get_close_matches(name, known, n=3)
+    return f" Did you mean {' or '.join(near[:5])}?" if near else ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from sim2street.models.errors import ConfigError
+from sim2street.models.errors import ConfigError, did_you_mean
 
 LOGGER: Final = logging.getLogger(__name__)
 
@@ -81,8 +81,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         try:
             return self[name]
         except KeyError:
-            said = " ".join([f"There is no {self.kind} {name!r}; known are {', '.join(self)}.", *self.left_out])
-            raise ConfigError(said) from None
+            hint = did_you_mean(name, list(self))
+            said = [f"There is no {self.kind} {name!r}; known are {', '.join(self)}.{hint}", *self.left_out]
+            raise ConfigError(" ".join(said)) from None
 
     def reload(self) -> None:
         """Forget the entries of other packages, so that the next access loads them again."""

@@ -6,7 +6,6 @@ by its dotted key; a run stores the resolved config beside its weights.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sim2street.models.errors import ConfigError, UnreadableError
+from sim2street.models.errors import ConfigError, UnreadableError, did_you_mean
 from sim2street.models.label_space import LabelSpace
 from sim2street.models.labels import CITYSCAPES19
 from sim2street.models.networks import NETWORKS
@@ -409,9 +408,7 @@ def recipe_names() -> list[str]:
 
 def unknown_recipe(source: str) -> ConfigError:
     """The error for a name that is neither a file nor a recipe; suggests similar names."""
-    near = [name for name in recipe_names() if source and source.lower() in name]
-    near = near or difflib.get_close_matches(source, recipe_names(), n=3)
-    hint = f" Did you mean {' or '.join(near[:5])}?" if near else ""
+    hint = did_you_mean(source, recipe_names())
     return ConfigError(
         f"There is no recipe {source[:60]!r} and no file of that name.{hint} `sim2street recipes` lists the recipes."
     )

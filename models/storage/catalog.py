@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sim2street.models.errors import CheckpointError, ConfigError
+from sim2street.models.errors import CheckpointError, ConfigError, did_you_mean
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.downloads import DOWNLOADS, Download, fetch_hosted
 from sim2street.models.storage.files import CONFIG, PROGRESS, RUN_FOLDER, WEIGHTS, is_litter, promoted_folder
@@ -80,7 +80,8 @@ def find_checkpoint(source: str) -> Checkpoint:
             raise CheckpointError(f"There is no folder {source}. {error}") from error
     names = ", ".join(places) or "none"
     raise CheckpointError(
-        f"There is no checkpoint {source!r}; expected a folder, a name in the catalog ({names}), or owner/name on the Hub."
+        f"There is no checkpoint {source!r}; expected a folder, a name in the catalog ({names}), or owner/name on the"
+        f" Hub.{did_you_mean(source, places)}"
     )
 
 
