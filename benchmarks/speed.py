@@ -56,6 +56,7 @@ from sim2street.training.datasets.camvid import CamVid
 from sim2street.training.datasets.street_scenes import render
 from sim2street.training.evaluate import evaluate
 from sim2street.training.export import in_engine
+from sim2street.training.run.allocator import keep_freed_memory
 
 Call = Callable[[], object]
 
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=parse_positive, default=9)
     parser.add_argument("--quick", action="store_true", help="one round on small pictures; its figures mean nothing")
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     torch.set_num_threads(1)
     torch.manual_seed(0)
     cv2.setNumThreads(1)

@@ -18,6 +18,7 @@ import argcomplete
 from sim2street import __version__
 from sim2street.models.errors import Interrupted, Sim2StreetError, is_out_of_memory
 from sim2street.training.commands import COMMANDS
+from sim2street.training.run.allocator import keep_freed_memory
 from sim2street.training.run.signals import termination_interrupts
 
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     options = parser.parse_args(given)
+    keep_freed_memory()
     try:
         with termination_interrupts():
             return options.run(options) or 0
