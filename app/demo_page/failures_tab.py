@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import gradio as gr
 
-from sim2street.app.content import class_figures, escape, failures, html_tables
+from sim2street.app.content import charts, class_figures, escape, failures, html_tables
 from sim2street.app.content.background import Task, TaskState
 from sim2street.app.content.class_figures import Row
 from sim2street.app.content.error_analysis import (
@@ -31,6 +31,8 @@ AT_ONCE: Final = 12
 """Largest number of cards shown."""
 NO_COMPARISON: Final = "none"
 FIRST_SET: Final = "street_scenes/fog"
+NOTHING: Final = (None, gr.update(visible=False), None, "", "", None)
+"""Matrix, calibration and its diagram, classes, heading and cards of a set of which nothing has been predicted."""
 # There is one order only where nothing is compared.
 ORDERED: Final = f"""
 (against) => ({{ __type__: "update", visible: against !== {json.dumps(NO_COMPARISON)} }})
@@ -51,16 +53,23 @@ class FailuresTab(SetTab):
             self.order = gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", elem_id="order", visible=False)
         controls = self.controls("Predict this set", "set")
         self.said = gr.HTML(elem_id="failures_said")
-        self.matrix = gradio_parts.confusion_matrix()
+        with gr.Row(elem_id="errors"):
+            with gr.Column(scale=2, min_width=320):
+                self.matrix = gradio_parts.confusion_matrix()
+            with gr.Column(scale=1, min_width=320, visible=False) as self.calibration:
+                gr.Markdown("### Confidence and accuracy")
+                self.reliability = gr.Plot(show_label=False, elem_classes="chart", elem_id="reliability")
         self.cell = gr.Textbox("", visible="hidden")
         with gr.Accordion("Class by class, in percent", open=False, elem_id="by_class"):
             self.classes = gr.HTML(elem_id="class_figures")
             with gr.Row(elem_classes="downloads"):
                 csv, latex = gr.Button("CSV", size="sm"), gr.Button("LaTeX", size="sm")
         file = gr.Textbox(visible="hidden")
+        self.heading = gr.HTML(elem_id="failures_heading")
         self.cards = gradio_parts.cards()
         chosen = [self.set, self.reader, self.against, self.order, self.cell]
-        shown = [self.said, self.matrix, self.classes, self.cards, *controls]
+        results = [self.matrix, self.calibration, self.reliability, self.classes, self.heading, self.cards]
+        shown = [self.said, *results, *controls]
         page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
         self.against.change(None, self.against, self.order, js=ORDERED)
         self.connect(controls, chosen, shown)
@@ -85,7 +94,7 @@ class FailuresTab(SetTab):
                 if not analysis.complete and self.reads:
                     begin(self.engine, analysis)
         except Sim2StreetError as error:
-            return gradio_parts.problem(str(error)), *[gr.skip()] * 6
+            return gradio_parts.problem(str(error)), *[gr.skip()] * (len(NOTHING) + 3)
         return self.show(key, reader, against, order, choice)
 
     def tasks(self, key: str, reader: str | None, against: str, *_: str) -> list[Task]:
@@ -93,13 +102,13 @@ class FailuresTab(SetTab):
         return [task for each in self._analyses(key, reader, against) if (task := task_of(each)) is not None]
 
     def show(self, key: str, reader: str | None, against: str, order: str, choice: str) -> tuple[Any, ...]:
-        """Show the results so far: words, matrix, classes, cards, and the controls."""
+        """Show the results so far: words, what `NOTHING` lists, and the controls."""
         try:
             found = self._analyses(key, reader, against)
         except Sim2StreetError as error:
-            return gradio_parts.problem(str(error)), None, "", None, *self.controlled([], missing=False)
+            return gradio_parts.problem(str(error)), *NOTHING, *self.controlled([], missing=False)
         if not found:
-            none = ("No checkpoint was found.", None, "", None, *self.controlled([], missing=False))
+            none = ("No checkpoint was found.", *NOTHING, *self.controlled([], missing=False))
             # While the chooser is still empty, say nothing: this answer can overtake the one to the whole choice.
             return (gr.skip(),) * len(none) if reader is None and self.usable() else none
         first, others = found[0], found[1].photos if len(found) > 1 else []
@@ -115,17 +124,18 @@ class FailuresTab(SetTab):
             gradio_parts.problem(problem) for analysis in found for problem in failures.problems_in_words(analysis)
         ]
         if not first.photos:
-            return "".join(said), None, "", None, *controls
+            return "".join(said), *NOTHING, *controls
         summary, space = first.summary(), first.labelled.space
         cell = failures.cell_of(choice, space)
         pictures = ranked(first.photos, order if others else ORDERS[0], cell, others)[:AT_ONCE]
         cards = failures.cards(first, pictures, cell)
         said.append(f"<p>{escape.html(' '.join(failures.figures_in_words(first, summary)))}</p>")
         none = "" if pictures else " No predicted image has any such pixels."
-        said.append(f"<p><b>Images: {escape.html(failures.in_words(cell, space))}.</b>{none}</p>")
+        heading = f"<p><b>Images: {escape.html(failures.in_words(cell, space))}.</b>{none}</p>"
+        calibration = gr.update(visible=True), charts.reliability(summary.reliability)
         matrix = failures.matrix(summary, space, choice)
         classes = html_tables.table(self._rows(found), {"Difference": "+.1f"})
-        return "".join(said), matrix, classes, cards, *controls
+        return "".join(said), matrix, *calibration, classes, heading, cards, *controls
 
     def make_csv(self, key: str, reader: str | None, against: str) -> str:
         """The scores per class as a CSV file."""

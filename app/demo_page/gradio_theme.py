@@ -140,7 +140,7 @@ CSS: Final = (
 .begin > button { flex: 0 0 auto; width: auto; min-width: 0; }
 #downloads, .downloads { gap: 10px; } :is(#downloads, .downloads) button { flex: 0 0 auto; min-width: 0 !important; }
 /* Nothing to see in a set until its first image has been predicted. */
-#failures_said:not(:has(p)) ~ :is(#matrix, #by_class, #cards) { display: none; }
+#failures_said:not(:has(p)) ~ :is(#errors, #by_class, #cards) { display: none; }
 footer > .divider:last-child { display: none; }
 #promise { border-top: 1px solid var(--border-color-primary); padding-top: 10px; }
 .note { color: var(--body-text-color-subdued); font-size: 13.5px; line-height: 1.5; }

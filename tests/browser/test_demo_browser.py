@@ -241,6 +241,7 @@ def test_a_picture_that_benchmark_opens_and_a_checkpoint_stand_in_compare(
     expect(inside.locator("#set_stop")).to_be_visible(timeout=WAIT)
     expect(inside.locator("#set_stop")).to_be_hidden(timeout=WAIT)
     expect(inside.locator("#cards button")).to_have_count(2, timeout=WAIT)
+    expect(inside.locator("#reliability .js-plotly-plot")).to_be_visible(timeout=WAIT)
     corner = inside.locator("#matrix .corner")
     assert corner.bounding_box()["height"] >= inside.locator("#matrix .head").last.bounding_box()["height"]
     assert corner.evaluate("each => getComputedStyle(each).opacity") == "1", "heads are scrolled below it"

@@ -543,32 +543,36 @@ class TestRooms:
         monkeypatch.setattr(labelled_sets, "STREET_COUNT", 2)
         tab = self.tab(tiny_checkpoints, Engine())
         asked = ("street_scenes/night", "tiny_advent", "tiny_source_only", ORDERS[3], "")
-        said, matrix, *_, button, stop, watch = tab.show(*asked)
-        assert (said, matrix) == ("", None)
+        said, matrix, calibration, *_, button, stop, watch = tab.show(*asked)
+        assert (said, matrix, calibration["visible"]) == ("", None, False)
         assert (button["visible"], stop["visible"], watch["active"]) == (True, False, False)
         tab.start(*asked)
         until = time.monotonic() + 120
         while tab.show(*asked)[-1]["active"] and time.monotonic() < until:
             time.sleep(0.05)
-        said, matrix, classes, cards, button, _, watch = tab.show(*asked)
+        said, matrix, calibration, reliability, classes, heading, cards, button, _, watch = tab.show(*asked)
         assert "Mean IoU" in said
+        assert calibration["visible"]
+        confidences = reliability.data[1].x
+        assert list(confidences) == sorted(confidences)
+        assert "Images: " in heading
         assert "Boundary IoU" in classes
         assert len(cards["items"]) == 2
         assert "differ" in cards["items"][0]["said"]
-        alone = tab.show(*asked[:2], "none", *asked[3:])[3]
+        alone = tab.show(*asked[:2], "none", *asked[3:])[6]
         assert len(alone["items"]) == 2, "an order of differences does not hide images that are compared with nothing"
         assert (button["visible"], watch["active"]) == (False, False)
         row = matrix["rows"][0]
         wrong = next(i for i, share in enumerate(row["share"]) if share and matrix["columns"][i] != row["value"])
         choice = f"{row['value']},{matrix['columns'][wrong]}"
-        said, matrix, _, cards, *_ = tab.show(*asked[:-1], choice)
-        assert "predicted as" in said
+        _, matrix, *_, heading, cards, _, _, _ = tab.show(*asked[:-1], choice)
+        assert "predicted as" in heading
         assert matrix["chosen"] == choice
         assert cards["items"][0]["said"].endswith(("pixels", "pixel"))
         never = next(i for i in range(19) if i not in matrix["columns"])
-        said, _, _, cards, *_ = tab.show(*asked[:-1], f"{row['value']},{never}")
+        *_, heading, cards, _, _, _ = tab.show(*asked[:-1], f"{row['value']},{never}")
         assert not cards["items"]
-        assert "No predicted image has any such pixels." in said
+        assert "No predicted image has any such pixels." in heading
 
     def test_where_cards_are_lent_no_set_is_read(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
