@@ -30,12 +30,13 @@ from sim2street.app.content.panes import Pane
 from sim2street.app.content.request_guard import RequestGuard
 from sim2street.app.demo_page import gradio_parts, uploads
 from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
-from sim2street.app.demo_page.compare_tab import COMPARE, LOOK_SECONDS, CompareTab, with_checkpoint
+from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
 from sim2street.app.demo_page.demo_api import BlocksWithInputErrors, DemoApi
 from sim2street.app.demo_page.failures_tab import FailuresTab
 from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.app.demo_page.gradio_theme import CSS, theme
 from sim2street.app.demo_page.methods_tab import build_methods_tab
+from sim2street.app.demo_page.open_compare import COMPARE, with_checkpoint
 from sim2street.models.errors import CheckpointError
 from sim2street.models.storage.catalog import CatalogEntry, catalog
 

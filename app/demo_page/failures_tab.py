@@ -23,7 +23,7 @@ from sim2street.app.content.error_analysis import (
 from sim2street.app.content.gallery import RENDERED
 from sim2street.app.content.labelled_sets import labelled_set, labelled_set_titles
 from sim2street.app.demo_page import gradio_parts
-from sim2street.app.demo_page.compare_tab import turned
+from sim2street.app.demo_page.open_compare import turned
 from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import Sim2StreetError
 
@@ -167,7 +167,7 @@ class FailuresTab(SetTab):
             event: has the key of the card.
 
         Returns:
-            Source, style and street, then what `compare_tab.turned` returns.
+            Source, style and street, then what `open_compare.turned` returns.
         """
         nothing = (gr.skip(),) * 7
         try:

@@ -34,9 +34,10 @@ from sim2street.app.content.engine import Engine, Failure, Settings, predict_pan
 from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
 from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploads
-from sim2street.app.demo_page.compare_tab import Choice, CompareTab, with_checkpoint
+from sim2street.app.demo_page.compare_tab import Choice, CompareTab
 from sim2street.app.demo_page.failures_tab import FailuresTab
 from sim2street.app.demo_page.gap_tab import GapTab
+from sim2street.app.demo_page.open_compare import with_checkpoint
 from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import CheckpointError, PhotoError
 from sim2street.models.storage.catalog import CatalogEntry
@@ -275,12 +276,13 @@ class TestOwnPhotos:
         return [str(path) for path in paths]
 
     def names(self, tab: CompareTab) -> list[str]:
-        return [item["label"] for item in tab.filmstrip("carl")[0]["value"]["items"]]
+        return [item["label"] for item in tab.own.filmstrip("carl")[0]["value"]["items"]]
 
     def test_a_broken_photo_is_named_and_the_others_are_shown(self, tab: CompareTab, paths: list[str]) -> None:
         broken = Path(paths[0]).with_name("broken.jpg")
         broken.write_bytes(b"nothing")
-        arrived, film, picked, _, note = tab.take_photo([paths[0], str(broken), paths[1]], None, "", self.request)[2:7]
+        taken = tab.own.take_photo([paths[0], str(broken), paths[1]], None, "", self.request)
+        arrived, film, picked, _, note = taken[2:7]
         assert arrived > 0
         assert film["value"]["chosen"] == picked
         assert self.names(tab) == ["one.png", "two.png"]
@@ -292,22 +294,22 @@ class TestOwnPhotos:
         self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(uploads, "MOST_PHOTOS", 2)
-        note = tab.take_photo(paths, None, "", self.request)[6]
+        note = tab.own.take_photo(paths, None, "", self.request)[6]
         assert "three.png was left out" in note
         assert not Path(paths[2]).exists()
-        first, second = (item["key"] for item in tab.filmstrip("carl")[0]["value"]["items"])
-        film, arrived, about, *_ = tab.choose_own(first, self.request)
+        first, second = (item["key"] for item in tab.own.filmstrip("carl")[0]["value"]["items"])
+        film, arrived, about, *_ = tab.own.choose_own(first, self.request)
         assert film["value"]["chosen"] == first
         assert "one.png" in about, "the note is on the photo that is shown"
-        assert tab.choose_own(second, self.request)[1] > arrived
-        tab.choose_own(first, self.request)
+        assert tab.own.choose_own(second, self.request)[1] > arrived
+        tab.own.choose_own(first, self.request)
         own = tab.engine.kept("carl")
         assert own is not None
         assert own.name == "one.png"
-        *_, about = tab.remove_own(self.request, SimpleNamespace(_data={"key": first}))[:5]  # pyright: ignore[reportArgumentType]
+        *_, about = tab.own.remove_own(self.request, SimpleNamespace(_data={"key": first}))[:5]  # pyright: ignore[reportArgumentType]
         assert self.names(tab) == ["two.png"]
         assert "two.png" in about
-        tab.remove_own(self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
+        tab.own.remove_own(self.request, SimpleNamespace(_data={"key": second}))  # pyright: ignore[reportArgumentType]
         assert tab.engine.kept("carl") is None
         assert len(tab.engine.private) == 0
 
@@ -320,7 +322,7 @@ class TestOwnPhotos:
         pinned = {"ours.png": real[paths[0]], "other.png": real[paths[1]], "third.png": real[paths[2]]}
         with serving(tmp_path, {**pinned, "other.png": b"something else"}) as address:
             monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, pinned))
-            first, *_, last = tab.fetch_offer(self.request)
+            first, *_, last = tab.own.fetch_offer(self.request)
             assert "Fetching photo 1 of 3" in first[-1]
             assert self.names(tab) == ["ours.png", "third.png"]
             shown = tab.engine.kept("carl")
@@ -329,13 +331,13 @@ class TestOwnPhotos:
             assert (last[3]["visible"], last[3]["value"]) == (True, "Add 1 real photo")
             assert "other.png is not the pinned file" in last[-1]
             assert tab.engine.private.size == 0, "what all visitors share is nobody's"
-            tab.take_photo(paths[1:], None, "", self.request)
+            tab.own.take_photo(paths[1:], None, "", self.request)
             assert self.names(tab) == ["ours.png", "three.png", "two.png"], "the third is the visitor's own now"
             (tmp_path / "www" / "other.png").write_bytes(pinned["other.png"])
-            *_, last = tab.fetch_offer(self.request)
+            *_, last = tab.own.fetch_offer(self.request)
             assert not last[3]["visible"]
             dora: Any = SimpleNamespace(session_hash="dora", headers={}, client=None)
-        *_, last = tab.fetch_offer(dora)  # the server is gone, but not what an earlier visitor fetched
+        *_, last = tab.own.fetch_offer(dora)  # the server is gone, but not what an earlier visitor fetched
         assert [item["label"] for item in last[1]["value"]["items"]] == list(pinned)
 
     def test_without_a_network_the_offer_says_what_to_do(
@@ -345,7 +347,7 @@ class TestOwnPhotos:
         monkeypatch.setattr(
             example_photos, "offer", lambda: offer_of("http://127.0.0.1:9/", {"a.png": b"a", "b.png": b"b"})
         )
-        *_, (arrived, film, picked, ask, note) = tab.fetch_offer(self.request)
+        *_, (arrived, film, picked, ask, note) = tab.own.fetch_offer(self.request)
         assert [each["__type__"] for each in (arrived, film, picked, ask)] == ["update"] * 4
         assert note.count("Nothing can be fetched from 127.0.0.1 at present") == 1
         assert "drop photos of your own" in note
@@ -354,8 +356,8 @@ class TestOwnPhotos:
     def test_an_adapted_network_stands_beside_its_original_until_undone(
         self, tab: CompareTab, paths: list[str]
     ) -> None:
-        tab.take_photo(paths, None, "", self.request)
-        *_, last = tab.adapt.adapt("tiny_source_only", "adabn", self.request)
+        tab.own.take_photo(paths, None, "", self.request)
+        *_, last = tab.own.adapt.adapt("tiny_source_only", "adabn", self.request)
         assert "AdaBN" in last[0]
         assert last[3] > 0
         choice = Choice(OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
@@ -368,22 +370,22 @@ class TestOwnPhotos:
             assert files.namelist() == [f"{name}.npz" for name in shown]
             values = np.load(io.BytesIO(files.read("tiny_source_only_adabn.npz")))["probabilities"]
         assert values.shape == (19, 64, 96)
-        tab.adapt.undo(self.request)
+        tab.own.adapt.undo(self.request)
         assert len(tab.checkpoints(choice, "carl")[0]) == 2
 
     def test_what_cannot_be_adapted_gets_a_sentence(self, tab: CompareTab, paths: list[str]) -> None:
-        assert "no photo yet" in next(tab.adapt.adapt("tiny_advent", "tent", self.request))[0]
-        tab.take_photo(paths[:1], None, "", self.request)
-        assert "Choose the method" in next(tab.adapt.adapt(None, "tent", self.request))[0]
-        assert "expected adabn or tent" in next(tab.adapt.adapt("tiny_advent", "magic", self.request))[0]
-        assert "expected adabn" in next(tab.adapt.adapt("tiny_advent", "magic", self.request))[0]
-        assert "Too many requests" in next(tab.adapt.adapt("tiny_advent", "tent", self.request))[0]
+        assert "no photo yet" in next(tab.own.adapt.adapt("tiny_advent", "tent", self.request))[0]
+        tab.own.take_photo(paths[:1], None, "", self.request)
+        assert "Choose the method" in next(tab.own.adapt.adapt(None, "tent", self.request))[0]
+        assert "expected adabn or tent" in next(tab.own.adapt.adapt("tiny_advent", "magic", self.request))[0]
+        assert "expected adabn" in next(tab.own.adapt.adapt("tiny_advent", "magic", self.request))[0]
+        assert "Too many requests" in next(tab.own.adapt.adapt("tiny_advent", "tent", self.request))[0]
 
     def test_probabilities_are_bounded(
         self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compare_tab, "MOST_PROBABILITIES", 300_000)
-        tab.take_photo(paths[:1], None, "", self.request)
+        tab.own.take_photo(paths[:1], None, "", self.request)
         with pytest.raises(gr.Error, match="choose fewer methods, at most 1"):
             tab.make_npz(self.request, OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
 
