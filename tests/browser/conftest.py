@@ -122,8 +122,11 @@ def running_app(folder: Path, **variables: str) -> Iterator[str]:
 def running_demo(engine: Any, entries: Any) -> Iterator[str]:
     """Serve the hosted page in this process; see `build_demo`."""
     from sim2street.app import demo
+    from sim2street.app.demo_page import compare_tab
 
-    page = demo.build_demo(engine, entries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_tab, "RATE", (10_000, 60.0))  # all tests of a minute are one client
+        page = demo.build_demo(engine, entries)
     options = {**demo.launch_options(), "mcp_server": False}
     _, url, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     try:
