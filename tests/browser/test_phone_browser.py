@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def test_photos_of_a_data_set_are_seen_above_what_chooses_them(phone: Any, tmp_p
         phone.goto(f"{url}/?photo=CamVid")
         strip = phone.locator(".strip")
         strip.locator("button").nth(2).wait_for(timeout=WAIT)
+        until = time.monotonic() + 30
+        while strip.bounding_box()["width"] <= 300 and time.monotonic() < until:
+            phone.wait_for_timeout(100)  # the page is still arranging what stands beside it
         assert strip.bounding_box()["width"] > 300
         assert phone.get_by_label("Photo").last.bounding_box()["y"] > strip.bounding_box()["y"] + 40
 
