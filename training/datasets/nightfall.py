@@ -68,10 +68,10 @@ class Nightfall:
         if labels is None or rng.random() >= self.probability or photo.mean() < DARKEST_DAY:
             return photo, labels
         light = (photo.astype(np.float32) * np.float32(1 / 255)) ** np.float32(TONE)
-        heaven = self._sky_mask(light, labels)
+        sky = self._sky_mask(light, labels)
         light = _lit_by_lamps(light, rng)
         darkness = np.exp(rng.uniform(*np.log(SKY_LIGHT))) * rng.uniform((0.4, 0.5, 0.6), (1.0, 1.0, 1.6))
-        light += heaven[..., None] * (darkness.astype(np.float32) - light)
+        light += sky[..., None] * (darkness.astype(np.float32) - light)
         _add_lamps(light, rng)
         return _exposed(light, rng), labels
 
