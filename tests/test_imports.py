@@ -131,3 +131,12 @@ def test_no_module_beside_the_entry_file_hides_a_package() -> None:
     """Streamlit puts the entry's folder first on the path, and wakes its own navigation for a folder `pages`."""
     names = {path.stem for path in (ROOT / "app").iterdir()}
     assert not names & {"sim2street", "models", "training", "app", "datasets", "pages"}
+
+
+def test_what_visitors_bring_is_read_by_scripts_too() -> None:
+    app = importlib.import_module("sim2street.app")
+
+    assert callable(app.gallery.with_label_image)
+    assert ".jfif" in app.uploads.SUFFIXES
+    with pytest.raises(AttributeError, match="no attribute 'galery'"):
+        _ = app.galery
