@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sim2street.models.labels import LabelSpace
-from sim2street.models.networks.encoders import STRIDES, TimmEncoder
+from sim2street.models.networks.encoders import STRIDES, TimmEncoder, timm_title
 from sim2street.models.networks.entry import NetworkEntry, with_width
 from sim2street.models.networks.inference import on_processor
 from sim2street.models.networks.onednn import linear
@@ -256,7 +256,7 @@ ENTRY: Final = NetworkEntry(
     paper="Chen, Papandreou, Kokkinos, Murphy, Yuille. DeepLab: Semantic Image Segmentation with Deep "
     "Convolutional Nets, Atrous Convolution, and Fully Connected CRFs. TPAMI 2018. arXiv:1606.00915",
     encoder=lambda options: (
-        options.encoder or with_width(f"ResNet-{options.backbone.removeprefix('resnet')}", options.width)
+        timm_title(options.encoder) or with_width(f"ResNet-{options.backbone.removeprefix('resnet')}", options.width)
     ),
     options=DeepLabV2Options,
     build=deeplab_v2,

@@ -31,6 +31,8 @@ from sim2street.models.segmenter import IMAGENET, Normalisation
 STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
 STRIDES: Final = (4, 8, 16, 32)
 """Pixels per cell of the four stages, as the heads of SegFormer, DAFormer and HRDA expect them."""
+TITLES: Final = {f"tf_efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(5)}
+"""What authors call models that timm calls otherwise; those of the included checkpoints are here."""
 
 
 class EncoderOptions(MixTransformerOptions, TuningOptions):
@@ -202,5 +204,10 @@ def feature_network(name: str, drop_path: float = 0.0, output_stride: int = 32) 
 
 
 def encoder_title(options: EncoderOptions) -> str:
-    """Name of the encoder, such as "MiT-B0 × 0.75" for three quarters of its channels."""
-    return options.encoder or with_width(f"MiT-{options.variant.upper()}", options.width)
+    """Name of the encoder, such as "MiT-B0 × 0.75" for three quarters of its channels; timm's for most of timm's."""
+    return timm_title(options.encoder) or with_width(f"MiT-{options.variant.upper()}", options.width)
+
+
+def timm_title(name: str) -> str:
+    """What authors call a model of timm, or timm's own name; "" for ""."""
+    return TITLES.get(name, name)

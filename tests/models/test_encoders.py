@@ -11,7 +11,7 @@ import torch
 
 from sim2street.models.errors import ConfigError
 from sim2street.models.networks import build, encoder_name
-from sim2street.models.networks.encoders import TimmEncoder, normalisation_of
+from sim2street.models.networks.encoders import EncoderOptions, TimmEncoder, encoder_title, normalisation_of, timm_title
 from sim2street.models.predictor import Predictor
 from sim2street.models.segmenter import Segmenter
 from sim2street.models.storage.checkpoint import Checkpoint, CheckpointConfig
@@ -32,7 +32,7 @@ def test_every_head_takes_it_at_any_size_and_from_disk(network: str, encoder: st
     torch.manual_seed(0)
     segmenter = build(network, options=options).eval()
     assert segmenter.normalisation == normalisation_of(encoder)
-    assert encoder_name(network, options) == encoder
+    assert encoder_name(network, options) == timm_title(encoder)
     config = CheckpointConfig(title="T", method="source_only", network=network, network_options=options, source="x")
     opened = Checkpoint.save(tmp_path / "test", segmenter, config, half=False)
     images = torch.rand(1, 3, 61, 95)
@@ -114,3 +114,16 @@ def test_other_encoders_are_shown_every_pixel(network: str) -> None:
 def test_an_ensemble_rounds_as_its_members_do() -> None:
     options = {"network": "daformer", "network_options": {**HEADS["daformer"], "encoder": "tf_efficientnet_lite0"}}
     assert build("ensemble", options=options).core.multiple == 32
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        ({}, "MiT-B5"),
+        ({"variant": "b0", "width": 0.75}, "MiT-B0 × 0.75"),
+        ({"encoder": "tf_efficientnet_lite0"}, "EfficientNet-Lite0"),
+        ({"encoder": "resnet18"}, "resnet18"),
+    ],
+)
+def test_titles(options: dict[str, Any], title: str) -> None:
+    assert encoder_title(EncoderOptions(**options)) == title
