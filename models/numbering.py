@@ -68,6 +68,10 @@ class Numbering:
         """Whether a file with these (256,) pixel counts per value could use this numbering."""
         return _highest(counts) <= self.highest and (self.stores_255 or not counts[IGNORE])
 
+    def names_a_class(self, counts: NDArray[np.int64]) -> bool:
+        """Whether a file with these (256,) pixel counts per value has a pixel with a class in this numbering."""
+        return any(counts[value] for value, label in self.meaning.items() if label != IGNORE)
+
     def common_share(self, counts: NDArray[np.int64]) -> float:
         """Share of pixels, in [0,1], that `COMMON` covers if (256,) pixel counts per value use this numbering."""
         common = {CITYSCAPES19.names.index(name) for name in COMMON}
@@ -98,22 +102,30 @@ def numbering_by_title(title: str) -> Numbering:
 
 
 class MisnumberedError(LabelError):
-    """A file contains values that the assumed numbering does not have.
+    """A file contains values that the assumed numbering does not have, or only such as have no class in it.
 
     Attributes:
-        fitting: numberings that have all of them.
+        fitting: numberings that have all of them, and a class for some.
     """
 
     def __init__(self, assumed: Numbering, counts: NDArray[np.int64], foreign: list[int], name: str) -> None:
         self._made_of = (assumed, counts, foreign, name)
-        self.fitting = tuple(each for each in NUMBERINGS.values() if each is not assumed and each.could_hold(counts))
-        shown = ", ".join(map(str, foreign[:5]))
-        hint = (
-            f"but {_either(self.fitting)} do. Choose that numbering."
-            if self.fitting
-            else "and neither does any other known numbering. Check whether it stores colours or is from another data set."
+        self.fitting = tuple(
+            each
+            for each in NUMBERINGS.values()
+            if each is not assumed and each.could_hold(counts) and each.names_a_class(counts)
         )
-        super().__init__(f"Found the values {shown} in {name}; {assumed.title} do not include them, {hint}")
+        if foreign:
+            shown = ", ".join(map(str, foreign[:5]))
+            found, others = f"Found the values {shown} in {name}; {assumed.title} do not include them", "do"
+        else:
+            found, others = f"No pixel of {name} has a class when read as {assumed.title}", "would give it classes"
+        hint = (
+            f"but {_either(self.fitting)} {others}. Choose that numbering."
+            if self.fitting
+            else "and no other known numbering fits. Check whether it stores colours or is from another data set."
+        )
+        super().__init__(f"{found}, {hint}")
 
     def __reduce__(self) -> tuple[type[MisnumberedError], tuple[Numbering, NDArray[np.int64], list[int], str]]:
         return type(self), self._made_of

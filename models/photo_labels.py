@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2street.models.alignment import aligned
-from sim2street.models.numbering import Numbering, NumberingMismatch, find_mismatch
+from sim2street.models.labels import IGNORE
+from sim2street.models.numbering import MisnumberedError, Numbering, NumberingMismatch, find_mismatch
 from sim2street.models.photo import Photo, read_label_image
 
 
@@ -31,12 +32,14 @@ def read_photo_labels(photo: Photo, data: bytes, numbering: Numbering, *, name: 
 
     Raises:
         PhotoError: it cannot be read as a picture.
-        MisnumberedError: it contains values that the numbering does not have.
+        MisnumberedError: it contains values that the numbering does not have, or no pixel has a class in it.
         LabelError: it does not contain labels, or does not fit the photo.
     """
     stored = aligned(read_label_image(data, name=name), photo, name=name)
     labels = numbering.read(stored, name=name)
-    found = find_mismatch(np.bincount(stored.ravel(), minlength=256), numbering)
+    counts = np.bincount(stored.ravel(), minlength=256)
     if (labels.shape[1], labels.shape[0]) != photo.size:
         labels = np.asarray(Image.fromarray(labels).resize(photo.size, Image.Resampling.NEAREST))
-    return PhotoLabels(labels, found)
+    if (labels == IGNORE).all():
+        raise MisnumberedError(numbering, counts, [], name)
+    return PhotoLabels(labels, find_mismatch(counts, numbering))

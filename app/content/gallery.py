@@ -19,8 +19,8 @@ from PIL import Image
 
 from sim2street.app.content.decode_workers import WORKERS_OF_SERVER
 from sim2street.app.content.panes import LONG_SIDE, display_space, display_truth
-from sim2street.models.errors import LabelError, Sim2StreetError
-from sim2street.models.labels import CITYSCAPES19, IGNORE, LabelSpace
+from sim2street.models.errors import Sim2StreetError
+from sim2street.models.labels import CITYSCAPES19, LabelSpace
 from sim2street.models.numbering import NUMBERINGS
 from sim2street.models.photo import Photo, read_photo
 from sim2street.models.photo_labels import read_photo_labels
@@ -139,13 +139,11 @@ def with_label_image(scene_data: bytes, scene_name: str, label_data: bytes, labe
 
     Raises:
         PhotoError: one of the two cannot be read as a picture.
-        MisnumberedError: the label image contains values that `encoding` does not have; lists the numberings that do.
-        LabelError: the label image does not fit the photo, or no pixel has a class.
+        MisnumberedError: `encoding` does not have the values of the label image, or no class for any; lists the numberings that do.
+        LabelError: the label image does not fit the photo.
     """
     photo, numbering = _photo(scene_data, scene_name), ENCODINGS[encoding]
     read = WORKERS_OF_SERVER.run(read_photo_labels, photo, label_data, numbering, name=label_name)
-    if (read.labels == IGNORE).all():
-        raise LabelError(f"No pixel of {label_name} has a class when read as {encoding}. Choose another numbering.")
     remarks = list(photo.remarks)
     if photo.orientation != 1:
         remarks.append("the photo is turned by its EXIF orientation, and the ground truth was turned to match")

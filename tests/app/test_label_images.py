@@ -14,7 +14,7 @@ from sim2street.app.content.engine import OwnPhoto
 from sim2street.app.demo_page import uploads
 from sim2street.models.errors import LabelError
 from sim2street.models.labels import CAMVID11, CITYSCAPES19, label_ids_from_train_ids
-from sim2street.models.numbering import CAMVID_CLASSES, LABEL_IDS, TRAIN_IDS, MisnumberedError
+from sim2street.models.numbering import CAMVID_CLASSES, LABEL_IDS, TRAIN_IDS, MisnumberedError, Numbering
 from sim2street.models.photo import UPRIGHT_TRANSPOSITION
 from sim2street.training.datasets.street_scenes import render
 
@@ -109,6 +109,25 @@ def _others(photo: bytes, labels: np.ndarray, assumed: str) -> list[str]:
         return [other.title for other in error.fitting]
     assert any("looks like" in remark for remark in scene.photo.remarks) == bool(scene.numberings)
     return list(scene.numberings)
+
+
+@pytest.mark.parametrize(
+    ("value", "assumed", "fitting"),
+    [
+        (3, LABEL_IDS, [TRAIN_IDS, CAMVID_CLASSES]),
+        (11, CAMVID_CLASSES, [TRAIN_IDS, LABEL_IDS]),
+        (255, TRAIN_IDS, []),
+        (34, LABEL_IDS, []),
+    ],
+)
+def test_a_file_without_a_class_is_refused_with_the_numberings_that_give_it_some(
+    value: int, assumed: Numbering, fitting: list[Numbering]
+) -> None:
+    photo = encoded(Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)))
+    with pytest.raises(MisnumberedError, match=r"^No pixel of labels\.png has a class when read as ") as caught:
+        opened(photo, np.full((HEIGHT, WIDTH), value, np.uint8), assumed.title)
+    assert list(caught.value.fitting) == fitting
+    assert ("Choose that numbering." in str(caught.value)) == bool(fitting)
 
 
 def test_the_hosted_page_keeps_the_label_image_for_another_numbering(tmp_path: Path) -> None:
