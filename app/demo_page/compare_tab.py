@@ -94,7 +94,7 @@ class CompareTab:
         self._lay_out(page)
         controls = [self.source, self.style, self.street, self.methods, self.averages, self.view]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
-        changes = [control.change for control in (*controls[1:], self.own.arrived, self.turned)]
+        changes = [control.change for control in (*controls[1:], self.own.arrived, self.turned)] + [self.go_on.click]
         page.load(None, js=CLOSE_SHEETS)
         page.load(
             None,
@@ -185,6 +185,7 @@ class CompareTab:
             gradio_parts.take_photos(OWN, uploads.SUFFIXES)
             self.status = gr.HTML(gradio_parts.busy("Starting …"), elem_id="status")
             self.stop = gr.Button("Stop", size="sm", elem_id="stop")
+            self.go_on = gr.Button("Go on", size="sm", elem_id="go_on")
         self.chosen = gr.JSON({}, visible="hidden")  # source -> methods, once the user has changed the choice
         self.offers = gr.JSON(method_choice.offers(entries), visible="hidden")
         # The names of the methods offered so far.
@@ -253,7 +254,7 @@ class CompareTab:
             state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
                 if state.waiting and self.clock() > ends:
-                    why = f"Stopped at the limit of {TIME_LIMIT:.0f} s per comparison; choose fewer methods"
+                    why = f"Stopped at the limit of {TIME_LIMIT:.0f} s per comparison"
                     yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
                     return
                 if state.waiting:
@@ -292,7 +293,8 @@ class CompareTab:
         read = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
         shown = current_results(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
-        return shown.bundle, f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
+        said = f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
+        return shown.bundle, gradio_parts.unfinished(said)
 
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""

@@ -150,6 +150,11 @@ def busy(text: str) -> str:
     return f'<span class="busy">{escape.html(text)}</span>'
 
 
+def unfinished(text: str) -> str:
+    """A status of what was stopped; the button Go on is shown beside it."""
+    return f'<span class="unfinished">{escape.html(text)}</span>'
+
+
 def problem(sentence: str) -> str:
     """A sentence on what went wrong."""
     return f'<div class="problem" role="alert">{escape.html(sentence)}</div>'

@@ -75,8 +75,8 @@ CSS: Final = (
 #choices label { border: 1px solid var(--border-color-primary); border-radius: 999px; box-shadow: none; }
 #choices label:has(input:checked) { border-color: var(--color-accent); }
 #choices > #status { flex: 1 1 180px !important; color: var(--body-text-color-subdued); font-size: 13.5px; text-align: right; }
-#choices > #stop { padding: 2px 12px; }
-#choices:not(:has(.busy)) #stop, #drop { display: none; }
+#choices > :is(#stop, #go_on) { padding: 2px 12px; }
+#choices:not(:has(.busy)) #stop, #choices:not(:has(.unfinished)) #go_on, #drop { display: none; }
 /* A button that opens a sheet over the page, so that the picture stays where it is. */
 .sheet { position: relative; border: 1px solid var(--border-color-primary) !important; border-radius: 8px !important; }
 .sheet > button { align-items: center; padding: 6px 12px; gap: 8px; font-size: 14.5px; white-space: nowrap; }
@@ -152,7 +152,8 @@ footer > .divider:last-child { display: none; }
   .tab-container button { padding-inline: 5px !important; font-size: 13px !important; } /* all rooms beside one another */
   #head img { width: 30px; height: 30px; } #head h1 { font-size: 1.02rem; } #head p { display: none; }
   #choices > #status { flex-basis: 100% !important; text-align: left; }
-  #choices > #status:not(:has(.busy, .problem)) { display: none; } /* what is over need not be said above the picture */
+  /* What is over need not be said above the picture. One :has for each: Gradio prefixes what follows a comma, which cannot be inside. */
+  #choices > #status:not(:has(.busy)):not(:has(.unfinished)):not(:has(.problem)) { display: none; }
   .sheet, #own:has(#film) > #adapt { position: static; } .sheet > :not(button) { top: auto; left: 0; margin-top: 6px; }
   #streets > .form { display: none; }
   #details { flex-direction: column; }

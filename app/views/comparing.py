@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,6 +17,9 @@ from sim2street.app.viewer.report import html_report
 from sim2street.app.views import choices, components, session
 from sim2street.app.views.adapting import adapted_to
 from sim2street.app.views.own_photos import all_own
+
+STOPPED: Final = "stopped_reading"
+"""Key of the session's state: photo, methods and settings whose reading the person has stopped."""
 
 
 def compare_photo(tools: DeltaGenerator) -> None:
@@ -53,9 +56,18 @@ def compare_photo(tools: DeltaGenerator) -> None:
     if not checkpoints and session.checkpoints():
         st.info("Choose a method above to see its prediction of this photo.", icon=":material/touch_app:")
     state = session.current_results(scene, checkpoints, everyone, settings, others)
+    asked = (state.scene.photo.digest, [checkpoint.name for checkpoint in checkpoints], settings)
+    left = state.waiting if st.session_state.get(STOPPED) == asked else []
+    if left:
+        read = [checkpoint for checkpoint in checkpoints if checkpoint not in left]
+        state = session.current_results(scene, read, everyone, settings, others)
     viewer.show(state.bundle)
+    if left:
+        offer_to_go_on(len(left))
     # What stands there of the photo before is taken away at once: it would be read as this one's.
     below = st.empty() if state.waiting else None
+    if below is not None:
+        below.button("Stop", icon=":material/stop:", key="stop_reading", on_click=_stop, args=(asked,))
     for checkpoint in state.waiting:
         session.read(state.scene, checkpoint, settings)
         state = session.current_results(scene, checkpoints, everyone, settings, others)
@@ -64,6 +76,18 @@ def compare_photo(tools: DeltaGenerator) -> None:
         with st.container() if below is None else below.container():
             show_figures(state.entrants, state.scene)
             show_downloads(state, settings)
+
+
+def offer_to_go_on(left: int) -> None:
+    """Say how many methods were left out when the reading was stopped, and offer them."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        said = f"Stopped; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
+        st.markdown(said, width="content")
+        st.button("Go on", icon=":material/play_arrow:", key="go_on", on_click=_stop, args=(None,))
+
+
+def _stop(asked: Any) -> None:
+    st.session_state[STOPPED] = asked
 
 
 def show_figures(entrants: list[Entrant], scene: Scene) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import expect
 
 from sim2street.app.views import components
 from sim2street.models.labels import CITYSCAPES19
@@ -553,6 +554,25 @@ def test_each_pane_is_sent_once_while_they_arrive(open_page: Callable[..., Compa
         compare.page.wait_for_timeout(100)
     compare.wait_for_methods()
     assert (sent("candidates"), sent("error"), sent("disagreement")) == (len(METHODS), len(METHODS), 1)
+
+
+def test_a_reading_is_stopped_and_goes_on(browser: Any, app_url: str) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{app_url}/?street=19&style=rain")  # with the methods that come with the project, which take their time
+    page.locator(".answer:not(:empty)").wait_for(timeout=90_000)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_text("Average over three sizes").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text(re.compile(r"^Stopped; \d methods? ha(s|ve) not predicted this photo")).wait_for(timeout=60_000)
+    waiting = page.locator(".pane.waiting")
+    expect(waiting).to_have_count(0)
+    page.get_by_role("button", name="Go on", exact=True).click()
+    waiting.first.wait_for(timeout=30_000)
+    expect(waiting).to_have_count(0, timeout=90_000)
+    page.get_by_text("Stopped;").wait_for(state="detached")
+    context.close()
 
 
 def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:

@@ -463,8 +463,16 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         page.status("Stopped; 2 methods have not predicted this photo")
         assert not inside.locator("#stop").is_visible()
         assert inside.locator("#viewer .pane.waiting").count() == 0
+        inside.set_viewport_size({"width": 390, "height": 844})
+        expect(inside.locator("#status")).to_be_visible()
+        inside.set_viewport_size({"width": 1440, "height": 900})
     finally:
         hold.set()
+    go_on = inside.locator("#go_on")
+    go_on.click()
+    page.status("2 methods,")
+    page.wait(2)
+    expect(go_on).to_be_hidden()
     inside.locator("#styles button", has_text="Night").click()
     page.status("2 methods,")
 

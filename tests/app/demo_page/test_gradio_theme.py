@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from sim2street.app.demo_page.gradio_theme import COLOURS, theme
+from sim2street.app.demo_page.gradio_theme import COLOURS, CSS, theme
 
 
 def luminance(colour: str) -> float:
@@ -44,3 +46,8 @@ def test_buttons_that_begin_something_are_white_on_the_theme() -> None:
     made = theme()
     assert made.button_primary_text_color == made.button_primary_text_color_dark == "white"
     assert made.button_primary_background_fill_dark == COLOURS["button_primary_background_fill"][1]
+
+
+def test_no_list_stands_in_a_has() -> None:
+    """Gradio puts its own ancestors before whatever follows a comma, and nothing has these inside."""
+    assert re.findall(r":has\([^()]*,.*", CSS) == []

@@ -23,6 +23,7 @@ from sim2street.app.content.first_street import FIRST_STREET
 from sim2street.app.content.panes import Pane
 from sim2street.models.errors import ConfigError
 from sim2street.models.labels import CAMVID11
+from sim2street.models.numbering import CAMVID_CLASSES, LABEL_IDS
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import offer_of, save_tiny_pair, serving
 from tests.app.content.test_clip import film
@@ -275,6 +276,17 @@ def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) 
     assert len(bundle["methods"][0]["iou"]) == 11
 
 
+def test_ground_truth_without_a_known_class_can_be_read_in_another_numbering(page: AppTest, street: np.ndarray) -> None:
+    upload(page, png(street))
+    truth = png(np.full((96, 160), 3, np.uint8))
+    page.file_uploader(key="upload_labels").upload("truth.png", truth, "image/png").run()
+    next(box for box in page.selectbox if box.label == "Numbering of its classes").set_value(LABEL_IDS.title).run()
+    assert "No pixel of truth.png has a class" in page.error[0].value
+    next(button for button in page.button if button.label == f"Read it as {CAMVID_CLASSES.title}").click().run()
+    assert not page.error
+    assert bundle_of(page)["space"] == "camvid11"
+
+
 @pytest.mark.parametrize(
     ("truth", "reason"),
     [
@@ -364,6 +376,30 @@ def test_a_checkpoint_that_is_deleted_meanwhile_leaves_a_pane_with_its_reason(
     assert failed["title"] == "ADVENT"
     assert "model.safetensors" in failed["reason"]
     assert page.dataframe[0].value["Method"].tolist() == ["Source only"]
+
+
+def test_a_reading_that_is_stopped_shows_what_was_read_and_goes_on(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(checkpoint: Checkpoint, *rest: Any) -> Pane:
+        if checkpoint.name == "tiny_advent":
+            st.stop()  # a click while this method reads ends the run
+        return predict_pane(checkpoint, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ENGINE, "predict", cut_off)
+        page.number_input(key="street").set_value(77).run()  # that no other test has read
+        assert [method["title"] for method in bundle_of(page)["waiting"]] == ["ADVENT"]
+        page.button(key="stop_reading").click().run()
+    bundle = bundle_of(page)
+    assert [method["key"] for method in bundle["methods"]] == ["tiny_source_only"]
+    assert not bundle["waiting"]
+    assert "Stopped; 1 method has not predicted this photo." in [text.value for text in page.markdown]
+    assert page.dataframe[0].value["Method"].tolist() == ["Source only"]
+    page.button(key="go_on").click().run()
+    assert not page.exception
+    assert len(bundle_of(page)["methods"]) == 2
+    assert not {"stop_reading", "go_on"} & {button.key for button in page.button}
 
 
 def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
