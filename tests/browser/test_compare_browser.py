@@ -469,6 +469,9 @@ def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[
     assert other.page.locator(".notice").inner_text().strip() == said
     hidden = other.page.locator('.toggle[aria-pressed="false"] .name').all_inner_texts()
     assert sorted(hidden) == ["sky", "traffic sign"]
+    other.page.wait_for_timeout(600)
+    assert "hide=sky" in other.page.url
+    assert not re.search("unicorn|[Gg]one", other.page.url), "what does not exist was named once, and goes"
     assert other.page.get_by_role("slider", name="Opacity").input_value() == "0.6"
     palette = page.get_by_role("button", name="Colour-blind palette (P)")
     assert other.page.get_by_role("button", name="Colour-blind palette (P)").get_attribute("aria-pressed") == "true"
@@ -573,6 +576,29 @@ def test_a_reading_is_stopped_and_goes_on(browser: Any, app_url: str) -> None:
     expect(waiting).to_have_count(0, timeout=90_000)
     page.get_by_text("Stopped;").wait_for(state="detached")
     context.close()
+
+
+def test_an_upright_photo_stands_in_the_middle_of_a_phone(open_page: Callable[..., ComparePage]) -> None:
+    compare = open_page(viewport={"width": 390, "height": 844})
+    page = compare.page
+    page.get_by_text("Your photo", exact=True).click()
+    noise = np.random.default_rng(5).integers(0, 255, (300, 120, 3), np.uint8)
+    page.get_by_test_id(UPLOADER).first.set_input_files(
+        {"name": "upright.png", "mimeType": "image/png", "buffer": as_png(noise)}
+    )
+    page.locator(".answer", has_text="certain").wait_for(timeout=90_000)
+    for mode, key in (("swipe", "swipe"), ("blink", "blink"), ("focus", "tiny_advent")):
+        page.locator(f'.modes [data-mode="{mode}"]').click()
+        picture = page.locator(f'.pane[data-key="{key}"] .canvas').bounding_box()
+        assert picture["width"] < 340
+        assert picture["x"] + picture["width"] / 2 == pytest.approx(195, abs=2)
+        if mode != "focus":
+            chooser = page.get_by_label("Right side").bounding_box()
+            assert chooser["x"] + chooser["width"] > 370, "what is chosen keeps the whole width"
+    page.locator('.modes [data-mode="grid"]').click()
+    first, second = (page.locator(f'.pane[data-key="{key}"] .canvas').bounding_box() for key in ("photo", METHODS[0]))
+    assert (first["x"] + second["x"] + second["width"]) / 2 == pytest.approx(195, abs=2)
+    assert compare.problems == []
 
 
 def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:

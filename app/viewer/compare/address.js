@@ -62,7 +62,9 @@ class Address {
     const { missing } = this;
     const told = missing.length; // what is found later is said beside it, for methods may still have been on their way
     missing.push(...this.unknown);
-    missing.push(...asked.hidden.filter((name) => !bundle.classes.some((c) => c.name === name)).map((name) => `class “${name}”`));
+    const strange = asked.hidden.filter((name) => !bundle.classes.some((c) => c.name === name));
+    missing.push(...strange.map((name) => `class “${name}”`));
+    for (const name of strange) viewer.settings.hiddenNames.delete(name);
     this.unknown = [];
     asked.hidden = [];
     if (asked.layers.includes("error") && !bundle.truth && !bundle.waiting.length)
