@@ -29,7 +29,8 @@ from sim2street.app.content.headline import HEADING, INTRODUCTION
 from sim2street.app.content.panes import Pane
 from sim2street.app.content.request_guard import RequestGuard
 from sim2street.app.demo_page import gradio_parts, uploads
-from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab
+from sim2street.app.demo_page.address import BENCHMARK
+from sim2street.app.demo_page.benchmark_tab import build_benchmark_tab, keep_address
 from sim2street.app.demo_page.compare_tab import LOOK_SECONDS, CompareTab
 from sim2street.app.demo_page.demo_api import BlocksWithInputErrors, DemoApi
 from sim2street.app.demo_page.failures_tab import FailuresTab
@@ -64,8 +65,8 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id=COMPARE):
                 compare.build(demo)
-            with gr.Tab("Benchmark"):
-                build_benchmark_tab(demo, failures)
+            with gr.Tab(BENCHMARK, id=BENCHMARK):
+                rooms = build_benchmark_tab(demo, failures)
             with gr.Tab("Methods"):
                 build_methods_tab(demo, engine, listed, demonstrates=not ON_ZERO_GPU)
             with gr.Tab("Gap"):
@@ -79,6 +80,7 @@ def build_demo(engine: Engine = ENGINE, entries: Callable[[], list[CatalogEntry]
 
                 with gr.Tab("Admin"):
                     build_admin_tab(demo)
+        keep_address(demo, tabs, rooms, failures)
         turned = [tabs, compare.chosen, compare.methods, compare.view]
         opened = failures.cards.choose(
             failures.opened,

@@ -40,6 +40,8 @@ GROUPS: Final = {
     "lite0": "EfficientNet-Lite0 from ImageNet weights",
 }
 """Display names of the groups in this repository's sweeps; other groups use their own names."""
+ROOMS: Final = ("Published", "Measured here", "Image by image")
+"""The parts of Benchmark, as both pages and their addresses name them."""
 PUBLISHED_WORDS: Final = (
     "Mean IoU on the 500 validation images of **Cityscapes**, trained on labels from video games or, as an upper bound, on"
     " its own. Each row gives its source. Rows differ in network, resolution and choice of snapshot, which changes the"
@@ -50,6 +52,9 @@ MEASURED_WORDS: Final = (
     " cannot be compared with the published figures**, which use other data, networks and sizes."
 )
 """Introductions to the two kinds of figures, as Markdown."""
+DIFFERENCES_WORDS: Final = (
+    "Points of IoU above (teal) or below (red) source-only on the same network and budget, means over seeds."
+)
 ROLES: Final = {"source_only": "source-only", "control": "control", "method": "method", "oracle": "oracle"}
 
 

@@ -43,8 +43,9 @@ STYLE: Final = """
 .measured .row.method .track i { background: var(--method); }
 .measured .track u { position: absolute; top: -5px; bottom: -5px; width: 0; border-left: 2px dotted rgba(128,128,128,.9); }
 .differences { overflow-x: auto; }
-.differences table { border-collapse: separate; border-spacing: 2px; font-size: .82rem; font-variant-numeric: tabular-nums; border: 0; }
-.differences :is(th, td) { border: 0 !important; padding: .3rem .35rem; font-weight: 400; text-align: center; white-space: nowrap; }
+.differences table { border-collapse: separate; border-spacing: 2px; font-size: .82rem; font-variant-numeric: tabular-nums; }
+.differences :is(table, thead, tbody, tr, th, td) { border: 0 !important; } /* Gradio rules tables */
+.differences :is(th, td) { padding: .3rem .35rem; font-weight: 400; text-align: center; white-space: nowrap; }
 .differences td { min-width: 2.3rem; border-radius: 3px; }
 .differences thead th { vertical-align: bottom; }
 .differences thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }

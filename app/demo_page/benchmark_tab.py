@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
 
 from sim2street.app.content import benchmark_data, escape, html_tables, result_rows
+from sim2street.app.content.benchmark_data import ROOMS
+from sim2street.app.demo_page import address
 from sim2street.app.demo_page.failures_tab import FailuresTab
 
 
-def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> None:
-    """Lay out the tab within the current context and connect it."""
-    with gr.Tabs():
-        with gr.Tab("Published"):
+def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> gr.Tabs:
+    """Lay out the tab within the current context and connect it; returns its rooms, each with its title as id."""
+    published, measured_here, images = ROOMS
+    with gr.Tabs() as rooms:
+        with gr.Tab(published, id=published):
             gr.Markdown(benchmark_data.PUBLISHED_WORDS)
             settings = benchmark_data.SETTINGS
             with gr.Row(elem_classes="controls"):
@@ -28,15 +32,39 @@ def build_benchmark_tab(page: gr.Blocks, failures: FailuresTab) -> None:
                 trigger_mode="always_last",
                 api_visibility="private",
             )
-        with gr.Tab("Measured here"):
+        with gr.Tab(measured_here, id=measured_here):
             gr.Markdown(benchmark_data.MEASURED_WORDS)
             with gr.Row(elem_classes="controls"):
                 sweep = gr.Dropdown([], show_label=False, label="Pair", elem_id="sweep")
             problems, measured = gr.HTML(), gr.HTML(elem_id="measured")
             page.load(_sweeps, None, [sweep, problems], api_visibility="private")
             sweep.change(_measured, sweep, measured, api_visibility="private")
-        with gr.Tab("Image by image"):
+        with gr.Tab(images, id=images):
             failures.build(page)
+    return rooms
+
+
+def keep_address(page: gr.Blocks, tabs: gr.Tabs, rooms: gr.Tabs, failures: FailuresTab) -> None:
+    """Open what the address asks for, and let the address follow what is chosen in Benchmark.
+
+    Args:
+        page: the whole page.
+        tabs: its tabs.
+        rooms: those of Benchmark.
+        failures: the room of single images.
+    """
+    shown = [_shown(tabs), _shown(rooms)]
+    page.load(None, None, [tabs, rooms], js=address.ROOM)
+    named = [*shown, failures.set, failures.reader, failures.against, failures.titled]
+    gr.on([each.change for each in named], None, named, js=address.NAME_ROOM)
+
+
+def _shown(tabs: gr.Tabs) -> gr.Textbox:
+    """The title of the tab that is open; the browser has it, for it knows of none as a value of `tabs`."""
+    title = gr.Textbox(tabs.children[0].label, visible="hidden")
+    for tab in tabs.children:
+        tab.select(None, None, title, js=f"() => {json.dumps(tab.label)}")
+    return title
 
 
 def _published(setting: str, every: bool) -> str:
@@ -60,4 +88,10 @@ def _measured(title: str | None) -> str:
     if table is None:
         return ""
     words = f'<p class="note">{escape.html(table.words)}</p>'
-    return words + (result_rows.measured_rows(table) if table.groups() else "<p>This sweep has no results yet.</p>")
+    if not table.groups():
+        return f"{words}<p>This sweep has no results yet.</p>"
+    differences = result_rows.class_differences(table)
+    if differences:
+        words_on_them = f'<h3>Class by class</h3><p class="note">{benchmark_data.DIFFERENCES_WORDS}</p>'
+        differences = words_on_them + differences
+    return words + result_rows.measured_rows(table) + differences

@@ -22,7 +22,7 @@ from sim2street.app.content.error_analysis import (
 )
 from sim2street.app.content.gallery import RENDERED
 from sim2street.app.content.labelled_sets import labelled_set, labelled_set_titles
-from sim2street.app.demo_page import gradio_parts
+from sim2street.app.demo_page import address, gradio_parts
 from sim2street.app.demo_page.open_compare import turned
 from sim2street.app.demo_page.set_tab import SetTab
 from sim2street.models.errors import Sim2StreetError
@@ -45,6 +45,11 @@ class FailuresTab(SetTab):
     def build(self, page: gr.Blocks) -> None:
         """Lay out the part within the current context and connect it."""
         self.introduce(failures.INTRODUCTION)
+        self.asked = gr.JSON({}, visible="hidden")  # what the address asks for, by title
+        self.titled = gr.JSON(
+            {}, visible="hidden"
+        )  # the titles of all that can be chosen, and what the tab begins with
+        self.gone = gr.HTML()
         with gr.Row(elem_id="analysis"):
             sets = [(title, key) for key, title in labelled_set_titles().items()]
             self.set = gr.Dropdown(sets, value=FIRST_SET, label="Images", elem_id="set")
@@ -70,7 +75,13 @@ class FailuresTab(SetTab):
         chosen = [self.set, self.reader, self.against, self.order, self.cell]
         results = [self.matrix, self.calibration, self.reliability, self.classes, self.heading, self.cards]
         shown = [self.said, *results, *controls]
-        page.load(self.offer, None, [self.reader, self.against], api_visibility="private")
+        page.load(
+            self.offer,
+            self.asked,
+            [self.set, self.reader, self.against, self.titled, self.gone],
+            js=address.IMAGES,
+            api_visibility="private",
+        )
         self.against.change(None, self.against, self.order, js=ORDERED)
         self.connect(controls, chosen, shown)
         for button, make in ((csv, self.make_csv), (latex, self.make_latex)):
@@ -78,13 +89,28 @@ class FailuresTab(SetTab):
             made.then(None, file, None, js=gradio_parts.SAVE)
         self.matrix.choose(None, self.matrix, self.cell, js=gradio_parts.CHOSEN)
 
-    def offer(self) -> tuple[Any, Any]:
-        """Offer the available checkpoints."""
+    def offer(self, asked: dict[str, str]) -> tuple[Any, ...]:
+        """Offer the available checkpoints, and choose what the address asks for, by title.
+
+        Returns:
+            Set, checkpoint, the one it is compared with, what `address.NAME_ROOM` needs to know of them, and a note on what is
+            asked for and not here.
+        """
         titles = self.titles()
+        known = {"set": labelled_set_titles(), "reader": titles, "against": titles}
+        first = {"set": FIRST_SET, "reader": next(iter(titles), None), "against": NO_COMPARISON}
+        found = {
+            name: next((key for key, title in known[name].items() if title == asked.get(name)), first[name])
+            for name in known
+        }
+        gone = [asked[name] for name in known if asked.get(name) and asked[name] not in known[name].values()]
         choices = [(title, name) for name, title in titles.items()]
-        first = choices[0][1] if choices else None
-        return gr.update(choices=choices, value=first), gr.update(
-            choices=[(NO_COMPARISON, NO_COMPARISON), *choices], value=NO_COMPARISON
+        return (
+            gr.update(value=found["set"]),
+            gr.update(choices=choices, value=found["reader"]),
+            gr.update(choices=[(NO_COMPARISON, NO_COMPARISON), *choices], value=found["against"]),
+            {**known, "first": first},
+            "".join(gradio_parts.problem(f"The address asks for “{each[:80]}”, which is not here.") for each in gone),
         )
 
     def start(self, key: str, reader: str, against: str, order: str, choice: str) -> tuple[Any, ...]:
@@ -178,9 +204,9 @@ class FailuresTab(SetTab):
         photo = next((each for each in (found[0].photos if found else ()) if each.index == index), None)
         if photo is None or not found[0].labelled.rendered:
             return nothing
-        address = address_in_compare(found[0], photo, failures.cell_of(choice, found[0].labelled.space))
-        place = address.pop("photo"), address.pop("style"), int(address.pop("street"))
-        return *place, *turned(RENDERED, [each.checkpoint.name for each in found], address, chosen, offers)
+        view = address_in_compare(found[0], photo, failures.cell_of(choice, found[0].labelled.space))
+        place = view.pop("photo"), view.pop("style"), int(view.pop("street"))
+        return *place, *turned(RENDERED, [each.checkpoint.name for each in found], view, chosen, offers)
 
     def _made(
         self,

@@ -20,15 +20,15 @@ SPREAD = 6  # methods in the chart per class; more bars than these cannot be tol
 def main() -> None:
     """One of the three, as the person or the address chooses."""
     st.markdown("# Benchmark")
-    rooms = {"Published": show_published, "Measured here": show_measured, "Image by image": show_failures}
+    rooms = dict(zip(benchmark_data.ROOMS, (show_published, show_measured, show_failures), strict=True))
     if st.query_params.get("show") == FORMER_NAME:  # in links that were shared
         del st.query_params["show"]
-        st.session_state.show = "Image by image"
+        st.session_state.show = benchmark_data.ROOMS[2]
     say_what_is_gone("show", rooms)
     chosen = st.segmented_control(
         "Show",
         list(rooms),
-        default="Published",
+        default=benchmark_data.ROOMS[0],
         required=True,
         key="show",
         bind="query-params",
@@ -179,9 +179,7 @@ def show_sweep(tables: list[SweepTable]) -> None:
         differences = result_rows.class_differences(table)
         if differences:
             st.markdown("## Class by class")
-            st.caption(
-                "Points of IoU above (teal) or below (red) source-only on the same network and budget, means over seeds."
-            )
+            st.caption(benchmark_data.DIFFERENCES_WORDS)
             st.html(differences)
     else:
         st.info("No row of this sweep has a figure yet; `sim2street sweep` goes on with it.")

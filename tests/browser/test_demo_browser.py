@@ -194,6 +194,36 @@ def test_a_link_leads_to_the_same_street_methods_and_pixel(browser: Any, demo: t
     context.close()
 
 
+def test_a_link_leads_to_the_same_room_of_benchmark(browser: Any, demo: tuple[str, Any]) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    inside = context.new_page()
+    shown = "new URLSearchParams(location.search).get('show')"
+    inside.goto(f"{demo[0]}?show=Image+by+image&set=Rendered+streets,+night&reader=ADVENT&against=<b>Nobody")
+    expect(inside.locator("#set input")).to_have_value("Rendered streets, night", timeout=WAIT)
+    expect(inside.locator("#reader input")).to_have_value("ADVENT", timeout=WAIT)
+    expect(inside.locator("#against input")).to_have_value("none")
+    expect(inside.locator(".problem", has_text="asks for “<b>Nobody”, which is not here")).to_be_visible()
+    inside.wait_for_function("!location.search.includes('Nobody')")
+    inside.locator("#against input").click()
+    inside.get_by_role("option", name="Source only").click()
+    inside.wait_for_function("new URLSearchParams(location.search).get('against') === 'Source only'")
+    assert "set=Rendered+streets%2C+night&reader=ADVENT" in inside.url
+    again = context.new_page()
+    again.goto(inside.url)
+    expect(again.locator("#against input")).to_have_value("Source only", timeout=WAIT)
+    expect(again.locator("#order")).to_be_visible()
+    again.get_by_role("tab", name="Measured here").click()
+    again.wait_for_function(f"{shown} === 'Measured here' && !/set|reader|against/.test(location.search)")
+    again.reload()
+    expect(again.locator("#measured .differences").first).to_be_visible(timeout=WAIT)
+    again.get_by_role("tab", name="Compare", exact=True).click()
+    again.wait_for_function(f"{shown} === null")
+    again.goto(f"{demo[0]}?show=Nowhere")
+    expect(again.locator(".problem", has_text="asks for “Nowhere”")).to_be_visible(timeout=WAIT)
+    again.wait_for_function(f"{shown} === null")
+    context.close()
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_photos_to_try_are_fetched_when_asked_for(
     browser: Any, demo: tuple[str, Any], width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

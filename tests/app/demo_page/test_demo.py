@@ -35,7 +35,7 @@ from sim2street.app.content.error_analysis import ORDERS
 from sim2street.app.content.gallery import OWN, RENDERED
 from sim2street.app.demo_page import benchmark_tab, compare_tab, demo_api, uploads
 from sim2street.app.demo_page.compare_tab import Choice, CompareTab
-from sim2street.app.demo_page.failures_tab import FailuresTab
+from sim2street.app.demo_page.failures_tab import FIRST_SET, NO_COMPARISON, FailuresTab
 from sim2street.app.demo_page.gap_tab import GapTab
 from sim2street.app.demo_page.open_compare import with_checkpoint
 from sim2street.app.demo_page.set_tab import SetTab
@@ -537,6 +537,20 @@ class TestRooms:
         for title in offered["choices"]:
             assert 'role="listitem"' in benchmark_tab._measured(title)
         assert benchmark_tab._measured("gone") == ""
+        shown = benchmark_tab._measured("Clean look to night")
+        assert "Class by class" in shown
+        assert 'class="differences"' in shown
+
+    def test_images_begin_with_what_the_address_asks_for(self, tiny_checkpoints: Path) -> None:
+        tab = self.tab(tiny_checkpoints, Engine())
+        names = ["tiny_source_only", "tiny_advent"]
+        first, reader, against, titled, gone = tab.offer({})
+        assert (first["value"], reader["value"], against["value"], gone) == (FIRST_SET, names[0], NO_COMPARISON, "")
+        assert list(titled["reader"]) == names
+        asked = {"set": "Rendered streets, night", "reader": "<i>gone", "against": "ADVENT"}
+        first, reader, against, _, gone = tab.offer(asked)
+        assert (first["value"], reader["value"], against["value"]) == ("street_scenes/night", *names)
+        assert "asks for “&lt;i&gt;gone”, which is not here" in gone
 
     def test_a_set_is_read_and_shown(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path
