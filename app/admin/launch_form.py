@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -44,8 +45,15 @@ FIRST_RECIPE: Final = "try_one_minute"
 FIELD: Final = "field/"
 FIRST: Final = ("title", "steps", "batch", "seed", "precision", "initialisation")
 """Values that are always visible; the other values of the run are collapsed."""
+PLAN: Final = (
+    "where",
+    "processes",
+    *("flavour", "hub_repository", "hub_namespace", "hub_timeout"),
+    *("slurm_partition", "slurm_gpus", "slurm_timeout", "slurm_options"),
+)
+"""Keys of what says where the run takes place."""
 KEPT: Final = "admin_form"
-"""What was entered when another room was opened: Streamlit forgets the values of what it does not draw."""
+"""What was entered: Streamlit forgets the values of what it does not draw, in another room or on another page."""
 CHECKED: Final = 30
 """Seconds for which a check of the data sets is cached."""
 
@@ -58,7 +66,7 @@ def show_launch_form(store: JobStore) -> None:
         recipe = st.selectbox(
             "Recipe",
             names,
-            index=names.index(_kept(RECIPE, FIRST_RECIPE)),
+            index=_place(RECIPE, names, FIRST_RECIPE),
             key=RECIPE,
             help="A recipe sets all values of a training.",
         )
@@ -71,14 +79,21 @@ def show_launch_form(store: JobStore) -> None:
 
 
 def keep_form() -> None:
-    """Remember what was entered, where another room is drawn instead of the form."""
+    """Remember what is entered; called in every run, because nothing is called when somebody goes to another page."""
     state = st.session_state
-    entered = {str(key): state[key] for key in state if key == RECIPE or str(key).startswith(FIELD)}
+    entered = {str(key): state[key] for key in state if key in (RECIPE, *PLAN) or str(key).startswith(FIELD)}
     state[KEPT] = {**state.get(KEPT, {}), **entered}
 
 
 def _kept(key: str, otherwise: Any) -> Any:
+    """What was entered last. As a widget's default it may change from run to run, as the key alone says which widget it is."""
     return st.session_state.get(KEPT, {}).get(key, otherwise)
+
+
+def _place(key: str, choices: Sequence[Any], otherwise: Any) -> int:
+    """Place of what was chosen last among the choices."""
+    kept = _kept(key, otherwise)
+    return choices.index(kept if kept in choices else otherwise)
 
 
 def _introduce(config: RunConfig) -> None:
@@ -136,7 +151,7 @@ def _widget(recipe: str, field: FormField) -> None:
         st.selectbox(
             label,
             field.choices,
-            index=field.choices.index(value),
+            index=_place(key, field.choices, field.value),
             key=key,
             help=help_,
             format_func=lambda choice: shown[choice],
@@ -198,7 +213,12 @@ def _show_plan(store: JobStore, recipe: str, fields: list[FormField]) -> None:
         said.add(finding.words)
     st.markdown("**Where**")
     where = st.segmented_control(
-        "Where", [HERE, HUB, SLURM], default=HERE, required=True, key="where", label_visibility="collapsed"
+        "Where",
+        [HERE, HUB, SLURM],
+        default=_kept("where", HERE),
+        required=True,
+        key="where",
+        label_visibility="collapsed",
     )
     choose = {HERE: _choose_processes, HUB: _choose_hub, SLURM: _choose_cluster}[where]
     ready, expected = choose(store, config)
@@ -247,7 +267,7 @@ def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
     cards = _cards()
     if cards > 1:
-        st.number_input("GPUs", 1, cards, 1, key="processes")
+        st.number_input("GPUs", 1, cards, _kept("processes", 1), key="processes")
     else:
         cores = os.cpu_count() or 1
         st.caption(f"Runs on the {'GPU' if cards else f'CPU, {cores} cores'}. Jobs run one after another.")
@@ -264,11 +284,20 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
         st.caption(f":material/info: {escape.markdown(str(error))}")
         return False, None
     by_name = {flavour.name: flavour for flavour in flavours}
-    name = st.selectbox("Hardware", list(by_name), format_func=lambda key: _flavour_line(by_name[key]), key="flavour")
-    st.text_input("Repository for the checkpoint", placeholder="owner/name", key="hub_repository", max_chars=96)
+    name = st.selectbox(
+        "Hardware",
+        list(by_name),
+        _place("flavour", list(by_name), flavours[0].name) if flavours else 0,
+        format_func=lambda key: _flavour_line(by_name[key]),
+        key="flavour",
+    )
+    key = "hub_repository"
+    st.text_input("Repository for the checkpoint", _kept(key, ""), placeholder="owner/name", key=key, max_chars=96)
     left, right = st.columns(2)
-    left.text_input("Paid by", placeholder="owner of the token", key="hub_namespace", max_chars=96)
-    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, 240, step=30, key="hub_timeout")
+    key = "hub_namespace"
+    left.text_input("Paid by", _kept(key, ""), placeholder="owner of the token", key=key, max_chars=96)
+    key = "hub_timeout"
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, _kept(key, 240), step=30, key=key)
     expected = estimate(config, store, flavour=by_name[name])
     if expected is not None and expected.seconds[1] > 60 * st.session_state["hub_timeout"]:
         st.markdown(
@@ -284,13 +313,17 @@ def _choose_cluster(store: JobStore, config: RunConfig) -> tuple[bool, Estimate 
         st.caption(f":material/info: {escape.markdown(str(error))}")
         return False, None
     left, middle, right = st.columns(3)
-    left.text_input("Partition", placeholder="the default", key="slurm_partition", max_chars=200)
-    middle.number_input("GPUs", 0, 16, 1, key="slurm_gpus", help="On one node. 0 trains on its CPUs.")
+    key = "slurm_partition"
+    left.text_input("Partition", _kept(key, ""), placeholder="the default", key=key, max_chars=200)
+    key = "slurm_gpus"
+    middle.number_input("GPUs", 0, 16, _kept(key, 1), key=key, help="On one node. 0 trains on its CPUs.")
     limit = "The state is saved shortly before it, and the job is queued again until it is done."
-    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, 240, step=30, key="slurm_timeout", help=limit)
+    key = "slurm_timeout"
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, _kept(key, 240), step=30, key=key, help=limit)
     known = "One of " + ", ".join(SBATCH_OPTIONS) + "."
+    key = "slurm_options"
     st.text_input(
-        "Further options", placeholder="account=vision mem=64G", key="slurm_options", max_chars=400, help=known
+        "Further options", _kept(key, ""), placeholder="account=vision mem=64G", key=key, max_chars=400, help=known
     )
     st.caption("The nodes must see this server's folders: code, runs and data.")
     try:

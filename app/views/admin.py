@@ -36,8 +36,7 @@ def main() -> None:
             label = "Sign out" if who == BY_PASSWORD else f"Sign out {escape.markdown(who)}"
             st.button(label, icon=":material/logout:", type="tertiary", on_click=admission.sign_out)
     admission.show_notice()
-    if room != "Train":
-        keep_form()
+    keep_form()
     try:
         ROOMS[room or "Train"](JobStore())
     except Sim2StreetError as error:

@@ -265,6 +265,26 @@ def test_another_room_leaves_the_form_as_it_was_filled_in(runs: Path) -> None:
     assert JobStore().config(JobStore().jobs()[0].id).optimisers["segmenter"].rate == 0.01
 
 
+def test_another_page_leaves_the_form_as_it_was_filled_in(runs: Path, cluster: Path) -> None:
+    page = signed_in()
+    page.selectbox(key=launch_form.RECIPE).set_value("demo_source_only_game").run()
+    page.number_input(key="field/demo_source_only_game/steps").set_value(30).run()
+    page.text_input(key="field/demo_source_only_game/optimisers.segmenter.rate").set_value("0.01").run()
+    page.segmented_control(key="where").set_value(launch_form.SLURM).run()
+    page.text_input(key="slurm_partition").set_value("gpu").run()
+    page.switch_page("views/checkpoints.py").run()
+    assert launch_form.RECIPE not in page.session_state, "Streamlit has forgotten it"
+    page.switch_page("views/admin.py").run()
+    assert not page.exception
+    assert page.selectbox(key=launch_form.RECIPE).value == "demo_source_only_game"
+    assert page.number_input(key="field/demo_source_only_game/steps").value == 30
+    assert page.text_input(key="field/demo_source_only_game/optimisers.segmenter.rate").value == "0.01"
+    assert page.segmented_control(key="where").value == launch_form.SLURM
+    assert page.text_input(key="slurm_partition").value == "gpu"
+    button(page, "Launch").click().run()
+    assert (JobStore().jobs()[0].steps, JobStore().jobs()[0].cluster) == (30, Cluster(partition="gpu"))
+
+
 def test_missing_data_is_named_and_cannot_be_launched(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIM2STREET_CAMVID", raising=False)
     page = signed_in()
