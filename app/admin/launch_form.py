@@ -90,6 +90,11 @@ def _kept(key: str, otherwise: Any) -> Any:
     return st.session_state.get(KEPT, {}).get(key, otherwise)
 
 
+def _filled(key: str, otherwise: Any) -> dict[str, Any]:
+    """Key and default of a widget that shows what was entered last."""
+    return {"key": key, "value": _kept(key, otherwise)}
+
+
 def _place(key: str, choices: Sequence[Any], otherwise: Any) -> int:
     """Place of what was chosen last among the choices."""
     kept = _kept(key, otherwise)
@@ -267,7 +272,7 @@ def _show_finding(finding: DataFinding, *, in_full: bool) -> None:
 def _choose_processes(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | None]:
     cards = _cards()
     if cards > 1:
-        st.number_input("GPUs", 1, cards, _kept("processes", 1), key="processes")
+        st.number_input("GPUs", 1, cards, **_filled("processes", 1))
     else:
         cores = os.cpu_count() or 1
         st.caption(f"Runs on the {'GPU' if cards else f'CPU, {cores} cores'}. Jobs run one after another.")
@@ -291,13 +296,11 @@ def _choose_hub(store: JobStore, config: RunConfig) -> tuple[bool, Estimate | No
         format_func=lambda key: _flavour_line(by_name[key]),
         key="flavour",
     )
-    key = "hub_repository"
-    st.text_input("Repository for the checkpoint", _kept(key, ""), placeholder="owner/name", key=key, max_chars=96)
+    repository = _filled("hub_repository", "")
+    st.text_input("Repository for the checkpoint", **repository, placeholder="owner/name", max_chars=96)
     left, right = st.columns(2)
-    key = "hub_namespace"
-    left.text_input("Paid by", _kept(key, ""), placeholder="owner of the token", key=key, max_chars=96)
-    key = "hub_timeout"
-    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, _kept(key, 240), step=30, key=key)
+    left.text_input("Paid by", **_filled("hub_namespace", ""), placeholder="owner of the token", max_chars=96)
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, **_filled("hub_timeout", 240), step=30)
     expected = estimate(config, store, flavour=by_name[name])
     if expected is not None and expected.seconds[1] > 60 * st.session_state["hub_timeout"]:
         st.markdown(
@@ -313,18 +316,13 @@ def _choose_cluster(store: JobStore, config: RunConfig) -> tuple[bool, Estimate 
         st.caption(f":material/info: {escape.markdown(str(error))}")
         return False, None
     left, middle, right = st.columns(3)
-    key = "slurm_partition"
-    left.text_input("Partition", _kept(key, ""), placeholder="the default", key=key, max_chars=200)
-    key = "slurm_gpus"
-    middle.number_input("GPUs", 0, 16, _kept(key, 1), key=key, help="On one node. 0 trains on its CPUs.")
+    left.text_input("Partition", **_filled("slurm_partition", ""), placeholder="the default", max_chars=200)
+    middle.number_input("GPUs", 0, 16, **_filled("slurm_gpus", 1), help="On one node. 0 trains on its CPUs.")
     limit = "The state is saved shortly before it, and the job is queued again until it is done."
-    key = "slurm_timeout"
-    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, _kept(key, 240), step=30, key=key, help=limit)
+    right.number_input("Time limit in minutes", 5, 7 * 24 * 60, **_filled("slurm_timeout", 240), step=30, help=limit)
     known = "One of " + ", ".join(SBATCH_OPTIONS) + "."
-    key = "slurm_options"
-    st.text_input(
-        "Further options", _kept(key, ""), placeholder="account=vision mem=64G", key=key, max_chars=400, help=known
-    )
+    options = _filled("slurm_options", "")
+    st.text_input("Further options", **options, placeholder="account=vision mem=64G", max_chars=400, help=known)
     st.caption("The nodes must see this server's folders: code, runs and data.")
     try:
         return True, estimate(config, store, cluster=_cluster())
