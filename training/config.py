@@ -202,7 +202,10 @@ class RunConfig(Options):
     title: str = Field(min_length=1, max_length=80, description="Title of the checkpoint in the app.")
     about: str = Field(default="", description="One or two sentences for the model card.")
     name: str = Field(
-        default="", pattern=r"^[a-z0-9_]*$", description="Name of the recipe; by default from its file name."
+        default="",
+        pattern=r"^[a-z0-9_]*$",
+        examples=["my_recipe"],
+        description="Name of the recipe; by default from its file name.",
     )
 
     method: str

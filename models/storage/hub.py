@@ -121,6 +121,14 @@ def hub_errors(repository: str, revision: str | None) -> Iterator[None]:
         raise CheckpointError(hub_sentence(error, repository, revision=revision)) from error
 
 
+def no_repository(what: str) -> str:
+    """A sentence on a text that the Hub would take for no repository."""
+    return (
+        f"{what!r} is not a repository id; expected owner/name of letters, digits, -, _ and ., such as"
+        " 'your-account/your-model'."
+    )
+
+
 def hub_sentence(error: BaseException, what: str, *, revision: str | None = None) -> str:
     """Say what one of `HUB_ERRORS` means and what to do about it.
 
@@ -150,7 +158,7 @@ def hub_sentence(error: BaseException, what: str, *, revision: str | None = None
             f"{what} is not in the local cache and the Hub cannot be reached. Connect once, or name a local checkpoint."
         )
     if isinstance(error, HFValidationError):
-        return f"{what!r} is not a repository id: {error}"
+        return no_repository(what)
     if status in STATUS_SENTENCES:
         return STATUS_SENTENCES[status].format(what=what)
     if status >= 500:

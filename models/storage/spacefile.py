@@ -61,10 +61,12 @@ class SpaceOptions(Options):
     colour_from: Colour = "blue"
     colour_to: Colour = "green"
     sdk: Literal["gradio", "docker"]
-    sdk_version: Version | None = Field(default=None, description="Version of gradio.")
+    sdk_version: Version | None = Field(default=None, examples=["6.31.0"], description="Version of gradio.")
     app_file: str | None = Field(default=None, description="The file that a Gradio Space runs.")
     app_port: int | None = Field(default=None, ge=1, le=65535, description="The port on which a Docker Space serves.")
-    python_version: Version | None = Field(default=None, description="Python version of a Gradio Space.")
+    python_version: Version | None = Field(
+        default=None, examples=["3.12"], description="Python version of a Gradio Space."
+    )
     licence: str = "apache-2.0"
     private: bool = False
 
@@ -170,7 +172,7 @@ class Spacefile(Options):
     )
     variables: dict[Name, str] = Field(default_factory=dict)
     secrets: tuple[Name, ...] = Field(
-        default=(), description="Names only; values come from the deployer's environment."
+        default=(), examples=["HF_TOKEN"], description="Names only; values come from the deployer's environment."
     )
     models: tuple[HostedModel, ...] = Field(min_length=1)
     oauth: OAuthOptions | None = None

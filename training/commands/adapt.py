@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.arguments import check_device, parse_positive
+from sim2street.training.commands.arguments import check_device, parse_number, parse_positive
 
 if TYPE_CHECKING:
     from sim2street.models.storage.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTOS", help="photos, or folders of photos")
     parser.add_argument("--method", choices=("adabn", "tent"), default="tent", help="default tent")
     parser.add_argument("--passes", type=parse_positive, default=1, help="how often TENT sees each photo (default 1)")
-    parser.add_argument("--rate", type=float, default=1e-3, help="TENT's learning rate (default 0.001)")
+    parser.add_argument("--rate", type=parse_number, default=1e-3, help="TENT's learning rate (default 0.001)")
     parser.add_argument(
         "--labelled",
         type=Path,

@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from sim2street.training.datasets.base import SegmentationDataset
 
 
+def parse_whole(text: str) -> int:
+    """Read a whole number; which ones fit is said by whoever takes it."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+
+
+def parse_number(text: str) -> float:
+    """Read a number; which ones fit is said by whoever takes it."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
+
+
 def parse_count(text: str) -> int:
     """Read a whole number that is not negative."""
     if not text.isdecimal():

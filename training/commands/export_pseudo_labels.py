@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.arguments import check_device
+from sim2street.training.commands.arguments import check_device, parse_number
 
 if TYPE_CHECKING:
     from sim2street.models.predictor import Predictor
@@ -30,23 +30,29 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="average with the probabilities of another checkpoint; repeatable",
     )
     kept = parser.add_mutually_exclusive_group()
-    kept.add_argument("--threshold", type=float, help="probability from which on a label is kept (default 0.968)")
-    kept.add_argument("--share", type=float, help="keep this share of each class's pixels instead, the most confident")
+    kept.add_argument(
+        "--threshold", type=parse_number, help="probability from which on a label is kept (default 0.968)"
+    )
+    kept.add_argument(
+        "--share", type=parse_number, help="keep this share of each class's pixels instead, the most confident"
+    )
     parser.add_argument(
         "--imagenet-evidence",
-        type=float,
+        type=parse_number,
         default=0.0,
         metavar="WEIGHT",
         help="add this times what an ImageNet classifier sees of buses, bicycles, signs and the like (0.5 is a start)",
     )
     parser.add_argument(
         "--ignore-bottom",
-        type=float,
+        type=parse_number,
         default=0.0,
         metavar="SHARE",
         help="leave this share of each photo's rows unlabelled, such as 0.18 where a camera car's bonnet is in sight",
     )
-    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these sizes (default 1)")
+    parser.add_argument(
+        "--scales", type=parse_number, nargs="+", default=[1.0], help="average over these sizes (default 1)"
+    )
     parser.add_argument(
         "--teacher",
         action="store_true",

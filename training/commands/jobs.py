@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.arguments import add_places, chosen_place
+from sim2street.training.commands.arguments import add_places, chosen_place, parse_number, parse_whole
 
 if TYPE_CHECKING:
     from sim2street.training.jobs.record import Job
@@ -26,14 +26,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     submit = actions.add_parser("submit", help="queue a training and return")
     submit.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
     submit.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    submit.add_argument("--processes", type=int, default=1, help="number of processes, one per GPU (default 1)")
-    submit.add_argument("--machines", type=int, default=1, help="machines that train together (default 1)")
-    submit.add_argument("--machine-rank", type=int, default=0, help="rank of this machine (default 0)")
+    submit.add_argument("--processes", type=parse_whole, default=1, help="number of processes, one per GPU (default 1)")
+    submit.add_argument("--machines", type=parse_whole, default=1, help="machines that train together (default 1)")
+    submit.add_argument("--machine-rank", type=parse_whole, default=0, help="rank of this machine (default 0)")
     submit.add_argument("--main-address", default="127.0.0.1", help="address of machine 0")
-    submit.add_argument("--main-port", type=int, default=29500, help="port of machine 0 (default 29500)")
+    submit.add_argument("--main-port", type=parse_whole, default=29500, help="port of machine 0 (default 29500)")
     submit.add_argument(
         "--patience",
-        type=float,
+        type=parse_number,
         default=3600.0,
         metavar="SECONDS",
         help="a job silent for this long has hung (default 3600)",

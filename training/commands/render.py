@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sim2street.training.commands.arguments import parse_count, parse_size
+from sim2street.training.commands.arguments import parse_count, parse_size, parse_whole
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("render", help="render labelled street scenes in the Cityscapes layout")
     parser.add_argument("--style", default="game", help="look of the scenes (default game)")
-    parser.add_argument("--count", type=int, default=100, help="how many scenes (default 100)")
+    parser.add_argument("--count", type=parse_whole, default=100, help="how many scenes (default 100)")
     parser.add_argument("--size", type=parse_size, default=(512, 256), metavar="WxH", help="default 512x256")
-    parser.add_argument("--seed", type=int, default=0, help="which streets (default 0)")
+    parser.add_argument("--seed", type=parse_whole, default=0, help="which streets (default 0)")
     parser.add_argument("--split", default="train", help="split folder to write (default train)")
     parser.add_argument("--workers", type=parse_count, default=0, help="processes that render (default this one)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill; resumable")

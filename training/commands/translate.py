@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sim2street.models.errors import ConfigError
-from sim2street.training.commands.arguments import add_data_set, check_device, open_named
+from sim2street.training.commands.arguments import add_data_set, check_device, open_named, parse_whole
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("translate", help="translate a data set with the generator of a CyCADA run")
     parser.add_argument("translator", type=Path, metavar="RUN", help="folder of the run, or of its translation stage")
     add_data_set(parser, scenes=8)
-    parser.add_argument("--width", type=int, help="resize pictures to this width first, such as 1024")
+    parser.add_argument("--width", type=parse_whole, help="resize pictures to this width first, such as 1024")
     parser.add_argument("--back", action="store_true", help="translate from target to source instead")
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best available)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill; resumable")

@@ -38,7 +38,7 @@ ANY: Final = "."
 LABEL_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 """Suffixes of label images; JPEG is excluded, because it changes colours and values."""
 
-NamePattern = Annotated[str, Field(pattern=r"^[^*/]*\*[^*/]*$")]
+NamePattern = Annotated[str, Field(pattern=r"^[^*/]*\*[^*/]*$", examples=["*_photo"])]
 
 
 class FolderOptions(Options):

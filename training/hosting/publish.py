@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 from sim2street.models.errors import CheckpointError, ConfigError, Sim2StreetError
 from sim2street.models.storage.checkpoint import Checkpoint
 from sim2street.models.storage.files import CARD, CONFIG, METRICS, RUN_FOLDER, WEIGHTS
-from sim2street.models.storage.hub import HUB_ERRORS, git_blob, hub_api, hub_sentence
+from sim2street.models.storage.hub import HUB_ERRORS, git_blob, hub_api, hub_sentence, no_repository
 from sim2street.training.config import RunConfig, load_recipe
 from sim2street.training.evaluate import Report
 from sim2street.training.hosting.card import publication_card
@@ -150,7 +150,7 @@ def check_names(repo_id: str, tag: str | None = None) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise PublishError(f"{repo_id!r} is not a repository id: {error}") from error
+        raise PublishError(no_repository(repo_id)) from error
     if "/" not in repo_id:
         raise PublishError(f"{repo_id!r} has no owner; expected owner/name, such as your-account/{repo_id}.")
     if tag is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", tag):

@@ -139,7 +139,9 @@ class _Wish(Options):
 class Publication(_Wish):
     """A request to publish the checkpoint on the Hub, and its state. Training is done either way."""
 
-    repo_id: str = Field(pattern=REPOSITORY, max_length=LONGEST_NAME, examples=["your-account/your-model"])
+    repo_id: str = Field(
+        title="repository", pattern=REPOSITORY, max_length=LONGEST_NAME, examples=["your-account/your-model"]
+    )
     private: bool = True
     state: Literal["waiting", "published", "failed"] = "waiting"
     attempts: int = Field(default=0, ge=0)
@@ -163,7 +165,7 @@ class Evaluation(_Wish):
 
     dataset: str = Field(pattern=r"^[a-z0-9_]{1,40}$", examples=["cityscapes"])
     split: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,40}$", examples=["val"])
-    style: str = Field(default="game", pattern=r"^[a-z]{1,20}$")
+    style: str = Field(default="game", pattern=r"^[a-z]{1,20}$", examples=["game"])
     count: int = Field(default=100, ge=1, le=5000, description="Street scenes to score.")
     state: Literal["waiting", "done", "failed"] = "waiting"
     error: str = ""
@@ -202,9 +204,15 @@ class Job(Options):
     trainer: ProcessIdentity | None = None
     publication: Publication | None = None
     evaluation: Evaluation | None = None
-    flavour: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}$", description="Hardware on Hugging Face Jobs.")
+    flavour: str = Field(
+        default="", pattern=r"^[a-z0-9-]{0,40}$", examples=["t4-small"], description="Hardware on Hugging Face Jobs."
+    )
     timeout_minutes: int = Field(
-        default=240, ge=5, le=7 * 24 * 60, description="Time limit of a job on Hugging Face Jobs or SLURM."
+        title="timeout",
+        default=240,
+        ge=5,
+        le=7 * 24 * 60,
+        description="Time limit of a job on Hugging Face Jobs or SLURM.",
     )
     namespace: str = Field(
         default="",

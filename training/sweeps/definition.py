@@ -34,7 +34,12 @@ SWEEPS: Final = Path(__file__).parent
 class SweepRow(Options):
     """A recipe, run with several seeds."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Name of the row and of its runs' folder.")
+    name: str = Field(
+        pattern=r"^[a-z0-9_]+$",
+        max_length=80,
+        examples=["advent_cnn"],
+        description="Name of the row and of its runs' folder.",
+    )
     recipe: str = Field(description="Name of a shipped recipe, or a TOML file.")
     set: tuple[str, ...] = Field(default=(), description="Changes to it as key=value, such as steps=200.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
@@ -55,7 +60,7 @@ class SweepRow(Options):
 class SweepTest(DatasetConfig):
     """A labelled set on which every checkpoint of the sweep is scored."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, description="Name of its column.")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=80, examples=["night"], description="Name of its column.")
     gap: bool = Field(
         default=True, description="Whether it belongs to the target domain, so that a share of the gap is meaningful."
     )
@@ -67,7 +72,10 @@ class SweepConfig(Options):
     title: str = Field(min_length=1, max_length=80)
     about: str = ""
     name: str = Field(
-        default="", pattern=r"^[a-z0-9_]*$", description="Name of the table; filled in from the file name."
+        default="",
+        pattern=r"^[a-z0-9_]*$",
+        examples=["my_sweep"],
+        description="Name of the table; filled in from the file name.",
     )
     rows: tuple[SweepRow, ...] = Field(min_length=1)
     tests: tuple[SweepTest, ...] = Field(min_length=1)

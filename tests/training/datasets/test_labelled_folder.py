@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         ),
         (
             'name="a"\nvalues=[-1]\n[[label_space.classes]]\nname="b"',
-            "label_space.classes.0.values.0 is -1: input should be",
+            "label_space.classes.0.values.0 is -1; expected 0 or more",
         ),
         (
             'name="a"\ncolour="green"\n[[label_space.classes]]\nname="b"',
@@ -161,7 +161,7 @@ def test_a_mistake_among_the_classes_is_said_alone(classes: str, said: str, tmp_
     with pytest.raises(ConfigError) as refused:
         LabelledFolder.space_of(tmp_path, None)
     assert f"data.toml: {said}" in str(refused.value)
-    assert "valid string" not in str(refused.value)
+    assert "expected a text" not in str(refused.value)
     assert len(str(refused.value)) < len(str(tmp_path)) + 160
 
 

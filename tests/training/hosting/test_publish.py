@@ -151,7 +151,7 @@ def test_the_card_holds_figures_terms_and_the_paper(hub: HubServer, checkpoint: 
     ("repo_id", "tag", "words"),
     [
         ("advent", None, "has no owner"),
-        ("maker/a b", None, "not a repository id"),
+        ("maker/a b", None, "not a repository id; expected owner/name of letters"),
         ("maker/advent", "v 1", "not a valid tag"),
         ("other/advent", None, "does not permit this for other/advent"),
     ],

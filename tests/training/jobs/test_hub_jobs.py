@@ -230,7 +230,7 @@ def test_a_record_whose_writer_died_finds_its_job_by_label(runner: HubRunner, hu
 def test_image_and_repository_must_be_named(runner: HubRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobError, match="needs a repository"):
         runner.submit(tiny_config(), flavour="t4-small", namespace="maker")
-    with pytest.raises(ConfigError, match="repo_id"):
+    with pytest.raises(ConfigError, match="repository is"):
         runner.submit(tiny_config(), flavour="t4-small", namespace="maker", publication={"repo_id": "../x"})
     monkeypatch.delenv(IMAGE_VARIABLE)
     with pytest.raises(JobError, match=IMAGE_VARIABLE):

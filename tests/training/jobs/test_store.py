@@ -198,7 +198,7 @@ def test_publishing_fails_without_harm_and_is_tried_again(store: JobStore, monke
         "owner/na me",
         "--private/x",
     ):
-        with pytest.raises(ConfigError, match="repo_id"):
+        with pytest.raises(ConfigError, match="repository is"):
             ask_to_publish(store, job.id, trick, private=True)
     monkeypatch.setattr("sim2street.training.jobs.publication.attend", lambda store: False)
     ask_to_publish(store, job.id, "ada/mine", private=True)
