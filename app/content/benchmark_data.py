@@ -40,7 +40,7 @@ GROUPS: Final = {
     "lite0": "EfficientNet-Lite0 from ImageNet weights",
 }
 """Display names of the groups in this repository's sweeps; other groups use their own names."""
-ROOMS: Final = ("Published", "Measured here", "Image by image")
+ROOMS: Final[tuple[str, ...]] = ("Published", "Measured here", "Image by image")
 """The parts of Benchmark, as both pages and their addresses name them."""
 PUBLISHED_WORDS: Final = (
     "Mean IoU on the 500 validation images of **Cityscapes**, trained on labels from video games or, as an upper bound, on"

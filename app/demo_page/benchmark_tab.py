@@ -60,9 +60,10 @@ def keep_address(page: gr.Blocks, tabs: gr.Tabs, rooms: gr.Tabs, failures: Failu
 
 
 def _shown(tabs: gr.Tabs) -> gr.Textbox:
-    """The title of the tab that is open; the browser has it, for it knows of none as a value of `tabs`."""
-    title = gr.Textbox(tabs.children[0].label, visible="hidden")
-    for tab in tabs.children:
+    """The title of the tab that is open, followed in the browser: Gradio's tabs have no value."""
+    every = [tab for tab in tabs.children if isinstance(tab, gr.Tab)]
+    title = gr.Textbox(every[0].label, visible="hidden")
+    for tab in every:
         tab.select(None, None, title, js=f"() => {json.dumps(tab.label)}")
     return title
 
