@@ -116,8 +116,8 @@ def test_a_restarted_space_finds_the_jobs_again(runs: Path, hub: HubServer) -> N
         ({"changes": "steps; rm -rf /"}, "expected one change per line"),
         ({"changes": "steps = many"}, "expected a number"),
         ({"flavour": "h200x8; ls"}, "There is no hardware"),
-        ({"repository": "../../x"}, "repo_id"),
-        ({"repository": ""}, "repo_id"),
+        ({"repository": "../../x"}, "repository is"),
+        ({"repository": ""}, "repository is"),
     ],
 )
 def test_tricks_are_refused_with_a_sentence(runs: Path, hub: HubServer, changed: dict[str, str], words: str) -> None:
