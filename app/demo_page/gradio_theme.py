@@ -123,7 +123,7 @@ CSS: Final = (
 @keyframes turn { to { transform: rotate(360deg); } }
 /* What a finger presses. */
 @media (pointer: coarse) {
-  .sheet > button, button.lg, #own > #offer > #ask, fieldset label, label.checkbox-container, .folded summary { min-height: 40px; }
+  .sheet > button, button.lg, #stop, #go_on, #own > #offer > #ask, fieldset label, label.checkbox-container, .folded summary { min-height: 40px; }
   .tab-wrapper { height: 48px !important; } .tab-container:not(.visually-hidden), .tab-container:not(.visually-hidden) > button { height: 40px !important; }
   .method summary { padding-block: 10px; }
 }

@@ -76,6 +76,8 @@ def compare_photo(tools: DeltaGenerator) -> None:
         with st.container() if below is None else below.container():
             show_figures(state.entrants, state.scene)
             show_downloads(state, settings)
+    elif below is not None:
+        below.empty()
 
 
 def offer_to_go_on(left: int) -> None:

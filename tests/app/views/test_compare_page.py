@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
 from sim2street.app.content import adapting, example_photos
-from sim2street.app.content.engine import ENGINE, predict_pane
+from sim2street.app.content.engine import ENGINE, Failure, predict_pane
 from sim2street.app.content.first_street import FIRST_STREET
 from sim2street.app.content.panes import Pane
 from sim2street.models.errors import ConfigError
@@ -400,6 +400,13 @@ def test_a_reading_that_is_stopped_shows_what_was_read_and_goes_on(
     assert not page.exception
     assert len(bundle_of(page)["methods"]) == 2
     assert not {"stop_reading", "go_on"} & {button.key for button in page.button}
+
+
+def test_nothing_can_be_stopped_once_all_methods_have_failed(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ENGINE, "predict", lambda *_: Failure("It is broken."))
+    page.number_input(key="street").set_value(78).run()
+    assert [each["reason"] for each in bundle_of(page)["failed"]] == ["It is broken."] * 2
+    assert "stop_reading" not in {button.key for button in page.button}
 
 
 def test_a_data_set_folder_that_is_wrong_gives_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
