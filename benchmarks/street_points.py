@@ -1,11 +1,11 @@
-"""Score checkpoints on points that a person has named in photos by night, in fog, rain and snow, of which few labels are to be had.
+"""Score checkpoints on points labelled by hand in photos taken at night and in fog, rain and snow.
 
 Run from the repository root: python -m benchmarks.street_points FOLDER CHECKPOINT [CHECKPOINT ...]
 
-`street_points.json` has, by file name without suffix, the condition and points [x, y, class], as shares of width and height, of
-22 photos: of ACDC's test set, BDD100K and Dark Zurich, one of unknown origin at night and one of a bus. They were chosen before any
-prediction was looked at, well inside all but thin objects, so borders do not count and a percentage is higher than pixel accuracy would be. FOLDER has
-some of these photos in any folders and sizes; the others are left out.
+`street_points.json` lists 22 photos by file name without suffix, each with its condition and its points [x, y, class], where x and y
+are shares of width and height. Most photos are from ACDC's test set, BDD100K and Dark Zurich. The points were chosen before any
+prediction was looked at, and well inside all but thin objects: since borders do not count, percentages are higher than pixel
+accuracy would be. FOLDER may contain the photos in any subfolders and sizes; those that it lacks are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POINTS: Final = Path(__file__).with_suffix(".json")
 CONDITIONS: Final = ("night", "fog", "rain", "snow", "day")
 ADVERSE: Final = CONDITIONS[:4]
 Tally = Counter[tuple[str, bool]]
-"""Numbers of points by condition, and whether the network names their class."""
+"""Numbers of points by condition and by whether the network is right."""
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     known = json.loads(POINTS.read_text(encoding="utf-8"))
     photos = find_photos(options.folder, known)
-    print(f"{len(photos)} of {len(known)} photos. Percent of points named, and their number.\n")
+    print(f"{len(photos)} of {len(known)} photos. Percent of points with the right class, and the number of points.\n")
     print(f"| checkpoint | all but day | {' | '.join(CONDITIONS)} |\n|---{'|---' * (1 + len(CONDITIONS))}|")
     for name in options.checkpoints:
         predictor = Predictor.from_checkpoint(find_checkpoint(name))
@@ -69,7 +69,7 @@ def find_photos(folder: Path, known: dict[str, Any]) -> dict[str, Path]:
 
 
 def named(labels: NDArray[np.uint8], photo: dict[str, Any]) -> Tally:
-    """Count the points of a photo at which its (H, W) labels of Cityscapes' 19 classes are the class that a person named."""
+    """Count the points of a photo by whether (H, W) labels, of Cityscapes' 19 classes, agree with the class given by hand."""
     height, width = labels.shape
     return Counter(
         (photo["condition"], CITYSCAPES19.names[labels[int(y * height), int(x * width)]] == name)

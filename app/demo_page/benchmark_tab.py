@@ -91,8 +91,8 @@ def _measured(title: str | None) -> str:
     words = f'<p class="note">{escape.html(table.words)}</p>'
     if not table.groups():
         return f"{words}<p>This sweep has no results yet.</p>"
-    differences = result_rows.class_differences(table)
-    if differences:
-        words_on_them = f'<h3>Class by class</h3><p class="note">{benchmark_data.DIFFERENCES_WORDS}</p>'
-        differences = words_on_them + differences
-    return words + result_rows.measured_rows(table) + differences
+    rows, differences = result_rows.measured_rows(table), result_rows.class_differences(table)
+    if not differences:
+        return words + rows
+    heading = f'<h3>Class by class</h3><p class="note">{benchmark_data.DIFFERENCES_WORDS}</p>'
+    return words + rows + heading + differences

@@ -45,10 +45,8 @@ class FailuresTab(SetTab):
     def build(self, page: gr.Blocks) -> None:
         """Lay out the part within the current context and connect it."""
         self.introduce(failures.INTRODUCTION)
-        self.asked = gr.JSON({}, visible="hidden")  # what the address asks for, by title
-        self.titled = gr.JSON(
-            {}, visible="hidden"
-        )  # the titles of all that can be chosen, and what the tab begins with
+        # What the address asks for, by title; and the titles of all that can be chosen, with what the tab begins with.
+        self.asked, self.titled = gr.JSON({}, visible="hidden"), gr.JSON({}, visible="hidden")
         self.gone = gr.HTML()
         with gr.Row(elem_id="analysis"):
             sets = [(title, key) for key, title in labelled_set_titles().items()]

@@ -32,7 +32,7 @@ STAGES: Final = ("stage1", "stage2", "stage3", "stage4")
 STRIDES: Final = (4, 8, 16, 32)
 """Pixels per cell of the four stages, as the heads of SegFormer, DAFormer and HRDA expect them."""
 TITLES: Final = {f"tf_efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(5)}
-"""What authors call models that timm calls otherwise; those of the included checkpoints are here."""
+"""Models that timm names differently from their authors, with the authors' names."""
 
 
 class EncoderOptions(MixTransformerOptions, TuningOptions):

@@ -20,8 +20,8 @@ VARIABLES: Final = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_T
 def keep_freed_memory() -> bool:
     """Let this process keep up to `KEPT` of what it has freed. Whether it does: with glibc, unless the environment says otherwise.
 
-    Otherwise the system clears fresh pages in every training step; without that, one takes 6 to 11 % less time on a processor
-    (docs/benchmarks.md).
+    The system has to clear every page that it hands out. With fewer new pages, a training step on a processor takes 6 to 11 % less
+    time (docs/benchmarks.md).
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in VARIABLES):
         return False
