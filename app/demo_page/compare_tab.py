@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, Final
 import gradio as gr
 
 from sim2street.app.content import charts, escape, exports, figures, html_tables
+from sim2street.app.content.byte_cache import ByteCache
 from sim2street.app.content.comparison import Comparison, compare, current_results
 from sim2street.app.content.engine import THREE_SCALES, Engine, Settings, device_name
 from sim2street.app.content.first_street import FIRST_STREET, FIRST_STYLE
@@ -36,7 +38,14 @@ MOST_PROBABILITIES: Final = 96 * 2**20
 """Largest size in bytes of the probabilities in one download, before compression; it passes through the page's memory."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between updates of the list of checkpoints while some are being downloaded."""
+MOST_STOPPED: Final = 10_000
+"""Visitors whose last press of Stop is remembered."""
 ANOTHER: Final = f"() => Math.floor(Math.random() * {STREETS})"
+COUNT: Final = "(number) => number + 1"
+
+# A comparison knows how often Stop had been pressed when it was asked for, so Stop also ends those that wait in a queue.
+ASK: Final = "(stops) => stops"
+GO_ON: Final = f"(stops) => [stops, {json.dumps(gradio_parts.busy('Going on after the prediction under way …'))}]"
 
 # A sheet covers the page, so a click outside it closes it.
 CLOSE_SHEETS: Final = """
@@ -88,13 +97,14 @@ class CompareTab:
         self.rate = RateLimit(*RATE)
         self.reads = reads
         self.own = OwnPhotos(engine, entries, self.rate, reads=reads)
+        self._stops: ByteCache[int] = ByteCache(MOST_STOPPED)  # visitor -> how often they pressed Stop
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the tab within the current context and connect it."""
         self._lay_out(page)
         controls = [self.source, self.style, self.street, self.methods, self.averages, self.view]
         shown = [self.viewer, self.status, self.summary, self.chart, self.classes, self.notes]
-        changes = [control.change for control in (*controls[1:], self.own.arrived, self.turned)] + [self.go_on.click]
+        changes = [control.change for control in (*controls[1:], self.own.arrived, self.turned)]
         page.load(None, js=CLOSE_SHEETS)
         page.load(
             None,
@@ -123,7 +133,17 @@ class CompareTab:
             [self.methods, self.known, self.chosen],
             js=method_choice.OFFER,
         )
-        # Before the reading: of what follows the same change, Gradio does one after the other.
+        # Of what follows the same change, Gradio does one after the other. So the strip follows a change of its own, and is
+        # drawn while the photo is read.
+        gr.on([self.street.change, self.style.change], None, self.drawn, self.drawn, js=COUNT)
+        self.drawn.change(
+            style_strip,
+            [self.street, self.style],
+            self.strip,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
         self.methods.change(
             lambda methods: gr.update(label=method_choice.counted(methods)),
             self.methods,
@@ -140,21 +160,14 @@ class CompareTab:
             "concurrency_id": "device",
             "api_visibility": "private",
         }
-        first = page.load(self.begin, [*controls, self.offers], shown, js=address.BEGIN, **reading)
-        further = gr.on(changes, self.read, controls, shown, **reading)
-        self.stop.click(
-            self.stopped, controls, [self.viewer, self.status], cancels=[first, further], api_visibility="private"
-        )
+        page.load(self.begin, [*controls, self.offers], shown, js=address.BEGIN, **reading)
+        gr.on(changes, None, self.stops, self.asked, js=ASK)
+        self.go_on.click(None, self.stops, [self.asked, self.status], js=GO_ON)
+        gr.on([*changes, self.go_on.click], self.read, [*controls, self.asked], shown, **reading)
+        # Not `cancels`: until the prediction under way is done, Gradio drops what else is asked for.
+        self.stop.click(None, self.stops, self.stops, js=COUNT)
+        self.stop.click(self.stopped, [*controls, self.stops], [self.viewer, self.status], api_visibility="private")
         self.strip.choose(None, self.strip, self.style, js=gradio_parts.CHOSEN)
-        gr.on(
-            [self.street.change, self.style.change],
-            style_strip,
-            [self.street, self.style],
-            self.strip,
-            trigger_mode="always_last",
-            show_progress="hidden",
-            api_visibility="private",
-        )
         self.another.click(None, None, self.street, js=ANOTHER)
         self.methods.input(None, [self.source, self.methods, self.chosen], self.chosen, js=method_choice.REMEMBER)
         self.source.change(
@@ -191,6 +204,9 @@ class CompareTab:
         # The names of the methods offered so far.
         self.known = gr.JSON([name for _, name in method_choice.titles(entries)], visible="hidden")
         self.turned = gr.Number(0, visible="hidden")
+        self.drawn = gr.Number(0, visible="hidden")
+        self.stops = gr.Number(0, precision=0, visible="hidden")  # how often Stop was pressed
+        self.asked = gr.Number(0, precision=0, visible="hidden")  # after how many of them this comparison was asked for
         self.gone = gr.HTML()
         self.problems = gr.HTML()
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
@@ -239,11 +255,17 @@ class CompareTab:
 
     def begin(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
         """`read` for what the page begins with; the last of the controls was for the browser only."""
-        yield from self.read(request, *controls[:-1])
+        yield from self.read(request, *controls[:-1], 0)
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
-        """Show the predictions known already, then those of one method after the other."""
-        choice, visitor = Choice(*controls), str(request.session_hash)
+        """Show the predictions known already, then those of one method after the other, until Stop is pressed.
+
+        The last of the controls is how often it had been pressed before.
+        """
+        *chosen, asked = controls
+        choice, visitor = Choice(*chosen), str(request.session_hash)
+        if self._is_stopped(visitor, asked):
+            return
         try:
             self.rate.check(uploads.client_of(request))
             scene = self.scene(choice, visitor)
@@ -253,6 +275,8 @@ class CompareTab:
             checkpoints, everyone = self.checkpoints(choice, visitor)
             state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
+                if self._is_stopped(visitor, asked):
+                    return
                 if state.waiting and self.clock() > ends:
                     why = f"Stopped at the limit of {TIME_LIMIT:.0f} s per comparison"
                     yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
@@ -272,8 +296,13 @@ class CompareTab:
         return gradio_parts.busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
     def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
-        """Show the predictions made before the user stopped the comparison."""
-        choice, visitor = Choice(*controls), str(request.session_hash)
+        """End the visitor's comparisons after the prediction under way, and show those made already.
+
+        The last of the controls is how often Stop was pressed, this time included.
+        """
+        *chosen, stops = controls
+        choice, visitor = Choice(*chosen), str(request.session_hash)
+        self._stops.put(visitor, int(stops or 0), 1)
         try:
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:
@@ -329,8 +358,10 @@ class CompareTab:
 
     def forget(self, request: gr.Request) -> None:
         """Handle a closed page: forget the visitor's data."""
-        self.own.adapt.forget(str(request.session_hash))
-        self.engine.forget(str(request.session_hash))
+        visitor = str(request.session_hash)
+        self._stops.forget(lambda key: key == visitor)
+        self.own.adapt.forget(visitor)
+        self.engine.forget(visitor)
 
     def scene(self, choice: Choice, visitor: str) -> Scene | None:
         """The photo that the controls select; None if the user's own has not been uploaded yet."""
@@ -349,6 +380,9 @@ class CompareTab:
             chosen.insert(place + 1, adapted)
             everyone.append(adapted)
         return chosen, everyone
+
+    def _is_stopped(self, visitor: str, asked: int | None) -> bool:
+        return (asked or 0) < (self._stops.get(visitor) or 0)
 
     def _finished(self, choice: Choice, visitor: str) -> Comparison:
         try:

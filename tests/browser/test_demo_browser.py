@@ -496,15 +496,37 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         inside.set_viewport_size({"width": 390, "height": 844})
         expect(inside.locator("#status")).to_be_visible()
         inside.set_viewport_size({"width": 1440, "height": 900})
+        inside.locator("#go_on").click()  # while the prediction that was stopped is still under way
+        page.status("Going on after the prediction under way")
+        inside.locator("#stop").click()
+        page.status("Stopped; 2 methods have not predicted this photo")
+        inside.locator("#go_on").click()
     finally:
         hold.set()
-    go_on = inside.locator("#go_on")
-    go_on.click()
     page.status("2 methods,")
     page.wait(2)
-    expect(go_on).to_be_hidden()
+    expect(inside.locator("#go_on")).to_be_hidden()
     inside.locator("#styles button", has_text="Night").click()
     page.status("2 methods,")
+
+
+def test_another_photo_may_be_asked_for_while_the_stopped_prediction_ends(page: Page, hold: threading.Event) -> None:
+    inside = page.page
+    before = inside.locator("#styles img").first.get_attribute("src")
+    hold.clear()
+    try:
+        inside.locator("#street input").fill("42")
+        inside.locator("#street input").press("Enter")
+        page.status("Predicting with Source only, 1 of 2")
+        expect(inside.locator("#styles img").first).not_to_have_attribute("src", before)  # in every style, meanwhile
+        inside.locator("#stop").click()
+        page.status("Stopped; 2 methods")
+        inside.locator("#styles button", has_text="Rain").click()
+        inside.wait_for_timeout(300)
+    finally:
+        hold.set()
+    page.status("2 methods,")
+    page.wait(2)
 
 
 def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: tuple[str, Any]) -> None:

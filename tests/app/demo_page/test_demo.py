@@ -454,15 +454,44 @@ def test_a_comparison_that_takes_too_long_ends_with_a_sentence_and_what_was_read
     tab = CompareTab(Engine(predict), lambda: ten, lambda: clock[0])
     request: Any = SimpleNamespace(session_hash="anna", headers={}, client=None)
     controls = (RENDERED, "game", 3, [f"m{place}" for place in range(6)], [])
-    *_, (bundle, status, summary, *_) = tab.read(request, *controls)
+    *_, (bundle, status, summary, *_) = tab.read(request, *controls, 0)
     assert len(bundle["methods"]) == 3
     assert bundle["waiting"] == []
     assert "Stopped at the limit of 120 s" in status
     assert "3 methods have not predicted this photo" in status
     assert summary.count("<tr>") == 1 + 3
-    *_, (bundle, status, *_) = tab.read(request, *controls)  # what was read is kept, so another try gets further
+    *_, (bundle, status, *_) = tab.read(request, *controls, 0)  # what was read is kept, so another try gets further
     assert len(bundle["methods"]) == 6
     assert status.startswith("6 methods,")
+
+
+def test_stop_ends_what_was_asked_for_before_it(ten: list[CatalogEntry]) -> None:
+    request: Any = SimpleNamespace(session_hash="anna", headers={}, client=None)
+    other: Any = SimpleNamespace(session_hash="ben", headers={}, client=None)
+    controls = (RENDERED, "game", 3, ["m0", "m1"], [], {})
+    predicted: list[str] = []
+
+    def predict(checkpoint: Checkpoint, *arguments: Any) -> Any:
+        predicted.append(checkpoint.name)
+        bundle, said = tab.stopped(request, *controls, 1)  # in the midst of the first prediction
+        assert "Stopped; 2 methods have not predicted this photo" in said
+        assert bundle["methods"] == []
+        return predict_pane(checkpoint, *arguments)
+
+    tab = CompareTab(Engine(predict), lambda: ten)
+    *shown, (_, status, *_) = tab.read(request, *controls, 0)
+    assert predicted == ["m0"], "the prediction under way is the last"
+    assert not shown
+    assert "Predicting with" in status, "what Stop said is not overwritten"
+    assert list(tab.read(request, *controls, 0)) == [], "nor does one begin that waited in a queue"
+    tab.engine.predict = predict_pane
+    *_, (_, status, *_) = tab.read(request, *controls, 1)
+    assert status.startswith("2 methods,")
+    *_, (_, status, *_) = tab.read(other, *controls, 0)
+    assert status.startswith("2 methods,"), "others are not stopped"
+    tab.forget(request)
+    *_, (_, status, *_) = tab.read(request, *controls, 0)
+    assert status.startswith("2 methods,")
 
 
 def test_downloads_are_followed_until_they_have_arrived(ten: list[CatalogEntry]) -> None:
