@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,21 @@ import pytest
 
 from tests.app.conftest import save_tiny_pair
 
-OVERFLOW = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
-"""Pixels by which the app's page is wider than the screen."""
+FITS = """() => {
+  const page = document.querySelector('[data-testid=stMain]') ?? document.documentElement;
+  return page.scrollWidth <= page.clientWidth;
+}"""
+"""Whether a page of the app or the hosted page is no wider than the screen."""
+ARRANGED = """() => {
+  const parts = [...document.querySelectorAll("button, input, img, canvas, svg, summary, [data-testid], [id]")];
+  const now = parts.map((part) => Object.values(part.getBoundingClientRect().toJSON()).map(Math.round)).join();
+  window.same = now === window.before ? (window.same ?? 0) + 1 : 0;
+  window.before = now;
+  return window.same >= 5;
+}"""
+"""Asked every 100 ms: whether nothing has moved for half a second."""
+PATIENCE = 30.0
+"""Seconds in which a page has to come to what is expected of it; it is busy for longer on a slow machine."""
 CONTRAST = """element => {
   const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const above = [];
@@ -46,6 +59,24 @@ ARGUMENTS = [
 ]
 
 
+def fits(page: Any) -> None:
+    """The page is no wider than the screen, once it is arranged."""
+    page.wait_for_function(FITS, timeout=1000 * PATIENCE)
+
+
+def arrange(page: Any) -> None:
+    """Wait until everything on the page has its place, before places and sizes are measured."""
+    page.wait_for_function(ARRANGED, timeout=1000 * PATIENCE, polling=100)
+
+
+def eventually(measured: Callable[[], bool], what: str = "") -> None:
+    """Something that is measured holds, if not at once."""
+    until = time.monotonic() + PATIENCE
+    while not measured():
+        assert time.monotonic() < until, what
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     if os.environ.get("SIM2STREET_REQUIRE_BROWSER"):
@@ -56,6 +87,7 @@ def browser() -> Iterator[object]:
         if os.environ.get("SIM2STREET_REQUIRE_BROWSER"):  # CI: a skipped browser test is a failed one
             pytest.fail(missing)
         pytest.skip(missing)
+    playwright.expect.set_options(timeout=1000 * PATIENCE)
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from sim2street.training.jobs.access import set_password
-from tests.browser.conftest import CONTRAST, running_app
+from tests.browser.conftest import CONTRAST, eventually, running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -50,7 +50,7 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text("Wrong password.").wait_for()
     settle(page)  # the field is emptied by the server
-    assert page.get_by_role("link", name="Admin").count() == 0
+    expect(page.get_by_role("link", name="Admin")).to_have_count(0)
     page.get_by_test_id("stTextInputField").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
 
@@ -61,7 +61,9 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_text(re.compile(r"^[1-9]\d* of 240$")).wait_for(timeout=PATIENCE)
     page.locator(".js-plotly-plot").first.wait_for(timeout=PATIENCE)
     term = page.locator(".js-plotly-plot .annotation-text").first
-    assert term.evaluate("(e) => getComputedStyle(e).fill === getComputedStyle(e).color"), "its line has the colour"
+    eventually(
+        lambda: term.evaluate("(e) => getComputedStyle(e).fill === getComputedStyle(e).color")
+    )  # as its line has
 
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Resume").wait_for(timeout=PATIENCE)
@@ -82,14 +84,13 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_text("IoU per class on game, %").wait_for()
     number = page.locator(".textpoint text").first
     number.wait_for()
-    assert number.evaluate("e => getComputedStyle(e).fill") == page.get_by_test_id("stApp").evaluate(
-        "e => getComputedStyle(e).color"
-    ), "the page's own colour, whose contrast is known"
+    page_colour = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).color")  # whose contrast is known
+    eventually(lambda: number.evaluate("e => getComputedStyle(e).fill") == page_colour)
 
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(1000)
-        assert page.get_by_role("button", name="Promote").evaluate(CONTRAST) >= 4.5
+        eventually(lambda: page.get_by_role("button", name="Promote").evaluate(CONTRAST) >= 4.5)
     page.get_by_role("button", name="Promote").click()
     page.get_by_role("textbox", name="Name in the catalog").fill("no name/")
     page.get_by_role("textbox", name="Name in the catalog").press("Enter")
@@ -106,7 +107,7 @@ def test_a_training_from_launch_to_compare(browser: Any, admin_url: str, tmp_pat
     page.get_by_role("link", name="Admin").click()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign in").wait_for()
-    assert page.get_by_role("link", name="Admin").count() == 0
+    expect(page.get_by_role("link", name="Admin")).to_have_count(0)
     context.close()
 
 
@@ -116,5 +117,5 @@ def test_a_visitor_sees_nothing_of_it(browser: Any, admin_url: str) -> None:
     page.goto(f"{admin_url}/admin")
     page.get_by_role("button", name="Sign in").wait_for(timeout=PATIENCE)
     for word in ("Launch", "Jobs", "Storage", "One minute"):
-        assert page.get_by_text(word, exact=True).count() == 0
+        expect(page.get_by_text(word, exact=True)).to_have_count(0)
     context.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import CONTRAST, OVERFLOW
+from tests.browser.conftest import CONTRAST, arrange, eventually, fits
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,8 @@ def page(any_screen: Any, app_url: str) -> Any:
 
 def test_benchmark(page: Any) -> None:
     assert page.locator(".published .figure").all_inner_texts()[-1].startswith("75.9")
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
+    arrange(page)
     # A bar is as long as its figure says.
     bar = page.locator(".published .bar").last.bounding_box()
     filled = page.locator(".published .bar i").last.bounding_box()
@@ -36,21 +37,22 @@ def test_benchmark(page: Any) -> None:
     page.locator('[data-testid="stDataFrame"]').first.wait_for()
     page.get_by_text("SYNTHIA → Cityscapes", exact=True).click()
     page.get_by_text(every).wait_for(state="detached", timeout=30_000)
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
 
     # A pair of the measured sweeps: its own rows, the oracle's bar ends at the oracle's line.
     page.get_by_text("Measured here", exact=True).click()
     page.get_by_text("Clean look to night", exact=True).click()
     oracle = page.locator(".measured .row.oracle").filter(has_text="Oracle, night").first
     oracle.wait_for(timeout=30_000)
+    arrange(page)
     ends = oracle.evaluate(
         "row => [row.querySelector('i').getBoundingClientRect().right,"
         " Math.max(...[...row.querySelectorAll('u')].map(line => line.getBoundingClientRect().left))]"
     )
     assert ends[0] == pytest.approx(ends[1], abs=2)
-    assert page.evaluate(OVERFLOW) <= 0
-    assert page.locator('[data-testid="stException"]').count() == 0
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
+    expect(page.locator('[data-testid="stException"]')).to_have_count(0)
+    fits(page)
 
 
 def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
@@ -63,11 +65,11 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
         known.wait_for(timeout=90_000)
         page.get_by_role("button", name="Stop").click()  # some images are enough
         page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=60_000)
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
     page.get_by_text("Class by class").click()
     for kind in ("CSV", "LaTeX"):
         page.get_by_role("button", name=kind, exact=True).wait_for(timeout=30_000)
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
     cell = page.locator(".matrix .cell:not(:disabled)").first
     truth, predicted = cell.get_attribute("aria-label").partition(":")[0].split(" predicted as ")
     cell.click()
@@ -77,12 +79,12 @@ def test_pictures_of_a_set_open(page: Any, app_url: str) -> None:
     street = re.search(r"\d+", first.locator("b").inner_text())
     first.click()
     page.locator(".viewer .pane canvas").first.wait_for(timeout=90_000)
-    assert "style=fog" in page.url
+    expect(page).to_have_url(re.compile("style=fog"))
     assert street is not None
     assert f"street={street[0]}" in page.url or street[0] == "3"  # the first street is left out of the address
-    assert "layer=error" in page.url
+    expect(page).to_have_url(re.compile("layer=error"))
     page.get_by_text(re.compile(r"^[2-9] methods$")).first.wait_for()  # all of the page's, not the last alone
-    assert "pixel=" in page.url
+    expect(page).to_have_url(re.compile("pixel="))
 
 
 @pytest.mark.parametrize("place", ["methods?method=DAFormer", "gap"])
@@ -92,8 +94,8 @@ def test_other_pages_fit_the_screen(page: Any, app_url: str, place: str) -> None
     page.locator(".method .term").or_(begin).or_(page.locator(".js-plotly-plot")).first.wait_for(timeout=60_000)
     for closed in page.locator(".method summary").all():
         closed.click()
-    assert page.evaluate(OVERFLOW) <= 0
-    assert page.locator('[data-testid="stException"]').count() == 0
+    fits(page)
+    expect(page.locator('[data-testid="stException"]')).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -103,15 +105,15 @@ def test_what_is_chosen_can_be_read(browser: Any, app_url: str, scheme: str) -> 
     page.goto(f"{app_url}/benchmark")
     tag = page.locator('[data-testid="stMultiSelect"] [data-tag] span').first
     tag.wait_for(timeout=90_000)
-    page.wait_for_timeout(300)
-    assert tag.evaluate(CONTRAST) >= 4.5
+    eventually(lambda: tag.evaluate(CONTRAST) >= 4.5)
     code = page.locator('[data-testid="stCaptionContainer"] code').first
-    assert code.evaluate("e => getComputedStyle(e).color === getComputedStyle(e.parentElement).color"), "no paler"
+    paler = "e => getComputedStyle(e).color !== getComputedStyle(e.parentElement).color"
+    eventually(lambda: not code.evaluate(paler))
     chosen = page.locator(".st-key-show button[aria-checked=true]")
     chosen.hover()
+    expect(chosen).to_have_attribute("data-hovered", "true")
     page.wait_for_timeout(500)  # Streamlit fades from colour to colour
-    assert chosen.get_attribute("data-hovered") == "true"
-    assert chosen.evaluate(CONTRAST) >= 4.5
+    eventually(lambda: chosen.evaluate(CONTRAST) >= 4.5)
     context.close()
 
 
@@ -129,7 +131,7 @@ def test_what_begins_something_can_be_read(browser: Any, app_url: str, scheme: s
     for gesture in (page.mouse.move, lambda *_: begin.hover()):
         gesture(0, 0)
         page.wait_for_timeout(500)
-        assert begin.evaluate(CONTRAST) >= 4.5
+        eventually(lambda: begin.evaluate(CONTRAST) >= 4.5)
     context.close()
 
 
@@ -138,6 +140,7 @@ def test_all_methods_stand_within_a_phones_screen(browser: Any, app_url: str) ->
     page = context.new_page()
     page.goto(f"{app_url}/methods")
     page.locator(".st-key-method button").first.wait_for(timeout=90_000)
+    arrange(page)
     ends = page.locator(".st-key-method button").evaluate_all(
         "all => all.map(each => each.getBoundingClientRect().right)"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OVERFLOW
+from tests.browser.conftest import arrange, fits
 
 pytestmark = pytest.mark.browser
 
@@ -29,22 +29,23 @@ def page(any_screen: Any, app_url: str) -> Any:
 
 def test_checkpoints_are_found_and_opened(page: Any) -> None:
     lines, find = page.locator("details > summary"), page.get_by_role("textbox", name="Find")
-    assert "Tiny Source only" in lines.first.inner_text(), "which the address asks for"
+    expect(lines.first).to_contain_text("Tiny Source only")  # which the address asks for
     expect(page.locator("details").first).to_have_attribute("open", "")
     page.wait_for_function(ONE_COLUMN)
+    arrange(page)
     assert max(line.bounding_box()["height"] for line in lines.all()) < 70
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
 
     find.fill("no such words")
     expect(lines).to_have_count(1, timeout=30_000)
     find.fill("tiny fog")
     expect(lines).to_have_count(2, timeout=30_000)
-    assert "Tiny ADVENT" in lines.nth(1).inner_text()
+    expect(lines.nth(1)).to_contain_text("Tiny ADVENT")
     advent = page.locator("details").nth(1)
     lines.nth(1).click()
     expect(advent.locator(".card")).to_be_visible()
-    assert page.evaluate(OVERFLOW) <= 0
+    fits(page)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
     advent.get_by_role("link", name="Compare with it").click()
     page.wait_for_url(re.compile(r"methods=Tiny(\+|%20)ADVENT"), timeout=60_000)
-    assert "right=tiny_advent" in page.url, "which a phone swipes to"
+    expect(page).to_have_url(re.compile("right=tiny_advent"))  # which a phone swipes to

@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 from sim2street.app.views import components
 from sim2street.models.labels import CITYSCAPES19
 from tests.app.content.test_clip import film
+from tests.browser.conftest import arrange
 
 pytestmark = pytest.mark.browser
 
@@ -139,8 +140,8 @@ def compare(shared: ComparePage) -> Iterator[ComparePage]:
 def test_the_page_opens_with_a_comparison(compare: ComparePage) -> None:
     pictures = compare.pictures()
     assert len(set(pictures.values())) == 4
-    assert compare.page.locator(".legend .entry").count() == 19
-    assert compare.page.get_by_role("heading", name="Trained on rendered streets").is_visible()
+    expect(compare.page.locator(".legend .entry")).to_have_count(19)
+    expect(compare.page.get_by_role("heading", name="Trained on rendered streets")).to_be_visible()
 
 
 def test_zoom_and_pan_move_every_pane_without_the_server(compare: ComparePage) -> None:
@@ -182,13 +183,13 @@ def test_toggling_a_class_changes_pixels_without_the_server(compare: ComparePage
     road = compare.page.locator('.entry[data-class="road"]')
     road.locator(".toggle").click()
     compare.page.mouse.move(5, 5)
-    assert road.locator(".toggle").get_attribute("aria-pressed") == "false"
+    expect(road.locator(".toggle")).to_have_attribute("aria-pressed", "false")
     without = compare.pictures()
     assert without["truth"] != before["truth"]
     assert without["photo"] == before["photo"]
     road.locator(".toggle").click(modifiers=["Alt"])
     compare.page.mouse.move(5, 5)
-    assert compare.page.locator('.toggle[aria-pressed="true"]').count() == 1
+    expect(compare.page.locator('.toggle[aria-pressed="true"]')).to_have_count(1)
     assert compare.pictures()["truth"] not in (before["truth"], without["truth"])
     compare.page.get_by_role("button", name="All", exact=True).click()
     compare.page.mouse.move(5, 5)
@@ -231,21 +232,21 @@ def test_the_probe_reads_every_method_at_the_pointer(compare: ComparePage) -> No
     page, sent = compare.page, compare.frames_sent
     page.mouse.move(*compare.middle("photo"))
     compare.settle()
-    assert page.locator(".probe .where").inner_text() == "at 256, 128"
+    expect(page.locator(".probe .where")).to_have_text("at 256, 128")
     rows = page.locator(".probe .row")
-    assert rows.count() == 3
+    expect(rows).to_have_count(3)
     for row in (1, 2):
-        assert rows.nth(row).locator(".candidate").count() == 3
+        expect(rows.nth(row).locator(".candidate")).to_have_count(3)
         assert "entropy" in rows.nth(row).inner_text()
         assert "%" in rows.nth(row).inner_text()
     badge = page.locator('.pane[data-key="tiny_advent"] .badge')
-    assert badge.is_visible()
+    expect(badge).to_be_visible()
     named = badge.inner_text().strip()
     assert any(named.startswith(name) for name in CITYSCAPES19.names)
     assert named.split(" %")[0] in rows.nth(2).inner_text().replace("\n", " ")
     page.mouse.click(*compare.middle("photo"))
     page.mouse.move(5, 5)
-    assert page.locator(".probe .where").inner_text() == "held at 256, 128"
+    expect(page.locator(".probe .where")).to_have_text("held at 256, 128")
     page.keyboard.press("Escape")
     assert "Whole photo" in page.locator(".probe").inner_text()
     assert compare.frames_sent == sent
@@ -261,7 +262,7 @@ def test_swipe_shows_two_subjects_and_its_line_moves(compare: ComparePage) -> No
     page.get_by_label("Left layer").select_option("")
     assert compare.picture("swipe") == before
     handle = page.get_by_role("slider", name="Swipe position")
-    assert handle.get_attribute("aria-valuenow") == "50"
+    expect(handle).to_have_attribute("aria-valuenow", "50")
     x, y = compare.middle("swipe")
     page.mouse.move(x, y)
     page.mouse.down()
@@ -278,7 +279,7 @@ def test_swipe_shows_two_subjects_and_its_line_moves(compare: ComparePage) -> No
     assert page.get_by_label("Left side").input_value() != METHODS[0], "nothing is compared with itself"
     page.locator(".viewer").focus()
     page.keyboard.press("s")
-    assert page.locator('.pane[data-key="photo"]').is_visible()
+    expect(page.locator('.pane[data-key="photo"]')).to_be_visible()
 
 
 def test_a_pane_is_saved_as_a_picture_of_the_photos_size(compare: ComparePage, tmp_path: Path) -> None:
@@ -332,12 +333,12 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
     files.set_input_files({"name": "street.png", "mimeType": "image/png", "buffer": street})
     page.locator('.pane[data-key="photo"] .note', has_text="street.png").wait_for()
     compare.wait_for_methods()
-    assert page.locator(".notice").is_hidden(), "that this photo has no ground truth is no fault of an address"
-    assert page.locator('.pane[data-key="truth"]').count() == 0
+    expect(page.locator(".notice")).to_be_hidden()  # that this photo has no ground truth is no fault of an address
+    expect(page.locator('.pane[data-key="truth"]')).to_have_count(0)
     assert page.locator('.segment[data-layer="error"]').is_disabled()
     assert compare.zoom() == 1.5
-    assert page.get_by_role("slider", name="Opacity").input_value() == "0.3"
-    assert page.locator('.entry[data-class="sky"] .toggle').get_attribute("aria-pressed") == "false"
+    expect(page.get_by_role("slider", name="Opacity")).to_have_value("0.3")
+    expect(page.locator('.entry[data-class="sky"] .toggle')).to_have_attribute("aria-pressed", "false")
     files.set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
     page.get_by_text("not a picture that can be read here").wait_for()
     page.get_by_role("button", name="Dismiss").click()
@@ -348,7 +349,7 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
         strip.locator("button", has_text=name).wait_for(timeout=60_000)
     strip.get_by_role("button", name="Remove street.png").dispatch_event("click")
     strip.locator("button", has_text="street.png").wait_for(state="detached")
-    assert strip.locator("button[aria-pressed]").count() == 2
+    expect(strip.locator("button[aria-pressed]")).to_have_count(2)
     assert compare.problems == []
 
 
@@ -398,8 +399,9 @@ def test_images_stay_until_their_last_carrier_goes(browser: Any) -> None:
 
 def test_the_panes_get_the_screen(compare: ComparePage) -> None:
     page = compare.page
-    navigation = page.locator('[data-testid="stHeader"]').bounding_box()
     page.locator('[data-testid="stMain"]').evaluate("(main) => main.scrollTo(0, 0)")  # focus may have scrolled it
+    arrange(page)
+    navigation = page.locator('[data-testid="stHeader"]').bounding_box()
     controls = page.locator(".st-key-photo button, .st-key-methods_sheet button, .st-key-settings button").all()
     assert min(each.bounding_box()["y"] for each in controls) >= navigation["height"], "none is under the navigation"
     assert all(pane.bounding_box()["width"] >= 300 for pane in page.locator(".pane").all())
@@ -412,14 +414,15 @@ def test_one_stands_large_and_the_others_are_a_tap_away(compare: ComparePage) ->
     page, sent = compare.page, compare.frames_sent
     page.keyboard.press("o")
     large = page.locator(".pane.large")
-    assert large.get_attribute("data-key") == "tiny_advent"
+    expect(large).to_have_attribute("data-key", "tiny_advent")
     page.locator('.pane.small[data-key="truth"] .canvas').click()
-    assert large.get_attribute("data-key") == "truth"
+    expect(large).to_have_attribute("data-key", "truth")
+    arrange(page)
     assert large.bounding_box()["width"] > 2 * page.locator(".pane.small").first.bounding_box()["width"]
     page.keyboard.press("ArrowRight")
-    assert large.get_attribute("data-key") == "tiny_source_only"
+    expect(large).to_have_attribute("data-key", "tiny_source_only")
     large.locator("button.title").click()
-    assert page.locator(".pane.large").count() == 0
+    expect(page.locator(".pane.large")).to_have_count(0)
     assert compare.frames_sent == sent
 
 
@@ -429,6 +432,7 @@ def test_all_panes_fit_into_the_full_screen(compare: ComparePage) -> None:
     page.keyboard.press("f")
     page.locator(".viewer.full").wait_for()
     compare.settle()
+    arrange(page)
     lowest = max(box["y"] + box["height"] for box in (pane.bounding_box() for pane in page.locator(".pane").all()))
     page.keyboard.press("f")
     page.locator(".viewer:not(.full)").wait_for()
@@ -445,7 +449,7 @@ def test_two_blink_in_turn_until_they_are_paused(compare: ComparePage) -> None:
     page.get_by_role("button", name="Pause").click()
     held = viewer.get_attribute("data-blinked")
     page.wait_for_timeout(1500)
-    assert viewer.get_attribute("data-blinked") == held
+    expect(viewer).to_have_attribute("data-blinked", held)
     page.get_by_role("button", name="Go on blinking").click()
 
 
@@ -462,22 +466,22 @@ def test_the_address_carries_the_view(compare: ComparePage, open_page: Callable[
     assert "layer=entropy" in address
     other = open_page(address=address + "&left=gone&hide=unicorn&methods=Gone")
     assert other.zoom() == 1.5
-    assert other.page.locator(".viewer").get_attribute("data-mode") == "focus"
-    assert other.page.locator('.segment[data-layer="entropy"]').get_attribute("aria-pressed") == "true"
+    expect(other.page.locator(".viewer")).to_have_attribute("data-mode", "focus")
+    expect(other.page.locator('.segment[data-layer="entropy"]')).to_have_attribute("aria-pressed", "true")
     assert other.page.locator(".probe .where").inner_text() == page.locator(".probe .where").inner_text()
     said = "The address names class “unicorn” and “gone”; they are not shown here."
-    assert other.page.locator(".notice").inner_text().strip() == said
+    expect(other.page.locator(".notice")).to_have_text(said)
     hidden = other.page.locator('.toggle[aria-pressed="false"] .name').all_inner_texts()
     assert sorted(hidden) == ["sky", "traffic sign"]
     other.page.wait_for_timeout(600)
-    assert "hide=sky" in other.page.url
+    expect(other.page).to_have_url(re.compile("hide=sky"))
     assert not re.search("unicorn|[Gg]one", other.page.url), "what does not exist was named once, and goes"
-    assert other.page.get_by_role("slider", name="Opacity").input_value() == "0.6"
+    expect(other.page.get_by_role("slider", name="Opacity")).to_have_value("0.6")
     palette = page.get_by_role("button", name="Colour-blind palette (P)")
-    assert other.page.get_by_role("button", name="Colour-blind palette (P)").get_attribute("aria-pressed") == "true"
+    expect(other.page.get_by_role("button", name="Colour-blind palette (P)")).to_have_attribute("aria-pressed", "true")
     for key in ("]", "p"):
         page.keyboard.press(key)
-    assert palette.get_attribute("aria-pressed") == "false", "as it was, for the other tests"
+    expect(palette).to_have_attribute("aria-pressed", "false")  # as it was, for the other tests
     assert other.problems == []
 
 
@@ -486,11 +490,11 @@ def test_values_of_an_address_that_do_not_exist_are_named(app_url: str, open_pag
         address=app_url + QUERY + "&zoom=abc&opacity=-4&certainty=&split=0.3&at=0.5&pixel=3,x&palette=grey"
     )
     said = "The address names zoom “abc”, opacity “-4”, certainty “”, palette “grey”, at “0.5” and pixel “3,x”; they are not shown here."
-    assert other.page.locator(".notice").inner_text().strip() == said
+    expect(other.page.locator(".notice")).to_have_text(said)
     assert other.zoom() == 1
-    assert other.page.get_by_role("slider", name="Opacity").input_value() == "0.7"
+    expect(other.page.get_by_role("slider", name="Opacity")).to_have_value("0.7")
     other.page.wait_for_timeout(600)
-    assert "split=0.30" in other.page.url
+    expect(other.page).to_have_url(re.compile(re.escape("split=0.30")))
     assert other.problems == []
 
 
@@ -512,6 +516,7 @@ def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[...
         color_scheme="dark",
     )
     page = compare.page
+    arrange(page)
     colour = page.locator(".viewer").evaluate("(viewer) => getComputedStyle(viewer).backgroundColor")
     assert sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) < 150
     widths = page.evaluate(
@@ -526,18 +531,21 @@ def test_a_phone_at_night_begins_with_a_picture_to_swipe(open_page: Callable[...
     assert picture["y"] + picture["height"] <= bar["y"]
     assert bar["y"] + bar["height"] <= 844
     page.get_by_role("button", name="2 methods").tap()
+    page.get_by_role("button", name="Tiny ADVENT").wait_for()
+    arrange(page)
     sheet = page.get_by_role("button", name="Tiny ADVENT").bounding_box()
     assert sheet["y"] + sheet["height"] <= 844
     page.keyboard.press("Escape")
     page.locator('[data-testid="stMain"]').evaluate("(main) => main.scrollTo(0, 300)")
     page.get_by_role("button", name="More controls").click()
+    arrange(page)
     for name in ("Zoom in (+)", "Swipe between two (S)", "Keys (?)"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert 0 <= box["x"] <= 390 - box["width"]
         assert box["y"] + box["height"] <= 844
     page.get_by_role("button", name="All side by side (G)").click()
     page.locator('.pane[data-key="tiny_advent"] .canvas').tap()
-    assert page.locator(".probe .where").inner_text().startswith("held at")
+    expect(page.locator(".probe .where")).to_contain_text("held at")
     assert compare.problems == []
 
 
@@ -589,6 +597,7 @@ def test_an_upright_photo_stands_in_the_middle_of_a_phone(open_page: Callable[..
     page.locator(".answer", has_text="certain").wait_for(timeout=90_000)
     for mode, key in (("swipe", "swipe"), ("blink", "blink"), ("focus", "tiny_advent")):
         page.locator(f'.modes [data-mode="{mode}"]').click()
+        arrange(page)
         picture = page.locator(f'.pane[data-key="{key}"] .canvas').bounding_box()
         assert picture["width"] < 340
         assert picture["x"] + picture["width"] / 2 == pytest.approx(195, abs=2)
@@ -596,6 +605,7 @@ def test_an_upright_photo_stands_in_the_middle_of_a_phone(open_page: Callable[..
             chooser = page.get_by_label("Right side").bounding_box()
             assert chooser["x"] + chooser["width"] > 370, "what is chosen keeps the whole width"
     page.locator('.modes [data-mode="grid"]').click()
+    arrange(page)
     first, second = (page.locator(f'.pane[data-key="{key}"] .canvas').bounding_box() for key in ("photo", METHODS[0]))
     assert (first["x"] + second["x"] + second["width"]) / 2 == pytest.approx(195, abs=2)
     assert compare.problems == []
@@ -611,6 +621,7 @@ def test_a_phone_takes_a_photo(open_page: Callable[..., ComparePage]) -> None:
     page.get_by_label("Take a photo").and_(page.locator("[capture=environment]")).set_input_files(taken)
     page.locator('[aria-label="Your photos"] button', has_text="image.jpg").wait_for(timeout=60_000)
     compare.wait_for_methods()
+    arrange(page)
     strip, picture = (page.locator(each).bounding_box() for each in ('[aria-label="Your photos"]', ".pane .canvas"))
     assert strip["width"] > 300
     assert picture["y"] < 844 / 2, "the picture comes before the words about photos"
@@ -652,9 +663,9 @@ def test_a_method_is_adapted_to_a_photo_and_back(open_page: Callable[..., Compar
     undo = page.get_by_role("button", name="Undo")
     undo.wait_for(timeout=90_000)
     compare.wait_for_methods()
-    assert page.locator(".pane canvas").count() == panes + 1
+    expect(page.locator(".pane canvas")).to_have_count(panes + 1)
     undo.click()
     undo.wait_for(state="detached", timeout=60_000)
     compare.wait_for_methods()
-    assert page.locator(".pane canvas").count() == panes
+    expect(page.locator(".pane canvas")).to_have_count(panes)
     assert compare.problems == []

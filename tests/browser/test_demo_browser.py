@@ -22,7 +22,7 @@ from sim2street.models.labels import label_ids_from_train_ids
 from sim2street.models.storage.checkpoint import Checkpoint
 from tests.app.conftest import offer_of, save_tiny_pair, serving
 from tests.app.test_decode_workers import png
-from tests.browser.conftest import running_demo
+from tests.browser.conftest import arrange, eventually, fits, running_demo
 
 pytestmark = pytest.mark.browser
 gradio = pytest.importorskip("gradio")
@@ -112,7 +112,7 @@ def page(browser: Any, demo: tuple[str, Any]) -> Iterator[Page]:
 
 def test_the_viewer_the_figures_and_a_change_of_style(page: Page) -> None:
     inside = page.page
-    assert inside.locator("#viewer .pane").count() == 4  # photo, ground truth, two methods
+    expect(inside.locator("#viewer .pane")).to_have_count(4)  # photo, ground truth, two methods
     page.status("2 methods")
     inside.locator("#summary td", has_text="Source only").wait_for()
     inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
@@ -144,8 +144,8 @@ def test_an_upload_is_read_and_its_downloads_are_clean(page: Page, demo: tuple[s
     inside.locator("#viewer .pane .note", has_text="street.jpg").wait_for(timeout=WAIT)
     page.wait(2)
     page.status("2 methods")
-    assert inside.locator('#viewer .pane[data-key="truth"]').count() == 0
-    assert inside.locator("#promise", has_text="photo is not kept").is_visible()
+    expect(inside.locator('#viewer .pane[data-key="truth"]')).to_have_count(0)
+    expect(inside.locator("#promise", has_text="photo is not kept")).to_be_visible()
     with inside.expect_download(timeout=WAIT) as download:
         inside.locator("#archive").click()
     with zipfile.ZipFile(download.value.path()) as archive:
@@ -207,7 +207,7 @@ def test_a_link_leads_to_the_same_room_of_benchmark(browser: Any, demo: tuple[st
     inside.locator("#against input").click()
     inside.get_by_role("option", name="Source only").click()
     inside.wait_for_function("new URLSearchParams(location.search).get('against') === 'Source only'")
-    assert "set=Rendered+streets%2C+night&reader=ADVENT" in inside.url
+    expect(inside).to_have_url(re.compile(re.escape("set=Rendered+streets%2C+night&reader=ADVENT")))
     again = context.new_page()
     again.goto(inside.url)
     expect(again.locator("#against input")).to_have_value("Source only", timeout=WAIT)
@@ -245,7 +245,7 @@ def test_photos_to_try_are_fetched_when_asked_for(
         inside.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
         expect(inside.locator("#film [aria-pressed=true]")).to_have_text("one.png")
         expect(inside.locator("#ask")).to_have_text("Add 1 real photo")
-        assert inside.evaluate("document.documentElement.scrollWidth") <= width
+        fits(inside)
         (tmp_path / "www" / "two.png").write_bytes(photos["two.png"])
         inside.locator("#ask").click()
         expect(inside.locator("#film .strip > div")).to_have_count(3, timeout=WAIT)
@@ -273,14 +273,16 @@ def test_a_picture_that_benchmark_opens_and_a_checkpoint_stand_in_compare(
     expect(inside.locator("#cards button")).to_have_count(2, timeout=WAIT)
     expect(inside.locator("#reliability .js-plotly-plot")).to_be_visible(timeout=WAIT)
     corner = inside.locator("#matrix .corner")
+    arrange(inside)
     assert corner.bounding_box()["height"] >= inside.locator("#matrix .head").last.bounding_box()["height"]
     assert corner.evaluate("each => getComputedStyle(each).opacity") == "1", "heads are scrolled below it"
     inside.locator("#cards button").last.click()
     named = "name => new URLSearchParams(location.search).get(name)"
     expect(inside.locator("#viewer .segment[aria-pressed=true]")).to_have_text("Errors", timeout=WAIT)
     expect(inside.locator("#viewer .probe .where")).to_contain_text("held at")
-    assert [inside.evaluate(named, side) for side in ("right", "left")] == ["tiny_source_only", "tiny_advent"]
-    assert inside.evaluate("scrollY") == 0, "the picture is seen, not what the cards were beside"
+    sides = ["tiny_source_only", "tiny_advent"]
+    eventually(lambda: [inside.evaluate(named, side) for side in ("right", "left")] == sides)
+    eventually(lambda: inside.evaluate("scrollY") == 0, "the picture is seen, not what the cards were beside")
     inside.get_by_role("tab", name="Checkpoints").click()
     inside.locator(".folded summary", has_text="ADVENT").click()
     inside.locator(".folded[open] > button").click()
@@ -305,7 +307,7 @@ def test_a_ground_truth_of_another_numbering_is_read_by_one_button(page: Page, t
     inside.locator("#about .problem", has_text="Found the values").wait_for(timeout=WAIT)
     expect(inside.locator("#encoding")).to_be_hidden()  # the sheet would cover what was said
     button = inside.get_by_role("button", name="Read it as Cityscapes label ids")
-    assert button.bounding_box()["width"] < 400, "a button, not a bar"
+    eventually(lambda: button.bounding_box()["width"] < 400, "a button, not a bar")
     button.click()
     inside.locator('#viewer .pane[data-key="truth"]').wait_for(timeout=WAIT)
 
@@ -347,7 +349,7 @@ def test_a_link_to_a_checkpoint_that_came_after_the_start_finds_it(browser: Any,
             expect(inside.locator(f'#viewer .pane[data-key="{panes[0]}"] canvas').first).to_be_visible(timeout=WAIT)
             expect(shown).to_have_count(1, timeout=WAIT)
             expect(inside.locator("#status")).to_contain_text("1 method,", timeout=WAIT)
-            assert inside.locator(".problem").count() == 0
+            expect(inside.locator(".problem")).to_have_count(0)
             assert inside.evaluate("new URLSearchParams(location.search).getAll('methods')") == [asked]
         context.close()
 
@@ -397,7 +399,7 @@ def test_what_is_chosen_before_the_server_has_answered_stays(
     inside.locator("#photo input[type=file]").set_input_files(path)
     inside.locator("#status", has_text="1 method,").wait_for(timeout=WAIT)
     inside.locator("#viewer .pane .note", has_text="street.png").wait_for(timeout=WAIT)
-    assert inside.locator('#viewer .pane[data-key="tiny_advent"]').count() == 0
+    expect(inside.locator('#viewer .pane[data-key="tiny_advent"]')).to_have_count(0)
     inside.locator("#source label", has_text="Rendered streets").click()
     inside.locator("#status", has_text="2 methods,").wait_for(timeout=WAIT)
     inside.locator("#viewer .pane .note", has_text=re.compile("^Rendered street .*rain")).wait_for(timeout=WAIT)
@@ -491,8 +493,8 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         expect(inside.locator("#viewer .pane.waiting")).to_have_count(2)
         inside.locator("#stop").click()
         page.status("Stopped; 2 methods have not predicted this photo")
-        assert not inside.locator("#stop").is_visible()
-        assert inside.locator("#viewer .pane.waiting").count() == 0
+        expect(inside.locator("#stop")).to_be_hidden()
+        expect(inside.locator("#viewer .pane.waiting")).to_have_count(0)
         inside.set_viewport_size({"width": 390, "height": 844})
         expect(inside.locator("#status")).to_be_visible()
         inside.set_viewport_size({"width": 1440, "height": 900})
@@ -532,6 +534,7 @@ def test_another_photo_may_be_asked_for_while_the_stopped_prediction_ends(page: 
 def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: tuple[str, Any]) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     inside = Page(context.new_page(), demo[0], phone=True).page
+    arrange(inside)
     picture = inside.locator("#viewer .pane .canvas").bounding_box()
     assert picture["y"] + picture["height"] < 844 * 0.6
     inside.locator("#viewer .more").click()
@@ -544,9 +547,11 @@ def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: t
     inside.locator("#camera [capture=environment]").set_input_files(taken)
     inside.locator("#own", has_text="image.jpg, used at 160×96").wait_for(timeout=WAIT)
     inside.locator("#adapt_sheet > button").click()
+    inside.locator("#adapt_start").wait_for()
+    arrange(inside)
     sheet = inside.locator("#adapt_start").bounding_box()
     assert sheet["x"] + sheet["width"] <= 390
-    assert inside.evaluate("document.documentElement.scrollWidth") <= 390
+    fits(inside)
     context.close()
 
 
@@ -616,8 +621,9 @@ def test_the_rooms_of_results_and_methods_answer_their_controls(
         inside.locator("#method label", has_text=name).click()
     inside.locator("#losses .katex").first.wait_for(timeout=WAIT)
     inside.locator("#explained", has_text="training/methods/daformer.py").wait_for(timeout=WAIT)
-    assert inside.locator(".paper a").evaluate("link => getComputedStyle(link).padding") == "0px"
-    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    padding = "link => getComputedStyle(link).padding"
+    eventually(lambda: inside.locator(".paper a").evaluate(padding) == "0px")
+    fits(inside)
     context.close()
 
 
@@ -637,7 +643,7 @@ def test_a_demonstration_and_a_gap_are_computed(
     inside.locator("#demonstration_street input[type=number]").fill("4")
     inside.locator("#demonstration_street input[type=number]").press("Enter")
     expect(pictures.first).not_to_have_attribute("src", before, timeout=WAIT)
-    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    fits(inside)
     inside.locator("#method label", has_text="MIC").click()
     expect(said).to_contain_text("none is available", timeout=WAIT)
     inside.locator("#method label", has_text="TENT").click()
@@ -646,14 +652,16 @@ def test_a_demonstration_and_a_gap_are_computed(
     inside.get_by_role("tab", name="Gap").click()
     for domain in ("#gap_source", "#gap_target"):
         choice = inside.locator(f"{domain} input")
+        choice.wait_for()
+        arrange(inside)
         assert choice.evaluate("input => input.scrollWidth <= input.clientWidth"), "all of its name can be read"
     expect(inside.locator("#gap_stop")).to_be_hidden()
     inside.locator("#gap_begin").click(timeout=WAIT)
     expect(inside.locator("#gap_said")).to_contain_text("proxy A-distance", timeout=WAIT)
     expect(inside.locator("#gap_sides .js-plotly-plot")).to_have_count(4, timeout=WAIT)
     expect(inside.locator("#gap_stop")).to_be_hidden()
-    assert inside.locator("#gap_sides h3").all_inner_texts() == ["Before: Source only", "After: ADVENT"]
-    assert inside.evaluate("document.documentElement.scrollWidth") <= width
+    expect(inside.locator("#gap_sides h3")).to_have_text(["Before: Source only", "After: ADVENT"])
+    fits(inside)
     context.close()
 
 
@@ -661,7 +669,8 @@ def test_a_demonstration_and_a_gap_are_computed(
 def test_nothing_is_wider_than_the_window(browser: Any, demo: tuple[str, Any], width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
     opened = Page(context.new_page(), demo[0], phone=width < 600)
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    fits(opened.page)
+    arrange(opened.page)
     box = opened.page.locator("#viewer .viewer").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import eventually
+
 pytestmark = pytest.mark.browser
 
 RING = """element => {
@@ -24,7 +26,7 @@ def test_what_has_the_focus_is_outlined(browser: Any, app_url: str, scheme: str)
     page.keyboard.press("Tab")  # from here on the browser shows the focus
     link, viewer = page.get_by_role("link", name="Benchmark"), page.locator(".viewer")
     for element in (link, viewer, page.locator(".viewer .card").first):
-        assert element.evaluate(RING) == 0
+        eventually(lambda element=element: element.evaluate(RING) == 0)
         element.focus()
-        assert element.evaluate(RING) == 2
+        eventually(lambda element=element: element.evaluate(RING) == 2)
     context.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.app.conftest import save_tiny_pair
-from tests.browser.conftest import running_app
+from tests.browser.conftest import arrange, eventually, running_app
 from tests.training.datasets.test_readers import build_camvid
 
 pytestmark = pytest.mark.browser
@@ -34,9 +33,7 @@ def test_fields_end_at_the_same_place(phone: Any, app_url: str, place: str, fiel
     phone.goto(f"{app_url}/{place}")
     found = phone.locator(f'[data-testid="{fields}"]')
     found.nth(2).wait_for(timeout=WAIT)
-    ends = found.evaluate_all(ENDS)
-    assert len(ends) >= 3
-    assert set(ends) == {375}, "the edge of the page's margin"
+    eventually(lambda: set(found.evaluate_all(ENDS)) == {375}, "they end at the edge of the page's margin")
 
 
 def test_photos_of_a_data_set_are_seen_above_what_chooses_them(phone: Any, tmp_path: Path) -> None:
@@ -52,9 +49,7 @@ def test_photos_of_a_data_set_are_seen_above_what_chooses_them(phone: Any, tmp_p
         phone.goto(f"{url}/?photo=CamVid")
         strip = phone.locator(".strip")
         strip.locator("button").nth(2).wait_for(timeout=WAIT)
-        until = time.monotonic() + 30
-        while strip.bounding_box()["width"] <= 300 and time.monotonic() < until:
-            phone.wait_for_timeout(100)  # the page is still arranging what stands beside it
+        arrange(phone)
         assert strip.bounding_box()["width"] > 300
         assert phone.get_by_label("Photo").last.bounding_box()["y"] > strip.bounding_box()["y"] + 40
 
@@ -66,6 +61,7 @@ def test_what_is_scrolled_sideways_goes_below_the_names(browser: Any, app_url: s
     page.goto(f"{app_url}/benchmark?show=Measured+here")
     table = page.locator(".differences").first
     table.wait_for(timeout=WAIT)
+    arrange(page)
     table.scroll_into_view_if_needed()
     table.evaluate("each => each.scrollTo(60, 0)")
     for name in (table.locator("thead th").first, table.locator("tbody th").first):

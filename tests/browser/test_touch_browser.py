@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.conftest import save_tiny_pair
-from tests.browser.conftest import running_demo
+from tests.browser.conftest import arrange, running_demo
 
 pytestmark = pytest.mark.browser
 
@@ -49,18 +49,14 @@ def phone(browser: Any) -> Iterator[Any]:
 def test_controls_of_the_app_are_large_enough(phone: Any, app_url: str, room: str, there: str) -> None:
     phone.goto(f"{app_url}/{room}")
     phone.locator(there).first.wait_for(timeout=WAIT)
-    low: list[str] = []
-    for _ in range(10):  # the button of the navigation is drawn before its height is known
-        phone.wait_for_timeout(500)
-        low = phone.evaluate(LOW)
-        if not low:
-            break
-    assert low == []
+    arrange(phone)  # the button of the navigation is drawn before its height is known
+    assert phone.evaluate(LOW) == []
 
 
 def test_a_sign_for_help_makes_no_label_taller(phone: Any, app_url: str) -> None:
     phone.goto(f"{app_url}/checkpoints")
     phone.locator('[data-testid="stWidgetLabel"] [data-testid="stTooltipIcon"]').first.wait_for(timeout=WAIT)
+    arrange(phone)
     labels = phone.locator('[data-testid="stMain"] [data-testid="stWidgetLabel"]')
     assert max(labels.evaluate_all("all => all.map((each) => each.getBoundingClientRect().height)")) < 30
 
@@ -78,5 +74,5 @@ def test_controls_of_the_hosted_page_are_large_enough(phone: Any, tmp_path_facto
         phone.locator("#chart .js-plotly-plot").wait_for(timeout=WAIT)
         for room in ("Compare", "Benchmark", "Methods", "Gap", "Checkpoints"):
             phone.get_by_role("tab", name=room).click()
-            phone.wait_for_timeout(1500)
+            arrange(phone)
             assert phone.evaluate(LOW) == [], room
