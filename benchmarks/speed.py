@@ -315,8 +315,7 @@ def pixels(factor: float) -> Iterator[Row]:
 def png(factor: float) -> Iterator[Row]:
     """The planes of one pane as PNG."""
     pane = predict_pane(find_checkpoint("source_only_game_mit"), photo(factor), CITYSCAPES19, Settings())
-    arrays = [pane.labels, pane.entropy, pane.confidence, pane.candidates, pane.candidate_shares]
-    planes: list[NDArray[np.uint8]] = [each for each in arrays if each is not None]
+    planes = list(pane.shown.values())
 
     def ours() -> int:
         return sum(len(encode_plane(each)) * 3 // 4 for each in planes)
@@ -328,7 +327,7 @@ def png(factor: float) -> Iterator[Row]:
         return sum(len(file.getvalue()) for file in files)
 
     said = f"{ours() / 1e6:.2f} MB against {pillow() / 1e6:.2f}"
-    yield Row("five planes of a pane as PNG", ours, {"Pillow": pillow}, {"Pillow": 3.0}, 0, {"Pillow": said})
+    yield Row("the planes of a pane as PNG", ours, {"Pillow": pillow}, {"Pillow": 3.0}, 0, {"Pillow": said})
 
 
 def photo(factor: float) -> Photo:
@@ -474,7 +473,7 @@ WORK: tuple[Work, ...] = (
     Work("DeepLab-v2 R101", deeplab),
     Work("depth-wise 3×3 convolution", depthwise),
     Work("labels, confidence, entropy", pixels),
-    Work("five planes of a pane as PNG", png),
+    Work("the planes of a pane as PNG", png),
     Work("six small methods on one photo, page included", page),
     Work("prediction by PyTorch, by --engine openvino and onnxruntime, and with --precision bf16", engines),
     Work("evaluation of photos in CamVid's layout", evaluation),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # it imports PyTorch, which the first paint does without
 LONG_SIDE: Final = 1024
 """Longest side, in pixels, at which a photo is read and shown: it bounds time on a CPU and the bundle's size."""
 PROBE_SIDE: Final = 640
-"""Longest side of the grid on which the three likeliest classes are kept; every pixel up to this size."""
+"""Longest side of the grid on which the three likeliest classes are kept and the entropy is shown; every pixel up to this size."""
 CANDIDATES: Final = 3
 """Classes listed under the pointer."""
 
@@ -46,7 +46,7 @@ PNG: Final = (
 takes twice the time for an eighth fewer bytes."""
 
 BUNDLE_FORMAT: Final = 1
-IMAGES: Final = ("image", "labels", "entropy", "confidence", "candidates", "candidateShares", "error", "translated")
+IMAGES: Final = ("image", "labels", "entropy", "candidates", "candidateShares", "error", "translated")
 """What a part of a bundle holds as base64."""
 
 # Hues that red-green blindness keeps apart (after Okabe and Ito), one family per kind of thing, told apart inside
@@ -94,18 +94,25 @@ class Pane:
         """Share of the pixels that carry each class, summing to one."""
         return _class_shares(self.labels, self.space)
 
-    @cached_property
-    def planes(self) -> dict[str, Any]:
-        """The arrays as base64 PNG, encoded once however often the page is drawn."""
+    @property
+    def shown(self) -> dict[str, NDArray[np.uint8]]:
+        """What the viewer gets: the labels of every pixel, the rest on the candidates' grid.
+
+        Probabilities come from a map that is a quarter as wide as the photo or less, so the grid loses no detail of them. The
+        first share is the confidence.
+        """
         arrays = {
             "labels": self.labels,
-            "entropy": self.entropy,
-            "confidence": self.confidence,
+            "entropy": None if self.entropy is None else _on_grid(self.entropy, self.stride),
             "candidates": self.candidates,
             "candidateShares": self.candidate_shares,
         }
-        encoded = {name: encode_plane(values) for name, values in arrays.items() if values is not None}
-        return {**encoded, "stride": self.stride}
+        return {name: values for name, values in arrays.items() if values is not None}
+
+    @cached_property
+    def planes(self) -> dict[str, Any]:
+        """`shown` as base64 PNG, encoded once however often the page is drawn."""
+        return {**{name: encode_plane(values) for name, values in self.shown.items()}, "stride": self.stride}
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,6 +347,12 @@ def _class_shares(labels: NDArray[np.uint8], space: LabelSpace) -> list[float]:
     """Share of the pixels that carry each class; counted by OpenCV, in a third of NumPy's time."""
     counts = cv2.calcHist([np.ascontiguousarray(labels)], [0], None, [256], [0, 256])
     return (counts.ravel()[: space.count].astype(np.float64) / labels.size).tolist()
+
+
+def _on_grid(values: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:
+    """(H, W) values at the pixels for which `Prediction.candidates` has classes."""
+    first, left = (min(stride // 2, side - 1) for side in values.shape)
+    return values[first::stride, left::stride]
 
 
 def encode_plane(values: NDArray[np.uint8]) -> str:

@@ -43,9 +43,8 @@ function drawSubject(viewer, pane, context, subject, layer, [from, to]) {
   context.drawImage(painter.groundOf(subject, layer), 0, 0, width, height);
   const overlay = subject && !peek && !off && painter.overlayOf(subject, layer);
   if (overlay) {
-    context.imageSmoothingEnabled = false; // classes are never mixed
     context.globalAlpha = settings.opacity;
-    context.drawImage(overlay, 0, 0, width, height);
+    drawOverlay(context, { overlay, subject, layer });
   }
   context.restore();
 }

@@ -1,3 +1,5 @@
+const HEATS = ["entropy", "confidence"]; // layers of values on the grid
+
 /** Colours the values of subjects, a canvas for each layer; nothing is asked of the server. */
 class Painter {
   constructor(viewer) {
@@ -17,7 +19,8 @@ class Painter {
     if (viewer.absence(subject, layer)) return null;
     let overlay = subject.overlays.get(layer);
     if (!overlay) {
-      overlay = { canvas: canvasOf(viewer.bundle), stale: true };
+      const { columns: width, rows: height } = subject.grid ?? {};
+      overlay = { canvas: canvasOf(HEATS.includes(layer) && width ? { width, height } : viewer.bundle), stale: true };
       subject.overlays.set(layer, overlay);
     }
     if (overlay.stale) this.paint(subject, layer, overlay.canvas);
@@ -48,8 +51,11 @@ class Painter {
     const { settings, differing } = this.viewer;
     spread(pixels, subject.labels, this.classTable());
     const limit = Math.round(255 * settings.certainty);
-    if (layer === "classes" && limit && subject.confidence) {
-      for (let i = 0; i < pixels.length; i++) if (subject.confidence[i] < limit) pixels[i] = 0;
+    const { grid, confidence } = subject;
+    if (layer === "classes" && limit && confidence) {
+      const { width } = this.viewer.bundle;
+      for (let i = 0; i < pixels.length; i++)
+        if (confidence[cellAt(grid, i % width, Math.floor(i / width))] < limit) pixels[i] = 0;
     }
     if (layer === "disagreement" && differing) {
       const veil = veilColour(this.isDark());
@@ -78,6 +84,15 @@ class Painter {
     const [r, g, b] = rgb(getComputedStyle(this.viewer.root).backgroundColor);
     return r + g + b < 384;
   }
+}
+
+/** Lay an overlay over what stands for the whole image on a canvas. */
+function drawOverlay(context, { overlay, subject, layer }) {
+  const { columns, rows, stride } = subject.grid ?? {};
+  const coarse = HEATS.includes(layer) && stride > 1;
+  context.imageSmoothingEnabled = coarse; // classes are never mixed
+  if (coarse) context.drawImage(overlay, 0, 0, columns * stride, rows * stride);
+  else context.drawImage(overlay, 0, 0);
 }
 
 /** An empty canvas of an image's size. */

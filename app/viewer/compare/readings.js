@@ -79,7 +79,7 @@ class Readings {
     const mark = expected === NONE ? "" : expected === label ? " ✓" : " ✗";
     badge.replaceChildren(
       node("span", { class: "swatch", style: `background:${this.colourOf(label)}` }),
-      (ranked ? `${name} ${percent(ranked[0][1])}` : name) + mark,
+      (ranked && ranked[0][1] !== null ? `${name} ${percent(ranked[0][1])}` : name) + mark,
     );
   }
 

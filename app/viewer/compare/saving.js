@@ -41,9 +41,8 @@ function wholePicture({ bundle, painter, settings, off }, subject) {
   context.drawImage(painter.groundOf(subject, settings.layer), 0, 0, canvas.width, canvas.height);
   const overlay = off ? null : painter.overlayOf(subject, settings.layer);
   if (overlay) {
-    context.imageSmoothingEnabled = false;
     context.globalAlpha = settings.opacity;
-    context.drawImage(overlay, 0, 0);
+    drawOverlay(context, { overlay, subject, layer: settings.layer });
   }
   return canvas;
 }

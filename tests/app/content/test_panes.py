@@ -75,6 +75,20 @@ def test_the_probe_grid_is_bounded(size: tuple[int, int], stride: int) -> None:
     pane = panes.pane(prediction_of(np.zeros(size[::-1], np.uint8)))
     assert pane.stride == stride
     assert max(pane.candidates.shape) <= panes.PROBE_SIDE
+    height, width = pane.candidates.shape[:2]
+    assert pane.shown["entropy"].shape == (height, width)
+    assert pane.shown["labels"].shape == size[::-1]
+
+
+def test_entropy_and_confidence_are_shown_where_the_candidates_are() -> None:
+    scores = np.random.default_rng(2).normal(0, 2, (19, 10, 700)).astype(np.float32)
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=0)
+    pane = panes.pane(Prediction.from_probabilities(probabilities, CITYSCAPES19, 0.1))
+    assert pane.stride == 2
+    assert "confidence" not in pane.shown, "it is the first of the shares"
+    np.testing.assert_array_equal(pane.shown["entropy"], pane.entropy[1::2, 1::2])
+    np.testing.assert_array_equal(pane.shown["candidateShares"][..., 0], pane.confidence[1::2, 1::2])
+    np.testing.assert_array_equal(pane.shown["candidates"][..., 0], pane.labels[1::2, 1::2])
 
 
 def test_merged_ground_truth_sums_probabilities_before_the_argmax() -> None:
