@@ -354,7 +354,8 @@ def test_another_photo_keeps_the_settings(open_page: Callable[..., ComparePage],
 
 
 def test_ground_truth_and_its_numbering_stay_with_their_photo(open_page: Callable[..., ComparePage]) -> None:
-    page = open_page().page
+    compare = open_page()
+    page = compare.page
     page.get_by_role("radio", name="Your photo").click()
     random = np.random.default_rng(1)
     photos = {name: random.integers(0, 255, (180, 320, 3), np.uint8) for name in ("first.png", "second.png")}
@@ -363,6 +364,8 @@ def test_ground_truth_and_its_numbering_stay_with_their_photo(open_page: Callabl
     page.get_by_test_id(UPLOADER).set_input_files(upload)
     strip = page.locator('[aria-label="Your photos"]')
     strip.locator("button", has_text="first.png").first.click()
+    expect(strip.locator("button", has_text="first.png").first).to_have_attribute("aria-pressed", "true")
+    compare.wait_for_methods()
     page.get_by_test_id("stPopoverButton").filter(has_text="Ground truth").click()
     labels = page.get_by_test_id("stPopoverBody").get_by_test_id(UPLOADER)
     labels.set_input_files({"name": "labels.png", "mimeType": "image/png", "buffer": as_png(label_ids)})
