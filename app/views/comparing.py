@@ -82,7 +82,7 @@ def compare_photo(tools: DeltaGenerator) -> None:
 
 def offer_to_go_on(left: int) -> None:
     """Say how many methods were left out when the reading was stopped, and offer them."""
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="stopped"):
         said = f"Stopped; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
         st.markdown(said, width="content")
         st.button("Go on", icon=":material/play_arrow:", key="go_on", on_click=_stop, args=(None,))
