@@ -45,6 +45,8 @@ def for_prediction(segmenter: Segmenter, device: torch.device) -> Segmenter:
 def _quicker(layer: nn.Module) -> nn.Module:
     if type(layer) is nn.Linear:
         return onednn.Linear(layer)
+    if isinstance(layer, nn.Conv2d) and onednn.halves(layer):
+        return onednn.HalvingConv2d(layer)
     if type(layer) is not nn.Conv2d or not onednn.suits(layer):
         return layer
     if onednn.is_pointwise(layer):

@@ -12,6 +12,7 @@ import math
 from typing import Any, Final, Self, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame, conv2d_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -191,6 +192,44 @@ class Conv2d(ConvolutionOf):
         return torch.ops.mkldnn._convolution_pointwise(
             maps, self.packed.tensor, self.bias, *_settings(self), "none", [], "none"
         )
+
+
+class HalvingConv2d(ConvolutionOf):
+    """A convolution that `halves`, by oneDNN.
+
+    Maps with even sides lack one zero more below and on the right than above and on the left. A row and a column of zeros before
+    the weights make up for that: oneDNN then surrounds the maps itself, where they would be copied into larger ones first.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        enlarged = nn.Conv2d(
+            convolution.in_channels,
+            convolution.out_channels,
+            kernel_size=convolution.kernel_size[0] + 1,
+            stride=2,
+            padding=(convolution.kernel_size[0] - 1) // 2,
+            groups=convolution.groups,
+            device="meta",
+        )
+        self.packed = Packed(F.pad(convolution.weight, (1, 0, 1, 0)), enlarged)
+        self.settings = _settings(enlarged)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, D, ceil(h / 2), ceil(w / 2)), a pixel's channels side by side in memory."""
+        if input.shape[2] % 2 or input.shape[3] % 2 or not on_processor(input):
+            return conv2d_same(input, self.weight, self.bias, (2, 2), groups=self.groups)
+        maps = input.contiguous(memory_format=torch.channels_last)
+        return torch.ops.mkldnn._convolution_pointwise(
+            maps, self.packed.tensor, self.bias, *self.settings, "none", [], "none"
+        )
+
+
+def halves(convolution: nn.Conv2d) -> bool:
+    """Whether a convolution has stride 2, a square kernel of odd size, and zeros as TensorFlow's padding SAME places them."""
+    height, width = convolution.kernel_size
+    plain = (convolution.stride, convolution.dilation) == ((2, 2), (1, 1))
+    return type(convolution) is Conv2dSame and plain and height == width and height % 2 == 1
 
 
 def is_pointwise(convolution: nn.Conv2d) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
@@ -122,6 +123,31 @@ def test_convolutions_by_onednn(kernel: int | tuple[int, int], settings: dict[st
 
 
 @pytest.mark.skipif(not IS_BUILT_IN, reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("size", [(8, 12), (7, 12), (8, 5), (2, 2), (1, 1)])
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 6), (5, 6), (7, 2)])
+def test_convolutions_that_halve_maps_as_tensorflow_does(kernel: int, groups: int, size: tuple[int, int]) -> None:
+    layer: Any = Conv2dSame(6, 12, kernel, stride=2, groups=groups)
+    assert onednn.halves(layer)
+    maps = torch.randn(2, 6, *size)
+    with torch.inference_mode():
+        found = onednn.HalvingConv2d(layer)(maps)
+        torch.testing.assert_close(found, layer(maps))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        Conv2dSame(4, 4, 3, stride=1),
+        Conv2dSame(4, 4, 3, stride=2, dilation=2),
+        Conv2dSame(4, 4, (3, 5), stride=2),
+        Conv2dSame(4, 4, 2, stride=2),
+    ],
+)
+def test_convolutions_that_are_left_as_they_are(layer: nn.Conv2d) -> None:
+    assert not onednn.halves(layer)
+
+
 def test_shortcuts_are_added_to_products() -> None:
     """The layer's input and the shortcut stay as they were; with gradients the sum is PyTorch's."""
     torch.manual_seed(0)
