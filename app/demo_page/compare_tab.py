@@ -38,14 +38,14 @@ MOST_PROBABILITIES: Final = 96 * 2**20
 """Largest size in bytes of the probabilities in one download, before compression; it passes through the page's memory."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between updates of the list of checkpoints while some are being downloaded."""
-MOST_STOPPED: Final = 10_000
-"""Visitors whose last press of Stop is remembered."""
+MOST_TURNS: Final = 10_000
+"""Visitors whose latest turn is remembered."""
 ANOTHER: Final = f"() => Math.floor(Math.random() * {STREETS})"
 COUNT: Final = "(number) => number + 1"
 
-# A comparison knows how often Stop had been pressed when it was asked for, so Stop also ends those that wait in a queue.
-ASK: Final = "(stops) => stops"
-GO_ON: Final = f"(stops) => [stops, {json.dumps(gradio_parts.busy('Going on after the prediction under way …'))}]"
+# Everything that is asked for and every Stop is a turn of its own. A comparison ends as soon as its visitor has had a later one.
+ASK: Final = "(turn) => [turn + 1, turn + 1]"
+GO_ON: Final = f"(turn) => [turn + 1, turn + 1, {json.dumps(gradio_parts.busy('Going on after the prediction under way …'))}]"
 
 # A sheet covers the page, so a click outside it closes it.
 CLOSE_SHEETS: Final = """
@@ -97,7 +97,7 @@ class CompareTab:
         self.rate = RateLimit(*RATE)
         self.reads = reads
         self.own = OwnPhotos(engine, entries, self.rate, reads=reads)
-        self._stops: ByteCache[int] = ByteCache(MOST_STOPPED)  # visitor -> how often they pressed Stop
+        self._turns: ByteCache[int] = ByteCache(MOST_TURNS)  # visitor -> their latest turn
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the tab within the current context and connect it."""
@@ -161,12 +161,14 @@ class CompareTab:
             "api_visibility": "private",
         }
         page.load(self.begin, [*controls, self.offers], shown, js=address.BEGIN, **reading)
-        gr.on(changes, None, self.stops, self.asked, js=ASK)
-        self.go_on.click(None, self.stops, [self.asked, self.status], js=GO_ON)
-        gr.on([*changes, self.go_on.click], self.read, [*controls, self.asked], shown, **reading)
-        # Not `cancels`: until the prediction under way is done, Gradio drops what else is asked for.
-        self.stop.click(None, self.stops, self.stops, js=COUNT)
-        self.stop.click(self.stopped, [*controls, self.stops], [self.viewer, self.status], api_visibility="private")
+        # Not `cancels` for Stop: until the prediction under way is done, Gradio drops what else is asked for. What it defers until
+        # then, it does with all that belongs to the same event, so a comparison begins with an event of its own.
+        gr.on(changes, None, self.turn, [self.turn, self.asked], js=ASK)
+        self.go_on.click(None, self.turn, [self.turn, self.asked, self.status], js=GO_ON)
+        self.asked.change(self.note, self.asked, None, queue=False, api_visibility="private")
+        self.asked.change(self.read, [*controls, self.asked], shown, **reading)
+        self.stop.click(None, self.turn, self.turn, js=COUNT)
+        self.stop.click(self.stopped, [*controls, self.turn], shown, api_visibility="private")
         self.strip.choose(None, self.strip, self.style, js=gradio_parts.CHOSEN)
         self.another.click(None, None, self.street, js=ANOTHER)
         self.methods.input(None, [self.source, self.methods, self.chosen], self.chosen, js=method_choice.REMEMBER)
@@ -205,8 +207,8 @@ class CompareTab:
         self.known = gr.JSON([name for _, name in method_choice.titles(entries)], visible="hidden")
         self.turned = gr.Number(0, visible="hidden")
         self.drawn = gr.Number(0, visible="hidden")
-        self.stops = gr.Number(0, precision=0, visible="hidden")  # how often Stop was pressed
-        self.asked = gr.Number(0, precision=0, visible="hidden")  # after how many of them this comparison was asked for
+        self.turn = gr.Number(0, precision=0, visible="hidden")
+        self.asked = gr.Number(0, precision=0, visible="hidden")  # the turn of the comparison that was asked for last
         self.gone = gr.HTML()
         self.problems = gr.HTML()
         self.watch = gr.Timer(LOOK_SECONDS, active=False)
@@ -258,13 +260,15 @@ class CompareTab:
         yield from self.read(request, *controls[:-1], 0)
 
     def read(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
-        """Show the predictions known already, then those of one method after the other, until Stop is pressed.
+        """Show the predictions known already, then those of one method after the other, until a later turn of the visitor's.
 
-        The last of the controls is how often it had been pressed before.
+        The last of the controls is the turn.
         """
-        *chosen, asked = controls
+        *chosen, turn = controls
         choice, visitor = Choice(*chosen), str(request.session_hash)
-        if self._is_stopped(visitor, asked):
+        nothing = (gr.skip(),) * 6  # Gradio sends what comes last once more, over what the later turn shows
+        if self._is_over(visitor, turn):
+            yield nothing
             return
         try:
             self.rate.check(uploads.client_of(request))
@@ -275,11 +279,12 @@ class CompareTab:
             checkpoints, everyone = self.checkpoints(choice, visitor)
             state, ends = None, self.clock() + TIME_LIMIT
             for state in compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor):
-                if self._is_stopped(visitor, asked):
+                if self._is_over(visitor, turn):
+                    yield nothing
                     return
                 if state.waiting and self.clock() > ends:
                     why = f"Stopped at the limit of {TIME_LIMIT:.0f} s per comparison"
-                    yield (*self.cut_short(state, everyone, choice, visitor, why), *_numbers(state))
+                    yield self.cut_short(state, everyone, choice, visitor, why)
                     return
                 if state.waiting:
                     yield (state.bundle | {"view": choice.view}, self.progress(state, everyone), *[gr.skip()] * 4)
@@ -295,54 +300,58 @@ class CompareTab:
         queue = f" {others} other photo{'s are' if others > 1 else ' is'} waiting before it." if others else ""
         return gradio_parts.busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
-    def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, str]:
+    def note(self, request: gr.Request, turn: int | None) -> None:
+        """Remember the visitor's latest turn, so that an earlier comparison ends after the prediction under way."""
+        visitor = str(request.session_hash)
+        self._turns.put(visitor, max(turn or 0, self._turns.get(visitor) or 0), 1)
+
+    def stopped(self, request: gr.Request, *controls: Any) -> tuple[Any, ...]:
         """End the visitor's comparisons after the prediction under way, and show those made already.
 
-        The last of the controls is how often Stop was pressed, this time included.
+        The last of the controls is the turn.
         """
-        *chosen, stops = controls
+        *chosen, turn = controls
         choice, visitor = Choice(*chosen), str(request.session_hash)
-        self._stops.put(visitor, int(stops or 0), 1)
+        self.note(request, turn)
         try:
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:
-            return gr.skip(), gradio_parts.problem(str(error))
+            return gr.skip(), gradio_parts.problem(str(error)), *[gr.skip()] * 4
         if scene is None:
-            return gr.skip(), ""
+            return gr.skip(), "", *[gr.skip()] * 4
         checkpoints, everyone = self.checkpoints(choice, visitor)
         state = current_results(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         if not state.waiting:
-            return gr.skip(), _said(state)
+            return state.bundle | {"view": choice.view}, _said(state), *_numbers(state)
         return self.cut_short(state, everyone, choice, visitor, "Stopped")
 
     def cut_short(
         self, state: Comparison, everyone: list[Checkpoint], choice: Choice, visitor: str, why: str
-    ) -> tuple[Any, str]:
-        """The viewer without the missing predictions, and a sentence on why they are missing."""
+    ) -> tuple[Any, ...]:
+        """The viewer and the figures without the missing predictions, and a sentence on why they are missing."""
         read = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
         shown = current_results(self.engine, state.scene, read, everyone, choice.settings, visitor)
         left = len(state.waiting)
         said = f"{why}; {left} method{'s have' if left > 1 else ' has'} not predicted this photo."
-        return shown.bundle, gradio_parts.unfinished(said)
+        return shown.bundle, gradio_parts.unfinished(said), *_numbers(shown)
 
     def make_report(self, request: gr.Request, *controls: Any) -> str:
         """This comparison as one HTML file."""
-        state = self._finished(Choice(*controls), str(request.session_hash))
+        state = self._finished(Choice(*controls), request)
         return gradio_parts.file("sim2street_report.html", "text/html", html_report(state.bundle).encode())
 
     def make_archive(self, request: gr.Request, *controls: Any) -> str:
         """Label images, overlays and figures as a ZIP; PNG without metadata."""
-        state = self._finished(Choice(*controls), str(request.session_hash))
+        state = self._finished(Choice(*controls), request)
         return gradio_parts.file(
             "sim2street_images.zip", "application/zip", exports.archive(state.scene.photo, state.entrants)
         )
 
     def make_npz(self, request: gr.Request, *controls: Any) -> str:
         """All probabilities of each method as a ZIP; every method predicts the photo again."""
-        choice, visitor = Choice(*controls), str(request.session_hash)
+        choice = Choice(*controls)
         try:
-            self.rate.check(uploads.client_of(request))
-            state = self._finished(choice, visitor)
+            state = self._finished(choice, request)
             readers = [entrant.checkpoint for entrant in state.entrants if entrant.checkpoint is not None]
             values = sum(math.prod(state.scene.photo.size) * each.config.space.count for each in readers)
             if 2 * values > MOST_PROBABILITIES:
@@ -359,7 +368,7 @@ class CompareTab:
     def forget(self, request: gr.Request) -> None:
         """Handle a closed page: forget the visitor's data."""
         visitor = str(request.session_hash)
-        self._stops.forget(lambda key: key == visitor)
+        self._turns.forget(lambda key: key == visitor)
         self.own.adapt.forget(visitor)
         self.engine.forget(visitor)
 
@@ -381,18 +390,22 @@ class CompareTab:
             everyone.append(adapted)
         return chosen, everyone
 
-    def _is_stopped(self, visitor: str, asked: int | None) -> bool:
-        return (asked or 0) < (self._stops.get(visitor) or 0)
+    def _is_over(self, visitor: str, turn: int | None) -> bool:
+        return (turn or 0) < (self._turns.get(visitor) or 0)
 
-    def _finished(self, choice: Choice, visitor: str) -> Comparison:
+    def _finished(self, choice: Choice, request: gr.Request) -> Comparison:
+        """The comparison with all chosen methods; those that have not predicted the photo, after Stop, do it now."""
+        visitor = str(request.session_hash)
         try:
+            self.rate.check(uploads.client_of(request))
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:
             raise gr.Error(escape.html(str(error)), print_exception=False) from error
         if scene is None:
             raise gr.Error("There is no photo yet; upload one first.", print_exception=False)
         checkpoints, everyone = self.checkpoints(choice, visitor)
-        *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
+        with self.engine.awaited(visitor):
+            *_, state = compare(self.engine, scene, checkpoints, everyone, choice.settings, visitor)
         return state
 
 

@@ -481,8 +481,8 @@ def test_a_checkpoint_that_came_after_the_start_predicts_and_is_adapted(browser:
         context.close()
 
 
-def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
-    inside = page.page
+def test_reading_can_be_stopped(page: Page, demo: tuple[str, Any], hold: threading.Event) -> None:
+    inside, engine = page.page, demo[1]
     hold.clear()
     try:
         inside.locator("#street input").fill("41")
@@ -502,9 +502,13 @@ def test_reading_can_be_stopped(page: Page, hold: threading.Event) -> None:
         page.status("Going on after the prediction under way")
         inside.locator("#stop").click()
         page.status("Stopped; 2 methods have not predicted this photo")
-        inside.locator("#go_on").click()
     finally:
         hold.set()
+    inside.wait_for_timeout(2000)  # the prediction ends, and what waited for it
+    page.status("Stopped; 2 methods have not predicted this photo")
+    expect(inside.locator("#summary td")).to_have_count(0)
+    assert not engine.turns
+    inside.locator("#go_on").click()
     page.status("2 methods,")
     page.wait(2)
     expect(inside.locator("#go_on")).to_be_hidden()
@@ -529,6 +533,33 @@ def test_another_photo_may_be_asked_for_while_the_stopped_prediction_ends(page: 
         hold.set()
     page.status("2 methods,")
     page.wait(2)
+
+
+def test_another_photo_does_not_wait_for_all_methods_of_the_one_before(
+    page: Page, demo: tuple[str, Any], hold: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, engine, read = page.page, demo[1], list[str]()
+
+    def predict(*arguments: Any) -> Any:
+        read.append(arguments[1].digest)
+        hold.wait(60)
+        return before(*arguments)
+
+    before = engine.predict
+    monkeypatch.setattr(engine, "predict", predict)
+    hold.clear()
+    try:
+        for street in ("61", "62"):
+            inside.locator("#street input").fill(street)
+            inside.locator("#street input").press("Enter")
+            page.status("Predicting with Source only, 1 of 2")
+            inside.wait_for_timeout(500)
+    finally:
+        hold.set()
+    page.status("2 methods,")
+    page.wait(2)
+    assert len(read) == 3, "one method of the first street, two of the second"
+    assert read[1] == read[2] != read[0]
 
 
 def test_a_phone_begins_with_the_picture_and_takes_a_photo(browser: Any, demo: tuple[str, Any]) -> None:

@@ -473,17 +473,19 @@ def test_stop_ends_what_was_asked_for_before_it(ten: list[CatalogEntry]) -> None
 
     def predict(checkpoint: Checkpoint, *arguments: Any) -> Any:
         predicted.append(checkpoint.name)
-        bundle, said = tab.stopped(request, *controls, 1)  # in the midst of the first prediction
+        bundle, said, summary, *_ = tab.stopped(request, *controls, 1)  # in the midst of the first prediction
+        assert summary == "", "the figures of another photo are taken away"
         assert "Stopped; 2 methods have not predicted this photo" in said
         assert bundle["methods"] == []
         return predict_pane(checkpoint, *arguments)
 
     tab = CompareTab(Engine(predict), lambda: ten)
-    *shown, (_, status, *_) = tab.read(request, *controls, 0)
+    nothing = [(gr.skip(),) * 6]
+    *shown, last = tab.read(request, *controls, 0)
     assert predicted == ["m0"], "the prediction under way is the last"
-    assert not shown
-    assert "Predicting with" in status, "what Stop said is not overwritten"
-    assert list(tab.read(request, *controls, 0)) == [], "nor does one begin that waited in a queue"
+    assert len(shown) == 1
+    assert [last] == nothing, "Gradio sends it again, over what Stop said"
+    assert list(tab.read(request, *controls, 0)) == nothing, "nor does one begin that waited in a queue"
     tab.engine.predict = predict_pane
     *_, (_, status, *_) = tab.read(request, *controls, 1)
     assert status.startswith("2 methods,")
