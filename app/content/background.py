@@ -70,11 +70,16 @@ class Task:
 
     def in_words(self, parts: str) -> str:
         """What it is doing, such as "3 of 16 images" for `parts` "images"."""
-        if self._stop.is_set():
+        if self.stopping:
             return "Stopping"
         if self.state is TaskState.WAITING:
             return "Waiting for another computation"
         return f"{self.done} of {self.total} {parts}"
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
 
     def stop(self) -> None:
         """Ask the task to end after its current part."""

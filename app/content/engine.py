@@ -232,6 +232,7 @@ class Engine:
         self._here: Counter[str] = Counter()
         self._left: set[str] = set()
         self._lock = threading.Lock()
+        self._changing = threading.RLock()  # filmstrips: two photos may arrive at once
 
     def known(self, scene: Scene, checkpoint: Checkpoint, settings: Settings, visitor: str) -> Pane | Failure | None:
         """What was read already; None where `read` has to be called."""
@@ -286,19 +287,21 @@ class Engine:
 
     def keep(self, visitor: str, photo: OwnPhoto) -> None:
         """Keep a visitor's own photo in memory for the visit, and show it; one of the same contents is replaced."""
-        photos = list(self.filmstrip(visitor))
-        digests = [own.scene.photo.digest for own in photos]
-        place = digests.index(photo.scene.photo.digest) if photo.scene.photo.digest in digests else len(photos)
-        photos[place:] = [photo, *photos[place + 1 :]]
-        self._put(visitor, Filmstrip(tuple(photos), place))
+        with self._changing:
+            photos = list(self.filmstrip(visitor))
+            digests = [own.scene.photo.digest for own in photos]
+            place = digests.index(photo.scene.photo.digest) if photo.scene.photo.digest in digests else len(photos)
+            photos[place:] = [photo, *photos[place + 1 :]]
+            self._put(visitor, Filmstrip(tuple(photos), place))
 
     def add(self, visitor: str, photos: Sequence[OwnPhoto]) -> None:
         """Put photos behind those of the visitor, except the ones that are there; if none is shown, the first is."""
-        there = self._strip(visitor) or Filmstrip(())
-        digests = {own.scene.photo.digest for own in there.photos}
-        new = tuple(own for own in photos if own.scene.photo.digest not in digests)
-        if new:
-            self._put(visitor, Filmstrip(there.photos + new, there.chosen))
+        with self._changing:
+            there = self._strip(visitor) or Filmstrip(())
+            digests = {own.scene.photo.digest for own in there.photos}
+            new = tuple(own for own in photos if own.scene.photo.digest not in digests)
+            if new:
+                self._put(visitor, Filmstrip(there.photos + new, there.chosen))
 
     def kept(self, visitor: str) -> OwnPhoto | None:
         """The visitor's photo that is shown, if there is one and it has not lain idle."""
@@ -312,22 +315,26 @@ class Engine:
 
     def choose(self, visitor: str, digest: str) -> None:
         """Show another of the visitor's photos; a digest that is not among them changes nothing."""
-        for place, own in enumerate(photos := self.filmstrip(visitor)):
-            if own.scene.photo.digest == digest:
-                self._put(visitor, Filmstrip(photos, place))
+        with self._changing:
+            for place, own in enumerate(photos := self.filmstrip(visitor)):
+                if own.scene.photo.digest == digest:
+                    self._put(visitor, Filmstrip(photos, place))
 
     def remove(self, visitor: str, digest: str) -> None:
         """Drop one of the visitor's photos and what was made of it; the one before it is shown if it was shown."""
-        found = self._strip(visitor)
-        if found is None:
-            return
-        shown = found.photos[found.chosen]
-        photos = tuple(own for own in found.photos if own.scene.photo.digest != digest)
-        self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor and key[1][0] == digest)
-        if photos:
-            self._put(visitor, Filmstrip(photos, photos.index(shown) if shown in photos else max(0, found.chosen - 1)))
-        else:
-            self.private.forget(lambda key: key == (visitor, "photo"))
+        with self._changing:
+            found = self._strip(visitor)
+            if found is None:
+                return
+            shown = found.photos[found.chosen]
+            photos = tuple(own for own in found.photos if own.scene.photo.digest != digest)
+            self.private.forget(lambda key: isinstance(key, tuple) and key[0] == visitor and key[1][0] == digest)
+            if photos:
+                self._put(
+                    visitor, Filmstrip(photos, photos.index(shown) if shown in photos else max(0, found.chosen - 1))
+                )
+            else:
+                self.private.forget(lambda key: key == (visitor, "photo"))
 
     def _strip(self, visitor: str) -> Filmstrip | None:
         found = self.private.get((visitor, "photo"))

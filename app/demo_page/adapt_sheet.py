@@ -85,7 +85,7 @@ class AdaptSheet:
         start.click(
             self.adapt,
             [original, method],
-            [status, stop, undo, arrived],
+            [status, stop, undo, arrived, start],
             show_progress="hidden",
             trigger_mode="once",
             concurrency_limit=2,
@@ -113,15 +113,18 @@ class AdaptSheet:
             self.rate.check(uploads.client_of(request))
             state = self._begin(original, method, visitor)
         except Sim2StreetError as error:
-            yield gradio_parts.problem(str(error)), gr.skip(), gr.skip(), gr.skip()
+            yield gradio_parts.problem(str(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             return
         while state.task.under_way:
             waiting = state.task.state is TaskState.WAITING or not state.task.done
             words = "Waiting for its turn" if waiting else f"Adapting, step {state.task.done} of {state.task.total}"
-            yield gradio_parts.busy(f"{words} …"), gr.update(visible=True), gr.update(visible=False), gr.skip()
+            words = "Stopping" if state.task.stopping else words
+            there, gone, closed = gr.update(visible=True), gr.update(visible=False), gr.update(interactive=False)
+            yield gradio_parts.busy(f"{words} …"), there, gone, gr.skip(), closed
             time.sleep(LOOK_SECONDS)
         done = state.adapted is not None
-        yield _said(state), gr.update(visible=False), gr.update(visible=done), gradio_parts.ticket()
+        opened = gr.update(interactive=True)
+        yield _said(state), gr.update(visible=False), gr.update(visible=done), gradio_parts.ticket(), opened
 
     def stop(self, request: gr.Request) -> None:
         """Stop the visitor's adaptation after its current photo."""

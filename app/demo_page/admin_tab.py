@@ -183,15 +183,16 @@ def launch(
 
 
 def refresh(
-    namespace: str, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
+    namespace: str, chosen: str | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None
 ) -> tuple[list[list[Any]], Any]:
-    """List all jobs of an account on the Hub, found by their labels."""
+    """List all jobs of an account on the Hub, found by their labels; the one that is chosen stays so."""
 
     def ask() -> tuple[list[list[Any]], Any]:
         admin = admin_of(profile, token)
         admin.runner.rebuild((namespace or "").strip() or admin.name)
         names = [job.id for job in admin.store.jobs()]
-        return table(admin), gr.update(choices=names, value=names[0] if names else None)
+        kept = chosen if chosen in names else next(iter(names), None)
+        return table(admin), gr.update(choices=names, value=kept)
 
     return answer(ask)
 
@@ -299,11 +300,11 @@ def build_admin_tab(demo: gr.Blocks) -> None:
     shown = [state, losses, quality, printed]
     demo.load(show_or_hide_controls, None, [room, greeting], **private).success(
         list_hardware, None, flavour, **private
-    ).success(refresh, namespace, [jobs, chosen], **private)
+    ).success(refresh, [namespace, chosen], [jobs, chosen], **private)
     planned.click(plan, [recipe, changes, flavour], plan_text, **private)
     inputs = [recipe, changes, flavour, repository, namespace, minutes]
     launched.click(launch, inputs, [jobs, chosen], trigger_mode="once", **private)
-    refreshed.click(refresh, namespace, [jobs, chosen], **private).success(look_at, chosen, shown, **private)
+    refreshed.click(refresh, [namespace, chosen], [jobs, chosen], **private).success(look_at, chosen, shown, **private)
     chosen.change(look_at, chosen, shown, **private)
     cancelled.click(cancel, chosen, jobs, **private)
     retried.click(retry, chosen, jobs, **private)

@@ -45,7 +45,9 @@ COUNT: Final = "(number) => number + 1"
 
 # Everything that is asked for and every Stop is a turn of its own. A comparison ends as soon as its visitor has had a later one.
 ASK: Final = "(turn) => [turn + 1, turn + 1]"
-GO_ON: Final = f"(turn) => [turn + 1, turn + 1, {json.dumps(gradio_parts.busy('Going on after the prediction under way …'))}]"
+GO_ON: Final = (
+    f"(turn) => [turn + 1, turn + 1, {json.dumps(gradio_parts.busy('Going on after the prediction under way …'))}]"
+)
 
 # A sheet covers the page, so a click outside it closes it.
 CLOSE_SHEETS: Final = """

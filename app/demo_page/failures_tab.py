@@ -117,8 +117,10 @@ class FailuresTab(SetTab):
             for analysis in self._analyses(key, reader, against):
                 if not analysis.complete and self.reads:
                     begin(self.engine, analysis)
-        except Sim2StreetError as error:
-            return gradio_parts.problem(str(error)), *[gr.skip()] * (len(NOTHING) + 3)
+        except Sim2StreetError as error:  # one of the two may be under way all the same
+            said, *shown = self.show(key, reader, against, order, choice)
+            problem = gradio_parts.problem(str(error))
+            return problem + (said if isinstance(said, str) and said != problem else ""), *shown
         return self.show(key, reader, against, order, choice)
 
     def tasks(self, key: str, reader: str | None, against: str, *_: str) -> list[Task]:

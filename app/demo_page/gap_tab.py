@@ -65,8 +65,8 @@ class GapTab(SetTab):
             domains, networks = self._chosen(*chosen)
             if self.reads:
                 domain_gap.begin(self.engine, domains, networks)
-        except Sim2StreetError as error:
-            return self._only(gradio_parts.problem(str(error)))
+        except Sim2StreetError as error:  # such as too many that are waiting: later it may work
+            return self._only(gradio_parts.problem(str(error)), missing=None not in chosen)
         return self.show(*chosen)
 
     def tasks(self, *chosen: str | None) -> list[Task]:

@@ -66,6 +66,7 @@ class OwnPhotos:
             self.take_photo,
             [self.photo, self.truth, self.encoding],
             [self.photo, self.truth, self.arrived, *filmstrip, self.upload_note, *described],
+            trigger_mode="multiple",  # what comes while another photo is read is not lost
             api_visibility="private",
         )
         self.ask.click(
@@ -142,19 +143,25 @@ class OwnPhotos:
                 return
             offer = example_photos.offer()
             yield *nothing, gradio_parts.busy(offer.progress(0))
+            added: set[str] = set()
             for done, problem in enumerate(example_photos.fetch_offer(), 1):
                 failed += [problem] if problem else []
-                shown = self.engine.kept(visitor) is None and self._add_offered(visitor)
+                shown = self.engine.kept(visitor) is None and self._add_offered(visitor, added)
                 yield *(shown or nothing), gradio_parts.busy(offer.progress(done))
             damaged = example_photos.offered()[1]
             note = "".join(map(gradio_parts.problem, [*failed, *damaged])) + uploads.SHORT
-            yield *(self._add_offered(visitor) or nothing), note
+            yield *(self._add_offered(visitor, added) or nothing), note
 
-    def _add_offered(self, visitor: str) -> tuple[Any, ...] | None:
-        """Add what was fetched of the offer; updates of what then has to be drawn again, or None without such a photo."""
-        found = example_photos.offered()[0]
-        if not found:
+    def _add_offered(self, visitor: str, added: set[str]) -> tuple[Any, ...] | None:
+        """Add what was fetched of the offer; updates of what then has to be drawn again, or None without such a photo.
+
+        What is in `added`, the digests of what came before, may have been removed since; the rest is put in.
+        """
+        there = example_photos.offered()[0]
+        if not there:
             return None
+        found = [own for own in there if own.scene.photo.digest not in added]
+        added.update(own.scene.photo.digest for own in found)
         before = self.engine.kept(visitor)
         self.engine.add(visitor, found)
         return gradio_parts.ticket() if before is None else gr.skip(), *self.filmstrip(visitor)

@@ -102,6 +102,7 @@ def _progress(task: Task, title: str) -> None:
         st.rerun()
     waiting = task.state is TaskState.WAITING
     words = "Waiting for another computation" if waiting else f"{title}: step {task.done} of {task.total}"
+    words = "Stopping" if task.stopping else words
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(min(1.0, task.done / task.total), words)
         if st.button("Stop", icon=":material/stop:", key="stop_adapting"):

@@ -192,7 +192,9 @@ def _offer(taken: int) -> None:
         help=f"Fetched once from [{offer.repository}](https://github.com/{offer.repository}), licence {offer.licence},"
         " and kept in the cache of the computer on which this page runs. Each file is checked by its sha256.",
     )
-    if not asked:
+    if asked:
+        st.session_state.fetching_offer = True
+    if not st.session_state.get("fetching_offer"):
         return
     failed: list[str] = []
     bar = st.progress(0.0, offer.progress(0))
@@ -200,6 +202,7 @@ def _offer(taken: int) -> None:
         bar.progress(done / len(offer.photos), offer.progress(done))
         failed += [problem] if problem else []
     st.session_state.offer_failed = failed
+    st.session_state.fetching_offer = False  # only now: a click meanwhile begins a new run, which goes on with it
     st.rerun()
 
 

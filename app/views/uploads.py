@@ -80,6 +80,11 @@ class SessionUploads:
         with self._lock:
             self._claimed[session] = frozenset(files)
 
+    def keep(self, session: str, files: Iterable[str]) -> None:
+        """The page of a session holds these files too."""
+        with self._lock:
+            self._claimed[session] = self._claimed.get(session, frozenset()) | frozenset(files)
+
     def sweep(self) -> None:
         """Drop what no page holds and has been there for some time."""
         manager, now = self._manager(), self._clock()
@@ -138,8 +143,12 @@ def begin_run() -> None:
 
 
 def hold(files: Iterable[Any]) -> None:
-    """An uploader of this run holds these files of Streamlit's."""
-    st.session_state[CLAIMS] = [*st.session_state.get(CLAIMS, []), *(file.file_id for file in files)]
+    """An uploader of this run holds these files of Streamlit's, from now on: predictions may keep the run from its end."""
+    held = [file.file_id for file in files]
+    st.session_state[CLAIMS] = [*st.session_state.get(CLAIMS, []), *held]
+    context = get_script_run_ctx()
+    if context is not None:
+        UPLOADS.keep(context.session_id, held)
 
 
 def end_run() -> None:

@@ -105,8 +105,14 @@ def test_a_restarted_space_finds_the_jobs_again(runs: Path, hub: HubServer) -> N
     maker = person("maker")
     _, chosen = launch(maker)
     runs.rename(runs.with_name("gone"))
-    rows, found = admin_tab.refresh("", *maker)
+    rows, found = admin_tab.refresh("", None, *maker)
     assert [row[0] for row in rows] == [chosen["value"]] == found["choices"]
+    assert found["value"] == chosen["value"]
+    older = chosen["value"]
+    launch(maker)
+    rows, found = admin_tab.refresh("", older, *maker)
+    assert len(rows) == 2
+    assert found["value"] == older, "what is chosen stays so: the buttons beside it act on it"
 
 
 @pytest.mark.parametrize(

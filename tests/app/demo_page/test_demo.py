@@ -28,7 +28,7 @@ from PIL import Image
 
 from sim2street.app import demo as demos
 from sim2street.app.content import example_photos, labelled_sets
-from sim2street.app.content.background import BACKGROUND, Task, TaskState
+from sim2street.app.content.background import BACKGROUND, BusyError, Task, TaskState
 from sim2street.app.content.decode_workers import WORKERS
 from sim2street.app.content.engine import Engine, Failure, Settings, predict_pane
 from sim2street.app.content.error_analysis import ORDERS
@@ -244,8 +244,8 @@ def test_downloads_hold_no_metadata(engine: Engine, photo: Path, tiny_checkpoint
     assert not photo.exists()
     engine.keep("anna", own)
     try:
-        state = tab._finished(Choice(OWN, "fog", 3, ["tiny_advent"], []), "anna")
-        request: Any = type("Request", (), {"session_hash": "anna"})
+        request: Any = SimpleNamespace(session_hash="anna", headers={}, client=None)
+        state = tab._finished(Choice(OWN, "fog", 3, ["tiny_advent"], []), request)
         controls = (OWN, "fog", 3, ["tiny_advent"], [])
         for make in (tab.make_report, tab.make_archive):
             data = base64.b64decode(json.loads(make(request, *controls))["data"])
@@ -340,6 +340,33 @@ class TestOwnPhotos:
         *_, last = tab.own.fetch_offer(dora)  # the server is gone, but not what an earlier visitor fetched
         assert [item["label"] for item in last[1]["value"]["items"]] == list(pinned)
 
+    def test_a_photo_removed_while_others_are_fetched_stays_away(
+        self, tab: CompareTab, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path / "cache"))
+        pinned = {Path(path).name: Path(path).read_bytes() for path in paths}
+        with serving(tmp_path, pinned) as address:
+            monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, pinned))
+            fetching = tab.own.fetch_offer(self.request)
+            next(fetching)
+            next(fetching)
+            (name,) = self.names(tab)
+            shown = tab.engine.kept("carl")
+            assert shown is not None
+            tab.own.remove_own(self.request, SimpleNamespace(_data={"key": shown.scene.photo.digest}))  # pyright: ignore[reportArgumentType]
+            *_, last = fetching
+        assert sorted(self.names(tab)) == sorted(set(pinned) - {name})
+        assert last[3]["visible"], "it can still be added"
+
+    def test_photos_that_arrive_at_once_are_all_kept(
+        self, tab: CompareTab, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = tab.engine.filmstrip
+        monkeypatch.setattr(tab.engine, "filmstrip", lambda visitor: (before(visitor), time.sleep(0.05))[0])
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(lambda path: tab.own.take_photo([path], None, "", self.request), paths))
+        assert sorted(self.names(tab)) == sorted(Path(path).name for path in paths)
+
     def test_without_a_network_the_offer_says_what_to_do(
         self, tab: CompareTab, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -357,8 +384,9 @@ class TestOwnPhotos:
         self, tab: CompareTab, paths: list[str]
     ) -> None:
         tab.own.take_photo(paths, None, "", self.request)
-        *_, last = tab.own.adapt.adapt("tiny_source_only", "adabn", self.request)
+        first, *_, last = tab.own.adapt.adapt("tiny_source_only", "adabn", self.request)
         assert "AdaBN" in last[0]
+        assert (first[4]["interactive"], last[4]["interactive"]) == (False, True), "one at a time"
         assert last[3] > 0
         choice = Choice(OWN, "fog", 3, ["tiny_source_only", "tiny_advent"], [])
         shown = [each.name for each in tab.checkpoints(choice, "carl")[0]]
@@ -763,6 +791,28 @@ def _held(report: Callable[..., None], entered: threading.Event, free: threading
         report(task, done)
 
     return held
+
+
+@pytest.mark.parametrize("room", ["gap", "images"])
+def test_what_is_too_much_now_can_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoints: Path, room: str
+) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError("8 computations are already waiting.")
+
+    monkeypatch.setenv("SIM2STREET_CACHE", str(tmp_path))
+    monkeypatch.setattr("sim2street.app.content.domain_gap.begin", busy)
+    monkeypatch.setattr("sim2street.app.demo_page.failures_tab.begin", busy)
+    names = ("tiny_source_only", "tiny_advent")
+    entries = entries_of(tiny_checkpoints, *names)
+    if room == "gap":
+        shown = GapTab(Engine(), lambda: entries).start("street_scenes/game", "street_scenes/fog", *names)
+        said, button = shown[0], shown[1]
+    else:
+        shown = FailuresTab(Engine(), lambda: entries).start("street_scenes/night", *names, ORDERS[3], "")
+        said, button = shown[0], shown[-3]
+    assert "already waiting" in said
+    assert button["visible"]
 
 
 def test_a_gap_is_not_computed_where_the_gpu_is_lent_by_the_photo(

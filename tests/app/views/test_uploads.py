@@ -59,6 +59,21 @@ def test_what_no_uploader_holds_is_swept(
     assert not manager.file_storage["s"]
 
 
+def test_what_an_uploader_holds_is_kept_although_the_run_does_not_end(
+    kept: SessionUploads, manager: MemoryUploadedFileManager, clock: Clock
+) -> None:
+    upload(kept, manager, "s", "before", 100)
+    kept.claim("s", ["before"])
+    upload(kept, manager, "s", "new", 100)
+    kept.keep("s", ["new"])  # then its predictions take minutes
+    clock.now += uploads.UNCLAIMED_SECONDS + 1
+    kept.sweep()
+    assert set(manager.file_storage["s"]) == {"before", "new"}
+    kept.claim("s", ["new"])
+    kept.sweep()
+    assert set(manager.file_storage["s"]) == {"new"}
+
+
 def test_a_session_without_a_page_is_swept_as_well(
     kept: SessionUploads, manager: MemoryUploadedFileManager, clock: Clock
 ) -> None:
