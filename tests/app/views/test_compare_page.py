@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
 import sim2street.models.storage.catalog
@@ -257,6 +259,26 @@ def test_offered_photos_are_fetched_checked_and_kept(
     assert page.button(key="offer").label == "Add 2 real photos"
     page.button(key="dismiss_broken").click().run()
     assert not page.error
+
+
+def test_a_click_while_offered_photos_are_fetched_does_not_end_the_fetch(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, street: np.ndarray
+) -> None:
+    fetch = example_photos.fetch_offer
+
+    def cut_off() -> Iterator[str]:
+        yield next(fetch())
+        raise StopException  # as Streamlit ends a run when something else is clicked
+
+    photos = {"one.png": png(street), "two.png": png(street[::-1])}
+    with serving(tmp_path, photos) as address:
+        monkeypatch.setattr(example_photos, "offer", lambda: offer_of(address, photos))
+        page.button_group(key="photo").set_value("Your photo").run()
+        monkeypatch.setattr(example_photos, "fetch_offer", cut_off)
+        page.button(key="offer").click().run()
+        monkeypatch.setattr(example_photos, "fetch_offer", fetch)
+        page.run()
+        assert [item["label"] for item in strip_of(page)["items"]] == list(photos)
 
 
 def test_ground_truth_of_an_upload_is_scored(page: AppTest, street: np.ndarray) -> None:
