@@ -209,10 +209,16 @@ def compare(
 
 
 def summary(changes: Sequence[Change]) -> str:
-    """Summarise the changes over all photos in a sentence."""
+    """Summarise the changes over all photos, and what they do not tell."""
     before, after = (float(np.mean([change.entropy[place] for change in changes])) for place in (0, 1))
     changed = float(np.mean([change.changed for change in changes]))
-    return f"Mean entropy {before:.3f} before and {after:.3f} after; {100 * changed:.1f} % of the pixels changed class."
+    said = f"Mean entropy {before:.3f} before and {after:.3f} after; {100 * changed:.1f} % of the pixels changed class."
+    warning = (
+        "More certain does not mean more accurate."
+        if after < before
+        else "The network has not become more certain, so adapting has probably not helped."
+    )
+    return f"{said} {warning}"
 
 
 def adapted_config(original: Checkpoint, adaptation: Adaptation) -> CheckpointConfig:

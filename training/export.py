@@ -162,6 +162,11 @@ def _check(checkpoint: Checkpoint, form: str, out: Path, size: tuple[int, int] |
             f"{checkpoint.name} predicts photos in overlapping windows, which an exported network cannot do; use"
             " sim2street predict without --engine, or a checkpoint that predicts photos whole."
         )
+    if checkpoint.config.network == "hrda" and size is None:
+        raise ConfigError(
+            f"{checkpoint.name} is an HRDA network, whose detail windows an exported file can place for one size only. Export"
+            " it with --size, such as --size 1024x512, or use sim2street predict without --engine."
+        )
     FORMATS[form].require()
 
 

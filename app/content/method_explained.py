@@ -33,7 +33,7 @@ from sim2street.training.methods import METHODS
 from sim2street.training.methods.base import LossTerm, MethodEntry
 
 INTRODUCTION: Final = (
-    "All methods start from the same labelled renderings and adapt to unlabelled target images in their own way. They differ in"
+    "Source-only learns from labelled renderings alone. The other methods also use target images without labels, and differ in"
     " what they compare; the code of each comparison can be opened below."
 )
 SYMBOLS: Final = {
@@ -138,7 +138,7 @@ def losses(name: str) -> str:
     lines = [f"{sign} & {formula} && ({number})" for sign, (number, formula) in zip(signs, formulas, strict=True)]
     formula = "$$\n\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}\n$$"
     meanings = [said for symbol, said in SYMBOLS.items() if symbol in formula]
-    return f"{formula}\n\n{', '.join(meanings)}. Each number is that of a row below, which opens the code."
+    return f"{formula}\n\n{', '.join(meanings)}. The numbers are those of the rows below; open a row to see its code."
 
 
 def detailed(name: str, checkpoints: Sequence[Checkpoint], *, cards: str = "") -> str:

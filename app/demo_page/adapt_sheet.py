@@ -183,4 +183,4 @@ def _said(state: Adapting) -> str:
         return gradio_parts.problem(state.task.error)
     if state.adapted is None:
         return "Stopped; nothing was adapted."
-    return escape.html(f"{title}. {state.said} More certain does not mean more accurate.")
+    return escape.html(f"{title}. {state.said}")

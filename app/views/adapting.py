@@ -89,7 +89,7 @@ def _state(key: tuple[str, str], each: Adapting, kept: dict[tuple[str, str], Ada
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"adapted_{key[0]}_{key[1]}"):
         st.caption(
-            f":material/check: {title}. {escape.markdown(each.said)} More certain does not mean more accurate.",
+            f":material/check: {title}. {escape.markdown(each.said)}",
             width="stretch",
         )
         if st.button("Undo", icon=":material/undo:", key=f"undo_{key[0]}_{key[1]}"):

@@ -673,7 +673,7 @@ def test_a_method_is_adapted_to_a_photo_and_back(open_page: Callable[..., Compar
     panes = page.locator(".pane canvas").count()
     page.get_by_role("button", name="Adapt to these photos").click()
     page.get_by_role("button", name="Adapt to this photo").click()
-    page.get_by_text("More certain does not mean more accurate.").last.wait_for(timeout=90_000)
+    page.get_by_text("Mean entropy").last.wait_for(timeout=90_000)
     undo = page.get_by_role("button", name="Undo")
     undo.wait_for(timeout=90_000)
     compare.wait_for_methods()

@@ -16,7 +16,7 @@ from sim2street.models.photo import Photo
 from sim2street.models.predictor import Predictor
 from sim2street.models.storage.checkpoint import Checkpoint, Window
 from sim2street.models.storage.files import sha256_of
-from sim2street.training.adapt import AdaptedCheckpoint, AdaptOptions, adapt, compare
+from sim2street.training.adapt import AdaptedCheckpoint, AdaptOptions, Change, adapt, compare, summary
 from sim2street.training.cli import main
 from sim2street.training.methods.adabn import batch_norms
 from tests.app.conftest import save_tiny
@@ -87,6 +87,14 @@ def test_adabn_averages_the_statistics_of_the_photos_and_changes_no_weight(
     different = {key for key in before if not torch.equal(before[key], after[key])}
     assert different
     assert different <= {key for key in adaptation.tensors if "running_" in key or "num_batches" in key}
+
+
+@pytest.mark.parametrize(
+    ("entropy", "said"),
+    [((0.2, 0.1), "More certain does not mean more accurate"), ((0.1, 0.2), "not become more certain")],
+)
+def test_the_summary_warns_of_what_happened(entropy: tuple[float, float], said: str) -> None:
+    assert said in summary([Change("a.png", entropy, 0.05)])
 
 
 def test_windows_are_what_the_network_is_shown(original: Checkpoint, photos: list[Photo]) -> None:

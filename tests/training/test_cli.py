@@ -445,3 +445,18 @@ def test_a_closed_stream_stops_no_command(stream: int, own: Path, tmp_path: Path
     )
     assert ended.returncode == 0
     assert (tmp_path / "out/photo/first/labels.png").is_file()
+
+
+def test_a_training_stopped_while_data_are_stored_says_that_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sim2street.training.run.loop.train", interrupted)
+    assert main(["train", "try_one_minute", "--out", str(tmp_path / "run")]) == 130
+    assert "Stopped before the first step; nothing was saved" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/state.pt").write_bytes(b"")
+    assert main(["train", "try_one_minute", "--out", str(tmp_path / "run")]) == 130
+    assert "nothing was saved" not in capsys.readouterr().err

@@ -180,7 +180,11 @@ def test_a_file_that_says_something_else_is_not_put_in_place(
 
 @pytest.mark.parametrize(
     ("update", "said"),
-    [({"network": "ensemble"}, "is an ensemble"), ({"window": Window(crop=(64, 64))}, "overlapping windows")],
+    [
+        ({"network": "ensemble"}, "is an ensemble"),
+        ({"window": Window(crop=(64, 64))}, "overlapping windows"),
+        ({"network": "hrda"}, "for one size only. Export it with --size"),
+    ],
 )
 def test_what_one_pass_cannot_do_is_refused(saved: Path, tmp_path: Path, update: dict[str, object], said: str) -> None:
     opened = Checkpoint.open(saved)

@@ -74,12 +74,10 @@ def run(options: argparse.Namespace) -> int:
         sentence, report = _scored(before, after, labelled, written)
         said.append(sentence)
         metrics[f"folder/{options.labelled.resolve().name}"] = report.to_json()
-    about = f"{_how(original, how, adaptation.photos)} {' '.join(said)} More certain does not mean more accurate: compare with the original."
+    about = f"{_how(original, how, adaptation.photos)} {' '.join(said)} Compare with the original."
     Checkpoint.save(options.out, written.segmenter, config, metrics=metrics, card=write_card(config, about, metrics))
     print(f"{options.out}: {config.title}.", *said, sep="\n")
-    print(
-        f"More certain does not mean more accurate: compare both. The original is unchanged; to undo, use {options.checkpoint}."
-    )
+    print(f"Compare both. The original is unchanged; to undo, use {options.checkpoint}.")
     return 0
 
 

@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         absent = ", ".join(name for share, name in shares if not share)
         print(f"Labelled pixels, percent: {shown or 'none'}; {100 * exported.unsure / total:.1f} below the threshold.")
         if absent:
-            print(f"Never sure of: {absent}. Who learns from these labels alone will not learn these classes.")
+            print(f"Never sure of: {absent}. A network trained on these labels alone cannot learn these classes.")
     return 2 if exported.unread else 0
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2street.models.errors import ConfigError
+from sim2street.models.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from sim2street.models.storage.checkpoint import Checkpoint
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError('Training needs accelerate: pip install -e ".[train]"')
     from sim2street.models.storage.files import CONFIG, RUN_FOLDER, WEIGHTS
     from sim2street.training.hosting.publish import check_names, require_write_token
+    from sim2street.training.run.folder import STATE
     from sim2street.training.run.loop import train
 
     if options.recipe is None:
@@ -82,7 +83,14 @@ def run(options: argparse.Namespace) -> int:
         return report_check(config, out)
     if options.allow_changes and options.resume is None:
         raise ConfigError("--allow-changes is for an existing run; name it with --resume.")
-    checkpoint = train(config, out, resume=options.resume is not None, allow_changes=options.allow_changes)
+    try:
+        checkpoint = train(config, out, resume=options.resume is not None, allow_changes=options.allow_changes)
+    except KeyboardInterrupt:
+        if any(out.rglob(STATE)):
+            raise
+        raise Interrupted(
+            "Stopped before the first step; nothing was saved, and the same command begins anew."
+        ) from None
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")
         if options.publish is not None:

@@ -135,7 +135,8 @@ def _count(
 ) -> tuple[dict[str, Counter[Value]], tuple[str, ...]]:
     """Pixels by colour and by value in some label images, and why others could not be read."""
     counts: dict[str, Counter[Value]] = {"colour": Counter(), "value": Counter()}
-    chosen = paths if not images else [paths[int(place)] for place in np.unique(np.linspace(0, len(paths) - 1, images))]
+    places = np.unique(np.linspace(0, len(paths) - 1, min(images, len(paths))).astype(int))
+    chosen = [paths[place] for place in places] if images else paths
     unread: list[str] = []
     for done, path in enumerate(chosen, start=1):
         try:

@@ -80,7 +80,11 @@ def check_run(config: RunConfig, out: Path) -> Iterator[Finding]:
     """
     stages = config.resolve_stages() if config.stages else {"": config}
     of = f" in {len(stages)} stages ({', '.join(stages)})" if config.stages else ""
-    yield Finding(Verdict.FINE, "recipe", f"{config.name or config.title}: {config.total_steps} steps{of}")
+    yield Finding(
+        Verdict.FINE,
+        "recipe",
+        f"{config.name or config.title}: {config.total_steps} step{'' if config.total_steps == 1 else 's'}{of}",
+    )
     began = (out / (CONFIG if config.stages else STATE)).exists()
     try:
         check_folder(config, out, False, began=began)
@@ -280,7 +284,8 @@ def _sum_up(costs: list[tuple[RunConfig, Rehearsal]], *, whole: bool) -> Iterato
         return
     seconds = sum(config.steps * cost.pace(config.workers) for config, cost in costs)
     steps = sum(config.steps for config, _ in costs)
-    yield Finding(Verdict.FINE, "time", f"about {in_words(seconds)} for {steps} steps in one process on this machine")
+    counted = f"{steps} step{'' if steps == 1 else 's'}"
+    yield Finding(Verdict.FINE, "time", f"about {in_words(seconds)} for {counted} in one process on this machine")
 
 
 def _check_disk(

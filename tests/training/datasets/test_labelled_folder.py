@@ -181,6 +181,17 @@ def test_a_first_data_file_is_written_and_fits(tmp_path: Path, capsys: pytest.Ca
     assert main(["datasets", "check", "camvid", "--root", str(tmp_path), "--write"]) == 2
 
 
+def test_each_label_image_of_a_small_folder_is_counted_once(tmp_path: Path) -> None:
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.jpg")
+        save(tmp_path / "labels" / f"{name}.png", values(ord(name)))
+    done: list[tuple[int, int]] = []
+    look_at(tmp_path, progress=lambda *parts: done.append(parts))
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    look_at(tmp_path, images=2, progress=lambda *parts: done.append(parts))
+    assert done[3:] == [(1, 2), (2, 2)]
+
+
 def test_known_colours_values_and_lossy_files_are_told_apart(tmp_path: Path) -> None:
     for name in "ab":
         save(tmp_path / "images" / f"{name}.jpg")
