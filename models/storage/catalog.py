@@ -78,10 +78,9 @@ def find_checkpoint(source: str) -> Checkpoint:
             return download_checkpoint(source)
         except CheckpointError as error:  # a mistyped folder looks like a repository
             raise CheckpointError(f"There is no folder {source}. {error}") from error
-    names = ", ".join(places) or "none"
     raise CheckpointError(
-        f"There is no checkpoint {source!r}; expected a folder, a name in the catalog ({names}), or owner/name on the"
-        f" Hub.{did_you_mean(source, places)}"
+        f"There is no checkpoint {source!r}; expected a folder, a name that `sim2street checkpoints` lists, or owner/name on"
+        f" the Hub.{did_you_mean(source, places)}"
     )
 
 

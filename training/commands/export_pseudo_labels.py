@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     with progress_bar("labelling") as progress:
         exported = export_pseudo_labels(settings, labeller, photos, options.out, progress=progress)
     for sentence in exported.unread:
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"left out: {sentence}", file=sys.stderr)
     print(f"{options.out}: {exported.made} photos labelled, {exported.kept} already there.")
     total = int(exported.counts.sum()) + exported.unsure
     if total:

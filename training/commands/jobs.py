@@ -55,7 +55,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         ("retry", retry_job, "resume a job from its last saved state"),
     ):
         action = actions.add_parser(name, help=words)
-        action.add_argument("job", help="job id, as printed by `jobs list`")
+        action.add_argument("job", help="job id, as printed by `jobs list`, or its number")
         if name == "logs":
             action.add_argument(
                 "--follow", action="store_true", help="follow the log until the job ends; Ctrl-C only stops following"
@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
 
     store = JobStore()
     local.attend(store)
+    if "job" in options:
+        options.job = store.named(options.job)
     return options.act(store, options) or 0
 
 

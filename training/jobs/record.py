@@ -258,5 +258,8 @@ class Job(Options):
 def check_identifier(text: str) -> str:
     """Return a valid job identifier unchanged; raise `JobError` for anything else, such as a path."""
     if not isinstance(text, str) or not IDENTIFIER.fullmatch(text):
-        raise JobError(f"{str(text)[:60]!r} is not a job id; expected something like 0001-demo_source_only_game.")
+        raise JobError(
+            f"{str(text)[:60]!r} is not a job id; expected something like 0001-demo_source_only_game, as `sim2street jobs"
+            " list` prints them."
+        )
     return text

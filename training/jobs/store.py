@@ -110,6 +110,12 @@ class JobStore:
         """Deleted jobs that can still be restored, latest first."""
         return self._listed(self.folder / TRASH)
 
+    def named(self, text: str) -> str:
+        """The identifier of the job with this number; other texts unchanged."""
+        if not (text.isascii() and text.isdigit()):
+            return text
+        return next((job.id for job in self.jobs() if int(job.id.split("-")[0]) == int(text)), text)
+
     def get(self, job: str) -> Job:
         """Read one job; a job with a damaged record is returned as lost, with the reason.
 

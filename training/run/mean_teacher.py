@@ -52,7 +52,10 @@ def load_teacher(run: Path) -> tuple[Segmenter, RunConfig, Path]:
 def _latest(run: Path) -> tuple[RunConfig, Path]:
     """Settings and state of a run; of one with stages, those of the last that has begun."""
     if not (run / CONFIG).is_file():
-        raise CheckpointError(f"{run} is not the folder of a run: it has no {CONFIG}. --teacher needs one.")
+        raise CheckpointError(
+            f"{run} is not the folder of a run: it has no {CONFIG}. --teacher needs one, such as runs/mine; a checkpoint has no"
+            " teacher any more."
+        )
     config = RunConfig.read(run / CONFIG)
     stages = config.resolve_stages() if config.stages else {"": config}
     for name, stage in reversed(stages.items()):

@@ -45,6 +45,13 @@ def test_no_name_is_a_path(store: JobStore, name: str) -> None:
             act(name)
 
 
+def test_a_job_is_named_by_its_number_too(store: JobStore) -> None:
+    first, second = store.create(tiny_config()), store.create(tiny_config())
+    assert [store.named(text) for text in ("1", "0002", second.id)] == [first.id, second.id, second.id]
+    for text in ("3", "", "-1", "²", "../1"):
+        assert store.named(text) == text
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "/tmp/x", "a b", "a.b", "x" * 81, "straße", "..", "-o"])
 def test_no_name_in_the_catalog_is_a_path(store: JobStore, name: str) -> None:
     job = finished(store)
