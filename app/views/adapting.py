@@ -82,8 +82,10 @@ def _state(key: tuple[str, str], each: Adapting, kept: dict[tuple[str, str], Ada
     if each.task.under_way:
         st.fragment(_progress, run_every=1.0)(each.task, title)
         return
-    if each.task.state is TaskState.FAILED:
+    if each.task.state is TaskState.FAILED:  # said until it is read: the page may be drawn again at once
         st.error(escape.markdown(each.task.error), icon=":material/error:")
+        st.button("Dismiss", icon=":material/close:", key=f"dismiss_{key[0]}_{key[1]}", on_click=kept.pop, args=(key,))
+        return
     if each.adapted is None:
         del kept[key]
         return

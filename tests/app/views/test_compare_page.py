@@ -546,7 +546,10 @@ def test_an_adaptation_that_fails_says_why(page: AppTest, street: np.ndarray, mo
     monkeypatch.setattr(adapting, "adapt", fail)
     upload(page, png(street))
     adapted(page)
+    page.run()  # whatever draws the page again
     assert [error.value for error in page.error] == ["A batch norm is odd."]
+    next(button for button in page.button if str(button.key).startswith("dismiss_")).click().run()
+    assert not page.error
     assert [method["key"] for method in bundle_of(page)["methods"]] == ["tiny_source_only", "tiny_advent"]
 
 
