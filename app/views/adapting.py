@@ -84,7 +84,9 @@ def _state(key: tuple[str, str], each: Adapting, kept: dict[tuple[str, str], Ada
         return
     if each.task.state is TaskState.FAILED:  # said until it is read: the page may be drawn again at once
         st.error(escape.markdown(each.task.error), icon=":material/error:")
-        st.button("Dismiss", icon=":material/close:", key=f"dismiss_{key[0]}_{key[1]}", on_click=kept.pop, args=(key,))
+        if st.button("Dismiss", icon=":material/close:", key=f"dismiss_{key[0]}_{key[1]}"):
+            del kept[key]
+            st.rerun()
         return
     if each.adapted is None:
         del kept[key]

@@ -171,7 +171,7 @@ def test_catalog_lists_the_broken_with_their_reason(
     monkeypatch.chdir(tmp_path.parent)
     with pytest.raises(CheckpointError, match="expected a folder"):  # and no request to the Hub
         find_checkpoint(f"{tmp_path.name}/mistyped")
-    with pytest.raises(CheckpointError, match="a name that .sim2street checkpoints. lists"):
+    with pytest.raises(CheckpointError, match="a name that `sim2street checkpoints` lists"):
         find_checkpoint("absent")
     with pytest.raises(CheckpointError, match="unfinished run, which has no checkpoint yet"):
         find_checkpoint(str(tmp_path / "unfinished"))
