@@ -98,8 +98,8 @@ class Pane:
     def shown(self) -> dict[str, NDArray[np.uint8]]:
         """What the viewer gets: the labels of every pixel, the rest on the candidates' grid.
 
-        Probabilities come from a map that is a quarter as wide as the photo or less, so the grid loses no detail of them. The
-        first share is the confidence.
+        Most networks make maps a quarter as wide as the photo or less, so a grid of every second pixel loses hardly any detail
+        of probabilities. The first share is the confidence.
         """
         arrays = {
             "labels": self.labels,

@@ -167,7 +167,7 @@ class CompareTab:
         # then, it does with all that belongs to the same event, so a comparison begins with an event of its own.
         gr.on(changes, None, self.turn, [self.turn, self.asked], js=ASK)
         self.go_on.click(None, self.turn, [self.turn, self.asked, self.status], js=GO_ON)
-        self.asked.change(self.note, self.asked, None, queue=False, api_visibility="private")
+        self.asked.change(self.take_turn, self.asked, None, queue=False, api_visibility="private")
         self.asked.change(self.read, [*controls, self.asked], shown, **reading)
         self.stop.click(None, self.turn, self.turn, js=COUNT)
         self.stop.click(self.stopped, [*controls, self.turn], shown, api_visibility="private")
@@ -302,7 +302,7 @@ class CompareTab:
         queue = f" {others} other photo{'s are' if others > 1 else ' is'} waiting before it." if others else ""
         return gradio_parts.busy(f"Predicting with {title}, {done + 1} of {done + len(state.waiting)}.{queue}")
 
-    def note(self, request: gr.Request, turn: int | None) -> None:
+    def take_turn(self, request: gr.Request, turn: int | None) -> None:
         """Remember the visitor's latest turn, so that an earlier comparison ends after the prediction under way."""
         visitor = str(request.session_hash)
         self._turns.put(visitor, max(turn or 0, self._turns.get(visitor) or 0), 1)
@@ -314,7 +314,7 @@ class CompareTab:
         """
         *chosen, turn = controls
         choice, visitor = Choice(*chosen), str(request.session_hash)
-        self.note(request, turn)
+        self.take_turn(request, turn)
         try:
             scene = self.scene(choice, visitor)
         except Sim2StreetError as error:

@@ -436,7 +436,7 @@ def test_a_filmstrip_is_browsed_adapted_to_and_taken_along(page: Page, tmp_path:
     inside.locator("#adapt_sheet label", has_text="AdaBN").click()
     inside.locator("#adapt_start").click()
     inside.locator('#viewer .pane[data-key="tiny_source_only_adabn"] canvas').first.wait_for(timeout=WAIT)
-    inside.locator("#adapt_status", has_text="Mean entropy").wait_for(timeout=WAIT)
+    inside.locator("#adapt_status", has_text=re.compile("Mean entropy .* before and .* after")).wait_for(timeout=WAIT)
     page.status("3 methods,")
     with inside.expect_download(timeout=WAIT) as download:
         inside.locator("#probabilities").click()

@@ -455,8 +455,8 @@ def test_a_training_stopped_while_data_are_stored_says_that_nothing_is_kept(
 
     monkeypatch.setattr("sim2street.training.run.loop.train", interrupted)
     assert main(["train", "try_one_minute", "--out", str(tmp_path / "run")]) == 130
-    assert "Stopped before the first step; nothing was saved" in capsys.readouterr().err
+    assert "Stopped before the first step; nothing of the run was saved" in capsys.readouterr().err
     (tmp_path / "run").mkdir()
     (tmp_path / "run/state.pt").write_bytes(b"")
     assert main(["train", "try_one_minute", "--out", str(tmp_path / "run")]) == 130
-    assert "nothing was saved" not in capsys.readouterr().err
+    assert "nothing of the run" not in capsys.readouterr().err

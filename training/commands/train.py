@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         if any(out.rglob(STATE)):
             raise
         raise Interrupted(
-            "Stopped before the first step; nothing was saved, and the same command begins anew."
+            "Stopped before the first step; nothing of the run was saved. The same command starts it again."
         ) from None
     if checkpoint is not None:
         print(f"{checkpoint.path}: step {checkpoint.config.step}, sha256 {checkpoint.config.weights_sha256}")

@@ -111,10 +111,9 @@ class JobStore:
         return self._listed(self.folder / TRASH)
 
     def named(self, text: str) -> str:
-        """The identifier of the job with this number; other texts unchanged."""
-        if not (text.isascii() and text.isdigit()):
-            return text
-        return next((job.id for job in self.jobs() if int(job.id.split("-")[0]) == int(text)), text)
+        """The identifier of the job with this number, with or without leading zeros; other texts unchanged."""
+        number = text.lstrip("0")  # compared as text: Python refuses to convert thousands of digits
+        return next((job.id for job in self.jobs() if job.id.split("-")[0].lstrip("0") == number), text)
 
     def get(self, job: str) -> Job:
         """Read one job; a job with a damaged record is returned as lost, with the reason.
