@@ -44,7 +44,7 @@ function drawSubject(viewer, pane, context, subject, layer, [from, to]) {
   const overlay = subject && !peek && !off && painter.overlayOf(subject, layer);
   if (overlay) {
     context.globalAlpha = settings.opacity;
-    drawOverlay(context, { overlay, subject, layer });
+    drawOverlay(context, overlay, viewer.bundle);
   }
   context.restore();
 }

@@ -86,13 +86,10 @@ class Painter {
   }
 }
 
-/** Lay an overlay over what stands for the whole image on a canvas. */
-function drawOverlay(context, { overlay, subject, layer }) {
-  const { columns, rows, stride } = subject.grid ?? {};
-  const coarse = HEATS.includes(layer) && stride > 1;
-  context.imageSmoothingEnabled = coarse; // classes are never mixed
-  if (coarse) context.drawImage(overlay, 0, 0, columns * stride, rows * stride);
-  else context.drawImage(overlay, 0, 0);
+/** Lay an overlay over an image of this size; values on a coarser grid are interpolated, classes never mixed. */
+function drawOverlay(context, overlay, { width, height }) {
+  context.imageSmoothingEnabled = overlay.width < width;
+  context.drawImage(overlay, 0, 0, width, height);
 }
 
 /** An empty canvas of an image's size. */

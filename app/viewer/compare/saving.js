@@ -42,7 +42,7 @@ function wholePicture({ bundle, painter, settings, off }, subject) {
   const overlay = off ? null : painter.overlayOf(subject, settings.layer);
   if (overlay) {
     context.globalAlpha = settings.opacity;
-    drawOverlay(context, { overlay, subject, layer: settings.layer });
+    drawOverlay(context, overlay, canvas);
   }
   return canvas;
 }
